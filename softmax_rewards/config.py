@@ -1,0 +1,493 @@
+"""Configuration: YAML files in, frozen and validated experiments and runs out.
+
+A run is defaults ⊕ experiment ⊕ ablation ⊕ seed, resolved once here and handed on as one sorted JSON string.
+The defaults are those of the dataclasses: `Training` and `Evaluation` below, `Options` of the task
+(`softmax_rewards/tasks/<name>.py`) and of the model source (`softmax_rewards/sources/<source>.py`), and the
+keyword parameters of the weighting scheme. Whatever is wrong is refused in one line that names the file, the
+key, the value and what is allowed. `config/README.md` explains every key.
+"""
+
+import dataclasses
+import inspect
+import json
+import re
+import tempfile
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+
+from softmax_rewards import plugins, temperature, weighting
+
+T = TypeVar("T")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # ablations and experiments become folders
+INHERIT = "extends"
+
+
+class ConfigError(ValueError):
+    """Wrong input, said in one line."""
+
+
+def wrong(key: str, value: Any, allowed: str) -> ConfigError:
+    return ConfigError(f"{key}: {json.dumps(value, default=repr)} is not allowed; allowed: {allowed}")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The policy-gradient loop of one run: −(1/T) Σ_i w_i Σ_t log π(y_it | x, y_i<t), T by `normaliser`."""
+
+    steps: int = 120
+    prompts: int = 64
+    samples: int = 8
+    learning_rate: float = 4e-4
+    max_new_tokens: int = 96
+    clip_norm: float = 1.0
+    normaliser: Literal["token", "sequence", "constant"] = "token"
+    skip_unfinished: bool = False
+    skip_equal: bool = False
+    updates: int = 1
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    entropy_bonus: float = 0.0
+    microbatch_tokens: int = 16384
+    checkpoint_every: int = 10
+    threads: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        _at_least(self, "training", 1, "steps", "prompts", "max_new_tokens", "updates", "microbatch_tokens")
+        _at_least(self, "training", 1, "checkpoint_every", "threads")
+        if self.samples < 2:  # a group of one has no contrast: its z-score is 0 whatever the reward
+            raise wrong("training.samples", self.samples, "an integer of at least 2 (the group size)")
+        for name in ("learning_rate", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise wrong(f"training.{name}", getattr(self, name), "a number above 0")
+        for name in ("clip_low", "clip_high"):
+            if not 0 < getattr(self, name) <= 1:
+                raise wrong(f"training.{name}", getattr(self, name), "a number above 0 and at most 1")
+        if self.entropy_bonus < 0:
+            raise wrong("training.entropy_bonus", self.entropy_bonus, "a number of at least 0")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured on held-out puzzles, during training and at its end."""
+
+    every: int = 10
+    puzzles: int = 1024
+    pass_puzzles: int = 256
+    pass_samples: int = 32
+    samples: int = 8
+
+    def __post_init__(self) -> None:
+        _at_least(self, "evaluation", 1, "every", "puzzles", "pass_puzzles", "samples")
+        _at_least(self, "evaluation", 16, "pass_samples")  # pass@16 needs 16 samples of each puzzle
+        for name in ("pass_puzzles", "samples"):
+            if getattr(self, name) > self.puzzles:
+                allowed = f"at most evaluation.puzzles ({self.puzzles})"
+                raise wrong(f"evaluation.{name}", getattr(self, name), allowed)
+
+
+def _at_least(values: Any, where: str, least: int, *names: str) -> None:
+    for name in names:
+        if getattr(values, name) < least:
+            raise wrong(f"{where}.{name}", getattr(values, name), f"an integer of at least {least}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training job. `task`, `model` and `weighting` are JSON values with every default filled in."""
+
+    ablation: str
+    seed: int
+    task: dict[str, Any]
+    model: dict[str, Any]
+    training: Training
+    evaluation: Evaluation
+    weighting: dict[str, Any]
+
+    @property
+    def template(self) -> str:
+        """The prompt template of the model's source; the embedded model knows only the compact one."""
+        return self.model.get("template", "compact")
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """The canonical text of the run: equal runs give equal strings."""
+        return canonical(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`, as read back from JSON."""
+        parts = {"training": Training(**values["training"]), "evaluation": Evaluation(**values["evaluation"])}
+        return cls(**{**values, **parts})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        return cls.from_dict(json.loads(text))
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One arm: how rewards become weights, and what else differs from the experiment."""
+
+    weighting: dict[str, Any]
+    training: Training
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One file of `config/experiments/`, resolved and checked."""
+
+    name: str
+    task: dict[str, Any]
+    model: dict[str, Any]
+    training: Training
+    evaluation: Evaluation
+    seeds: tuple[int, ...]
+    ablations: dict[str, Ablation]
+    baseline: str = "baseline"
+    primary: tuple[str, ...] = ()
+    archive: str | None = None
+
+    def run(self, ablation: str, seed: int) -> Run:
+        arm = self.ablations[ablation]
+        return Run(ablation, seed, self.task, self.model, arm.training, self.evaluation, arm.weighting)
+
+    def runs(self) -> list[Run]:
+        return [self.run(name, seed) for name, arm in self.ablations.items() for seed in arm.seeds]
+
+    def to_json(self) -> str:
+        return canonical(dataclasses.asdict(self))
+
+
+def canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def load(path: Path) -> Experiment:
+    """Read one experiment file.
+
+    `extends: <name>` takes the file of that name beside it and merges this one into it, key by key; a key
+    set to null is taken away. Errors: `ConfigError`, one line that begins with the file.
+    """
+    try:
+        return _experiment(path.stem, _merged(path))
+    except ValueError as error:
+        raise ConfigError(str(error) if str(error).startswith(f"{path}:") else f"{path}: {error}") from None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping. Keys must be text and stand once; `4e-4` is a number, as in YAML 1.2."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        _refuse_duplicates(node, "")
+        value = loader.construct_document(node) if node else {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: the file is {type(value).__name__}; allowed: a mapping of keys")
+    return value
+
+
+def build(cls: type[T], values: Any, where: str) -> T:
+    """Make the dataclass `cls` from a mapping read from YAML.
+
+    `where` is the dotted key of the mapping, for messages. Every key must be a field, every field without a
+    default must be given, and every value must have its field's type: an integer serves as a float, but a
+    boolean is no integer and text is no number. Errors: `ConfigError`, and whatever `__post_init__` raises.
+    """
+    if not isinstance(values, Mapping):
+        raise wrong(where, values, "a mapping of keys")
+    known = [item for item in dataclasses.fields(cls) if item.init]
+    _refuse_unknown(values, [item.name for item in known], where)
+    for item in known:
+        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if required and item.name not in values:
+            raise ConfigError(f"{_join(where, item.name)}: missing; it has no default")
+    hints = typing.get_type_hints(cls)
+    return cls(**{name: _typed(value, hints[name], _join(where, name)) for name, value in values.items()})
+
+
+def options(kind: Literal["tasks", "sources"], spec: Mapping[str, Any]) -> Any:
+    """The `Options` of the module that a resolved `task` or `model` mapping names."""
+    where, key = _KINDS[kind]
+    module = _plugin(kind, spec[key], f"{where}.{key}")
+    return build(module.Options, {name: value for name, value in spec.items() if name != key}, where)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`config/config.yaml`: what runs, and where its files lie (relative to the repository)."""
+
+    experiments: tuple[str, ...] = field(default=("countdown-mini",))
+    results: str = "results"
+    data: str = "data"
+
+
+def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, Experiment]]:
+    """Check `config/config.yaml` and load its experiments, keyed by name.
+
+    An entry of `experiments` is a name (`config/experiments/<name>.yaml`) or the path of a YAML file.
+    """
+    try:
+        chosen = build(Settings, values, "")
+        if not chosen.experiments:
+            raise wrong("experiments", [], "at least one experiment")
+        for key in ("results", "data"):
+            _refuse_unwritable(Path(getattr(chosen, key)), key)
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    folder = Path("config/experiments")
+    found: dict[str, Experiment] = {}
+    for entry in chosen.experiments:
+        path = Path(entry) if entry.endswith((".yaml", ".yml")) else folder / f"{entry}.yaml"
+        if not path.is_file():
+            known = sorted(file.stem for file in folder.glob("*.yaml"))
+            message = plugins.unknown("experiment", entry, known)
+            raise ConfigError(f"{file}: experiments: {message}, or the path of a YAML file")
+        if path.stem in found:
+            raise ConfigError(f"{file}: experiments: {path.stem!r} is given twice; allowed: each name once")
+        found[path.stem] = load(path)
+    return chosen, found
+
+
+# --- reading and merging --------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with numbers such as 4e-4 read as numbers (YAML 1.1 wants 4.0e-4 and reads text)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _refuse_duplicates(node: yaml.Node | None, where: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            name = _join(where, str(key.value))
+            if key.tag != "tag:yaml.org,2002:str":
+                raise ConfigError(f"{name}: the key is not text; allowed: text (quote it)")
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(
+                    f"{name}: given twice (lines {lines[key.value]} and {line}); allowed: each key once"
+                )
+            lines[key.value] = line
+            _refuse_duplicates(value, name)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _refuse_duplicates(value, f"{where}[{index}]")
+
+
+def _merged(path: Path) -> dict[str, Any]:
+    values = read(path)
+    parent = values.pop(INHERIT, None)
+    if parent is None:
+        return values
+    source = path.with_name(f"{parent}.yaml")
+    if source == path or not source.is_file():
+        others = sorted(file.stem for file in path.parent.glob("*.yaml") if file != path)
+        raise ConfigError(f"{INHERIT}: {plugins.unknown('experiment', parent, others)}")
+    if INHERIT in read(source):
+        raise ConfigError(f"{INHERIT}: {source} itself extends a file; allowed: one level")
+    load(source)  # so that a mistake in the parent is reported with the parent's name
+    return _merge(read(source), values)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = _merge(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+# --- from mappings to an experiment ---------------------------------------------------------------
+
+_KINDS = {
+    "tasks": ("task", "name"),
+    "sources": ("model", "source"),
+}  # folder → section and key that choose a file
+_NOUNS = {"tasks": "task", "sources": "model source", "weighting": "scheme"}
+_KEYS = [item.name for item in dataclasses.fields(Experiment) if item.name != "name"]
+
+
+def _experiment(name: str, values: dict[str, Any]) -> Experiment:
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"the file's name {name!r} is not allowed; allowed: letters, digits and . _ -")
+    _refuse_unknown(values, [*_KEYS, INHERIT], "")
+    for key in ("task", "model", "seeds", "ablations"):
+        if key not in values:
+            raise ConfigError(f"{key}: missing; it has no default")
+    task, model = _resolve("tasks", values["task"]), _resolve("sources", values["model"])
+    training = values.get("training", {})
+    evaluation = build(Evaluation, values.get("evaluation", {}), "evaluation")
+    if evaluation.puzzles > task.get("test", evaluation.puzzles):
+        raise wrong("evaluation.puzzles", evaluation.puzzles, f"at most task.test ({task['test']})")
+    seeds = _seeds(values["seeds"], "seeds")
+    shared = build(Training, training, "training")
+    ablations = values["ablations"]
+    if not isinstance(ablations, dict) or not ablations:
+        raise wrong("ablations", ablations, "a mapping from names to arms, at least one")
+    arms = {key: _ablation(key, value, training, seeds) for key, value in ablations.items()}
+    baseline = _typed(values.get("baseline", Experiment.baseline), str, "baseline")
+    primary = _typed(values.get("primary", []), tuple[str, ...], "primary")
+    for key, arm in [("baseline", baseline), *(("primary", arm) for arm in primary)]:
+        if arm not in arms:
+            raise ConfigError(f"{key}: {plugins.unknown('ablation', arm, arms)}")
+    if baseline in primary or len(set(primary)) < len(primary):
+        raise wrong("primary", list(primary), "each ablation once, and not the baseline")
+    archive = _typed(values.get("archive"), str | None, "archive")
+    return Experiment(name, task, model, shared, evaluation, seeds, arms, baseline, primary, archive)
+
+
+def _resolve(kind: Literal["tasks", "sources"], spec: Any) -> dict[str, Any]:
+    where, key = _KINDS[kind]
+    if not isinstance(spec, dict) or not isinstance(spec.get(key), str):
+        allowed = ", ".join(plugins.names(f"softmax_rewards.{kind}"))
+        raise ConfigError(f"{where}.{key}: missing or not text; allowed: {allowed}")
+    try:
+        filled = dataclasses.asdict(options(kind, spec))
+    except ConfigError:
+        raise
+    except ValueError as error:  # an Options checks itself and may leave the section out of its message
+        message = str(error)
+        raise ConfigError(message if message.startswith(f"{where}.") else f"{where}: {message}") from None
+    return json.loads(json.dumps({key: spec[key], **filled}))
+
+
+def _plugin(kind: str, name: str, where: str) -> types.ModuleType:
+    try:
+        return plugins.load(f"softmax_rewards.{kind}", name, _NOUNS[kind])
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _ablation(name: str, spec: Any, training: dict[str, Any], seeds: tuple[int, ...]) -> Ablation:
+    where = f"ablations.{name}"
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"{where}: the name is not allowed; allowed: letters, digits and . _ -")
+    if not isinstance(spec, dict):
+        raise wrong(where, spec, "a mapping with the key weighting, and if need be training and seeds")
+    _refuse_unknown(spec, ["weighting", "training", "seeds"], where)
+    overrides = spec.get("training", {})
+    if not isinstance(overrides, dict):
+        raise wrong(f"{where}.training", overrides, "a mapping of keys")
+    try:
+        build(
+            Training, overrides, "training"
+        )  # the ablation's own keys first, so that the message names them
+        merged = build(Training, {**training, **overrides}, "training")
+    except ValueError as error:
+        raise ConfigError(f"{where}.{error}") from None
+    own = _seeds(spec["seeds"], f"{where}.seeds") if "seeds" in spec else seeds
+    return Ablation(_weighting(spec.get("weighting"), f"{where}.weighting"), merged, own)
+
+
+def _weighting(spec: Any, where: str) -> dict[str, Any]:
+    if not isinstance(spec, dict) or not isinstance(spec.get("scheme"), str):
+        allowed = ", ".join(plugins.names("softmax_rewards.weighting"))
+        raise ConfigError(f"{where}.scheme: missing or not text; allowed: {allowed}")
+    scheme = spec["scheme"]
+    _plugin("weighting", scheme, f"{where}.scheme")
+    parameters = weighting.hyperparameters(scheme)
+    given = {key: value for key, value in spec.items() if key != "scheme"}
+    _refuse_unknown(given, list(parameters), where, what=f"hyperparameter of {scheme}")
+    resolved: dict[str, Any] = {"scheme": scheme}
+    for key, default in parameters.items():
+        if key not in given and default is inspect.Parameter.empty:
+            raise ConfigError(f"{_join(where, key)}: missing; scheme {scheme} has no default for it")
+        value = given.get(key, default)
+        if key == "tau":  # may be a schedule or `auto`
+            try:
+                temperature.validate(value)
+            except ValueError as error:
+                raise ConfigError(f"{where}.tau: {error}") from None
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise wrong(_join(where, key), value, "a number")
+        resolved[key] = value
+    return resolved
+
+
+def _seeds(value: Any, where: str) -> tuple[int, ...]:
+    seeds = _typed(value, tuple[int, ...], where)
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise wrong(where, list(seeds), "at least one integer from 0 on, each once")
+    return seeds
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "text", dict: "a mapping"}
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """`value` as the annotation `hint` wants it: scalar, Literal, X | None, tuple[X, ...], list[X], dict."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        (hint,) = (argument for argument in arguments if argument is not type(None))
+        return _typed(value, hint, where)
+    if origin is Literal:
+        if value not in arguments or isinstance(value, bool) != any(value is item for item in (True, False)):
+            raise wrong(where, value, ", ".join(map(str, arguments)))
+        return value
+    if origin in (tuple, list):
+        if not isinstance(value, (list, tuple)):
+            raise wrong(where, value, f"a list, each entry {_NAMES.get(arguments[0], arguments[0])}")
+        return origin(_typed(item, arguments[0], f"{where}[{index}]") for index, item in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = origin or hint
+    if not isinstance(value, expected) or (expected is not bool and isinstance(value, bool)):
+        raise wrong(where, value, _NAMES.get(expected, str(expected)))
+    if expected is float and not -float("inf") < value < float("inf"):
+        raise wrong(where, value, "a finite number")
+    return value
+
+
+def _refuse_unknown(values: Mapping[str, Any], known: Iterable[str], where: str, what: str = "key") -> None:
+    known = list(known)
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{_join(where, str(name))}: {plugins.unknown(what, name, known)}")
+
+
+def _refuse_unwritable(folder: Path, key: str) -> None:
+    nearest = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
+    try:
+        # Trying is the only sure way: permission bits say nothing to root or on a read-only file system.
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        allowed = "a folder that can be written, or made"
+        raise ConfigError(
+            f"{key}: {folder} cannot be written ({error.strerror}); allowed: {allowed}"
+        ) from None
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key

@@ -1,0 +1,155 @@
+"""What the notebooks put on the page: figures as images, tables as HTML with everything escaped."""
+
+import html
+import io
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from IPython.display import HTML, Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_VERDICTS = {"supported": "supported", "contradicted": "contradicted", "not resolved": "unresolved"}
+
+
+def figure(drawn: "Figure", description: str) -> Image:
+    """`drawn` as a PNG, sharp on dense screens, with `description` as its alternative text."""
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=144)
+    return Image(buffer.getvalue(), width=int(96 * drawn.get_figwidth()), alt=description)
+
+
+def table(
+    frame: pd.DataFrame,
+    formats: Mapping[str, str | Callable[[object], str]] | None = None,
+    names: Mapping[str, str] | None = None,
+    empty: str = "Nothing to show.",
+) -> HTML:
+    """`frame` as an HTML table: column and cell text escaped, numbers to the right, missing values as a dash.
+
+    `formats`: column -> format specification (".2f") or function; `names`: column -> heading.
+    """
+    if frame.empty:
+        return HTML(f"<p><em>{html.escape(empty)}</em></p>")
+    formats, names = formats or {}, names or {}
+    numeric = {column for column in frame if pd.api.types.is_numeric_dtype(frame[column])}
+    numeric -= {column for column in frame if pd.api.types.is_bool_dtype(frame[column])}
+
+    def opening(tag: str, column: str) -> str:
+        return f'<{tag} class="number">' if column in numeric else f"<{tag}>"
+
+    head = "".join(
+        opening("th", column) + html.escape(names.get(column, str(column).replace("_", " "))) + "</th>"
+        for column in frame
+    )
+    rows = (
+        "<tr>" + "".join(opening("td", c) + _cell(row[c], formats.get(c)) + "</td>" for c in frame) + "</tr>"
+        for row in frame.to_dict("records")
+    )
+    return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+
+
+def _cell(value: object, form: str | Callable[[object], str] | None) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "–"
+    if callable(form):
+        text = form(value)
+    elif form is not None:
+        text = format(value, form)
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    else:
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    if text in _VERDICTS:
+        return f'<span class="{_VERDICTS[text]}">{text}</span>'
+    return html.escape(text).replace("\n", "<br>")
+
+
+def points(value: float) -> str:
+    """A difference of fractions in percentage points."""
+    return f"{100 * value:+.1f}"
+
+
+def size(value: float) -> str:
+    """The size of a difference of fractions in percentage points."""
+    return f"{100 * value:.1f}"
+
+
+def endpoint(name: str) -> str:
+    """What an endpoint of comparisons.csv and temperature.csv measures."""
+    return {"auc": "mean over training", "auc_tokens": "mean at equal tokens", "final": "at the end"}[name]
+
+
+def interval(frame: pd.DataFrame) -> pd.Series:
+    """ "effect [low, high]" of each row; "–" where nothing was measured."""
+
+    def text(row: Mapping) -> str:
+        if pd.isna(row["effect"]):
+            return "–"
+        limits = "no interval" if pd.isna(row["low"]) else f"{row['low']:+.3g}, {row['high']:+.3g}"
+        # Unbreakable, and with real minus signs: a column of intervals stays readable however narrow.
+        return f"{row['effect']:+.3g} [{limits}]".replace(" ", "\u00a0").replace("-", "\u2212")
+
+    return pd.Series([text(row) for row in frame.to_dict("records")], index=frame.index, dtype=object)
+
+
+def fits(described: Mapping[str, Mapping[str, Mapping]]) -> HTML:
+    """One row a scheme and endpoint of temperature_fit.json (`tau_rule.Fit`)."""
+    rows = [
+        {
+            "scheme": scheme.replace("_", " "),
+            "success": endpoint(measured),
+            "temperatures": ", ".join(f"{tau:g}" for tau in fit["taus"]),
+            "seeds": fit["seeds"],
+            "best τ of the grid": fit["best"],
+            "fitted maximum, τ/range": f"{fit['ratio']:.2f} [{fit['low']:.2f}, {fit['high']:.2f}]"
+            if fit["interior"]
+            else "none",
+            "why none": fit["reason"],
+        }
+        for scheme, both in described.items()
+        for measured, fit in both.items()
+    ]
+    return table(pd.DataFrame(rows), empty="No scheme was trained at several constant temperatures.")
+
+
+def provenance(described: Mapping[str, Any]) -> HTML:
+    """provenance.json as a table; a list of one entry is shown as that entry."""
+
+    def text(value: object) -> str:
+        if isinstance(value, list):
+            return "\n".join(text(item) for item in value) if len(value) < 2 else ", ".join(map(text, value))
+        if isinstance(value, Mapping):
+            return ", ".join(f"{key} {item}" for key, item in value.items())
+        return str(value)
+
+    facts = {**described, "runs": f"{len(described['runs'])} runs"}
+    return table(pd.DataFrame({"what": list(facts), "value": [text(value) for value in facts.values()]}))
+
+
+def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -> HTML:
+    """Completions side by side: a row a puzzle (the first `puzzles`), a column an arm, the baseline first.
+
+    `frame`: ablation, puzzle, prompt, completion, correct. The text is what a model wrote, so
+    it is escaped and shown as it is, line breaks kept.
+    """
+    if frame.empty:
+        return HTML("<p><em>No samples were recorded.</em></p>")
+    arms = sorted(frame["ablation"].unique(), key=lambda arm: (arm != baseline, arm))
+    head = "".join(f"<th>{html.escape(arm)}</th>" for arm in ["puzzle", *arms])
+    rows = []
+    for _, group in list(frame.groupby("puzzle"))[:puzzles]:
+        by_arm = {row["ablation"]: row for row in group.to_dict("records")}
+        prompt = html.escape(group["prompt"].iloc[0])
+        cells = "".join(_sample(by_arm.get(arm)) for arm in arms)
+        rows.append(f"<tr><td><pre>{prompt}</pre></td>{cells}</tr>")
+    return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+
+
+def _sample(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "<td>–</td>"
+    style, mark = ("supported", "✓ right") if row["correct"] else ("unresolved", "✗ wrong")
+    return f'<td><span class="{style}">{mark}</span><pre>{html.escape(row["completion"])}</pre></td>'

@@ -1,0 +1,59 @@
+"""Files that appear whole or not at all: written beside their place, flushed to disk, moved in."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; on leaving without an error it takes `path`'s place."""
+    partial = path.with_name(f".{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    yield partial
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write `text` as UTF-8."""
+    with appearing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(value: dict[str, Any], path: Path) -> None:
+    """Write `value` as indented JSON with sorted keys."""
+    write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", path)
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write `table` without its index, numbers to six significant digits."""
+    with appearing(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
+
+
+def write_manifest(folder: Path, names: list[str], **facts: Any) -> None:
+    """Write `manifest.json` of `folder`: the sha256 of the files `names`, one `sha256` over all, and `facts`.
+
+    It is written last, so that a folder with a manifest is complete.
+    """
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
+    together = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    write_json({"files": digests, "sha256": together, **facts}, folder / "manifest.json")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The folder's `manifest.json`; raises ValueError if the folder is not complete."""
+    try:
+        return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{folder}: no readable manifest.json, the folder is not complete ({error})"
+        ) from error

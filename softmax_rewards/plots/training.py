@@ -1,0 +1,143 @@
+"""Arms over training: success, behaviour and what the update saw; and pass@k of the models it ends with.
+
+Lines are means over seeds and bands 95 % t intervals, missing where there is one seed.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from softmax_rewards.plots.style import MUTED, families, legend_below, nothing, styled, styles
+from softmax_rewards.stats import mean_interval
+
+
+def over_seeds(frame: pd.DataFrame, value: str, x: str = "step") -> pd.DataFrame:
+    """Mean and 95 % t interval of `value` over the seeds of each arm and step.
+
+    `frame`: ablation, seed, step, `value` and, if different, `x`. Returns ablation, step, x (its mean over
+    seeds: arms generate different numbers of tokens by the same step), mean, low, high, seeds.
+    """
+    rows = []
+    for (arm, step), group in frame.dropna(subset=[value]).groupby(["ablation", "step"], sort=False):
+        found = mean_interval(group[value])
+        rows.append((arm, step, group[x].mean(), found.estimate, found.low, found.high, found.n))
+    return pd.DataFrame(rows, columns=["ablation", "step", "x", "mean", "low", "high", "seeds"])
+
+
+@styled
+def trajectories(
+    frame: pd.DataFrame, value: str = "success", x: str = "step", baseline: str = "baseline"
+) -> Figure:
+    """A fraction in 0..1 over training, a panel a family of arms, the baseline in each.
+
+    `frame`: ablation, seed, step, `value`, and `x` ("step", or "tokens" to compare at equal generation).
+    The dotted line is the base model, which all arms share.
+    """
+    if frame.empty:
+        return nothing("no evaluations were recorded")
+    curves = over_seeds(frame, value, x)
+    figure, panels = _panels(frame["ablation"].unique(), baseline, rows=1, height=3.5)
+    for column, (axes, arms) in enumerate(panels[0]):
+        axes.axhline(curves.loc[curves["step"].idxmin(), "mean"], color=MUTED, linewidth=1, linestyle=":")
+        _lines(axes, curves, arms, styles(frame["ablation"].unique(), baseline))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.set_xlabel("update steps" if x == "step" else "generated tokens")
+        if x == "tokens":
+            axes.xaxis.set_major_formatter(FuncFormatter(_millions))
+        if column == 0:
+            axes.set_ylabel(f"{value} rate (held-out puzzles)")
+        legend_below(axes)
+    return figure
+
+
+@styled
+def over_training(
+    frame: pd.DataFrame, labels: Mapping[str, str], baseline: str = "baseline", points: int = 30
+) -> Figure:
+    """Several quantities over training: a row a quantity, a column a family of arms, the baseline in each.
+
+    `frame`: ablation, seed, step and the columns that `labels` (column -> axis label with unit) names. Steps
+    are averaged in about `points` bins within each seed first, so that the lines can be told apart.
+    """
+    labels = {
+        column: label for column, label in labels.items() if column in frame and frame[column].notna().any()
+    }
+    if frame.empty or not labels:
+        return nothing("none of these quantities was recorded")
+    width = max(1, round(frame["step"].max() / points))
+    binned = frame.assign(step=(np.ceil(frame["step"] / width) * width).astype(int))
+    binned = binned.groupby(["ablation", "seed", "step"], as_index=False)[list(labels)].mean()
+    look = styles(frame["ablation"].unique(), baseline)
+    figure, panels = _panels(frame["ablation"].unique(), baseline, rows=len(labels), height=1.9)
+    for row, (column, label) in enumerate(labels.items()):
+        curves = over_seeds(binned, column)
+        for place, (axes, arms) in enumerate(panels[row]):
+            _lines(axes, curves, arms, look, markers=False)
+            if place == 0:
+                axes.set_ylabel(label)
+            if row:
+                axes.set_title("")
+            if row == len(labels) - 1:
+                axes.set_xlabel("update steps")
+                legend_below(axes)
+    return figure
+
+
+@styled
+def pass_at_k(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
+    """pass@k of the final models against k (logarithmic). `final`: ablation, seed, pass@1, pass@4, …"""
+    columns = [
+        column for column in final if re.fullmatch(r"pass@\d+", column) and final[column].notna().any()
+    ]
+    if final.empty or not columns:
+        return nothing("no final evaluation with several samples a puzzle")
+    long = final.melt(["ablation", "seed"], columns, var_name="step", value_name="pass")
+    long["step"] = long["step"].str.removeprefix("pass@").astype(int)
+    curves = over_seeds(long, "pass")
+    figure, panels = _panels(final["ablation"].unique(), baseline, rows=1, height=3.3)
+    for column, (axes, arms) in enumerate(panels[0]):
+        _lines(axes, curves, arms, styles(final["ablation"].unique(), baseline))
+        axes.set_xscale("log", base=2)
+        ks = sorted(long["step"].unique())
+        axes.set_xticks(ks, [str(k) for k in ks])
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.set_xlabel("k samples a puzzle")
+        if column == 0:
+            axes.set_ylabel("pass@k")
+        legend_below(axes)
+    return figure
+
+
+def _panels(
+    arms: Sequence[str], baseline: str, rows: int, height: float
+) -> tuple[Figure, list[list[tuple[Axes, list[str]]]]]:
+    """A grid of `rows` x families; each place is its axes and the arms it shows, the baseline first."""
+    groups = families(arms, baseline) or {baseline: []}
+    figure = Figure(figsize=(min(10.0, 2.2 + 2.6 * len(groups)), height * rows + 0.6), layout="constrained")
+    grid = figure.subplots(rows, len(groups), squeeze=False, sharex=True, sharey="row")
+    for axes, family in zip(grid[0], groups, strict=True):
+        axes.set_title(family.replace("_", " "))
+    shown = [[baseline, *members] if baseline in arms else members for members in groups.values()]
+    return figure, [list(zip(row, shown, strict=True)) for row in grid]
+
+
+def _lines(
+    axes: Axes, curves: pd.DataFrame, arms: Sequence[str], look: Mapping[str, Mapping], markers: bool = True
+) -> None:
+    """A line and its band for each arm; `curves` as from `over_seeds`."""
+    for arm in arms:
+        curve = curves[curves["ablation"] == arm].sort_values("step")
+        style = dict(look[arm]) if markers else {**look[arm], "marker": ""}
+        axes.plot(curve["x"], curve["mean"], label=arm, **style)
+        axes.fill_between(
+            curve["x"], curve["low"], curve["high"], color=style["color"], alpha=0.14, linewidth=0
+        )
+
+
+def _millions(tokens: float, _: int) -> str:
+    return f"{tokens / 1e6:g} M" if tokens else "0"

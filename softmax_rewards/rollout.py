@@ -1,0 +1,175 @@
+"""Rollout: prompts -> sampled completions -> scored episodes.
+
+`sample` is the decoding loop; `play` adds the text and the verifier. Rows are ordered group by group:
+row `r` is sample `r % N` of prompt `r // N`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softmax_rewards import tasks
+from softmax_rewards.models.decoder import Cache, Decoder
+from softmax_rewards.models.tokenizer import Tokenizer
+from softmax_rewards.tasks import Score
+
+# How often the loop looks at which rows have finished; on a GPU every look waits for the device.
+CHECK_EVERY = 4
+# Compacting copies the cache, so it waits until enough rows have finished to pay for the copy.
+COMPACT_BELOW = 0.8
+
+
+@dataclass(frozen=True)
+class Completions:
+    """What `sample` returns, for R rows and at most T new tokens."""
+
+    tokens: Tensor  # [R, T] int64, the end token included, padding after it
+    log_probs: Tensor  # [R, T] float32, of the sampled tokens at temperature 1, 0 after the end
+    lengths: Tensor  # [R] int64, tokens generated, the end token included
+    finished: Tensor  # [R] bool, whether the end token came within T
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Q groups of N scored completions."""
+
+    prompts: list[list[int]]  # Q prompts as token ids
+    prompt_texts: list[str]
+    completions: Completions
+    texts: list[str]  # Q·N completions, the end token removed
+    scores: list[Score]  # Q·N
+    samples: int  # N
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens generated, the end token included, `[Q, N]`."""
+        return self.completions.lengths.cpu().numpy().reshape(-1, self.samples)
+
+    def field(self, name: str, dtype: Any = np.float64) -> np.ndarray:
+        """One field of the scores as an array `[Q, N]`."""
+        values = np.array([getattr(score, name) for score in self.scores], dtype=dtype)
+        return values.reshape(-1, self.samples)
+
+
+@torch.no_grad()
+def sample(
+    model: Decoder,
+    prompts: Sequence[Sequence[int]],
+    *,
+    samples: int,
+    max_new_tokens: int,
+    eos_ids: Sequence[int],
+    pad_id: int,
+    generator: torch.Generator | None,
+) -> Completions:
+    """Draw `samples` completions of every prompt at temperature 1; `generator=None` decodes greedily.
+
+    Each prompt is computed once and its cache copied to its samples. A token is drawn as the first of V
+    exponential races (Gumbel-max), with noise for *all* rows of the call at every position: which
+    rows are still in the batch has no influence on what the others draw.
+    """
+    device = model.embed_tokens.weight.device
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.full((len(prompts), longest), pad_id, device=device)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+    padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
+    visible = torch.arange(longest + max_new_tokens, device=device) >= padding[:, None]
+
+    cache = Cache(model.shape, len(prompts), longest + max_new_tokens, model.embed_tokens.weight)
+    hidden = model(ids, (torch.arange(longest, device=device) - padding[:, None]).clamp(min=0),
+                   _prefill_mask(visible[:, :longest]), cache)  # fmt: skip
+    rows = torch.arange(len(prompts), device=device).repeat_interleave(samples)
+    cache.select(rows)
+    logits = model.lm_head(hidden[:, -1]).float()[rows]
+    # Without padding no mask is needed, which spares every later step a pass over the scores.
+    visible = visible[rows] if bool(padding.any()) else None
+    positions = (longest - padding)[rows]
+
+    total = len(rows)
+    tokens = torch.full((total, max_new_tokens), pad_id, device=device)
+    log_probs = torch.zeros((total, max_new_tokens), device=device)
+    lengths = torch.full((total,), max_new_tokens, device=device)
+    finished = torch.zeros(total, dtype=torch.bool, device=device)
+    ends = torch.tensor(list(eos_ids), device=device)
+    alive = torch.arange(total, device=device)  # the rows still in the batch
+    for position in range(max_new_tokens):
+        chosen = _choose(logits, alive, total, generator)
+        running = ~finished[alive]
+        tokens[alive, position] = torch.where(running, chosen, pad_id)
+        chosen_log_probs = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(1)
+        log_probs[alive, position] = torch.where(running, chosen_log_probs, 0.0)
+        ended = running & torch.isin(chosen, ends)
+        lengths[alive] = torch.where(ended, position + 1, lengths[alive])
+        finished[alive] |= ended
+        if position + 1 == max_new_tokens:
+            break
+        if position % CHECK_EVERY == CHECK_EVERY - 1:
+            keep = (~finished[alive]).nonzero()[:, 0]
+            if len(keep) == 0:
+                break
+            if len(keep) < COMPACT_BELOW * len(alive):
+                cache.select(keep)
+                alive, chosen, positions = alive[keep], chosen[keep], positions[keep]
+                visible = visible[keep] if visible is not None else None
+        mask = visible[:, None, None, : cache.length + 1] if visible is not None else None
+        hidden = model(chosen[:, None], positions[:, None], mask, cache)
+        logits = model.lm_head(hidden[:, -1]).float()
+        positions = positions + 1
+    return Completions(tokens, log_probs, lengths, finished)
+
+
+def play(
+    model: Decoder,
+    tokenizer: Tokenizer,
+    task: dict[str, Any],
+    puzzles: Sequence[dict[str, Any]],
+    *,
+    template: str,
+    samples: int,
+    max_new_tokens: int,
+    generator: torch.Generator | None,
+) -> Episodes:
+    """Sample `samples` completions of every puzzle and score them with the verifier of `task` (name and options)."""
+    module, options = tasks.load(task)
+    prompt_texts = [module.prompt(puzzle, template) for puzzle in puzzles]
+    prompts = [tokenizer.encode(text) for text in prompt_texts]
+    completions = sample(
+        model,
+        prompts,
+        samples=samples,
+        max_new_tokens=max_new_tokens,
+        eos_ids=tokenizer.eos_ids,
+        pad_id=tokenizer.pad_id,
+        generator=generator,
+    )
+    kept = (completions.lengths - completions.finished.long()).tolist()
+    texts = tokenizer.decode_batch(
+        [row[:length] for row, length in zip(completions.tokens.tolist(), kept, strict=True)]
+    )
+    scores = [module.score(text, puzzles[row // samples], options) for row, text in enumerate(texts)]
+    return Episodes(prompts, prompt_texts, completions, texts, scores, samples)
+
+
+def _prefill_mask(visible: Tensor) -> Tensor | None:
+    """Causal mask `[Q, 1, P, P]` that hides padding; a padding position sees itself, else its softmax is 0/0."""
+    if bool(visible.all()):
+        return None
+    size = visible.shape[1]
+    causal = torch.ones(size, size, dtype=torch.bool, device=visible.device).tril()
+    itself = torch.eye(size, dtype=torch.bool, device=visible.device)
+    return ((causal & visible[:, None, :]) | itself)[:, None]
+
+
+def _choose(logits: Tensor, alive: Tensor, total: int, generator: torch.Generator | None) -> Tensor:
+    """The next token of every row of `logits[len(alive), V]`; noise is drawn for all `total` rows."""
+    if generator is None:
+        return logits.argmax(1)
+    noise = torch.empty((total, logits.shape[1]), device=logits.device).exponential_(generator=generator)
+    if len(alive) < total:
+        noise = noise[alive]
+    return (logits - noise.log_()).argmax(1)

@@ -1,0 +1,33 @@
+"""Tasks: puzzles, prompts and verifiers. One public module a task, found by its file name.
+
+A task module offers `Options`, `ALPHABET` and the functions `reward_range`, `build`, `prompt`, `score`,
+`reference`, `trace` and `solution`; `countdown.py` documents them. `Score` is what every verifier returns.
+"""
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from softmax_rewards import plugins
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The verdict on one completion.
+
+    `attempts` counts the equations tried in the thinking, `self_checks` those that the thinking itself marked
+    as right or wrong, and `gave_up` says that the answer is not one of those marked as right.
+    """
+
+    reward: float
+    correct: bool
+    formatted: bool
+    attempts: int
+    self_checks: int
+    gave_up: bool
+
+
+def load(task: dict[str, Any]) -> tuple[ModuleType, Any]:
+    """The module of a task and its `Options`, from its name and options as a config gives them."""
+    module = plugins.load(__name__, task["name"], "task")
+    return module, module.Options(**{key: value for key, value in task.items() if key != "name"})

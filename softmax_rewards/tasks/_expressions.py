@@ -1,0 +1,143 @@
+"""Arithmetic expressions: text, tree and exact value.
+
+A tree is an `int` leaf or `(operator, left, right)`. Values are `int` where they are whole, else `Fraction`:
+nothing is ever rounded, and model output is never handed to `eval`. The grammar is
+
+    sum     = product (("+" | "-") product)*
+    product = atom (("*" | "/") atom)*
+    atom    = number | "(" sum ")"
+
+with ASCII digits and operators (no × or ÷), no sign in front of a number, no leading zero, and spaces only
+between tokens.
+"""
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TypeAlias
+
+Tree: TypeAlias = int | tuple[str, "Tree", "Tree"]
+Value: TypeAlias = int | Fraction
+
+OPERATORS = "+-*/"
+MAX_LENGTH = 200
+"""Longer texts are refused unread, which bounds the time, the recursion and the size of every value."""
+
+_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
+_TOKEN = re.compile(r"[0-9]+|[-+*/()]")
+_FOREIGN = re.compile(r"[^-+*/() 0-9]")
+
+
+def parse(text: str) -> Tree | None:
+    """The tree of `text`, or None if it is not an expression of at most `MAX_LENGTH` characters."""
+    if len(text) > MAX_LENGTH or _FOREIGN.search(text):
+        return None
+    # Dijkstra's shunting yard: unlike recursive descent, its stack is a list, so nesting costs nothing.
+    operands: list[Tree] = []
+    pending: list[str] = []
+
+    def reduce() -> None:
+        right = operands.pop()
+        operands[-1] = (pending.pop(), operands[-1], right)
+
+    want_operand = True
+    for token in _TOKEN.findall(text):
+        if token in _PRECEDENCE:
+            if want_operand:
+                return None
+            while pending and _PRECEDENCE.get(pending[-1], 0) >= _PRECEDENCE[token]:
+                reduce()
+            pending.append(token)
+            want_operand = True
+        elif token == ")":
+            if want_operand:
+                return None
+            while pending and pending[-1] != "(":
+                reduce()
+            if not pending:
+                return None
+            pending.pop()
+        elif not want_operand:
+            return None
+        elif token == "(":
+            pending.append(token)
+        elif token[0] == "0" and len(token) > 1:
+            return None
+        else:
+            operands.append(int(token))
+            want_operand = False
+    if want_operand:
+        return None
+    while pending:
+        if pending[-1] == "(":
+            return None
+        reduce()
+    return operands[0]
+
+
+def divide(numerator: Value, denominator: Value) -> Value:
+    """The exact quotient, an `int` where it is whole. Raises ZeroDivisionError."""
+    if numerator % denominator == 0:
+        return numerator // denominator
+    return Fraction(numerator) / denominator
+
+
+def value(tree: Tree) -> Value:
+    """The exact value of `tree`. Raises ZeroDivisionError."""
+    if isinstance(tree, int):
+        return tree
+    operator, left, right = tree
+    a, b = value(left), value(right)
+    if operator == "+":
+        return a + b
+    if operator == "-":
+        return a - b
+    if operator == "*":
+        return a * b
+    return divide(a, b)
+
+
+def leaves(tree: Tree) -> Iterator[int]:
+    """The numbers of `tree` from left to right."""
+    if isinstance(tree, int):
+        yield tree
+    else:
+        yield from leaves(tree[1])
+        yield from leaves(tree[2])
+
+
+def text(tree: Tree) -> str:
+    """`tree` with as few parentheses as its value allows: `3*(5-1)`, but `3+5-1` for 3+(5-1)."""
+    if isinstance(tree, int):
+        return str(tree)
+    operator, left, right = tree
+    rank = _PRECEDENCE[operator]
+    first, second = text(left), text(right)
+    if not isinstance(left, int) and _PRECEDENCE[left[0]] < rank:
+        first = f"({first})"
+    if not isinstance(right, int) and _PRECEDENCE[right[0]] < rank + (operator in "-/"):
+        second = f"({second})"
+    return f"{first}{operator}{second}"
+
+
+def canonical(tree: Tree) -> str:
+    """One text for all expressions that differ only by order and grouping within sums and within products.
+
+    `5+3-2`, `3-(2-5)` and `(3-2)+5` all give `(3+5-2)`. Expansion is not undone: 2*(3+4) and 2*3+2*4 differ.
+    """
+    if isinstance(tree, int):
+        return str(tree)
+    rank = _PRECEDENCE[tree[0]]
+    direct: list[str] = []
+    inverse: list[str] = []
+
+    def collect(node: Tree, inverted: bool) -> None:
+        if isinstance(node, int) or _PRECEDENCE[node[0]] != rank:
+            (inverse if inverted else direct).append(canonical(node))
+        else:
+            collect(node[1], inverted)
+            collect(node[2], inverted ^ (node[0] in "-/"))
+
+    collect(tree, False)
+    join, undo = ("+", "-") if rank == 1 else ("*", "/")
+    return "(" + join.join(sorted(direct)) + "".join(undo + part for part in sorted(inverse)) + ")"

@@ -1,0 +1,339 @@
+"""Countdown: reach a target from k numbers, each used exactly once, with + - * /.
+
+A completion continues a prompt that already opened `<think>`, and has the form
+
+    THINKING</think>\n<answer>EXPRESSION</answer>
+
+Data: generated puzzles, or the public `Jiayi-Pan/Countdown-Tasks-3to4` (Pan et al., TinyZero, 2025). The
+compact prompt and its search traces are for the embedded model (Gandhi et al., Stream of Search, 2024,
+arXiv 2404.03683): `[3,5,7]=22:<think>` goes on as
+
+    3+5*7=38no
+    3*5+7=22yes</think>
+    <answer>3*5+7</answer>
+"""
+
+import re
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards.tasks import Score, _countdown, _expressions
+
+ALPHABET: tuple[str, ...] = (
+    *"0123456789+-*/()=[],:\n",
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "no",
+    "yes",
+)
+"""Tokens that spell every compact prompt, trace and reference."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keys of `task:` in a config."""
+
+    source: str = "generate"
+    """`generate`, or `public`: the fetched file, whose own numbers and targets replace the ranges below."""
+    numbers: int = 3
+    """How many numbers a puzzle has, 2 to 6."""
+    low: int = 1
+    """Smallest number."""
+    high: int = 12
+    """Largest number."""
+    target_low: int = 1
+    """Smallest target."""
+    target_high: int = 100
+    """Largest target."""
+    operators: str = "+-*"
+    """What references and search traces use; an answer may use any of + - * /."""
+    train: int = 20_000
+    """Puzzles for RL."""
+    warm_start: int = 20_000
+    """Puzzles for the supervised start, from the same multisets of numbers as `train`."""
+    test: int = 1024
+    """Distinct puzzles held out, over multisets of numbers that are in neither of the others."""
+    held_out: float = 0.3
+    """The fraction of the multisets of numbers that only `test` may use."""
+    seed: int = 0
+    """Seed of the data."""
+    format_reward: float = 0.1
+    """Reward of an answer in the right format, beside the 1.0 of a correct one."""
+    partial_format: bool = False
+    """Without the full format, pay 0.1 of `format_reward` for a closed thinking, 0.5 for a closed answer."""
+    persistence: float = 0.5
+    """Search traces: probability of another attempt after a wrong one."""
+    max_attempts: int = 5
+    """Search traces: attempts after which a trace gives up."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if type(given) is not field.type and not (field.type is float and type(given) is int):
+                raise ValueError(f"task.{field.name}: {given!r}; allowed: {field.type.__name__}")
+
+        def need(key: str, holds: bool, allowed: str) -> None:
+            if not holds:
+                raise ValueError(f"task.{key}: {getattr(self, key)!r}; allowed: {allowed}")
+
+        need("source", self.source in ("generate", "public"), "generate, public")
+        need("numbers", 2 <= self.numbers <= _countdown.MAX_NUMBERS, f"2 to {_countdown.MAX_NUMBERS}")
+        need("low", self.low >= 1, "1 or more")
+        need("high", self.low <= self.high <= 1000, f"low ({self.low}) to 1000")
+        need("target_low", self.target_low >= 0, "0 or more")
+        need("target_high", self.target_low <= self.target_high, f"target_low ({self.target_low}) or more")
+        valid = 0 < len(self.operators) == len(set(self.operators)) and set(self.operators) <= set("+-*/")
+        need("operators", valid, 'some of "+-*/", each once')
+        for key in ("train", "warm_start", "test", "max_attempts"):
+            need(key, getattr(self, key) >= 1, "1 or more")
+        need("held_out", 0 < self.held_out < 1, "between 0 and 1")
+        need("seed", self.seed >= 0, "0 or more")
+        need("format_reward", 0 <= self.format_reward <= 1, "0 to 1")
+        need("persistence", 0 <= self.persistence <= 1, "0 to 1")
+
+
+DEFAULTS = Options()
+
+
+def reward_range(options: Options) -> tuple[float, float]:
+    """The least and the greatest reward."""
+    return 0.0, 1.0 + options.format_reward
+
+
+# --- Data -----------------------------------------------------------------------------------------
+
+
+def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
+    """The tables `train`, `test` and `warm_start`, with columns nums (list of int), target, solution.
+
+    The same options give the same tables. `folder` is where the public file lies, for `source: public`; its
+    rows come without a solution, and the few chosen ones are solved here (unsolvable ones are passed over).
+    Raises ValueError naming the option, or the file, row and column, that makes it impossible.
+    """
+    rng = np.random.default_rng(options.seed)
+    if options.source == "public":
+        puzzles = _public(folder)
+    else:
+        share = max(
+            options.test / options.held_out, max(options.train, options.warm_start) / (1 - options.held_out)
+        )
+        puzzles = _countdown.generate(
+            range(options.low, options.high + 1),
+            options.numbers,
+            range(options.target_low, options.target_high + 1),
+            options.operators,
+            int(1.2 * share),
+            rng,
+        )
+    multisets = sorted({numbers for numbers, _ in puzzles})
+    held_out = {
+        multisets[i] for i in rng.permutation(len(multisets))[: round(options.held_out * len(multisets))]
+    }
+
+    test = [puzzle for puzzle in puzzles if puzzle[0] in held_out]
+    train = [puzzle for puzzle in puzzles if puzzle[0] not in held_out]
+    return {
+        "train": _table("train", train, puzzles, options, rng),
+        "test": _table("test", test, puzzles, options, rng),
+        "warm_start": _table("warm_start", train, puzzles, options, rng),
+    }
+
+
+def _table(
+    key: str,
+    pool: list[_countdown.Puzzle],
+    solutions: dict[_countdown.Puzzle, str | None],
+    options: Options,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """`task.<key>` rows over random puzzles of `pool`; fills in the solutions that are not known yet."""
+    rows = getattr(options, key)
+    chosen = []
+    for i in rng.permutation(len(pool)).tolist():
+        if len(chosen) == rows:
+            break
+        solution = solutions[pool[i]] or _countdown.solve(*pool[i], options.operators)
+        if solution is not None:
+            solutions[pool[i]] = solution
+            chosen.append(pool[i])
+    if not chosen or (key == "test" and len(chosen) < rows):
+        raise ValueError(
+            f"task.{key}: {rows}; allowed: up to {len(chosen)}, the distinct solvable puzzles over the "
+            f"{len({numbers for numbers, _ in pool})} multisets of numbers that held_out {options.held_out} "
+            "leaves it; ask for fewer, widen low..high, or change held_out"
+        )
+    # Where rows outnumber puzzles, each comes equally often, give or take one, its numbers in a new order.
+    chosen = [chosen[i % len(chosen)] for i in range(rows)]
+    return pd.DataFrame(
+        {
+            "nums": [rng.permutation(numbers).tolist() for numbers, _ in chosen],
+            "target": [target for _, target in chosen],
+            "solution": [solutions[puzzle] for puzzle in chosen],
+        }
+    )
+
+
+def _public(folder: Path | None) -> dict[_countdown.Puzzle, str | None]:
+    """The distinct puzzles of the one data file in `folder`, not yet solved."""
+    files = [] if folder is None else sorted([*folder.glob("*.parquet"), *folder.glob("*.jsonl")])
+    if len(files) != 1:
+        raise ValueError(
+            f"task.source: public needs one .parquet or .jsonl file in {folder}, found {len(files)}; fetch "
+            "Jiayi-Pan/Countdown-Tasks-3to4 there, or set task.source: generate"
+        )
+    return dict.fromkeys(_countdown.read(files[0]))
+
+
+# --- Prompts and supervised completions -----------------------------------------------------------
+
+_SYSTEM = (
+    "You are a helpful assistant. You first think about the reasoning process in your mind and then provide "
+    "the user with the answer."
+)
+_USER = (
+    "Using the numbers [{numbers}], create an equation that equals {target}. You can use basic arithmetic "
+    "operations (+, -, *, /) and each number can only be used once. Show your work in <think> </think> tags. "
+    "And return the final answer in <answer> </answer> tags, for example <answer> (1 + 2) / 3 </answer>."
+)
+_PREFIX = "Let me solve this step by step.\n<think>"
+_BASE = (
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The "
+    "assistant first thinks about the reasoning process in the mind and then provides the user with the "
+    "answer.\nUser: {question}\nAssistant: {prefix}"
+)
+
+
+def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
+    """The prompt of a puzzle, which ends by opening `<think>`.
+
+    `compact` (the embedded model) and `base` (pretrained, not instructed) give text; `chat` gives messages,
+    of which the last is the beginning of the assistant's own. Wording of `chat` and `base`: TinyZero.
+    """
+    if template == "compact":
+        return f"[{','.join(map(str, row['nums']))}]={row['target']}:<think>"
+    question = _USER.format(numbers=", ".join(map(str, row["nums"])), target=row["target"])
+    if template == "chat":
+        return [
+            {"role": "system", "content": _SYSTEM},
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": _PREFIX},
+        ]
+    if template == "base":
+        return _BASE.format(question=question, prefix=_PREFIX)
+    raise ValueError(f"template: {template!r}; allowed: compact, chat, base")
+
+
+def reference(row: dict[str, Any]) -> str:
+    """y*, the completion that tries the reference expression, finds it right and answers with it."""
+    return f"{row['solution']}={row['target']}yes</think>\n<answer>{row['solution']}</answer>"
+
+
+def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS) -> str:
+    """A search to imitate: random attempts, each with its exact value and `no` or `yes`.
+
+    After a wrong attempt the search goes on with probability `persistence`, at most to `max_attempts`; else
+    it gives up and answers with that attempt. So the arithmetic is always right, and the answer seldom.
+    """
+    lines = []
+    for number in range(1, options.max_attempts + 1):
+        expression, value = _countdown.attempt(row["nums"], options.operators, rng)
+        right = value == row["target"]
+        lines.append(f"{expression}={value}{'yes' if right else 'no'}")
+        if right or number == options.max_attempts or rng.random() >= options.persistence:
+            break
+    return "\n".join(lines) + f"</think>\n<answer>{expression}</answer>"
+
+
+# --- Verifier -------------------------------------------------------------------------------------
+
+_CHARACTER = "[-+*/() 0-9]"
+# (expression, claimed value, mark) of each `3+5*7=38no` or ` 3 + 5 = 8`. Linear time on any text: a match
+# starts only where a run of such characters does, and repeats are possessive.
+_EQUATION = re.compile(
+    rf"(?<!{_CHARACTER})(?=[-+*/( ]*+[0-9]++[ )]*+[-+*/])({_CHARACTER}++)="
+    r" ?(-?[0-9]{1,40}+(?:[./][0-9]{1,40}+)?)(?: ?(no|yes)\b)?"
+)
+
+
+def _answer(completion: str) -> tuple[str, str | None, bool]:
+    """The thinking, the answer's expression or None, and whether the whole has exactly the right format.
+
+    An answer counts where there is one `<answer>` and one `</answer>` in the completion, after the thinking
+    was closed for good.
+    """
+    thinking, closed, rest = completion.rpartition("</think>")
+    if not closed:
+        return completion, None, False
+    before, opened, after = rest.partition("<answer>")
+    inside, ended, behind = after.partition("</answer>")
+    if not (opened and ended) or completion.count("<answer>") != 1 or completion.count("</answer>") != 1:
+        return thinking, None, False
+    if "<think>" in rest:
+        return thinking, None, False
+    formatted = before == "\n" and not behind and "<think>" not in thinking and "</think>" not in thinking
+    return thinking, inside.strip(" \n"), formatted
+
+
+def _right(expression: str | None, row: dict[str, Any]) -> _expressions.Tree | None:
+    """The tree of `expression` if it uses each number once and equals the target, else None."""
+    tree = None if expression is None else _expressions.parse(expression)
+    if tree is None or sorted(_expressions.leaves(tree)) != sorted(map(int, row["nums"])):
+        return None
+    try:
+        return tree if _expressions.value(tree) == int(row["target"]) else None
+    except ZeroDivisionError:
+        return None
+
+
+def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> Score:
+    """The verdict on the text after the prompt (which opened `<think>`), end-of-sequence token removed.
+
+    Reward = 1.0 correct + `format_reward` formatted, judged apart as usual for this task: a right answer
+    followed by chatter is correct and not formatted. Never raises, whatever the text.
+    """
+    thinking, expression, formatted = _answer(completion)
+    correct = _right(expression, row) is not None
+    credit = float(formatted)
+    if options.partial_format and not formatted:
+        credit = 0.1 * ("</think>" in completion) + 0.5 * ("</answer>" in completion.partition("<answer>")[2])
+    equations = _EQUATION.findall(thinking)
+    marks = [(written.strip(), mark) for written, _, mark in equations if mark]
+    return Score(
+        reward=correct + options.format_reward * credit,
+        correct=correct,
+        formatted=formatted,
+        attempts=len(equations),
+        self_checks=len(marks),
+        gave_up=expression is not None and dict(marks).get(expression) != "yes",
+    )
+
+
+def solution(completion: str, row: dict[str, Any]) -> str | None:
+    """A canonical form of a right answer, so that distinct solutions can be counted; None if it is wrong."""
+    tree = _right(_answer(completion)[1], row)
+    return None if tree is None else _expressions.canonical(tree)
+
+
+def arithmetic(completion: str) -> tuple[int, int]:
+    """How many equations `expression = number` in the thinking are right, and how many there are.
+
+    Text that does not parse is not counted; a division by zero counts as wrong, `a = b = c` as `a = b`.
+    """
+    right = total = 0
+    for written, claimed, _ in _EQUATION.findall(completion.partition("</think>")[0]):
+        tree = _expressions.parse(written)
+        if tree is None:
+            continue
+        total += 1
+        try:
+            right += _expressions.value(tree) == Fraction(claimed)
+        except ZeroDivisionError:
+            continue
+    return right, total

@@ -1,0 +1,102 @@
+"""Weighting: from the rewards of a batch of groups to the weight of each answer's log-likelihood.
+
+One module a scheme, with one function
+
+    def weights(rewards, correct, *, <hyperparameters>) -> weights
+
+rewards  float64 [Q, N]: Q prompts, N sampled answers each (one row = one group)
+correct  bool    [Q, N]: whether the verifier found the answer right
+weights  float64 [Q, N]: the factor w of `-w log pi(answer | prompt)`; positive pulls the answer up
+
+The keyword-only parameters are the scheme's hyperparameters: `tau` is checked here, any other by its scheme.
+All but `tau` have a default, so that the analysis can run every scheme it finds. A scheme whose weights in
+one group depend on the other groups of the batch says so: `COUPLES_GROUPS = True`.
+"""
+
+import inspect
+from functools import cache
+from numbers import Real
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from softmax_rewards import plugins
+
+
+def names() -> list[str]:
+    """Every scheme there is, sorted."""
+    return plugins.names(__name__)
+
+
+def hyperparameters(scheme: str) -> dict[str, Any]:
+    """Hyperparameter -> default of a scheme; `inspect.Parameter.empty` where it must be given."""
+    parameters = inspect.signature(_module(scheme).weights).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def couples_groups(scheme: str) -> bool:
+    """Whether the weights of one group depend on the other groups of the batch."""
+    return getattr(_module(scheme), "COUPLES_GROUPS", False)
+
+
+def compute(scheme: str, rewards: np.ndarray, correct: np.ndarray, **hyperparameters: Any) -> np.ndarray:
+    """Weights [Q, N] (float64) of `scheme`, after checking everything that goes in and what comes out.
+
+    rewards  [Q, N] real and finite, N >= 2;  correct  [Q, N], false/true or 0/1;  tau, if the scheme has one,
+    finite and > 0. Raises ValueError naming the value and its position.
+    """
+    rewards, correct = _checked(rewards, correct)
+    _check_hyperparameters(scheme, hyperparameters)
+    weights = _module(scheme).weights(rewards, correct, **hyperparameters)
+    if not (
+        isinstance(weights, np.ndarray) and weights.dtype == np.float64 and weights.shape == rewards.shape
+    ):
+        raise ValueError(f"scheme {scheme!r} must return a float64 array of shape {rewards.shape}")
+    _check_finite(f"weights of scheme {scheme!r}", weights)
+    return weights
+
+
+@cache  # listing the folder costs more than most weights
+def _module(scheme: str) -> ModuleType:
+    return plugins.load(__name__, scheme, "scheme")
+
+
+def _checked(rewards: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rewards = np.asarray(rewards, dtype=np.float64)
+    if rewards.ndim != 2:
+        raise ValueError(f"rewards has shape {rewards.shape}; wanted: [prompts, samples]")
+    if rewards.shape[1] < 2:
+        raise ValueError(f"rewards has groups of N = {rewards.shape[1]}; a group needs N >= 2 samples")
+    _check_finite("rewards", rewards)
+    correct = np.asarray(correct)
+    if correct.shape != rewards.shape:
+        raise ValueError(f"correct has shape {correct.shape}, but rewards has shape {rewards.shape}")
+    wrong = np.argwhere((correct != 0) & (correct != 1))
+    if len(wrong):
+        q, i = wrong[0]
+        raise ValueError(f"correct[{q}, {i}] is {correct[q, i]}; wanted: 0 or 1")
+    return rewards, correct.astype(bool)
+
+
+def _check_finite(what: str, values: np.ndarray) -> None:
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        q, i = bad[0]
+        raise ValueError(f"{what}: the value at [{q}, {i}] is {values[q, i]}; wanted: a finite number")
+
+
+def _check_hyperparameters(scheme: str, given: dict[str, Any]) -> None:
+    allowed = hyperparameters(scheme)
+    for name in given:
+        if name not in allowed:
+            raise ValueError(plugins.unknown(f"hyperparameter of scheme {scheme!r}", name, allowed))
+    missing = [
+        name for name, default in allowed.items() if default is inspect.Parameter.empty and name not in given
+    ]
+    if missing:
+        raise ValueError(f"scheme {scheme!r} needs the hyperparameter {missing[0]!r}")
+    tau = given.get("tau", 1.0)
+    number = isinstance(tau, Real) and not isinstance(tau, bool)
+    if not (number and np.isfinite(tau) and tau > 0):
+        raise ValueError(f"scheme {scheme!r}: tau is {tau!r}; wanted: a finite number > 0")

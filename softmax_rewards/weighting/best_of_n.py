@@ -1,0 +1,14 @@
+"""`best_of_n`: imitate the best samples of the group only.
+
+    w_i = N / (number of best samples)   if r_i = max(r), else 0
+
+The limit tau -> 0 of `softmax`; an all-equal group gives every sample 1.
+"""
+
+import numpy as np
+
+
+def weights(rewards: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """rewards, correct [Q, N] -> weights [Q, N] in [0, N] with mean 1."""
+    best = (rewards == rewards.max(axis=-1, keepdims=True)).astype(np.float64)
+    return best / best.mean(axis=-1, keepdims=True)

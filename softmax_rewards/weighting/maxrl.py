@@ -1,0 +1,15 @@
+"""`maxrl`: maximum likelihood of success; divides by the success rate where GRPO divides by sigma.
+
+    w_i = (c_i - mean(c)) / mean(c),   0 if no sample is right
+
+"Maximum Likelihood Reinforcement Learning", arXiv 2602.02710. For 0/1 rewards it is the limit
+tau -> 0 of `softmax_centered`.
+"""
+
+import numpy as np
+
+
+def weights(rewards: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """rewards (unused), correct [Q, N] -> mean-zero weights [Q, N] in [-1, N - 1]."""
+    rate = correct.mean(axis=-1, keepdims=True)
+    return (correct - rate) / np.where(rate > 0, rate, 1.0)

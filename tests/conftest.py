@@ -1,0 +1,22 @@
+"""Fixtures shared by the tests: a tiny task, base model and run, made once."""
+
+import dataclasses
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the tests run side by side
+
+import pytest
+
+from softmax_rewards import config, dataset, sources
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """(run, data folder, base folder) of the smoke experiment: too small to learn anything, quick to train."""
+    experiment = config.load(config.Path("tests/smoke/smoke.yaml"))
+    run = experiment.run("softmax-0.5", 0)
+    run = dataclasses.replace(run, training=dataclasses.replace(run.training, steps=8, checkpoint_every=1))
+    folder = tmp_path_factory.mktemp("tiny")
+    dataset.write(run.task, folder / "data")
+    sources.build(run.model, run.task, folder / "data", folder / "base")
+    return run, folder / "data", folder / "base"

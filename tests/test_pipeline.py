@@ -1,0 +1,175 @@
+"""The whole pipeline on the smoke experiment, through the real Snakefile, in a copy of the repository."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("softmax_rewards", "workflow", "notebooks", "profiles", "config", "tests/smoke")
+FILES = ("Snakefile", "environment.yml", "docs/analysis-plan.md")
+NOTEBOOKS = len(list((ROOT / "notebooks").glob("*.ipynb")))
+
+
+class Repository:
+    """A copy of the repository in which Snakemake runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for part in PARTS:
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in FILES:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / file, folder / file)
+        (folder / "config/config.yaml").write_text("experiments: [tests/smoke/smoke.yaml]\n")
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        # PYTHONPATH: jobs and kernels import this copy of the library, not the installed one.
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment)
+
+    def planned(self) -> Counter:
+        """What `snakemake` would do now: (rule, ablation, seed) → jobs; "" where a rule has none."""
+        done = self.snakemake("--dry-run", "--quiet", "host")
+        assert done.returncode == 0, done.stderr
+        text = done.stdout + done.stderr
+        jobs: Counter = Counter()
+        for block in re.split(r"\n(?=rule )", text)[1:]:
+            rule = block[5 : block.index(":")]
+            found = dict(re.findall(r"(ablation|seed)=([^,\s]+)", block))
+            jobs[rule, found.get("ablation", ""), found.get("seed", "")] += rule != "all"
+        return +jobs
+
+    def edited(self, file: str, change: Callable[[str], str]) -> Counter:
+        """What `snakemake` would do after a change of a file, which is then taken back."""
+        path = self.folder / file
+        before = path.read_text(encoding="utf-8")
+        try:
+            path.write_text(change(before), encoding="utf-8")
+            assert path.read_text(encoding="utf-8") != before
+            return self.planned()
+        finally:
+            path.write_text(before, encoding="utf-8")
+
+
+def children_seconds() -> float:
+    """Processor time of finished child processes: unlike the clock, the same beside other tests."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def runs(*which: tuple[str, int]) -> Counter:
+    return Counter({(rule, arm, str(seed)): 1 for arm, seed in which for rule in ("train", "evaluate")})
+
+
+def append(text: str) -> Callable[[str], str]:
+    return lambda before: before + text
+
+
+REPORTS = Counter({("notebook", "", ""): NOTEBOOKS})
+AGGREGATE = Counter({("aggregate", "", ""): 1})
+ANALYSIS = Counter({("weight_analysis", "", ""): 1})
+BASE = Counter({("base_model", "", ""): 1})
+ALL = runs(*[(arm, seed) for arm in ("baseline", "softmax-0.5") for seed in (0, 1)])
+ARM = "  centred: {weighting: {scheme: softmax_centered, tau: 0.5}}\n"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Repository, str]:
+    repository = Repository(tmp_path_factory.mktemp("repository"))
+    done = repository.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return repository, done.stdout
+
+
+def test_the_pipeline(finished):
+    """One test, so that the pipeline runs once however tests are spread over processes."""
+    repository, output = finished
+    folder = repository.folder / "results/smoke"
+
+    pages = sorted((folder / "report").glob("*.html"))
+    assert len(pages) == NOTEBOOKS
+    assert not [
+        page.name for page in pages if re.search(r'(src|href)="https?://[^"]*\.(js|css)', page.read_text())
+    ]
+    run = json.loads((folder / "runs/softmax-0.5/seed-1/run.json").read_text())
+    assert (
+        run["fingerprint"]
+        == json.loads((folder / "plan.json").read_text())["runs"]["runs/softmax-0.5/seed-1"]
+    )
+    lines = re.findall(r"\[train\] run (\d) of 4 .* step (\d)/4  success \d+\.\d %", output)
+    assert Counter(step for _, step in lines) == {"0": 4, "2": 4, "4": 4}
+    assert max(lines)[0] in "34"
+    for stage in ("dataset", "base model", "weight analysis", "evaluate", "aggregate", "report"):
+        assert f"[{stage}]" in output
+
+    before = children_seconds()
+    again = repository.snakemake()
+    assert "Nothing to be done" in again.stdout + again.stderr
+    assert children_seconds() - before < 8
+
+    softmax = runs(("softmax-0.5", 0), ("softmax-0.5", 1))
+    new_seed = lambda text: text.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")  # noqa: E731
+    config = "tests/smoke/smoke.yaml"
+    library = "softmax_rewards"
+    for file, change, expected in [
+        (f"{library}/trainer.py", append("\n# A comment.\n"), Counter()),
+        (f"{library}/weighting/softmax.py", lambda text: text.replace('"""', '"""More. ', 1), Counter()),
+        (f"{library}/plots/__init__.py", append("\nEXTRA = 1\n"), REPORTS),
+        ("notebooks/training.ipynb", append("\n"), Counter({("notebook", "", ""): 1})),
+        (
+            f"{library}/weighting/softmax.py",
+            append("\nEXTRA = 1\n"),
+            softmax + ANALYSIS + AGGREGATE + REPORTS,
+        ),
+        (f"{library}/objective.py", append("\nEXTRA = 1\n"), BASE + ALL + AGGREGATE + REPORTS),
+        (config, append(ARM), runs(("centred", 0), ("centred", 1)) + AGGREGATE + REPORTS),
+        (config, new_seed, runs(("baseline", 2), ("softmax-0.5", 2)) + AGGREGATE + REPORTS),
+        (config, lambda text: text.replace("tau: 0.5", "tau: 0.4"), softmax + AGGREGATE + REPORTS),
+    ]:
+        assert repository.edited(file, change) == expected, (file, expected)
+
+    # The same run made again is the same to the bit, times aside.
+    own = folder / "runs/softmax-0.5/seed-1"
+    first = {file.name: file.read_bytes() for file in own.rglob("*") if file.is_file()}
+    shutil.rmtree(own)
+    done = repository.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    second = {file.name: file.read_bytes() for file in own.rglob("*") if file.is_file()}
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name] and name != "timing.csv"] == []
+
+    # Archived runs are taken instead of trained.
+    shutil.copytree(folder / "runs", repository.folder / "kept", ignore=shutil.ignore_patterns("model"))
+    shutil.rmtree(folder / "runs")
+    assert repository.planned() == ALL + AGGREGATE + REPORTS
+    assert repository.edited(config, append("archive: kept\n")) == AGGREGATE + REPORTS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "experiments=[countdown-mini]", "--resources", "gpu=0"], "--resources gpu=0: "),
+        (["--config", "experiments=[count]"], "config/config.yaml: experiments: unknown experiment 'count'"),
+        (
+            ["--config", "results=config/config.yaml"],
+            "config/config.yaml: results: config/config.yaml cannot",
+        ),
+        (["--config", "result=x"], "config/config.yaml: result: unknown key 'result' (nearest: 'results')"),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_runs(tmp_path, arguments, message):
+    done = Repository(tmp_path).snakemake("--quiet", "all", *arguments)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "profile" not in line]
+    assert len(said) == 1 and said[0].startswith(message), done.stderr
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,95 @@
+"""Sampling is exact, independent of a row's neighbours, and agrees with the training pass."""
+
+import numpy as np
+import pytest
+import torch
+import toy
+from scipy.stats import chisquare
+
+from softmax_rewards.objective import batches, token_log_probs
+from softmax_rewards.randomness import numpy_stream, torch_stream
+from softmax_rewards.rollout import sample
+
+
+def draw(model, prompts, samples, seed=0, longest=toy.LONGEST, greedy=False):
+    generator = None if greedy else torch_stream(seed, "test")
+    return sample(
+        model,
+        prompts,
+        samples=samples,
+        max_new_tokens=longest,
+        eos_ids=[toy.END],
+        pad_id=0,
+        generator=generator,
+    )
+
+
+@pytest.mark.parametrize("others", [[], [[2]], [[2, 2, 2, 1], [1]]])
+def test_samples_follow_the_enumerated_distribution_whatever_shares_their_batch(others):
+    model, count = toy.decoder(), 20_000
+    drawn = draw(model, [toy.PROMPT, *others], count)
+    rows = [
+        tuple(row[:length])
+        for row, length in zip(drawn.tokens[:count].tolist(), drawn.lengths[:count].tolist(), strict=True)
+    ]
+    expected = toy.log_probs(model).exp().detach().double().numpy()
+    assert expected.sum() == pytest.approx(1, abs=1e-6)
+    observed = [rows.count(completion) for completion in toy.completions()]
+    assert sum(observed) == count
+    assert chisquare(observed, expected / expected.sum() * count).pvalue > 1e-3
+
+
+def test_a_row_does_not_depend_on_its_neighbours():
+    model = toy.decoder(vocabulary=7)
+    for other in ([3, 4], [6, 5, 4, 3, 2, 1], [2]):
+        drawn = draw(model, [[1, 2, 3], other], 16, longest=30)
+        again = draw(model, [[1, 2, 3], [5, 5]], 16, longest=30)
+        assert torch.equal(drawn.tokens[:16], again.tokens[:16])
+        assert torch.equal(drawn.lengths[:16], again.lengths[:16])
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_recorded_log_probs_equal_the_training_pass(greedy):
+    model = toy.decoder(vocabulary=7)
+    prompts = [[1], [2, 3, 4], [5, 6], [1, 1, 1, 1, 1]]
+    drawn = draw(model, prompts, 8, longest=40, greedy=greedy)
+    lengths = drawn.lengths.tolist()
+    assert len(set(lengths)) > 3 or greedy  # rows ended at different times: the batch was compacted
+    seen = 0
+    for batch in batches(prompts, drawn.tokens, lengths, 8, range(32), token_budget=100):
+        values, _ = token_log_probs(model, batch)
+        torch.testing.assert_close(values, batch.gather(drawn.log_probs), atol=1e-5, rtol=1e-5)
+        assert torch.equal(batch.targets, batch.gather(drawn.tokens))
+        seen += len(values)
+    assert seen == sum(lengths)
+
+
+def test_nothing_follows_the_end_token():
+    drawn = draw(toy.decoder(vocabulary=7), [[1], [2, 3]], 32, longest=40)
+    for row, length, finished in zip(
+        drawn.tokens.tolist(), drawn.lengths.tolist(), drawn.finished.tolist(), strict=True
+    ):
+        assert finished == (row[length - 1] == toy.END)
+        assert toy.END not in row[: length - 1]
+        assert set(row[length:]) <= {0}
+        assert finished or length == 40
+
+
+def test_greedy_decoding_takes_the_most_probable_token():
+    model = toy.decoder(vocabulary=7)
+    (row,) = draw(model, [[1, 2]], 1, longest=12, greedy=True).tokens.tolist()
+    ids = [1, 2]
+    for token in row:
+        assert token == int(model.lm_head(model(torch.tensor([ids]))[0, -1]).argmax())
+        if token == toy.END:
+            break
+        ids.append(token)
+
+
+def test_streams_are_named_by_their_whole_key():
+    draws = {
+        tuple(numpy_stream(*key).integers(1 << 60, size=2))
+        for key in [(0, "a", 1), (0, "a", 2), (1, "a", 1), (0, "b", 1)]
+    }
+    assert len(draws) == 4
+    assert np.array_equal(numpy_stream(3, "x").random(5), numpy_stream(3, "x").random(5))

@@ -1,0 +1,188 @@
+"""A training run is exact: the same bytes twice, also after it was killed; arms of a seed see the same."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+
+from softmax_rewards import evaluate, trainer
+from softmax_rewards.models import checkpoint
+from softmax_rewards.models.tokenizer import Tokenizer
+
+SAME = (
+    "metrics.csv",
+    "evaluations.csv",
+    "groups.csv",
+    "episodes.parquet",
+    "samples.jsonl",
+    "model/model.safetensors",
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    """The folder of an undisturbed run."""
+    out = tmp_path_factory.mktemp("runs") / "undisturbed" / "seed-0"
+    trainer.train(*tiny, out)
+    return out
+
+
+def command(tiny, out):
+    run, data, base = tiny
+    script = [sys.executable, "workflow/scripts/train.py", "--run", run.to_json()]
+    return [
+        *script,
+        "--data",
+        data / "manifest.json",
+        "--base",
+        base / "manifest.json",
+        "--record",
+        out / "run.json",
+    ]
+
+
+def assert_same(one, other):
+    for name in SAME:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def until_checkpoint(process, out, step):
+    """Wait until the process has saved a checkpoint of at least `step` updates."""
+    while process.poll() is None:
+        saved = [int(folder.name.split("-")[1]) for folder in out.glob("state/checkpoint-*")]
+        if saved and max(saved) >= step:
+            return
+        time.sleep(0.005)
+
+
+def test_a_second_run_has_the_same_bytes(tiny, finished, tmp_path):
+    trainer.train(*tiny, tmp_path / "again")
+    assert_same(finished, tmp_path / "again")
+    assert not (finished / "state").exists()
+
+
+def test_killed_at_random_moments_it_resumes_and_ends_with_the_same_bytes(tiny, finished, tmp_path):
+    rng = np.random.default_rng()  # a new moment every time the test runs
+    out = tmp_path / "killed"
+    for step in sorted(rng.integers(1, 8, size=2)):
+        process = subprocess.Popen(command(tiny, out), stdout=subprocess.DEVNULL)
+        until_checkpoint(process, out, step)
+        time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+        process.wait()
+    done = subprocess.run(command(tiny, out), capture_output=True, text=True, check=True)
+    assert "step 8/8" in done.stdout
+    assert_same(finished, out)
+
+
+def test_sigterm_saves_a_checkpoint_and_exits_within_a_step(tiny, finished, tmp_path):
+    out = tmp_path / "stopped"
+    process = subprocess.Popen(command(tiny, out), stdout=subprocess.PIPE, text=True)
+    until_checkpoint(process, out, 2)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    (saved,) = out.glob("state/checkpoint-*")
+    assert f"stopped on request after step {int(saved.name.split('-')[1])}" in output
+    assert not (out / "run.json").exists()
+    trainer.train(*tiny, out)
+    assert_same(finished, out)
+
+
+def test_a_checkpoint_of_other_settings_is_not_resumed(tiny, tmp_path):
+    run, data, base = tiny
+    out = tmp_path / "changed"
+    process = subprocess.Popen(command(tiny, out), stdout=subprocess.DEVNULL)
+    until_checkpoint(process, out, 2)
+    process.kill()
+    process.wait()
+    other = dataclasses.replace(run, weighting={"scheme": "linear"})
+    trainer.train(other, data, base, out)
+    trainer.train(other, data, base, tmp_path / "fresh")
+    assert_same(out, tmp_path / "fresh")
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tiny, tmp_path):
+    out = tmp_path / "locked"
+    process = subprocess.Popen(command(tiny, out), stdout=subprocess.DEVNULL)
+    until_checkpoint(process, out, 1)
+    process.send_signal(signal.SIGSTOP)  # it holds the lock as long as it exists
+    try:
+        with pytest.raises(RuntimeError, match=f"process {process.pid} is training this run"):
+            trainer.train(*tiny, out)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_arms_of_a_seed_see_the_same_prompts_base_and_noise(tiny, finished, tmp_path):
+    run, data, base = tiny
+    trainer.train(dataclasses.replace(run, weighting={"scheme": "linear"}), data, base, tmp_path / "linear")
+    ours, theirs = (
+        pd.read_parquet(folder / "episodes.parquet") for folder in (finished, tmp_path / "linear")
+    )
+    assert ours["puzzle"].equals(theirs["puzzle"])
+    first = [table[table["step"] == 1].drop(columns="weight") for table in (ours, theirs)]
+    assert first[0].equals(first[1])
+    evaluations = [pd.read_csv(folder / "evaluations.csv") for folder in (finished, tmp_path / "linear")]
+    assert evaluations[0].iloc[0].equals(evaluations[1].iloc[0])
+    other_seed = tmp_path / "seed-1"
+    trainer.train(dataclasses.replace(run, seed=1), data, base, other_seed)
+    assert not ours["puzzle"].equals(pd.read_parquet(other_seed / "episodes.parquet")["puzzle"])
+
+
+def test_tables_agree_with_each_other(tiny, finished):
+    run = tiny[0]
+    metrics, groups = pd.read_csv(finished / "metrics.csv"), pd.read_csv(finished / "groups.csv")
+    episodes = pd.read_parquet(finished / "episodes.parquet")
+    size = run.training.prompts * run.training.samples
+    assert metrics["step"].tolist() == list(range(1, 9))
+    assert (groups.groupby("step")["count"].sum() == run.training.prompts).all()
+    by_step = episodes.groupby("step")
+    np.testing.assert_allclose(metrics["success"], by_step["correct"].mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["tokens"], by_step["length"].sum().cumsum())
+    np.testing.assert_allclose(metrics["weight_mean"], by_step["weight"].mean(), atol=1e-6)
+    assert (by_step.size() == size).all()
+    assert pd.read_csv(finished / "evaluations.csv")["step"].tolist() == [0, 2, 4, 6, 8]
+    timing = pd.read_csv(finished / "timing.csv")
+    assert (timing[["rollout_s", "update_s", "memory_mb"]] > 0).all(axis=None)
+    record = json.loads((finished / "run.json").read_text())
+    assert record["config"] == json.loads(run.to_json())
+
+
+def test_the_final_model_loads_in_transformers_and_is_judged(tiny, finished):
+    evaluate.final(finished, tiny[1])
+    facts = json.loads((finished / "evaluation.json").read_text())
+    puzzles = pd.read_csv(finished / "puzzles.csv")
+    assert facts["success"] == pytest.approx(puzzles["sampled"].mean())
+    assert facts["greedy"] == pytest.approx(puzzles["greedy"].mean())
+    assert 0 <= facts["pass@1"] <= facts["pass@4"] <= facts["pass@16"] <= 1
+    last = pd.read_csv(finished / "evaluations.csv").iloc[-1]
+    assert facts["success"] == pytest.approx(last["success"])
+
+    ours = checkpoint.load(finished / "model")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(finished / "model")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(finished / "model")
+    text = "[3,5,7]=22:<think>3+5*7=38no\n3*5+7=22yes</think>\n<answer>3*5+7</answer>"
+    ids = Tokenizer(finished / "model").encode(text)
+    assert tokenizer(text, add_special_tokens=False)["input_ids"] == ids
+    assert Tokenizer(finished / "model").decode(ids) == text
+    batch = torch.tensor([ids])
+    with torch.no_grad():
+        torch.testing.assert_close(ours.lm_head(ours(batch)), theirs(batch).logits, atol=1e-4, rtol=0)
+
+
+def test_a_diverged_run_says_so(tiny, tmp_path):
+    run, data, base = tiny
+    wild = dataclasses.replace(run, training=dataclasses.replace(run.training, learning_rate=1e30))
+    with pytest.raises(FloatingPointError, match="training has diverged"):
+        trainer.train(wild, data, base, tmp_path / "wild")
+    assert not (tmp_path / "wild" / "run.json").exists()
