@@ -69,8 +69,7 @@ def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], pl
         files.write_csv(table, out_dir / f"{name}.csv")
     files.write_text(samples, out_dir / "samples.jsonl")
     described = {
-        scheme: {endpoint: _finite(asdict(fit)) for endpoint, fit in both.items()}
-        for scheme, both in fits.items()
+        scheme: {endpoint: _finite(asdict(fit)) for endpoint, fit in both.items()} for scheme, both in fits.items()
     }
     files.write_json(described, out_dir / "temperature_fit.json")
     files.write_json(provenance(loaded, experiment["name"], plan_sha256), out_dir / "provenance.json")
@@ -90,9 +89,7 @@ def provenance(runs: Sequence[FinishedRun], experiment: str, plan_sha256: str) -
     """What the summary was made from. What all runs share is a list of one entry."""
 
     def distinct(key: str) -> list[Any]:
-        return [
-            json.loads(text) for text in sorted({json.dumps(run.record[key], sort_keys=True) for run in runs})
-        ]
+        return [json.loads(text) for text in sorted({json.dumps(run.record[key], sort_keys=True) for run in runs})]
 
     return {
         "experiment": experiment,

@@ -13,6 +13,7 @@ import pandas as pd
 
 from softmax_rewards import concentration, files, reported, weighting
 from softmax_rewards.populations import (
+    FIGURES,
     Population,
     canonical,
     composed,
@@ -50,9 +51,7 @@ def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_
     """
     low, high = reward_range
     if not (np.isfinite([low, high]).all() and low < high):
-        raise ValueError(
-            f"reward_range: {reward_range} is not allowed; wanted: finite (low, high) with low < high"
-        )
+        raise ValueError(f"reward_range: {reward_range} is not allowed; wanted: finite (low, high) with low < high")
     if samples < 1 or group_size < 2:
         raise ValueError(f"samples {samples} and group_size {group_size}: wanted at least 1 and 2")
     populations = simulated(samples, reward_range, group_size, seed)
@@ -99,9 +98,7 @@ def groups(populations: dict[tuple[str, float, float], Population]) -> pd.DataFr
     """population, success, format_share, rewards ("1.1 0.1 0"), right, count, share; a row a composition."""
     rows = []
     for (name, success, share), population in populations.items():
-        for rewards, correct, count in zip(
-            population.rewards, population.correct, population.counts, strict=True
-        ):
+        for rewards, correct, count in zip(population.rewards, population.correct, population.counts, strict=True):
             rows.append(
                 {
                     "population": name,
@@ -263,7 +260,8 @@ def logged(
             and those of `by`; other columns are ignored, equal groups are added up
     chosen  (scheme, hyperparameters) pairs; all of `settings` if None
     by      columns to keep apart, such as the ablation
-    Returns by, group_size, scheme, tau and the figures. Raises ValueError for an impossible group.
+    Returns by, group_size, scheme, tau and the figures, which a table without groups has as columns too.
+    Raises ValueError for an impossible group.
     """
     counted = table.groupby([*by, "rewards", "right"], as_index=False, sort=True)["count"].sum()
     counted["group_size"] = counted["rewards"].str.split().str.len()
@@ -283,7 +281,7 @@ def logged(
         for scheme, parameters in settings(rewards.shape[1]) if chosen is None else chosen:
             figures = summarise(population, scheme, parameters, seed)
             rows.append(names | _setting(scheme, parameters) | figures)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*by, "group_size", "scheme", "tau", *FIGURES])
 
 
 def _setting(scheme: str, hyperparameters: dict[str, Any]) -> dict[str, Any]:

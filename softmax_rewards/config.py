@@ -1,7 +1,7 @@
 """Configuration: YAML files in, frozen and validated experiments and runs out.
 
 A run is defaults ⊕ experiment ⊕ ablation ⊕ seed, resolved once here and handed on as one sorted JSON string.
-The defaults are those of the dataclasses: `Training` and `Evaluation` below, `Options` of the task
+The defaults are those of the dataclasses: `Training` and `Evaluation` of `run.py`, `Options` of the task
 (`softmax_rewards/tasks/<name>.py`) and of the model source (`softmax_rewards/sources/<source>.py`), and the
 keyword parameters of the weighting scheme. Whatever is wrong is refused in one line that names the file, the
 key, the value and what is allowed. `config/README.md` explains every key.
@@ -17,121 +17,16 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 
 from softmax_rewards import plugins, temperature, weighting
+from softmax_rewards.run import ConfigError, Evaluation, Run, Training, canonical, wrong
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # ablations and experiments become folders
 INHERIT = "extends"
-
-
-class ConfigError(ValueError):
-    """Wrong input, said in one line."""
-
-
-def wrong(key: str, value: Any, allowed: str) -> ConfigError:
-    return ConfigError(f"{key}: {json.dumps(value, default=repr)} is not allowed; allowed: {allowed}")
-
-
-@dataclass(frozen=True)
-class Training:
-    """The policy-gradient loop of one run: −(1/T) Σ_i w_i Σ_t log π(y_it | x, y_i<t), T by `normaliser`."""
-
-    steps: int = 120
-    prompts: int = 64
-    samples: int = 8
-    learning_rate: float = 4e-4
-    max_new_tokens: int = 96
-    clip_norm: float = 1.0
-    normaliser: Literal["token", "sequence", "constant"] = "token"
-    skip_unfinished: bool = False
-    skip_equal: bool = False
-    updates: int = 1
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    entropy_bonus: float = 0.0
-    microbatch_tokens: int = 16384
-    checkpoint_every: int = 10
-    threads: int = 1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        _at_least(self, "training", 1, "steps", "prompts", "max_new_tokens", "updates", "microbatch_tokens")
-        _at_least(self, "training", 1, "checkpoint_every", "threads")
-        if self.samples < 2:  # a group of one has no contrast: its z-score is 0 whatever the reward
-            raise wrong("training.samples", self.samples, "an integer of at least 2 (the group size)")
-        for name in ("learning_rate", "clip_norm"):
-            if getattr(self, name) <= 0:
-                raise wrong(f"training.{name}", getattr(self, name), "a number above 0")
-        for name in ("clip_low", "clip_high"):
-            if not 0 < getattr(self, name) <= 1:
-                raise wrong(f"training.{name}", getattr(self, name), "a number above 0 and at most 1")
-        if self.entropy_bonus < 0:
-            raise wrong("training.entropy_bonus", self.entropy_bonus, "a number of at least 0")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What is measured on held-out puzzles, during training and at its end."""
-
-    every: int = 10
-    puzzles: int = 1024
-    pass_puzzles: int = 256
-    pass_samples: int = 32
-    samples: int = 8
-
-    def __post_init__(self) -> None:
-        _at_least(self, "evaluation", 1, "every", "puzzles", "pass_puzzles", "samples")
-        _at_least(self, "evaluation", 16, "pass_samples")  # pass@16 needs 16 samples of each puzzle
-        for name in ("pass_puzzles", "samples"):
-            if getattr(self, name) > self.puzzles:
-                allowed = f"at most evaluation.puzzles ({self.puzzles})"
-                raise wrong(f"evaluation.{name}", getattr(self, name), allowed)
-
-
-def _at_least(values: Any, where: str, least: int, *names: str) -> None:
-    for name in names:
-        if getattr(values, name) < least:
-            raise wrong(f"{where}.{name}", getattr(values, name), f"an integer of at least {least}")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training job. `task`, `model` and `weighting` are JSON values with every default filled in."""
-
-    ablation: str
-    seed: int
-    task: dict[str, Any]
-    model: dict[str, Any]
-    training: Training
-    evaluation: Evaluation
-    weighting: dict[str, Any]
-
-    @property
-    def template(self) -> str:
-        """The prompt template of the model's source; the embedded model knows only the compact one."""
-        return self.model.get("template", "compact")
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    def to_json(self) -> str:
-        """The canonical text of the run: equal runs give equal strings."""
-        return canonical(self.to_dict())
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`, as read back from JSON."""
-        parts = {"training": Training(**values["training"]), "evaluation": Evaluation(**values["evaluation"])}
-        return cls(**{**values, **parts})
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        return cls.from_dict(json.loads(text))
 
 
 @dataclass(frozen=True)
@@ -167,10 +62,6 @@ class Experiment:
 
     def to_json(self) -> str:
         return canonical(dataclasses.asdict(self))
-
-
-def canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def load(path: Path) -> Experiment:
@@ -288,9 +179,7 @@ def _refuse_duplicates(node: yaml.Node | None, where: str) -> None:
                 raise ConfigError(f"{name}: the key is not text; allowed: text (quote it)")
             line = key.start_mark.line + 1
             if key.value in lines:
-                raise ConfigError(
-                    f"{name}: given twice (lines {lines[key.value]} and {line}); allowed: each key once"
-                )
+                raise ConfigError(f"{name}: given twice (lines {lines[key.value]} and {line}); allowed: each key once")
             lines[key.value] = line
             _refuse_duplicates(value, name)
     elif isinstance(node, yaml.SequenceNode):
@@ -397,9 +286,7 @@ def _ablation(name: str, spec: Any, training: dict[str, Any], seeds: tuple[int, 
     if not isinstance(overrides, dict):
         raise wrong(f"{where}.training", overrides, "a mapping of keys")
     try:
-        build(
-            Training, overrides, "training"
-        )  # the ablation's own keys first, so that the message names them
+        build(Training, overrides, "training")  # the ablation's own keys first, so that the message names them
         merged = build(Training, {**training, **overrides}, "training")
     except ValueError as error:
         raise ConfigError(f"{where}.{error}") from None
@@ -484,9 +371,7 @@ def _refuse_unwritable(folder: Path, key: str) -> None:
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
         allowed = "a folder that can be written, or made"
-        raise ConfigError(
-            f"{key}: {folder} cannot be written ({error.strerror}); allowed: {allowed}"
-        ) from None
+        raise ConfigError(f"{key}: {folder} cannot be written ({error.strerror}); allowed: {allowed}") from None
 
 
 def _join(where: str, key: str) -> str:

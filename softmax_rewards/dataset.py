@@ -43,6 +43,5 @@ def refuse_overlap(test: pd.DataFrame, other: pd.DataFrame, name: str) -> None:
     for row, nums in enumerate(test["nums"]):
         if tuple(sorted(nums)) in seen:
             raise ValueError(
-                f"test puzzle in row {row} (nums {sorted(nums)}) overlaps {name}: "
-                "no multiset of numbers may be in both"
+                f"test puzzle in row {row} (nums {sorted(nums)}) overlaps {name}: no multiset of numbers may be in both"
             )

@@ -17,9 +17,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")  # set by those that assign a job its own devices
 POLL = 0.5  # seconds between two looks at busy devices
 
-_held: int | None = (
-    None  # the locked file's descriptor; kept open, and with it the lease, until the process ends
-)
+_held: int | None = None  # the locked file's descriptor; kept open, and with it the lease, until the process ends
 
 
 def lease(device: str = "auto") -> str | None:

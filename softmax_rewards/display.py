@@ -83,14 +83,17 @@ def endpoint(name: str) -> str:
 
 
 def interval(frame: pd.DataFrame) -> pd.Series:
-    """ "effect [low, high]" of each row; "–" where nothing was measured."""
+    """ "effect [low, high] unit" of each row; "–" where nothing was measured."""
 
     def text(row: Mapping) -> str:
         if pd.isna(row["effect"]):
             return "–"
-        limits = "no interval" if pd.isna(row["low"]) else f"{row['low']:+.3g}, {row['high']:+.3g}"
+        form = "+.1f" if row["unit"] == "points" else "+.3g"
+        effect, low, high = (format(row[column], form) for column in ("effect", "low", "high"))
+        limits = "no interval" if pd.isna(row["low"]) else f"{low}, {high}"
         # Unbreakable, and with real minus signs: a column of intervals stays readable however narrow.
-        return f"{row['effect']:+.3g} [{limits}]".replace(" ", "\u00a0").replace("-", "\u2212")
+        numbers = f"{effect} [{limits}]".replace(" ", "\u00a0").replace("-", "\u2212")
+        return numbers if pd.isna(row["unit"]) else f"{numbers} {row['unit']}"
 
     return pd.Series([text(row) for row in frame.to_dict("records")], index=frame.index, dtype=object)
 

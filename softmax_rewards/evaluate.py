@@ -1,63 +1,22 @@
-"""Evaluation on held-out puzzles: a point of the success curve during training, and the final model's figures."""
+"""Evaluation of a finished run's final model on held-out puzzles."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from softmax_rewards import dataset, records, stats, tasks
-from softmax_rewards.config import Run
+from softmax_rewards import dataset, stats, tasks
 from softmax_rewards.files import write_csv, write_json
 from softmax_rewards.models import checkpoint
-from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.randomness import torch_stream
 from softmax_rewards.rollout import play
+from softmax_rewards.run import Run
 
 # Sequences decoded at once: bounds the cache, and on a CPU keeps it near the processor.
 ROWS = 1024
-
-
-def trajectory_point(
-    run: Run,
-    step: int,
-    tokens: int,
-    policy: Decoder,
-    tokenizer: Tokenizer,
-    template: str,
-    puzzles: Sequence[dict[str, Any]],
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Sampled success and its companions after `step` updates, and the texts of the first few puzzles.
-
-    One sample a puzzle at temperature 1; the noise is the same at every step and for every arm of a seed.
-    """
-    device = policy.embed_tokens.weight.device
-    episodes = play(
-        policy,
-        tokenizer,
-        run.task,
-        puzzles,
-        template=template,
-        samples=1,
-        max_new_tokens=run.training.max_new_tokens,
-        generator=torch_stream(run.seed, "evaluation", device=device),
-    )
-    texts = [
-        {
-            "step": step,
-            "puzzle": index,
-            "prompt": episodes.prompt_texts[index],
-            "completion": episodes.texts[index],
-            "reward": episodes.scores[index].reward,
-            "correct": episodes.scores[index].correct,
-        }
-        for index in range(run.evaluation.samples)
-    ]
-    return records.evaluation_row(step, tokens, episodes), texts
 
 
 def final(run_folder: Path, data: Path) -> None:
@@ -67,7 +26,7 @@ def final(run_folder: Path, data: Path) -> None:
     from `evaluation.pass_samples` samples on the first `evaluation.pass_puzzles` of them.
     """
     record = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
-    run = Run.from_json(json.dumps(record["config"]))
+    run = Run.from_dict(record["config"])
     torch.set_num_threads(run.training.threads)
     device = checkpoint.pick_device(run.training.device)
     policy = checkpoint.load(run_folder / "model", device, getattr(torch, run.training.dtype))
@@ -97,16 +56,12 @@ def final(run_folder: Path, data: Path) -> None:
         return found
 
     every, some, samples = run.evaluation.puzzles, run.evaluation.pass_puzzles, run.evaluation.pass_samples
-    sampled = [
-        row[0] is not None for row in answers(every, 1, torch_stream(run.seed, "evaluation", device=device))
-    ]
+    sampled = [row[0] is not None for row in answers(every, 1, torch_stream(run.seed, "evaluation", device=device))]
     greedy = [row[0] is not None for row in answers(every, 1, None)]
     many = answers(some, samples, torch_stream(run.seed, "pass@k", device=device))
     right = np.array([sum(solution is not None for solution in row) for row in many])
     distinct = [len({solution for solution in row if solution is not None}) for row in many]
-    table = pd.DataFrame(
-        {"puzzle": range(every), "sampled": np.array(sampled, int), "greedy": np.array(greedy, int)}
-    )
+    table = pd.DataFrame({"puzzle": range(every), "sampled": np.array(sampled, int), "greedy": np.array(greedy, int)})
     write_csv(table, run_folder / "puzzles.csv")
     rates = {f"pass@{k}": float(np.mean(stats.pass_at_k(right, samples, k))) for k in (1, 4, 16)}
     facts = {

@@ -20,34 +20,43 @@ LINEAR = {"scheme": "linear"}
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A number measured once a run. Fractions are told in percent and are equivalent within ±2 points."""
+    """A number measured once a run. Fractions are told in percent, their differences in percentage points."""
 
     text: str
-    unit: str = " points"
+    unit: str = "points"
 
     @property
     def fraction(self) -> bool:
-        return self.unit == " points"
+        return self.unit == "points"
+
+    @property
+    def scale(self) -> float:
+        """`unit`s in one of what is measured."""
+        return 100.0 if self.fraction else 1.0
 
     def value(self, x: float) -> str:
         """A value in words: "15.4 %", "0.89"."""
         return f"{100 * x:.1f} %" if self.fraction else f"{x:.3g}"
 
-    def change(self, x: float) -> str:
-        """A signed difference, without its unit: "+1.6" points, "-0.0321"."""
+    def number(self, x: float) -> str:
+        """A signed difference without its unit: "+1.6", "-0.0321"."""
         return f"{100 * x:+.1f}" if self.fraction else f"{x:+.3g}"
+
+    def change(self, x: float) -> str:
+        """A signed difference: "+1.6 points", "-0.0321 nats a token"."""
+        return f"{self.number(x)} {self.unit}".strip()
 
 
 ENDPOINTS = {
     "auc": Endpoint("mean success over training"),
     "final": Endpoint("success at the end"),
     "first_half": Endpoint("mean success over the first half"),
-    "entropy_early": Endpoint("policy entropy in steps 1–10", " nats a token"),
-    "length_early": Endpoint("answer length in steps 1–10", " tokens"),
-    "length_late": Endpoint("answer length in the last fifth", " tokens"),
+    "entropy_early": Endpoint("policy entropy in steps 1–10", "nats a token"),
+    "length_early": Endpoint("answer length in steps 1–10", "tokens"),
+    "length_late": Endpoint("answer length in the last fifth", "tokens"),
     "grad_norm_early": Endpoint("gradient norm before clipping in steps 1–10", ""),
-    "attempts": Endpoint("equations tried an answer", " attempts"),
-    "self_checks": Endpoint("self-checks an answer", " checks"),
+    "attempts": Endpoint("equations tried an answer", "attempts"),
+    "self_checks": Endpoint("self-checks an answer", "checks"),
     "gave_up": Endpoint("share of answers that admit defeat"),
 }
 
@@ -98,8 +107,7 @@ class Evidence:
         return {
             config["training"]["learning_rate"]: name
             for name, config in self.configs.items()
-            if matches(config["weighting"], pattern)
-            and {**config["training"], "learning_rate": None} == wanted
+            if matches(config["weighting"], pattern) and {**config["training"], "learning_rate": None} == wanted
         }
 
     def pair(self, contrast: Contrast) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,4 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{folder}: no readable manifest.json, the folder is not complete ({error})"
-        ) from error
+        raise ValueError(f"{folder}: no readable manifest.json, the folder is not complete ({error})") from error

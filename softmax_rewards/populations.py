@@ -17,6 +17,19 @@ from softmax_rewards import concentration, weighting
 
 FORMAT_REWARD = 1 / 11  # of the reward range: 0.1 in [0, 1.1]
 COUPLED_BATCH = 8192  # groups that a scheme which couples the groups of its batch is given at once
+FIGURES = (
+    "groups",
+    "weight_right",
+    "weight_wrong",
+    "contrast",
+    "effective_n",
+    "entropy",
+    "max_share",
+    "zero_groups",
+    "ratio",
+    "second_moment",
+    "rms",
+)
 
 
 @dataclass(frozen=True)
@@ -40,9 +53,7 @@ def composed(
     right, formed = np.asarray(right)[:, None], np.asarray(formed)[:, None]
     place = np.arange(group_size)
     correct = place < right
-    rewards = np.where(
-        correct, high, np.where(place < right + formed, low + FORMAT_REWARD * (high - low), low)
-    )
+    rewards = np.where(correct, high, np.where(place < right + formed, low + FORMAT_REWARD * (high - low), low))
     return Population(rewards, correct, np.ones(len(right)) if counts is None else np.asarray(counts))
 
 
@@ -88,10 +99,8 @@ def batch(population: Population, size: int, seed: int) -> Population:
     return Population(rewards, correct, np.ones(len(rewards)))
 
 
-def summarise(
-    population: Population, scheme: str, hyperparameters: dict[str, Any], seed: int = 0
-) -> dict[str, float]:
-    """Figures of one scheme on a population of counted groups; NaN where nothing was there to average.
+def summarise(population: Population, scheme: str, hyperparameters: dict[str, Any], seed: int = 0) -> dict[str, float]:
+    """FIGURES of one scheme on a population of counted groups; NaN where nothing was there to average.
 
     groups         how many groups; a scheme that couples groups gets one random batch of COUPLED_BATCH
     weight_right   mean weight of a right sample; weight_wrong: of a wrong one

@@ -13,7 +13,8 @@ PLAN = "plan.json"
 
 
 def say(stage: str, text: str) -> None:
-    print(f"[{stage}] {text}", flush=True)
+    # One write a line, so that the lines of jobs running side by side do not mix.
+    print(f"[{stage}] {text}\n", end="", flush=True)
 
 
 def write_plan(folder: Path, runs: dict[str, str], at_once: int) -> None:

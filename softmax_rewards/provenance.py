@@ -115,8 +115,7 @@ def run_record(run: Mapping[str, Any], *, data: str, base: str, device: str) -> 
 def environment() -> dict[str, Any]:
     """Versions, platform, processor and git revision ("+dirty" if tracked files differ; null outside git)."""
     return {
-        "versions": {name: metadata.version(name) for name in LIBRARIES}
-        | {"python": platform.python_version()},
+        "versions": {name: metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         "platform": platform.platform(),
         "cpu": _processor(),
         "cores": os.cpu_count(),
@@ -191,11 +190,7 @@ def _text(node: Any) -> str:
 
 def _is_docstring(node: ast.AST) -> bool:
     """A string standing alone as a statement: it has no effect, wherever it stands."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _processor() -> str:
@@ -203,17 +198,13 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
         return platform.processor()
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _revision() -> str | None:
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(
-                ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True
-            )
+            done = subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError):  # no git, or not a checkout
             return None
         return done.stdout.strip()

@@ -56,9 +56,7 @@ def episode_row(step: int, puzzles: np.ndarray, episodes: Episodes, weights: np.
     }
 
 
-def timing_row(
-    step: int, rollout: float, update: float, tokens: int, device: torch.device
-) -> dict[str, float]:
+def timing_row(step: int, rollout: float, update: float, tokens: int, device: torch.device) -> dict[str, float]:
     """Seconds of the step's two halves, tokens per second in each, and the peak memory so far in MB."""
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device) / 1e6

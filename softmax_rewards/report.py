@@ -59,7 +59,7 @@ def execute(notebook: Path, output: Path, html: Path, parameters: dict[str, Any]
             cwd=Path.cwd(),
             progress_bar=False,
             log_output=False,
-            extra_arguments=["--log-level=ERROR"],  # the kernel, or it warns about loopback on every start
+            extra_arguments=["--log-level=CRITICAL"],  # else the kernel remarks on its start and its end
         )
     except PapermillExecutionError as error:
         reason = (error.evalue or "").strip().split("\n")[0]

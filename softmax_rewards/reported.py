@@ -29,9 +29,7 @@ def table() -> pd.DataFrame:
     softmax = {tau: _weights("softmax", tau=tau) for tau in (0.1, 0.2, 0.5, 0.55, 1.0, 2.0)}
     rows = [("weight on the right answer, linear", "2.62", linear[0], "z-score with the population sigma")]
     for tau, figure in ((1.0, "2.33"), (0.5, "4.33"), (0.1, "8.0")):
-        rows.append(
-            (f"weight on the right answer, softmax tau={tau}", figure, softmax[tau][0], "N softmax(r/tau)")
-        )
+        rows.append((f"weight on the right answer, softmax tau={tau}", figure, softmax[tau][0], "N softmax(r/tau)"))
     norm = (
         f"{KISH} gives all the other figures, and {_kish(linear):.2f} here. 2.8 is the norm ||w|| = "
         f"{np.linalg.norm(linear):.2f}, sqrt(N) for any z-score: it says nothing about concentration"

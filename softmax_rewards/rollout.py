@@ -78,16 +78,18 @@ def sample(
     for row, prompt in enumerate(prompts):
         ids[row, longest - len(prompt) :] = torch.tensor(prompt)
     padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
-    visible = torch.arange(longest + max_new_tokens, device=device) >= padding[:, None]
+    padded = torch.arange(longest + max_new_tokens, device=device) < padding[:, None]
+    mask = torch.zeros(padded.shape, device=device, dtype=model.embed_tokens.weight.dtype)
+    mask = mask.masked_fill(padded, float("-inf"))[:, None, None]
 
     cache = Cache(model.shape, len(prompts), longest + max_new_tokens, model.embed_tokens.weight)
     hidden = model(ids, (torch.arange(longest, device=device) - padding[:, None]).clamp(min=0),
-                   _prefill_mask(visible[:, :longest]), cache)  # fmt: skip
+                   _causal(mask[..., :longest]), cache)  # fmt: skip
     rows = torch.arange(len(prompts), device=device).repeat_interleave(samples)
     cache.select(rows)
     logits = model.lm_head(hidden[:, -1]).float()[rows]
     # Without padding no mask is needed, which spares every later step a pass over the scores.
-    visible = visible[rows] if bool(padding.any()) else None
+    mask = mask[rows] if bool(padding.any()) else None
     positions = (longest - padding)[rows]
 
     total = len(rows)
@@ -115,9 +117,9 @@ def sample(
             if len(keep) < COMPACT_BELOW * len(alive):
                 cache.select(keep)
                 alive, chosen, positions = alive[keep], chosen[keep], positions[keep]
-                visible = visible[keep] if visible is not None else None
-        mask = visible[:, None, None, : cache.length + 1] if visible is not None else None
-        hidden = model(chosen[:, None], positions[:, None], mask, cache)
+                mask = mask[keep] if mask is not None else None
+        seen = mask[..., : cache.length + 1] if mask is not None else None
+        hidden = model(chosen[:, None], positions[:, None], seen, cache)
         logits = model.lm_head(hidden[:, -1]).float()
         positions = positions + 1
     return Completions(tokens, log_probs, lengths, finished)
@@ -155,14 +157,15 @@ def play(
     return Episodes(prompts, prompt_texts, completions, texts, scores, samples)
 
 
-def _prefill_mask(visible: Tensor) -> Tensor | None:
-    """Causal mask `[Q, 1, P, P]` that hides padding; a padding position sees itself, else its softmax is 0/0."""
-    if bool(visible.all()):
-        return None
-    size = visible.shape[1]
-    causal = torch.ones(size, size, dtype=torch.bool, device=visible.device).tril()
-    itself = torch.eye(size, dtype=torch.bool, device=visible.device)
-    return ((causal & visible[:, None, :]) | itself)[:, None]
+def _causal(mask: Tensor) -> Tensor:
+    """The mask `[Q, 1, 1, P]` of hidden padding made causal, `[Q, 1, P, P]`.
+
+    A padding position still sees itself: with nothing to see its softmax would be 0/0.
+    """
+    size = mask.shape[-1]
+    later = torch.full((size, size), float("-inf"), device=mask.device, dtype=mask.dtype).triu(1)
+    itself = torch.eye(size, dtype=torch.bool, device=mask.device)
+    return (mask + later).masked_fill(itself, 0.0)
 
 
 def _choose(logits: Tensor, alive: Tensor, total: int, generator: torch.Generator | None) -> Tensor:

@@ -41,9 +41,7 @@ class RunFolder:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "unknown"
             self._lock.close()
-            raise RuntimeError(
-                f"{self.out}: process {holder} is training this run; wait for it or stop it"
-            ) from None
+            raise RuntimeError(f"{self.out}: process {holder} is training this run; wait for it or stop it") from None
         self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
@@ -80,9 +78,7 @@ class RunFolder:
         tensors = {f"policy.{name}": value.detach() for name, value in policy.named_parameters()}
         for index, moments in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
-        checkpoint.write_tensors(
-            {name: value.cpu() for name, value in tensors.items()}, partial / "state.safetensors"
-        )
+        checkpoint.write_tensors({name: value.cpu() for name, value in tensors.items()}, partial / "state.safetensors")
         state = {"step": step, "tokens": tokens, "identity": self.identity, "log": self.log.sizes()}
         write_json(state, partial / "state.json")
         older = list(self.state.glob("checkpoint-*"))

@@ -121,9 +121,7 @@ def area(x: ArrayLike, y: ArrayLike, until: float | None = None) -> float:
     return float(np.diff(x) @ (y[1:] + y[:-1]) / 2 / (x[-1] - x[0]))
 
 
-def puzzle_bootstrap(
-    values: ArrayLike, seed: int, draws: int = 4000, confidence: float = CONFIDENCE
-) -> Interval:
+def puzzle_bootstrap(values: ArrayLike, seed: int, draws: int = 4000, confidence: float = CONFIDENCE) -> Interval:
     """Percentile bootstrap of a mean over puzzles. `values` [P], e.g. paired differences of 0/1 results.
 
     It speaks of *one trained model* on more puzzles of the kind; it says nothing about another training

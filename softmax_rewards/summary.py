@@ -135,8 +135,7 @@ def _deltas(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, fl
     return (
         stats.area(both["step"], both["success"]) - stats.area(both["step"], both["success_b"]),
         both["success"].iloc[-1] - both["success_b"].iloc[-1],
-        stats.area(first["tokens"], first["success"], tokens)
-        - stats.area(second["tokens"], second["success"], tokens),
+        stats.area(first["tokens"], first["success"], tokens) - stats.area(second["tokens"], second["success"], tokens),
     )
 
 

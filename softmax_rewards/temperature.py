@@ -37,9 +37,7 @@ def validate(spec: Any) -> None:
         return
     for key in ("from", "to", "steps"):
         if key not in spec:
-            raise ValueError(
-                f"tau: a schedule needs 'from', 'to' and 'steps'; {key!r} is missing in {dict(spec)}"
-            )
+            raise ValueError(f"tau: a schedule needs 'from', 'to' and 'steps'; {key!r} is missing in {dict(spec)}")
     _positive("tau.from", spec["from"], "a number > 0")
     _positive("tau.to", spec["to"], "a number > 0")
     steps = spec["steps"]
@@ -66,9 +64,7 @@ def resolve(spec: Any, step: int, reward_range: tuple[float, float]) -> float:
     if "auto" in spec:
         lowest, highest = reward_range
         if not (math.isfinite(lowest) and math.isfinite(highest) and lowest < highest):
-            raise ValueError(
-                f"tau: auto needs a reward range [low, high] with low < high, not {reward_range}"
-            )
+            raise ValueError(f"tau: auto needs a reward range [low, high] with low < high, not {reward_range}")
         return float(spec["auto"]) * (float(highest) - float(lowest))
     start, end = float(spec["from"]), float(spec["to"])
     done = min(step / spec["steps"], 1.0)

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from softmax_rewards import dataset, provenance, records, tasks, temperature, weighting
-from softmax_rewards.config import Run, Training
-from softmax_rewards.evaluate import trajectory_point
+from softmax_rewards import dataset, provenance, records, tasks, temperature, trajectory, weighting
 from softmax_rewards.files import read_manifest
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Decoder
@@ -24,6 +22,7 @@ from softmax_rewards.objective import batches, policy_loss, sample_scales, token
 from softmax_rewards.progress import Progress, say
 from softmax_rewards.randomness import numpy_stream, torch_stream
 from softmax_rewards.rollout import Episodes, play
+from softmax_rewards.run import Run, Training
 from softmax_rewards.runfolder import RunFolder
 
 
@@ -47,15 +46,13 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
         held_out = dataset.read(data, "test", run.evaluation.puzzles)
         tokenizer = Tokenizer(base)
         policy = checkpoint.load(base, device, getattr(torch, settings.dtype))
-        optimiser = torch.optim.AdamW(
-            policy.parameters(), lr=settings.learning_rate, weight_decay=0.0, foreach=True
-        )
+        optimiser = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=0.0, foreach=True)
         first, tokens = folder.resume(policy, optimiser)
         progress = Progress(out, settings.steps, first)
 
         for step in range(first, settings.steps + 1):
             if step % run.evaluation.every == 0 or step == settings.steps:
-                row, samples = trajectory_point(run, step, tokens, policy, tokenizer, template, held_out)
+                row, samples = trajectory.point(run, step, tokens, policy, tokenizer, template, held_out)
                 folder.log.append("evaluations", row)
                 for text in samples:
                     folder.log.append("samples", text)
@@ -83,9 +80,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
             generated = int(episodes.lengths.sum())
             tokens += generated
             head = {"step": step + 1, "tokens": tokens, "tau": tau}
-            folder.log.append(
-                "metrics", head | losses | records.rollout_row(episodes) | records.weight_row(weights)
-            )
+            folder.log.append("metrics", head | losses | records.rollout_row(episodes) | records.weight_row(weights))
             folder.log.append("episodes", records.episode_row(step + 1, indices, episodes, weights))
             folder.log.append(
                 "timing", records.timing_row(step + 1, sampled - began, updated - sampled, generated, device)
@@ -105,8 +100,7 @@ def prompt_indices(seed: int, step: int, count: int, puzzles: int) -> np.ndarray
     """Which of the `puzzles` train puzzles step `step` uses, `[count]`: one random order an epoch, cut into steps."""
     places = np.arange(step * count, (step + 1) * count)
     orders = {
-        epoch: numpy_stream(seed, "prompts", epoch).permutation(puzzles)
-        for epoch in set((places // puzzles).tolist())
+        epoch: numpy_stream(seed, "prompts", epoch).permutation(puzzles) for epoch in set((places // puzzles).tolist())
     }
     return np.array([orders[place // puzzles][place % puzzles] for place in places.tolist()])
 
@@ -157,7 +151,8 @@ def update(
         ):
             log_probs, entropies = token_log_probs(policy, batch)
             part = policy_loss(log_probs, batch.gather(completions.log_probs), factors[batch.samples], clip)
-            part = part - (bonuses[batch.samples] * entropies).sum()
+            if settings.entropy_bonus:
+                part = part - (bonuses[batch.samples] * entropies).sum()
             part.backward()
             loss += part.item()
             entropy += entropies.sum().item()

@@ -9,7 +9,8 @@ arm's, or minus its own base model, paired by seed, with a predicted sign.
     contradicted   wholly on the other side, or a success rate's interval inside ±2 points: equivalent
     not resolved   anything else; arms that were not trained; everything, if the baseline learned nothing
 
-A claim of several contrasts is supported if all are, contradicted if one is.
+A claim of several contrasts is supported if all are, contradicted if one is. The first row, `gate`, says whether
+the baseline learned. `effect`, `low` and `high` are in `unit`; points are percentage points.
 """
 
 import math
@@ -29,21 +30,23 @@ from softmax_rewards.stats import (
 from softmax_rewards.tau_rule import CLAIMED_RATIO, SMALLEST_GRID, Fit
 
 SUPPORTED, CONTRADICTED, UNRESOLVED = "supported", "contradicted", "not resolved"
-COLUMNS = ["claim", "statement", "verdict", "effect", "low", "high", "seeds", "model", "task", "sentence"]
+COLUMNS = ["claim", "statement", "verdict", "effect", "low", "high", "unit", "seeds", "model", "task", "sentence"]
 ALPHA = 0.05
 COLD_START = 0.005  # success at or below which a base model counts as too weak to start
+PEAK = Endpoint("temperature of the highest success", "τ/range")
 
 
 @dataclass(frozen=True)
 class Finding:
+    """A verdict, its reason in words, and the interval of `measure` that decided it."""
+
     verdict: str
     interval: Interval
     sentence: str
+    measure: Endpoint
 
 
-def decide(
-    interval: Interval, sign: int, margin: float | None = None, adjusted: float = math.nan
-) -> tuple[str, str]:
+def decide(interval: Interval, sign: int, margin: float | None = None, adjusted: float = math.nan) -> tuple[str, str]:
     """Verdict and reason for an effect predicted to have `sign`; `adjusted` is Holm's p or NaN."""
     if math.isnan(interval.low):
         return UNRESOLVED, f"{interval.n} seed(s) give no interval"
@@ -61,10 +64,10 @@ def decide(
 
 
 def _describe(endpoint: Endpoint, interval: Interval) -> str:
-    text = f"{endpoint.change(interval.estimate)}{endpoint.unit}"
+    text = endpoint.change(interval.estimate)
     if math.isnan(interval.low):
         return text
-    low, high = endpoint.change(interval.low), endpoint.change(interval.high)
+    low, high = endpoint.number(interval.low), endpoint.number(interval.high)
     return f"{text} (95 % interval {low} to {high}, {interval.n} seeds)"
 
 
@@ -87,9 +90,9 @@ def assess(evidence: Evidence, contrast: Contrast) -> Finding:
     verdict, reason = decide(interval, contrast.sign, margin, evidence.adjusted(contrast))
     if verdict == UNRESOLVED and interval.n >= 2:
         effect = minimum_detectable_effect(interval.deviation, interval.n)
-        found = f"{endpoint.change(effect).lstrip('+')}{endpoint.unit}"
+        found = endpoint.change(effect).lstrip("+")
         reason += f" ({interval.n} seeds find a true difference of {found} four times in five)"
-    return Finding(verdict, interval, f"{words}, {reason}")
+    return Finding(verdict, interval, f"{words}, {reason}", endpoint)
 
 
 Rule = Callable[[Evidence], Finding]
@@ -114,10 +117,12 @@ def no_better(contrast: Contrast) -> Rule:
     def rule(evidence: Evidence) -> Finding:
         interval, words = _compare(evidence, contrast)
         if interval.high < EQUIVALENCE:
-            return Finding(SUPPORTED, interval, f"{words}, a gain of 2 points or more is excluded")
-        if interval.low > 0:
-            return Finding(CONTRADICTED, interval, f"{words}, it is better")
-        return Finding(UNRESOLVED, interval, f"{words}, a gain of 2 points is neither excluded nor shown")
+            verdict, reason = SUPPORTED, "a gain of 2 points or more is excluded"
+        elif interval.low > 0:
+            verdict, reason = CONTRADICTED, "it is better"
+        else:
+            verdict, reason = UNRESOLVED, "a gain of 2 points is neither excluded nor shown"
+        return Finding(verdict, interval, f"{words}, {reason}", ENDPOINTS[contrast.endpoint])
 
     return rule
 
@@ -137,7 +142,8 @@ def best_rates(first: Mapping, second: Mapping) -> Rule:
         interval = mean_interval(difference)
         verdict, reason = decide(interval, 1, EQUIVALENCE)
         words = f"{label(first)} at rate {rate_a:g} against {label(second)} at rate {rate_b:g}"
-        return Finding(verdict, interval, f"{words}: {_describe(ENDPOINTS['auc'], interval)}, {reason}")
+        endpoint = ENDPOINTS["auc"]
+        return Finding(verdict, interval, f"{words}: {_describe(endpoint, interval)}, {reason}", endpoint)
 
     return rule
 
@@ -170,18 +176,16 @@ def peak_at_half(scheme: str) -> Rule:
                 f"{'contains' if fitted else 'excludes'} 1/2"
             )
             if verdict == UNRESOLVED:
-                text += (
-                    ", but the neighbours of the best τ tried do not agree, so the fit alone does not decide"
-                )
-            return Finding(verdict, interval, text)
+                text += ", but the neighbours of the best τ tried do not agree, so the fit alone does not decide"
+            return Finding(verdict, interval, text, PEAK)
         if fit.best in (fit.taus[0], fit.taus[-1]) and fit.lead.low > 0:
             text = (
                 f"no interior maximum: the best τ is {fit.best:g}, at the edge ({grid}), "
                 f"{100 * fit.lead.estimate:.1f} points above the τ nearest to half the range "
                 f"({100 * fit.lead.low:+.1f} to {100 * fit.lead.high:+.1f}, widened for choosing the best)"
             )
-            return Finding(CONTRADICTED, interval, text)
-        return Finding(UNRESOLVED, interval, f"no maximum is reported, for {fit.reason} ({grid})")
+            return Finding(CONTRADICTED, interval, text, PEAK)
+        return Finding(UNRESOLVED, interval, f"no maximum is reported, for {fit.reason} ({grid})", PEAK)
 
     return rule
 
@@ -193,7 +197,7 @@ def falls_with_tau(scheme: str) -> Rule:
     def rule(evidence: Evidence) -> Finding:
         slope, peak = _sweep(evidence, scheme).slope, peak_at_half(scheme)(evidence)
         if math.isnan(slope.low):
-            return Finding(UNRESOLVED, slope, peak.sentence)
+            return Finding(UNRESOLVED, slope, peak.sentence, ENDPOINTS["auc"])
         if slope.high < 0 and peak.verdict == CONTRADICTED:
             verdict = SUPPORTED
         elif slope.low > 0 or peak.verdict == SUPPORTED:
@@ -201,7 +205,8 @@ def falls_with_tau(scheme: str) -> Rule:
         else:
             verdict = UNRESOLVED
         change = _describe(ENDPOINTS["auc"], slope)
-        return Finding(verdict, slope, f"a factor e in τ changes mean success by {change}; {peak.sentence}")
+        text = f"a factor e in τ changes mean success by {change}; {peak.sentence}"
+        return Finding(verdict, slope, text, ENDPOINTS["auc"])
 
     return rule
 
@@ -234,32 +239,30 @@ class Claim:
     gated: bool = True  # whether it means nothing unless the baseline learned
 
 
-def gate(evidence: Evidence) -> tuple[bool, str]:
-    """Whether the linear baseline learned (end − base success, interval above 0), and the figures."""
-    interval, words = _compare(evidence, Contrast(LINEAR, BASE, "final"))
-    return interval.low > 0, words
+GATE = Claim("gate", "The linear baseline learned", every(Contrast(LINEAR, BASE, "final", tolerant=False)), gated=False)
 
 
 def judge(claims: Iterable[Claim], evidence: Evidence, model: str, task: str) -> pd.DataFrame:
-    """One row a claim, columns COLUMNS, in the order given."""
+    """One row a claim, columns COLUMNS, in the order given, after that of the gate."""
     try:
-        open_, words = gate(evidence)
+        learned = GATE.rule(evidence)
+        closed = None if learned.verdict == SUPPORTED else learned.sentence
     except Untested as missing:
-        open_, words = False, f"this experiment lacks {missing}"
-    nothing = Interval(math.nan, math.nan, math.nan, math.nan, 0, math.nan)
+        closed = f"this experiment lacks {missing}"
     rows = []
-    for claim in claims:
+    for claim in (GATE, *claims):
+        row = {"claim": claim.id, "statement": claim.statement, "model": model, "task": task}
         try:
             finding = claim.rule(evidence)
-            sentence = f"{model} on {task}: {finding.sentence}."
-            verdict = finding.verdict
-            if claim.gated and not open_:
-                verdict = UNRESOLVED
-                sentence = f"{model} on {task}: the baseline did not learn, so nothing is compared ({words})."
         except Untested as missing:
-            finding = Finding(UNRESOLVED, nothing, "")
-            verdict, sentence = UNRESOLVED, f"Not tested in this experiment: needs {missing}."
-        shown = finding.interval
-        figures = (shown.estimate, shown.low, shown.high, shown.n)
-        rows.append((claim.id, claim.statement, verdict, *figures, model, task, sentence))
+            sentence = f"Not tested in this experiment: needs {missing}."
+            rows.append(row | {"verdict": UNRESOLVED, "seeds": 0, "sentence": sentence})
+            continue
+        verdict, sentence = finding.verdict, finding.sentence
+        if claim.gated and closed:
+            verdict, sentence = UNRESOLVED, f"the baseline did not learn, so nothing is compared ({closed})"
+        estimate, low, high = (finding.measure.scale * x for x in finding.interval[:3])
+        row |= {"effect": estimate, "low": low, "high": high, "unit": finding.measure.unit}
+        row |= {"seeds": finding.interval.n, "verdict": verdict, "sentence": f"{model} on {task}: {sentence}."}
+        rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -88,19 +88,13 @@ def write_run(
     metrics.to_csv(out / "metrics.csv", index=False)
 
     groups = [
-        (step, " ".join(["1.1"] * right + ["0.1"] * (8 - right)), right, 20)
-        for step in trained
-        for right in (0, 1)
+        (step, " ".join(["1.1"] * right + ["0.1"] * (8 - right)), right, 20) for step in trained for right in (0, 1)
     ]
-    pd.DataFrame(groups, columns=["step", "rewards", "right", "count"]).to_csv(
-        out / "groups.csv", index=False
-    )
+    pd.DataFrame(groups, columns=["step", "rewards", "right", "count"]).to_csv(out / "groups.csv", index=False)
     with (out / "samples.jsonl").open("w") as file:
         for step in steps:
             for puzzle in range(8):
-                completion = (
-                    "3*5+7=22yes</think>\n<answer>3*5+7</answer>" if puzzle else "3+5=<b>8</b>no & so on"
-                )
+                completion = "3*5+7=22yes</think>\n<answer>3*5+7</answer>" if puzzle else "3+5=<b>8</b>no & so on"
                 row = {
                     "step": int(step),
                     "puzzle": puzzle,

@@ -84,6 +84,9 @@ def test_tables(made, summary):
     found = tables["verdicts"].set_index("claim")["verdict"]
     assert found["C3a τ=1.0"] == found["C3b τ=1.0"] == "supported"
     assert found["C4a"] == "not resolved"
+    gate = tables["verdicts"].iloc[0]
+    assert (gate["claim"], gate["verdict"], gate["unit"]) == ("gate", "supported", "points")
+    assert gate["effect"] == pytest.approx(10, abs=1)
     fits = json.loads((summary / "temperature_fit.json").read_text())
     assert fits["softmax"]["auc"]["seeds"] == 3 and fits["softmax_centered"]["auc"]["ratio"] is None
     assert {"reported_training", "logged_weights", "puzzles", "negative_controls"} < set(tables)
@@ -130,9 +133,7 @@ def test_single_seed_resolves_nothing(made, tmp_path, plan):
 def test_planted_effects(tmp_path, plan, baseline, softmax, spread, expected):
     arms = {name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")}
     gains = {"baseline": baseline, "softmax-0.5": softmax}
-    made = synthetic.write_experiment(
-        tmp_path / "runs", arms=arms, gains=gains, spread=spread, seeds=4, steps=20
-    )
+    made = synthetic.write_experiment(tmp_path / "runs", arms=arms, gains=gains, spread=spread, seeds=4, steps=20)
     aggregate.write(made, tmp_path / "s", synthetic.experiment(arms, ["softmax-0.5"]), plan)
     assert pd.read_csv(tmp_path / "s" / "verdicts.csv").set_index("claim").loc["C1", "verdict"] == expected
 
@@ -163,9 +164,7 @@ def test_auto_temperature_stands_once_in_the_sweep(tmp_path, plan):
         "auto": {"scheme": "softmax", "tau": "auto"},
         "annealed": {"scheme": "softmax", "tau": {"from": 0.75, "to": 0.25, "steps": 60}},
     }
-    made = synthetic.write_experiment(
-        tmp_path / "runs", arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=2, steps=20
-    )
+    made = synthetic.write_experiment(tmp_path / "runs", arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=2, steps=20)
     aggregate.write(made, tmp_path / "s", synthetic.experiment(arms), plan)
     sweep = pd.read_csv(tmp_path / "s" / "temperature.csv")
     assert sweep["ablation"].unique().tolist() == ["fixed"] and sweep["ratio"].unique().tolist() == [0.5]
@@ -173,9 +172,7 @@ def test_auto_temperature_stands_once_in_the_sweep(tmp_path, plan):
 
 def test_negative_controls(tmp_path, plan):
     arms = {"baseline": {"scheme": "linear"}, "rloo": {"scheme": "rloo"}, "dr": {"scheme": "dr_grpo"}}
-    made = synthetic.write_experiment(
-        tmp_path / "runs", arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=3, steps=20
-    )
+    made = synthetic.write_experiment(tmp_path / "runs", arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=3, steps=20)
     aggregate.write(made, tmp_path / "s", synthetic.experiment(arms), plan)
     (row,) = pd.read_csv(tmp_path / "s" / "negative_controls.csv").to_dict("records")
     assert (row["ablation"], row["against"], row["equivalent"]) == ("rloo", "dr", True)
@@ -237,11 +234,7 @@ def test_refuses_unknown_double_and_absent_runs(runs, tmp_path, plan):
 
 def test_curves_have_a_t_interval_over_seeds(made, summary):
     row = pd.read_csv(summary / "curves.csv").set_index(["ablation", "step"]).loc[("baseline", 120)]
-    values = [
-        pd.read_csv(run / "evaluations.csv")["success"].iloc[-1]
-        for run in made
-        if run.parent.name == "baseline"
-    ]
+    values = [pd.read_csv(run / "evaluations.csv")["success"].iloc[-1] for run in made if run.parent.name == "baseline"]
     expected = stats.mean_interval(values)
     assert (row["mean"], row["low"], row["high"]) == pytest.approx(expected[:3], rel=1e-4)
     assert not math.isnan(row["low"])

@@ -51,9 +51,7 @@ def refusal(path: Path) -> str:
     return message.removeprefix(f"{path}: ")
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "config" / "experiments").glob("*.yaml")), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "config" / "experiments").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_experiment_of_the_repository_loads(path):
     experiment = config.load(path)
     assert experiment.name == path.stem
@@ -214,14 +212,10 @@ def test_wrong_input_is_refused_in_one_line(tmp_path, case):
 
 def test_a_key_given_twice_is_refused(tmp_path):
     text = "ablations:\n  a: {weighting: {scheme: linear}}\n  b: {}\n  a: {weighting: {scheme: uniform}}\n"
-    assert (
-        refusal(write(tmp_path, text)) == "ablations.a: given twice (lines 2 and 4); allowed: each key once"
-    )
+    assert refusal(write(tmp_path, text)) == "ablations.a: given twice (lines 2 and 4); allowed: each key once"
 
 
-@pytest.mark.parametrize(
-    "text", ["a: [", "- 1\n- 2\n", "just text", "1.0: 2", "a: !!python/object:os.system {}"]
-)
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "just text", "1.0: 2", "a: !!python/object:os.system {}"])
 def test_files_that_are_no_mapping_are_refused(tmp_path, text):
     refusal(write(tmp_path, text))
 

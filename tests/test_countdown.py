@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from itertools import permutations
 
@@ -57,9 +58,7 @@ def test_a_right_answer_in_the_right_format():
     assert (score.attempts, score.self_checks) == (2, 2)
 
 
-@pytest.mark.parametrize(
-    "expression", ["3*5+7", "7+5*3", "(3*5)+7", " ( 3 * 5 ) + 7 ", "\n3*5+7\n", "((7))+(3*5)"]
-)
+@pytest.mark.parametrize("expression", ["3*5+7", "7+5*3", "(3*5)+7", " ( 3 * 5 ) + 7 ", "\n3*5+7\n", "((7))+(3*5)"])
 def test_right_answers(expression):
     assert countdown.score(answer(expression), ROW).reward == 1.1
 
@@ -235,9 +234,7 @@ def test_prompts():
 
 
 @pytest.mark.parametrize("operators", ["+-*/", "+-*", "*/", "-", "+/"])
-@pytest.mark.parametrize(
-    "numbers", [[4], [7, 7], [1, 2, 3], [3, 5, 5], [8, 3, 8, 3], [1, 5, 5, 5], [2, 2, 1, 1]]
-)
+@pytest.mark.parametrize("numbers", [[4], [7, 7], [1, 2, 3], [3, 5, 5], [8, 3, 8, 3], [1, 5, 5, 5], [2, 2, 1, 1]])
 def test_solver_finds_exactly_what_brute_force_finds(numbers, operators):
     reachable = brute_force(numbers, operators)
     for target in range(-10, 60):
@@ -294,10 +291,7 @@ def test_tables_have_the_asked_sizes_and_solvable_rows(tables):
 
 def test_test_multisets_are_in_no_other_table(tables):
     assert not multisets(tables["test"]) & (multisets(tables["train"]) | multisets(tables["warm_start"]))
-    assert (
-        len({(tuple(sorted(n)), t) for n, t in zip(tables["test"].nums, tables["test"].target, strict=True)})
-        == 1024
-    )
+    assert len({(tuple(sorted(n)), t) for n, t in zip(tables["test"].nums, tables["test"].target, strict=True)}) == 1024
     assert any(nums != sorted(nums) for nums in tables["test"]["nums"])
 
 
@@ -354,7 +348,7 @@ def test_too_many_test_puzzles():
     [
         ("numbers", 7), ("low", 0), ("high", 0), ("target_high", 0), ("operators", "+^"), ("operators", "++"),
         ("operators", ""), ("test", 0), ("held_out", 1.0), ("source", "web"), ("seed", -1),
-        ("persistence", 1.5), ("train", "many"),
+        ("persistence", 1.5), ("insight", 1.5), ("insight", -0.1), ("train", "many"),
         ("train", True), ("partial_format", 1), ("format_reward", 2), ("max_attempts", 0),
     ],
 )  # fmt: skip
@@ -366,38 +360,77 @@ def test_options_name_the_wrong_key(key, value):
 # --- Traces ---------------------------------------------------------------------------------------
 
 
-def test_traces_are_fluent_right_in_arithmetic_and_seldom_successful(tables):
-    rng = np.random.default_rng(0)
+SEARCH = Options(persistence=0.6, insight=0.1, max_attempts=4)
+
+
+@pytest.mark.parametrize(("insight", "success", "length"), [(0.0, 0.108, 42.8), (0.1, 0.275, 40.6)])
+def test_traces_are_fluent_right_in_arithmetic_and_mostly_unsuccessful(tables, insight, success, length):
+    rng, options = np.random.default_rng(0), replace(SEARCH, insight=insight)
     rows = tables["warm_start"].iloc[:6000].to_dict("records")
-    traces = [countdown.trace(row, rng) for row in rows]
+    traces = [countdown.trace(row, rng, options) for row in rows]
     scores = [countdown.score(trace, row) for trace, row in zip(traces, rows, strict=True)]
     lengths = [len(TOKEN.findall(trace)) for trace in traces]
     assert all(score.formatted for score in scores)
     assert all(score.gave_up != score.correct for score in scores)
     assert all(score.attempts == score.self_checks >= 1 for score in scores)
     assert all(len(set(countdown.arithmetic(trace))) == 1 for trace in traces)
-    assert 0.08 < np.mean([score.correct for score in scores]) < 0.12
-    assert 28 < np.mean(lengths) < 34
-    assert max(lengths) <= 90
+    assert np.mean([score.correct for score in scores]) == pytest.approx(success, abs=0.025)
+    assert np.mean(lengths) == pytest.approx(length, abs=2)
+    assert max(lengths) <= 100
     for row, trace in zip(rows[:500], traces, strict=False):
         text = countdown.prompt(row, "compact") + trace + countdown.reference(row)
         assert set(TOKEN.findall(text)) <= set(countdown.ALPHABET)
 
 
+def test_an_attempt_is_worked_out_one_operation_at_a_time():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        lines, value = _countdown.attempt([7, 12, 5, 3], "+-*/", rng)
+        assert len(lines) == 3
+        values = [eval(line, {"__builtins__": {}}) for line in lines]  # an independent evaluator
+        assert values == pytest.approx([float(value)] * 3)
+
+
 def test_an_attempt_is_uniform_over_orders_operators_and_shapes():
     rng = np.random.default_rng(0)
-    draws = Counter(_countdown.attempt([100, 10, 1], "+*", rng)[0] for _ in range(9600))
+    draws = Counter(_countdown.attempt([100, 10, 1], "+*", rng)[0][0] for _ in range(9600))
     # 6 orders x 4 operator pairs x 2 shapes = 48 expressions; sums and products lose their parentheses.
     assert draws["(100+10)*1"] == pytest.approx(200, abs=60)
     assert draws["100+10+1"] == pytest.approx(400, abs=85)
     assert len(draws) == 6 * (8 - 2)
 
 
+def test_a_trace_with_full_insight_is_the_reference_at_once(tables):
+    rng = np.random.default_rng(0)
+    for row in tables["warm_start"].iloc[:300].to_dict("records"):
+        trace = countdown.trace(row, rng, replace(SEARCH, insight=1.0))
+        score = countdown.score(trace, row)
+        assert (score.reward, score.attempts, score.self_checks, score.gave_up) == (1.1, 1, 1, False)
+        assert trace.startswith(f"{row['solution']}=")
+        assert trace.endswith(f"={row['target']}yes</think>\n<answer>{row['solution']}</answer>")
+
+
+def test_a_trace_without_insight_does_not_know_the_reference():
+    blind = replace(SEARCH, insight=0.0)
+    row = {"nums": [3, 5, 7], "target": 22}
+    first, again = (countdown.trace(row | {"solution": s}, np.random.default_rng(0), blind) for s in ("3*5+7", "?"))
+    assert first == again
+
+
+def test_insight_is_the_probability_that_an_attempt_is_the_reference():
+    rng = np.random.default_rng(0)
+    row = {"nums": [10, 11, 12], "target": 33, "solution": "10+11+12"}
+    once = Options(insight=0.25, persistence=0.0, operators="*")  # products alone never reach the target
+    found = [countdown.score(countdown.trace(row, rng, once), row).correct for _ in range(4000)]
+    assert np.mean(found) == pytest.approx(0.25, abs=0.03)
+
+
 def test_a_trace_with_one_attempt_and_one_that_never_gives_up():
     rng = np.random.default_rng(0)
     hopeless = {"nums": [1, 1, 1], "target": 99}
-    assert countdown.trace(hopeless, rng, Options(persistence=0)).count("no\n") == 0
-    assert countdown.trace(hopeless, rng, Options(persistence=1.0, max_attempts=4)).count("=") == 4
+    assert countdown.trace(hopeless, rng, Options(insight=0.0, persistence=0)).count("no\n") == 0
+    stubborn = Options(insight=0.0, persistence=1.0, max_attempts=4)
+    assert countdown.trace(hopeless, rng, stubborn).count("no") == 4
 
 
 # --- Public data ----------------------------------------------------------------------------------
@@ -407,9 +440,7 @@ PUBLIC = Options(source="public", operators="+-*/", train=30, warm_start=30, tes
 
 def public_rows():
     rng = np.random.default_rng(0)
-    rows = [
-        {"target": int(rng.integers(10, 101)), "nums": rng.integers(1, 100, 3).tolist()} for _ in range(500)
-    ]
+    rows = [{"target": int(rng.integers(10, 101)), "nums": rng.integers(1, 100, 3).tolist()} for _ in range(500)]
     puzzles = _countdown.generate(range(1, 100), 4, range(10, 101), "+-*/", 200, rng)
     return rows + [{"target": target, "nums": list(numbers)} for numbers, target in puzzles]
 

@@ -9,15 +9,15 @@ import transformers
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Cache, Shape
 
-COMMON = dict(
-    vocab_size=40,
-    hidden_size=48,
-    intermediate_size=96,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    max_position_embeddings=128,
-)
+COMMON = {
+    "vocab_size": 40,
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+}
 FAMILIES = {
     "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM, {"tie_word_embeddings": True}),
     "qwen3": (
@@ -55,7 +55,7 @@ def test_logits_and_gradients_equal_those_of_transformers(reference):
 
 
 def test_a_saved_model_loads_in_transformers_with_equal_logits(reference, tmp_path):
-    theirs, folder = reference
+    _, folder = reference
     ours = checkpoint.load(folder)
     with torch.no_grad():
         for parameter in ours.parameters():

@@ -17,9 +17,7 @@ README = ROOT / "README.md"
 def tree() -> dict[str, str]:
     """Paths of the README's tree (the fenced block that begins with the Snakefile) → what is said of them."""
     text = README.read_text(encoding="utf-8")
-    block = next(
-        block for block in re.findall(r"```\w*\n(.*?)```", text, re.S) if block.startswith("Snakefile")
-    )
+    block = next(block for block in re.findall(r"```\w*\n(.*?)```", text, re.S) if block.startswith("Snakefile"))
     found, parents = {}, []
     for line in block.splitlines():
         name, _, said = line.strip().partition(" ")
@@ -37,9 +35,7 @@ def test_the_readmes_tree_is_true():
     missing = [path for path in entries if not list(ROOT.glob(path)) and path not in ("results", "data")]
     assert not [path for path in missing if not path.startswith(("results/", "data/"))]
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "softmax_rewards").glob("*.py")}
-    packages = {
-        path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "softmax_rewards").glob("*/__init__.py")
-    }
+    packages = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "softmax_rewards").glob("*/__init__.py")}
     assert (modules - {"softmax_rewards/__init__.py"}) | packages <= set(entries)
     assert all(said for path, said in entries.items() if path.endswith(".py"))
 
@@ -49,9 +45,7 @@ def table(heading: str) -> dict[str, str]:
     text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
     section = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     rows = [
-        [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in section.splitlines()
-        if line[:3] == "| `"
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines() if line[:3] == "| `"
     ]
     return {row[0].strip("` "): row[-1].strip("` |") for row in rows}
 
@@ -81,9 +75,7 @@ def test_the_configs_readme_lists_every_key_with_its_default(heading):
         if isinstance(default, tuple):
             default = list(default)
         written = yaml.safe_load(listed[name]) if listed[name] != "required" else None
-        assert written == default, (
-            f"{heading} {name}: config/README.md says {listed[name]}, the code {default}"
-        )
+        assert written == default, f"{heading} {name}: config/README.md says {listed[name]}, the code {default}"
 
 
 def test_the_configs_readme_lists_every_key_of_an_experiment():
@@ -103,14 +95,8 @@ def test_conda_gets_the_same_environment():
 
 def test_constraints_pin_every_dependency_and_no_local_file():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = project["dependencies"] + [
-        need for extra in project["optional-dependencies"].values() for need in extra
-    ]
-    lines = [
-        line
-        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-        if line[:1] != "#"
-    ]
+    wanted = project["dependencies"] + [need for extra in project["optional-dependencies"].values() for need in extra]
+    lines = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if line[:1] != "#"]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines)
     pinned = {line.split("==")[0].lower() for line in lines}
     assert {re.split(r"[>=<\[]", need)[0].lower() for need in wanted} <= pinned

@@ -109,9 +109,7 @@ def test_precedence_and_association():
         assert ours(written) == expected
 
 
-trees = st.recursive(
-    st.integers(1, 99), lambda inner: st.tuples(st.sampled_from("+-*/"), inner, inner), max_leaves=8
-)
+trees = st.recursive(st.integers(1, 99), lambda inner: st.tuples(st.sampled_from("+-*/"), inner, inner), max_leaves=8)
 
 
 def outcome(tree):

@@ -100,9 +100,7 @@ def test_scripts_are_thin(script):
 @pytest.fixture
 def run_python():
     def run(code: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
         return done.stdout
 
     return run

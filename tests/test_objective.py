@@ -88,19 +88,14 @@ def ones(rows):
     return np.ones(len(rows))
 
 
-def test_a_constant_weight_adds_nothing_when_the_normaliser_does_not_depend_on_the_samples(
-    probabilities, scores
-):
+def test_a_constant_weight_adds_nothing_when_the_normaliser_does_not_depend_on_the_samples(probabilities, scores):
     np.testing.assert_allclose(expected_gradient(probabilities, scores, 3, ones, "constant"), 0, atol=1e-6)
 
 
 def test_with_the_token_normaliser_the_constant_leaves_a_bias_that_falls_like_one_over_the_samples(
     probabilities, scores
 ):
-    sizes = {
-        count: np.linalg.norm(expected_gradient(probabilities, scores, count, ones, "token"))
-        for count in (3, 5)
-    }
+    sizes = {count: np.linalg.norm(expected_gradient(probabilities, scores, count, ones, "token")) for count in (3, 5)}
     assert sizes[3] > 1e-2
     assert sizes[3] / sizes[5] == pytest.approx(5 / 3, rel=0.15)
 
@@ -137,9 +132,7 @@ def test_after_a_first_ppo_update_the_constant_no_longer_vanishes(model, probabi
         log_probs, _ = token_log_probs(policy, batch)
         loss = policy_loss(log_probs, old.detach(), weights, clip)
         return (
-            torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(policy.parameters()))])
-            .norm()
-            .item()
+            torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(policy.parameters()))]).norm().item()
         )
 
     assert size((0.2, 0.2), model) < 1e-5  # on policy

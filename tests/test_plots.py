@@ -1,3 +1,4 @@
+import io
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
+from softmax_rewards import analysis, files
 from softmax_rewards.plots import comparisons, training, weights
 from softmax_rewards.plots.style import families, styles
 
@@ -99,9 +101,7 @@ def test_one_seed_has_a_line_and_no_band():
 
 def test_over_training_averages_steps_in_bins_and_names_units():
     frame = runs(steps=range(1, 121))
-    figure = training.over_training(
-        frame, {"entropy": "entropy (nats/token)", "missing": "absent"}, points=30
-    )
+    figure = training.over_training(frame, {"entropy": "entropy (nats/token)", "missing": "absent"}, points=30)
     [(x, y)] = lines(figure)["maxrl"]
     assert list(x) == list(range(4, 121, 4))
     first = frame[(frame["ablation"] == "maxrl") & (frame["step"] <= 4)]["entropy"].mean()
@@ -184,8 +184,7 @@ def test_coinciding_schemes_share_a_line_and_schemes_without_contrast_have_none(
         "uniform": 0 * success,
     }
     frame = pd.concat(
-        pd.DataFrame({"scheme": scheme, "tau": math.nan, "success": success, "g": g})
-        for scheme, g in shapes.items()
+        pd.DataFrame({"scheme": scheme, "tau": math.nan, "success": success, "g": g}) for scheme, g in shapes.items()
     )
     drawn = lines(weights.difficulty(frame))
     assert set(drawn) == {"dr grpo, rloo", "maxrl"}
@@ -199,6 +198,22 @@ def test_states_are_drawn_from_where_they_begin_to_the_next():
     bars = [band.get_paths()[0].get_extents() for band in figure.axes[0].collections if band.get_paths()]
     spans = [(bar.x0, bar.x1) for bar in bars if np.isfinite(bar.x0)]
     assert spans == [pytest.approx(span) for span in [(0.1, 0.4), (0.4, 10.0), (0.1, 10.0)]]
+
+
+def test_groups_without_a_right_answer_have_no_contrast_and_are_drawn_all_the_same(tmp_path):
+    for right, said in ((0, True), (1, False)):
+        groups = pd.DataFrame({"rewards": ["1.1 0 0" if right else "0.1 0 0"], "right": [right], "count": [3]})
+        files.write_csv(analysis.logged(groups), tmp_path / "logged_weights.csv")
+        figure = weights.by_temperature(pd.read_csv(tmp_path / "logged_weights.csv"))
+        figure.savefig(io.BytesIO())  # ticks are placed only now
+        assert ("no group has right\nand wrong answers" in texts(figure)) == said
+        low, high = figure.axes[2].get_xlim()
+        assert 0 < low < min(analysis.TAUS) and high > max(analysis.TAUS)
+
+
+def test_no_logged_groups_give_a_table_and_a_figure_that_can_be_read(tmp_path):
+    files.write_csv(analysis.logged(pd.DataFrame(columns=["rewards", "right", "count"])), tmp_path / "l.csv")
+    assert texts(weights.by_temperature(pd.read_csv(tmp_path / "l.csv")))[0] == "Not enough data: no groups."
 
 
 EMPTY = pd.DataFrame(columns=[*runs().columns, "endpoint", "delta", "scheme", "final", "base", "pass@1"])

@@ -13,9 +13,7 @@ def package(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "__init__.py").write_text("")
     for name in ("zebra", "ant", "_helper", "broken"):
-        (folder / f"{name}.py").write_text(
-            "raise RuntimeError('imported')" if name == "broken" else "legs = 4"
-        )
+        (folder / f"{name}.py").write_text("raise RuntimeError('imported')" if name == "broken" else "legs = 4")
     (folder / "notes.txt").write_text("no module")
     monkeypatch.syspath_prepend(tmp_path)
     yield "zoo_of_plugins"

@@ -33,9 +33,7 @@ def package(tmp_path, monkeypatch):
     write("schemes/two.py", "X = 2\n")
     write("deep/inner.py", "from . import sibling\nfrom ..low import VALUE\n")
     write("deep/sibling.py", "S = 1\n")
-    write(
-        "top.py", "import softmax_rewards.deep.inner\n\ndef f():\n    from softmax_rewards import late, low\n"
-    )
+    write("top.py", "import softmax_rewards.deep.inner\n\ndef f():\n    from softmax_rewards import late, low\n")
     write("/script.py", "from softmax_rewards import top\nimport os\n\ntop.f()\n")
     yield write
     write("low.py", "")  # so that nothing of this package stays in a cache
@@ -64,9 +62,7 @@ def test_what_changes_a_fingerprint(package, tmp_path):
     }
     for name, text in same.items():
         package(name, text)
-        assert (current(), current("schemes.one"), current("schemes.two")) == (before, with_one, with_two), (
-            name
-        )
+        assert (current(), current("schemes.one"), current("schemes.two")) == (before, with_one, with_two), name
     package("schemes/two.py", "X = 3\n")
     assert (current(), current("schemes.one")) == (before, with_one)
     assert current("schemes.two") != with_two

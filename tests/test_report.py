@@ -41,9 +41,7 @@ def executed(tmp_path_factory):
         "print(word)",
     )
     out = folder / "out"
-    report.execute(
-        source, out / "page.ipynb", out / "page.html", {"word": "given"}, folder / "logs/page.ipynb"
-    )
+    report.execute(source, out / "page.ipynb", out / "page.html", {"word": "given"}, folder / "logs/page.ipynb")
     return folder
 
 
@@ -113,9 +111,7 @@ def test_a_failing_cell_keeps_its_traceback_in_the_log_and_writes_nothing_else(t
     assert "ZeroDivisionError: division by zero" in str(error.value)
     assert str(log) in str(error.value)
     assert not out.exists()
-    outputs = [
-        output for cell in nbformat.read(log, as_version=4).cells for output in cell.get("outputs", [])
-    ]
+    outputs = [output for cell in nbformat.read(log, as_version=4).cells for output in cell.get("outputs", [])]
     assert "before\n" in [output.get("text") for output in outputs]
     assert any("ZeroDivisionError" in "".join(output.get("traceback", [])) for output in outputs)
 
@@ -176,12 +172,18 @@ def test_samples_stand_side_by_side_the_baseline_first_and_escaped():
     assert shown.count("<td>–</td>") == 1
 
 
-def test_interval_says_when_there_is_none():
+def test_interval_has_its_unit_and_says_when_there_is_none():
     frame = pd.DataFrame(
-        {"effect": [0.5, 0.5, math.nan], "low": [-0.1, math.nan, math.nan], "high": [1.1, math.nan, 1]}
+        {
+            "effect": [4.96, 0.5, 0.5, math.nan],
+            "low": [-0.1, -0.111, math.nan, math.nan],
+            "high": [1.1, 1.1, math.nan, 1],
+            "unit": ["points", "nats a token", math.nan, math.nan],
+        }
     )
     assert display.interval(frame).tolist() == [
-        "+0.5\xa0[\u22120.1,\xa0+1.1]",
+        "+5.0\xa0[\u22120.1,\xa0+1.1] points",
+        "+0.5\xa0[\u22120.111,\xa0+1.1] nats a token",
         "+0.5\xa0[no\xa0interval]",
         "–",
     ]

@@ -26,9 +26,7 @@ def test_intervals_and_z_scores():
 def test_every_reported_gain_has_the_pair_that_gives_it(gain, arm, percent, base):
     table = reported_training.table()
     rows = table[(table["kind"] == "gain") & (table["gain_reported"] == gain)]
-    found = {
-        (row.arm, round(100 * row.success), round(100 * row.against_success)) for row in rows.itertuples()
-    }
+    found = {(row.arm, round(100 * row.success), round(100 * row.against_success)) for row in rows.itertuples()}
     assert (arm, percent, base) in found
     assert (rows["gain"].round() == gain).all()
     same_step = rows["note"] == "reproduced, both at the same step"

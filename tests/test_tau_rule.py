@@ -12,9 +12,7 @@ GRID = (0.1, 0.25, 0.5, 0.55, 0.75, 1.0, 2.0)
 RANGE = 1.1
 
 
-def planted(
-    peak: float, seeds: int = 5, noise: float = 0.003, curvature: float = 0.03, taus=GRID, seed: int = 0
-):
+def planted(peak: float, seeds: int = 5, noise: float = 0.003, curvature: float = 0.03, taus=GRID, seed: int = 0):
     """Success [S, M] of a parabola in log(τ/range) with its maximum at the ratio `peak`."""
     rng = np.random.default_rng(seed)
     x = np.log(np.array(taus) / RANGE)

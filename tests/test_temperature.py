@@ -32,9 +32,7 @@ def test_linear_schedule(step, tau):
     assert temperature.resolve(LINEAR, step, RANGE) == pytest.approx(tau, rel=1e-15)
 
 
-@pytest.mark.parametrize(
-    ("step", "tau"), [(0, 0.75), (20, 0.625), (30, 0.5), (40, 0.375), (60, 0.25), (999, 0.25)]
-)
+@pytest.mark.parametrize(("step", "tau"), [(0, 0.75), (20, 0.625), (30, 0.5), (40, 0.375), (60, 0.25), (999, 0.25)])
 def test_cosine_schedule(step, tau):
     assert temperature.resolve(COSINE, step, RANGE) == pytest.approx(tau, rel=1e-14)
 

@@ -126,9 +126,7 @@ def test_a_run_is_trained_by_one_process_at_a_time(tiny, tmp_path):
 def test_arms_of_a_seed_see_the_same_prompts_base_and_noise(tiny, finished, tmp_path):
     run, data, base = tiny
     trainer.train(dataclasses.replace(run, weighting={"scheme": "linear"}), data, base, tmp_path / "linear")
-    ours, theirs = (
-        pd.read_parquet(folder / "episodes.parquet") for folder in (finished, tmp_path / "linear")
-    )
+    ours, theirs = (pd.read_parquet(folder / "episodes.parquet") for folder in (finished, tmp_path / "linear"))
     assert ours["puzzle"].equals(theirs["puzzle"])
     first = [table[table["step"] == 1].drop(columns="weight") for table in (ours, theirs)]
     assert first[0].equals(first[1])

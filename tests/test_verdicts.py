@@ -31,14 +31,10 @@ def evidence(gains, *, weightings=None, spread=0.003, seeds=5, p_holm=None, trai
             row = dict.fromkeys(ENDPOINTS, 1.0)
             row |= {"base": BASE_SUCCESS, "auc": BASE_SUCCESS + gain / 2, "final": BASE_SUCCESS + gain}
             row |= {endpoint: values[name] for endpoint, values in changes.items() if name in values}
-            rows[name, seed] = {
-                key: value + (key != "base") * rng.normal(0, spread) for key, value in row.items()
-            }
+            rows[name, seed] = {key: value + (key != "base") * rng.normal(0, spread) for key, value in row.items()}
     measures = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"])
     own = training or {}
-    configs = {
-        name: {"weighting": weightings[name], "training": TRAINING | own.get(name, {})} for name in gains
-    }
+    configs = {name: {"weighting": weightings[name], "training": TRAINING | own.get(name, {})} for name in gains}
     return Evidence(measures, configs, "baseline", p_holm=p_holm or {})
 
 
@@ -97,7 +93,7 @@ def test_arms_are_found_by_weighting_and_training_not_by_name():
 def test_a_planted_effect_is_found():
     table = judged(evidence({"baseline": 0.10, "half": 0.20}))
     row = table.loc["C1"]
-    assert row["verdict"] == SUPPORTED and row["effect"] == pytest.approx(0.05, abs=0.005)
+    assert row["verdict"] == SUPPORTED and row["effect"] == pytest.approx(5, abs=0.5) and row["unit"] == "points"
     assert row["low"] < row["effect"] < row["high"] and row["seeds"] == 5
     assert (row["model"], row["task"]) == ("mini", "countdown")
     assert "95 % interval" in row["sentence"] and "mini on countdown" in row["sentence"]
@@ -126,14 +122,26 @@ def test_a_baseline_that_did_not_learn_resolves_nothing():
     table = judged(evidence({"baseline": 0.0, "half": 0.30}))
     assert set(table["verdict"]) == {UNRESOLVED}
     assert "baseline did not learn" in table.loc["C1", "sentence"]
-    assert table.loc["C1", "effect"] == pytest.approx(0.15, abs=0.005)  # still shown
+    assert table.loc["C1", "effect"] == pytest.approx(15, abs=0.5)  # still shown
+
+
+def test_the_gate_is_the_first_row():
+    for gain, verdict in ((0.1, SUPPORTED), (0.01, SUPPORTED), (0.0, UNRESOLVED), (-0.1, CONTRADICTED)):
+        table = judged(evidence({"baseline": gain, "half": 0.3}))
+        assert table.index[0] == "gate" and table.iloc[0]["verdict"] == verdict
+        assert table.iloc[0]["effect"] == pytest.approx(100 * gain, abs=0.5)
+        assert (table.loc["C1", "verdict"] == SUPPORTED) == (verdict == SUPPORTED)
+
+
+def test_without_a_linear_arm_the_gate_is_not_tested():
+    table = judged(evidence({"baseline": 0.1}, weightings={"baseline": SOFTMAX}))
+    assert table.loc["gate", "sentence"] == "Not tested in this experiment: needs an arm with linear."
+    assert table.loc["gate", "verdict"] == UNRESOLVED and table.loc["gate", "seeds"] == 0
+    assert set(table["verdict"]) == {UNRESOLVED}
 
 
 def test_holm_can_take_a_primary_comparison_back():
-    assert (
-        judged(evidence({"baseline": 0.1, "half": 0.2}, p_holm={"half": 0.2})).loc["C1", "verdict"]
-        == UNRESOLVED
-    )
+    assert judged(evidence({"baseline": 0.1, "half": 0.2}, p_holm={"half": 0.2})).loc["C1", "verdict"] == UNRESOLVED
 
 
 def test_absent_arms_are_named_as_not_tested():
@@ -151,20 +159,16 @@ def test_every_claim_of_the_plan_has_its_rows():
     assert all(f"{re.match('[CP][0-9]+', name)[0]}" in plan for name in ids)
     assert len(set(ids)) == len(ids)
     for number in range(1, 13):
-        assert any(
-            name.startswith(f"C{number}") and not name[len(f"C{number}") :][:1].isdigit() for name in ids
-        )
+        assert any(name.startswith(f"C{number}") and not name[len(f"C{number}") :][:1].isdigit() for name in ids)
     assert {"C10a", "C10b", "C10c", "P1b", "P2", "P3"} < set(ids)
-    assert list(judged(evidence({"baseline": 0.1})).index) == ids
+    assert list(judged(evidence({"baseline": 0.1})).index) == ["gate", *ids]
 
 
 def sweep_evidence(gains, scheme="softmax"):
     """The baseline and one arm a τ, with the fit made as the summary makes it."""
     names = {tau: "half" if (tau, scheme) == (0.5, "softmax") else f"{scheme}-{tau}" for tau in gains}
     weightings = {names[tau]: {"scheme": scheme, "tau": tau} for tau in gains}
-    known = evidence(
-        {"baseline": 0.1, **{names[tau]: gain for tau, gain in gains.items()}}, weightings=weightings
-    )
+    known = evidence({"baseline": 0.1, **{names[tau]: gain for tau, gain in gains.items()}}, weightings=weightings)
     success = known.measures["auc"].unstack("ablation")[list(names.values())]
     known.fits[scheme] = tau_rule.fit(list(gains), success, 1.1)
     return known
@@ -183,9 +187,8 @@ def parabola(peak):
 
 def test_temperature_rule():
     half, quarter = judged(sweep_evidence(parabola(0.5))), judged(sweep_evidence(parabola(0.2)))
-    assert half.loc["C6a", "verdict"] == SUPPORTED and half.loc["C6a", "effect"] == pytest.approx(
-        0.5, rel=0.1
-    )
+    assert half.loc["C6a", "verdict"] == SUPPORTED and half.loc["C6a", "effect"] == pytest.approx(0.5, rel=0.1)
+    assert half.loc["C6a", "unit"] == "τ/range" and half.loc["P2", "unit"] == "points"
     assert half.loc["P2", "verdict"] == CONTRADICTED
     assert quarter.loc["C6a", "verdict"] == CONTRADICTED
     falling = judged(sweep_evidence({tau: 0.2 - 0.1 * math.log(tau) for tau in TAUS}))
@@ -222,7 +225,9 @@ def test_early_training_is_judged_by_direction():
     )
     table = judged(known)
     assert table.loc["C7", "verdict"] == SUPPORTED and table.loc["C9", "verdict"] == CONTRADICTED
-    assert "nats a token" in table.loc["C7", "sentence"]
+    assert "nats a token" in table.loc["C7", "sentence"] and table.loc["C7", "unit"] == "nats a token"
+    assert table.loc["C7", "effect"] == pytest.approx(-0.36, abs=0.01)
+    assert table.loc["C9", "unit"] == ""
 
 
 def test_best_learning_rates():
@@ -230,7 +235,7 @@ def test_best_learning_rates():
     rates = {"slow": {"learning_rate": 1e-4}, "slow-half": {"learning_rate": 1e-4}}
     gains = {"baseline": 0.05, "half": 0.1, "slow": 0.2, "slow-half": 0.05}
     row = judged(evidence(gains, weightings=weightings, training=rates)).loc["C1 best rates"]
-    assert row["effect"] == pytest.approx(-0.05, abs=0.005) and row["verdict"] == CONTRADICTED
+    assert row["effect"] == pytest.approx(-5, abs=0.5) and row["verdict"] == CONTRADICTED
     assert "softmax τ=0.5 at rate 0.0004 against linear at rate 0.0001" in row["sentence"]
 
 

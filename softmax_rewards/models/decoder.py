@@ -40,21 +40,15 @@ class Shape:
         """Read a `config.json`; raises ValueError naming what this decoder does not support."""
         family = config.get("model_type")
         if family not in FAMILIES:
-            raise ValueError(
-                f"config.json: model_type {family!r} is not supported; allowed: {', '.join(FAMILIES)}"
-            )
+            raise ValueError(f"config.json: model_type {family!r} is not supported; allowed: {', '.join(FAMILIES)}")
         # transformers 5 writes the rotary settings as one mapping, earlier versions as two keys.
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         if rope.get("rope_type", "default") != "default":
-            raise ValueError(
-                f"config.json: rope_type {rope['rope_type']!r} is not supported; allowed: default"
-            )
+            raise ValueError(f"config.json: rope_type {rope['rope_type']!r} is not supported; allowed: default")
         if config.get("use_sliding_window"):
             raise ValueError("config.json: use_sliding_window true is not supported")
         if config.get("hidden_act", "silu") != "silu":
-            raise ValueError(
-                f"config.json: hidden_act {config['hidden_act']!r} is not supported; allowed: silu"
-            )
+            raise ValueError(f"config.json: hidden_act {config['hidden_act']!r} is not supported; allowed: silu")
         heads = config["num_attention_heads"]
         return cls(
             vocab_size=config["vocab_size"],
@@ -106,7 +100,7 @@ class RMSNorm(nn.Module):
 
 
 def rotary_tables(positions: Tensor, shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary embedding (arXiv 2104.09864) for `positions[B, T]` -> each `[B, 1, T, head_dim]`."""
+    """Cosines and sines of the rotary embedding (arXiv 2104.09864): `positions[B, T]` -> each `[B, 1, T, head_dim]`."""
     half = torch.arange(0, shape.head_dim, 2, device=positions.device, dtype=torch.float32) / shape.head_dim
     angles = positions[:, None, :, None].float() * shape.rope_theta**-half
     angles = torch.cat((angles, angles), dim=-1)
@@ -161,14 +155,15 @@ def attend_one(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | Non
     """Attention of one query a row, `queries[B, heads, 1, d]` over `keys, values[B, kv_heads, T, d]`.
 
     The query heads that share a key head become the rows of one matrix product, so that nothing is
-    copied; `mask[B, 1, 1, T]` is true where a key may be seen.
+    copied; `mask[B, 1, 1, T]` is added to the scores.
     """
     rows, heads, _, size = queries.shape
-    grouped = queries.view(rows, keys.shape[1], -1, size)
-    scores = grouped @ keys.transpose(-1, -2) * size**-0.5
+    grouped = (queries * size**-0.5).view(rows * keys.shape[1], -1, size)
+    scores = torch.bmm(grouped, keys.flatten(0, 1).transpose(1, 2))
     if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return (scores.softmax(-1) @ values).view(rows, heads, 1, size)
+        scores = scores.view(rows, heads, 1, -1) + mask
+    shares = scores.softmax(-1).view(rows * keys.shape[1], -1, keys.shape[2])
+    return torch.bmm(shares, values.flatten(0, 1)).view(rows, heads, 1, size)
 
 
 class Layer(nn.Module):
@@ -210,8 +205,8 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """Final hidden states `[B, T, hidden]` of `ids[B, T]`; `lm_head` turns them into logits.
 
-        `positions[B, T]` defaults to 0 … T−1. Without `mask` attention is causal; otherwise `mask` is true
-        where a key may be seen, `[B, 1, T, keys]`. With a `cache`, `ids` continue what it holds.
+        `positions[B, T]` defaults to 0 … T−1. Without `mask` attention is causal; otherwise `mask[B, 1, T, keys]`
+        is added to the scores, −inf where a key is hidden. With a `cache`, `ids` continue what it holds.
         """
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]

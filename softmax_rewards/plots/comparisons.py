@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from softmax_rewards.plots.style import (
     HUES,
     MUTED,
     OTHER_HUE,
+    PERCENT,
     legend_below,
     logarithmic,
     nothing,
@@ -84,9 +84,7 @@ def gains(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
     """
     if final.empty:
         return nothing("no finished run")
-    found = over_seeds(final.assign(gain=final["final"] - final["base"], step=0), "gain").set_index(
-        "ablation"
-    )
+    found = over_seeds(final.assign(gain=final["final"] - final["base"], step=0), "gain").set_index("ablation")
     look = styles(list(found.index), baseline)
     order = [arm for arm in look if arm in found.index]
     figure = Figure(figsize=(9, 1.0 + 0.3 * len(order)), layout="constrained")
@@ -122,9 +120,7 @@ def temperature(table: pd.DataFrame, fits: Mapping[str, Mapping], endpoint: str 
         colour = matplotlib.colormaps[HUES.get(scheme, OTHER_HUE)](0.75)
         error = np.array([points["mean"] - points["low"], points["high"] - points["mean"]])
         axes.axvline(0.5, color=MUTED, linewidth=1.2, linestyle=":", label="claimed: τ/range = ½")
-        axes.errorbar(
-            points["ratio"], points["mean"], error, fmt="o", color=colour, capsize=3, label="mean over seeds"
-        )
+        axes.errorbar(points["ratio"], points["mean"], error, fmt="o", color=colour, capsize=3, label="mean over seeds")
         fit = fits.get(scheme, {}).get(endpoint)
         if fit and fit["coefficients"][0] is not None:
             x = np.linspace(np.log(points["ratio"].min()), np.log(points["ratio"].max()), 100)
@@ -132,8 +128,9 @@ def temperature(table: pd.DataFrame, fits: Mapping[str, Mapping], endpoint: str 
             axes.plot(np.exp(x), a + b * x + c * x**2, color=colour, linewidth=1.3, label="fitted parabola")
         if fit and fit["interior"]:
             axes.axvspan(fit["low"], fit["high"], color=colour, alpha=0.12, label="fitted maximum, 95 %")
+        axes.set_xlim(min(0.2, points["ratio"].min()) / 1.2, max(1.0, points["ratio"].max()) * 1.2)
         logarithmic(axes)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PERCENT)
         axes.set_title(scheme.replace("_", " "))
         axes.set_xlabel("τ / reward range")
         legend_below(axes)
@@ -157,7 +154,7 @@ def reported(table: pd.DataFrame) -> Figure:
         _whiskers(left, group["step"] + 0.8 * (i - 1), group, label=arm, **look[_ablation(arm)])
     left.set_xlabel("update steps")
     left.set_ylabel("success (128 puzzles, one seed)")
-    left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    left.yaxis.set_major_formatter(PERCENT)
     legend_below(left)
     final = figures[figures["step"].isna()].reset_index(drop=True)
     for x, row in final.iterrows():

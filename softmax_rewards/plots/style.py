@@ -28,6 +28,7 @@ LOOK = {
 }
 styled = matplotlib.rc_context(LOOK)
 MUTED = "#57606a"
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}%")
 
 # A family of arms (the name up to its first number) has a hue; its members are shades of it, dark for high τ.
 HUES = {"softmax": "Blues", "centered": "Oranges", "softmax_centered": "Oranges", "anneal": "Greens"}
@@ -84,9 +85,7 @@ def nothing(reason: str) -> Figure:
 def legend_below(axes: Axes, columns: int = 1) -> None:
     """A legend under the axes; its padding, in font sizes, clears tick and axis labels at any height."""
     if axes.get_legend_handles_labels()[0]:  # matplotlib warns about a legend without entries
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4.2, handlelength=2.2, ncols=columns
-        )
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4.2, handlelength=2.2, ncols=columns)
 
 
 def logarithmic(axes: Axes, name: str = "x") -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
-from softmax_rewards.plots.style import MUTED, families, legend_below, nothing, styled, styles
+from softmax_rewards.plots.style import MUTED, PERCENT, families, legend_below, nothing, styled, styles
 from softmax_rewards.stats import mean_interval
 
 
@@ -30,9 +30,7 @@ def over_seeds(frame: pd.DataFrame, value: str, x: str = "step") -> pd.DataFrame
 
 
 @styled
-def trajectories(
-    frame: pd.DataFrame, value: str = "success", x: str = "step", baseline: str = "baseline"
-) -> Figure:
+def trajectories(frame: pd.DataFrame, value: str = "success", x: str = "step", baseline: str = "baseline") -> Figure:
     """A fraction in 0..1 over training, a panel a family of arms, the baseline in each.
 
     `frame`: ablation, seed, step, `value`, and `x` ("step", or "tokens" to compare at equal generation).
@@ -45,7 +43,7 @@ def trajectories(
     for column, (axes, arms) in enumerate(panels[0]):
         axes.axhline(curves.loc[curves["step"].idxmin(), "mean"], color=MUTED, linewidth=1, linestyle=":")
         _lines(axes, curves, arms, styles(frame["ablation"].unique(), baseline))
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PERCENT)
         axes.set_xlabel("update steps" if x == "step" else "generated tokens")
         if x == "tokens":
             axes.xaxis.set_major_formatter(FuncFormatter(_millions))
@@ -64,9 +62,7 @@ def over_training(
     `frame`: ablation, seed, step and the columns that `labels` (column -> axis label with unit) names. Steps
     are averaged in about `points` bins within each seed first, so that the lines can be told apart.
     """
-    labels = {
-        column: label for column, label in labels.items() if column in frame and frame[column].notna().any()
-    }
+    labels = {column: label for column, label in labels.items() if column in frame and frame[column].notna().any()}
     if frame.empty or not labels:
         return nothing("none of these quantities was recorded")
     width = max(1, round(frame["step"].max() / points))
@@ -91,9 +87,7 @@ def over_training(
 @styled
 def pass_at_k(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
     """pass@k of the final models against k (logarithmic). `final`: ablation, seed, pass@1, pass@4, …"""
-    columns = [
-        column for column in final if re.fullmatch(r"pass@\d+", column) and final[column].notna().any()
-    ]
+    columns = [column for column in final if re.fullmatch(r"pass@\d+", column) and final[column].notna().any()]
     if final.empty or not columns:
         return nothing("no final evaluation with several samples a puzzle")
     long = final.melt(["ablation", "seed"], columns, var_name="step", value_name="pass")
@@ -105,7 +99,7 @@ def pass_at_k(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
         axes.set_xscale("log", base=2)
         ks = sorted(long["step"].unique())
         axes.set_xticks(ks, [str(k) for k in ks])
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PERCENT)
         axes.set_xlabel("k samples a puzzle")
         if column == 0:
             axes.set_ylabel("pass@k")
@@ -134,9 +128,7 @@ def _lines(
         curve = curves[curves["ablation"] == arm].sort_values("step")
         style = dict(look[arm]) if markers else {**look[arm], "marker": ""}
         axes.plot(curve["x"], curve["mean"], label=arm, **style)
-        axes.fill_between(
-            curve["x"], curve["low"], curve["high"], color=style["color"], alpha=0.14, linewidth=0
-        )
+        axes.fill_between(curve["x"], curve["low"], curve["high"], color=style["color"], alpha=0.14, linewidth=0)
 
 
 def _millions(tokens: float, _: int) -> str:

@@ -6,9 +6,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from softmax_rewards.plots.style import MUTED, SINGLES, legend_below, logarithmic, nothing, styled
+from softmax_rewards.plots.style import MUTED, PERCENT, SINGLES, legend_below, logarithmic, nothing, styled
 
 _SCHEMES = {"softmax": "#2171b5", "softmax_centered": "#d94801", "softmax_scaled": "#cc79a7"}
 _STATES = {"best of one": "#d55e00", "between": "#cfe3f3", "flat": "#f0e442", "none": "#e4e7eb"}
@@ -34,9 +33,7 @@ def universal(table: pd.DataFrame) -> Figure:
     ):
         for size, colour in zip(sizes, colours, strict=True):
             for place, (span, marker) in enumerate(zip(ranges, "ox+", strict=False)):
-                line = rows[(rows["group_size"] == size) & (rows["range"] == span)].sort_values(
-                    "tau_over_range"
-                )
+                line = rows[(rows["group_size"] == size) & (rows["range"] == span)].sort_values("tau_over_range")
                 axes.plot(
                     line["tau_over_range"],
                     line[column],
@@ -104,7 +101,7 @@ def difficulty(table: pd.DataFrame) -> Figure:
         for i, (label, curve) in enumerate(curves):
             colour = SINGLES[i % len(SINGLES)] if axes is panels[0] else blues[i]
             axes.plot(curve.index, curve, color=colour, marker="o", label=label)
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.xaxis.set_major_formatter(PERCENT)
         axes.set_xlabel("right answers in the group")
         axes.set_title(title)
         axes.set_ylim(bottom=0)
@@ -143,9 +140,7 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
     for scheme in ("softmax", "softmax_centered"):
         line = here[here["scheme"] == scheme].sort_values("tau")
         left.plot(line["tau"], line["snr"], "o-", color=_SCHEMES[scheme], label=scheme.replace("_", " "))
-    left.axhline(
-        here.loc[here["scheme"] == "linear", "snr"].iloc[0], color="#1b1f24", linestyle="--", label="linear"
-    )
+    left.axhline(here.loc[here["scheme"] == "linear", "snr"].iloc[0], color="#1b1f24", linestyle="--", label="linear")
     left.axhline(here["bound"].iloc[0], color=MUTED, linestyle=":", label="upper bound √(p(1−p))")
     stated = here.dropna(subset=["stated", "tau"])
     left.plot(stated["tau"], stated["stated"], "kx", markersize=8, label="stated beforehand")
@@ -164,7 +159,7 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
     line = table[table["scheme"] == "linear"].sort_values("success")
     right.plot(line["success"], line["snr"], color="#1b1f24", linestyle="--", label="linear")
     right.plot(line["success"], line["bound"], color=MUTED, linestyle=":", label="upper bound")
-    right.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    right.xaxis.set_major_formatter(PERCENT)
     right.set_ylim(bottom=0)
     right.set_xlabel("success rate p")
     right.set_title("Against the success rate")
@@ -177,10 +172,12 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
 def by_temperature(rows: pd.DataFrame, schemes: Sequence[str] = ("softmax", "softmax_centered")) -> Figure:
     """Effective N, largest share, and contrast over RMS against τ on one population of groups.
 
-    `rows`: scheme, tau, effective_n, max_share, contrast, rms, a row a scheme and τ. Dashed: linear.
+    `rows`: scheme, tau, effective_n, max_share, contrast, rms, a row a scheme and τ. Dashed: linear. A panel
+    may be empty: without a group that has right and wrong answers there is no contrast.
     """
     if rows.empty:
         return nothing("no groups")
+    taus = rows["tau"].dropna()
     rows = rows.assign(contrast_over_rms=rows["contrast"] / rows["rms"])
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     for axes, column, title in zip(
@@ -194,6 +191,10 @@ def by_temperature(rows: pd.DataFrame, schemes: Sequence[str] = ("softmax", "sof
             axes.plot(line["tau"], line[column], "o-", color=_SCHEMES[scheme], label=scheme.replace("_", " "))
         linear = rows.loc[rows["scheme"] == "linear", column]
         axes.axhline(linear.iloc[0], color="#1b1f24", linestyle="--", label="linear")
+        if rows[column].isna().all():
+            missing = "no group has right\nand wrong answers"
+            axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+        axes.set_xlim(taus.min() / 1.2, taus.max() * 1.2)
         logarithmic(axes)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("τ (reward units)")
@@ -209,14 +210,10 @@ def populations(table: pd.DataFrame, column: str, label: str) -> Figure:
 
     `table`: population, success, format_share, scheme, tau and `column`.
     """
-    rows = table[
-        (table["population"] == "simulated") & (table["tau"].isna() | (table["scheme"] == "softmax"))
-    ]
+    rows = table[(table["population"] == "simulated") & (table["tau"].isna() | (table["scheme"] == "softmax"))]
     if rows.empty:
         return nothing("no simulated groups")
-    names = rows["scheme"].str.replace("_", " ") + rows["tau"].map(
-        lambda tau: "" if np.isnan(tau) else f" τ={tau:g}"
-    )
+    names = rows["scheme"].str.replace("_", " ") + rows["tau"].map(lambda tau: "" if np.isnan(tau) else f" τ={tau:g}")
     grid = rows.assign(name=names).pivot(index="name", columns=["success", "format_share"], values=column)
     grid = grid.loc[names.unique()]
     figure = Figure(figsize=(9, 0.9 + 0.27 * len(grid)), layout="constrained")

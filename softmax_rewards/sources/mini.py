@@ -16,14 +16,14 @@ class Options:
     """Shape and warm start of the model."""
 
     hidden_size: int = 64
-    layers: int = 3
+    layers: int = 2
     heads: int = 4
-    kv_heads: int = 2
+    kv_heads: int = 1
     intermediate_size: int = 192
     steps: int = 1500  # supervised updates
-    traces: int = 96  # search traces an update
-    learning_rate: float = 3e-3  # peak; linear warm-up, then cosine to a tenth
-    threads: int = 2
+    traces: int = 48  # search traces an update
+    learning_rate: float = 4e-3  # peak; linear warm-up, then cosine to a tenth
+    threads: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -40,9 +40,7 @@ class Options:
             if getattr(self, key) < 1:
                 raise ValueError(f"model.{key}: {getattr(self, key)}; allowed: integers from 1")
         if self.hidden_size % (2 * self.heads):
-            raise ValueError(
-                f"model.hidden_size: {self.hidden_size}; allowed: multiples of 2·heads = {2 * self.heads}"
-            )
+            raise ValueError(f"model.hidden_size: {self.hidden_size}; allowed: multiples of 2·heads = {2 * self.heads}")
         if self.heads % self.kv_heads:
             raise ValueError(f"model.kv_heads: {self.kv_heads}; allowed: divisors of heads = {self.heads}")
         if not self.learning_rate > 0:
@@ -80,9 +78,7 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
     }
     tokenizer = Tokenizer(out)
     model = Decoder(Shape.from_config(config)).initialise(torch_stream(options.seed, "initial weights"))
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=options.learning_rate, weight_decay=0.0, foreach=True
-    )
+    optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.0, foreach=True)
     draw = numpy_stream(options.seed, "warm start")
     window: list[float] = []
     for step in range(options.steps):
@@ -91,13 +87,12 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
         chosen = [puzzles[index] for index in draw.integers(len(puzzles), size=options.traces)]
         prompts = [tokenizer.encode(module.prompt(puzzle, "compact")) for puzzle in chosen]
         answers = [
-            [*tokenizer.encode(module.trace(puzzle, draw, task_options)), *tokenizer.eos_ids]
-            for puzzle in chosen
+            [*tokenizer.encode(module.trace(puzzle, draw, task_options)), *tokenizer.eos_ids] for puzzle in chosen
         ]
         lengths = [len(answer) for answer in answers]
         completions = torch.tensor([answer + [0] * (max(lengths) - len(answer)) for answer in answers])
         loss = 0.0
-        for batch in batches(prompts, completions, lengths, 1, range(len(chosen)), token_budget=4096):
+        for batch in batches(prompts, completions, lengths, 1, range(len(chosen)), token_budget=2048):
             log_probs, _ = token_log_probs(model, batch)
             part = -log_probs.sum() / sum(lengths)
             part.backward()

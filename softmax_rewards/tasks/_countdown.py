@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from pyarrow import ArrowInvalid, parquet
 
-from softmax_rewards.tasks._expressions import OPERATORS, Tree, Value, divide, leaves, text, value
+from softmax_rewards.tasks._expressions import OPERATORS, Tree, Value, divide, leaves, reduced, text, value
 
 MAX_NUMBERS = 6
 _ENUMERABLE = 1_000_000  # up to so many expressions in all, a generator looks at each instead of drawing
@@ -47,8 +47,8 @@ def _fill(shape: Shape, numbers: Sequence[int], operators: Sequence[str]) -> Tre
     return (operators[gap], _fill(left, numbers, operators), _fill(right, numbers, operators))
 
 
-def attempt(numbers: Sequence[int], operators: str, rng: np.random.Generator) -> tuple[str, Value]:
-    """A random expression over all `numbers` and its value, uniform over (order, operators, tree shape)."""
+def attempt(numbers: Sequence[int], operators: str, rng: np.random.Generator) -> tuple[list[str], Value]:
+    """A random expression over all `numbers`, worked out: uniform over (order, operators, tree shape)."""
     count = len(numbers)
     orders, shapes = _orders(count), _shapes(count)
     while True:
@@ -56,9 +56,18 @@ def attempt(numbers: Sequence[int], operators: str, rng: np.random.Generator) ->
         chosen = [operators[i] for i in rng.integers(len(operators), size=count - 1)]
         tree = _fill(shapes[rng.integers(len(shapes))], ordered, chosen)
         try:
-            return text(tree), value(tree)
+            return work_out(tree)
         except ZeroDivisionError:  # has no value to write down: draw again
             continue
+
+
+def work_out(tree: Tree) -> tuple[list[str], Value]:
+    """`tree` as text, carried out one operation at a time, and its value: `(["(9+6)*2", "15*2"], 30)`."""
+    lines = []
+    while isinstance(tree, tuple):
+        lines.append(text(tree))
+        tree = reduced(tree)
+    return lines, tree
 
 
 # --- Solver ---------------------------------------------------------------------------------------

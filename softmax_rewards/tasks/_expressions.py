@@ -84,7 +84,7 @@ def divide(numerator: Value, denominator: Value) -> Value:
 
 def value(tree: Tree) -> Value:
     """The exact value of `tree`. Raises ZeroDivisionError."""
-    if isinstance(tree, int):
+    if isinstance(tree, int | Fraction):
         return tree
     operator, left, right = tree
     a, b = value(left), value(right)
@@ -95,6 +95,16 @@ def value(tree: Tree) -> Value:
     if operator == "*":
         return a * b
     return divide(a, b)
+
+
+def reduced(tree: Tree) -> Tree:
+    """`tree` (not a leaf) with its first operation on two numbers carried out. Raises ZeroDivisionError."""
+    operator, left, right = tree
+    if not isinstance(left, int | Fraction):
+        return (operator, reduced(left), right)
+    if not isinstance(right, int | Fraction):
+        return (operator, left, reduced(right))
+    return value(tree)
 
 
 def leaves(tree: Tree) -> Iterator[int]:
@@ -110,12 +120,14 @@ def text(tree: Tree) -> str:
     """`tree` with as few parentheses as its value allows: `3*(5-1)`, but `3+5-1` for 3+(5-1)."""
     if isinstance(tree, int):
         return str(tree)
+    if isinstance(tree, Fraction):
+        return f"({tree})"
     operator, left, right = tree
     rank = _PRECEDENCE[operator]
     first, second = text(left), text(right)
-    if not isinstance(left, int) and _PRECEDENCE[left[0]] < rank:
+    if not isinstance(left, int | Fraction) and _PRECEDENCE[left[0]] < rank:
         first = f"({first})"
-    if not isinstance(right, int) and _PRECEDENCE[right[0]] < rank + (operator in "-/"):
+    if not isinstance(right, int | Fraction) and _PRECEDENCE[right[0]] < rank + (operator in "-/"):
         second = f"({second})"
     return f"{first}{operator}{second}"
 
@@ -127,6 +139,8 @@ def canonical(tree: Tree) -> str:
     """
     if isinstance(tree, int):
         return str(tree)
+    if isinstance(tree, Fraction):
+        return f"({tree})"
     rank = _PRECEDENCE[tree[0]]
     direct: list[str] = []
     inverse: list[str] = []

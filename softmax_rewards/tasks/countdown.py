@@ -50,7 +50,7 @@ class Options:
     """Largest number."""
     target_low: int = 1
     """Smallest target."""
-    target_high: int = 100
+    target_high: int = 30
     """Largest target."""
     operators: str = "+-*"
     """What references and search traces use; an answer may use any of + - * /."""
@@ -60,7 +60,7 @@ class Options:
     """Puzzles for the supervised start, from the same multisets of numbers as `train`."""
     test: int = 1024
     """Distinct puzzles held out, over multisets of numbers that are in neither of the others."""
-    held_out: float = 0.3
+    held_out: float = 0.5
     """The fraction of the multisets of numbers that only `test` may use."""
     seed: int = 0
     """Seed of the data."""
@@ -68,9 +68,11 @@ class Options:
     """Reward of an answer in the right format, beside the 1.0 of a correct one."""
     partial_format: bool = False
     """Without the full format, pay 0.1 of `format_reward` for a closed thinking, 0.5 for a closed answer."""
-    persistence: float = 0.5
+    persistence: float = 0.6
     """Search traces: probability of another attempt after a wrong one."""
-    max_attempts: int = 5
+    insight: float = 0.1
+    """Search traces: probability that an attempt is the reference expression instead of a random one."""
+    max_attempts: int = 4
     """Search traces: attempts after which a trace gives up."""
 
     def __post_init__(self) -> None:
@@ -96,7 +98,8 @@ class Options:
         need("held_out", 0 < self.held_out < 1, "between 0 and 1")
         need("seed", self.seed >= 0, "0 or more")
         need("format_reward", 0 <= self.format_reward <= 1, "0 to 1")
-        need("persistence", 0 <= self.persistence <= 1, "0 to 1")
+        for key in ("persistence", "insight"):
+            need(key, 0 <= getattr(self, key) <= 1, "0 to 1")
 
 
 DEFAULTS = Options()
@@ -121,9 +124,7 @@ def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFram
     if options.source == "public":
         puzzles = _public(folder)
     else:
-        share = max(
-            options.test / options.held_out, max(options.train, options.warm_start) / (1 - options.held_out)
-        )
+        share = max(options.test / options.held_out, max(options.train, options.warm_start) / (1 - options.held_out))
         puzzles = _countdown.generate(
             range(options.low, options.high + 1),
             options.numbers,
@@ -133,9 +134,7 @@ def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFram
             rng,
         )
     multisets = sorted({numbers for numbers, _ in puzzles})
-    held_out = {
-        multisets[i] for i in rng.permutation(len(multisets))[: round(options.held_out * len(multisets))]
-    }
+    held_out = {multisets[i] for i in rng.permutation(len(multisets))[: round(options.held_out * len(multisets))]}
 
     test = [puzzle for puzzle in puzzles if puzzle[0] in held_out]
     train = [puzzle for puzzle in puzzles if puzzle[0] not in held_out]
@@ -236,28 +235,34 @@ def reference(row: dict[str, Any]) -> str:
 
 
 def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS) -> str:
-    """A search to imitate: random attempts, each with its exact value and `no` or `yes`.
+    """A search to imitate: attempts, each worked out to its exact value and marked `no` or `yes`.
+
+    An attempt is random, or with probability `insight` the reference: else a small model would hardly ever
+    see a right value and not learn to recognise it.
 
     After a wrong attempt the search goes on with probability `persistence`, at most to `max_attempts`; else
     it gives up and answers with that attempt. So the arithmetic is always right, and the answer seldom.
     """
     lines = []
     for number in range(1, options.max_attempts + 1):
-        expression, value = _countdown.attempt(row["nums"], options.operators, rng)
+        if rng.random() < options.insight:
+            worked, value = _countdown.work_out(_expressions.parse(row["solution"]))
+        else:
+            worked, value = _countdown.attempt(row["nums"], options.operators, rng)
         right = value == row["target"]
-        lines.append(f"{expression}={value}{'yes' if right else 'no'}")
+        lines.append(f"{'='.join(worked)}={value}{'yes' if right else 'no'}")
         if right or number == options.max_attempts or rng.random() >= options.persistence:
             break
-    return "\n".join(lines) + f"</think>\n<answer>{expression}</answer>"
+    return "\n".join(lines) + f"</think>\n<answer>{worked[0]}</answer>"
 
 
 # --- Verifier -------------------------------------------------------------------------------------
 
 _CHARACTER = "[-+*/() 0-9]"
-# (expression, claimed value, mark) of each `3+5*7=38no` or ` 3 + 5 = 8`. Linear time on any text: a match
-# starts only where a run of such characters does, and repeats are possessive.
+# (expression, claimed value, mark) of each `3+5*7=3+35=38no` or ` 3 + 5 = 8`. Linear time on any text: a
+# match starts only where a run of such characters does, and repeats are possessive.
 _EQUATION = re.compile(
-    rf"(?<!{_CHARACTER})(?=[-+*/( ]*+[0-9]++[ )]*+[-+*/])({_CHARACTER}++)="
+    rf"(?<!{_CHARACTER})(?=[-+*/( ]*+[0-9]++[ )]*+[-+*/])({_CHARACTER}++)(?:={_CHARACTER}++(?==)){{0,5}}+="
     r" ?(-?[0-9]{1,40}+(?:[./][0-9]{1,40}+)?)(?: ?(no|yes)\b)?"
 )
 
@@ -324,7 +329,7 @@ def solution(completion: str, row: dict[str, Any]) -> str | None:
 def arithmetic(completion: str) -> tuple[int, int]:
     """How many equations `expression = number` in the thinking are right, and how many there are.
 
-    Text that does not parse is not counted; a division by zero counts as wrong, `a = b = c` as `a = b`.
+    Text that does not parse is not counted; a division by zero counts as wrong, `a = b = c` as `a = c`.
     """
     right = total = 0
     for written, claimed, _ in _EQUATION.findall(completion.partition("</think>")[0]):

@@ -49,9 +49,7 @@ def compute(scheme: str, rewards: np.ndarray, correct: np.ndarray, **hyperparame
     rewards, correct = _checked(rewards, correct)
     _check_hyperparameters(scheme, hyperparameters)
     weights = _module(scheme).weights(rewards, correct, **hyperparameters)
-    if not (
-        isinstance(weights, np.ndarray) and weights.dtype == np.float64 and weights.shape == rewards.shape
-    ):
+    if not (isinstance(weights, np.ndarray) and weights.dtype == np.float64 and weights.shape == rewards.shape):
         raise ValueError(f"scheme {scheme!r} must return a float64 array of shape {rewards.shape}")
     _check_finite(f"weights of scheme {scheme!r}", weights)
     return weights
@@ -91,9 +89,7 @@ def _check_hyperparameters(scheme: str, given: dict[str, Any]) -> None:
     for name in given:
         if name not in allowed:
             raise ValueError(plugins.unknown(f"hyperparameter of scheme {scheme!r}", name, allowed))
-    missing = [
-        name for name, default in allowed.items() if default is inspect.Parameter.empty and name not in given
-    ]
+    missing = [name for name, default in allowed.items() if default is inspect.Parameter.empty and name not in given]
     if missing:
         raise ValueError(f"scheme {scheme!r} needs the hyperparameter {missing[0]!r}")
     tau = given.get("tau", 1.0)

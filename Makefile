@@ -1,0 +1,32 @@
+# Two commands, each of which makes the environment first: `make report` and `make test`.
+PYTHON ?= python3
+CORES ?= all
+GPUS ?= 8
+
+.PHONY: report test check
+
+report: .venv/workflow
+	.venv/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
+	@echo "The report:"
+	@ls -1 results/*/report/index.html
+
+test: .venv/test
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2
+
+# What CI runs besides the tests.
+check: .venv/test
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/snakefmt --check Snakefile workflow
+	.venv/bin/snakemake --lint
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/workflow: pyproject.toml constraints.txt | .venv/bin/pip
+	.venv/bin/pip install --quiet -c constraints.txt -e ".[workflow]"
+	@touch $@
+
+.venv/test: pyproject.toml constraints.txt | .venv/bin/pip
+	.venv/bin/pip install --quiet -c constraints.txt -e ".[workflow,test]"
+	@touch $@ .venv/workflow

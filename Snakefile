@@ -1,0 +1,36 @@
+"""From nothing to the executed report: config/README.md has the settings, README.md the commands."""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/model.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+wildcard_constraints:
+    experiment="[^/]+",
+    ablation="[^/]+",
+    seed="[0-9]+",
+    key="[^/]+",
+    notebook="[^/]+",
+
+
+onstart:
+    for experiment in EXPERIMENTS.values():
+        progress.write_plan(*plan(experiment))
+
+
+rule all:
+    default_target: True
+    input:
+        [report(name) for name in EXPERIMENTS],

@@ -1,0 +1,49 @@
+"""A point of the success curve: the policy on held-out puzzles while it trains."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from softmax_rewards import records
+from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.models.tokenizer import Tokenizer
+from softmax_rewards.randomness import torch_stream
+from softmax_rewards.rollout import play
+from softmax_rewards.run import Run
+
+
+def point(
+    run: Run,
+    step: int,
+    tokens: int,
+    policy: Decoder,
+    tokenizer: Tokenizer,
+    template: str,
+    puzzles: Sequence[dict[str, Any]],
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Sampled success and its companions after `step` updates, and the texts of the first few puzzles.
+
+    One sample a puzzle at temperature 1; the noise is the same at every step and for every arm of a seed.
+    """
+    device = policy.embed_tokens.weight.device
+    episodes = play(
+        policy,
+        tokenizer,
+        run.task,
+        puzzles,
+        template=template,
+        samples=1,
+        max_new_tokens=run.training.max_new_tokens,
+        generator=torch_stream(run.seed, "evaluation", device=device),
+    )
+    texts = [
+        {
+            "step": step,
+            "puzzle": index,
+            "prompt": episodes.prompt_texts[index],
+            "completion": episodes.texts[index],
+            "reward": episodes.scores[index].reward,
+            "correct": episodes.scores[index].correct,
+        }
+        for index in range(run.evaluation.samples)
+    ]
+    return records.evaluation_row(step, tokens, episodes), texts

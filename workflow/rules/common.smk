@@ -1,0 +1,120 @@
+"""What the rules share: the checked configuration, paths, and the two params that every job is judged by.
+
+`run` is one sorted JSON string and `code` the fingerprint of the script's import closure, both made from
+wildcards only: Snakemake compares params as a set of values, and ignores functions of input or threads.
+"""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from softmax_rewards import archive, plugins, progress, provenance
+from softmax_rewards import config as configuration
+
+# Jobs use the Python that runs Snakemake, also when its environment is not activated.
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]))
+
+try:
+    SETTINGS, EXPERIMENTS = configuration.settings(config, "config/config.yaml")
+except configuration.ConfigError as error:
+    sys.exit(str(error))
+
+# Snakemake would clamp every job's request to 0 as well, and start them all at once.
+GPUS = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else None
+for experiment in EXPERIMENTS.values():
+    if GPUS == 0 and any(run.training.device != "cpu" for run in experiment.runs()):
+        sys.exit(
+            f"--resources gpu=0: the runs of {experiment.name} may use a GPU each; allowed: a number from 1 on, "
+            "or no such option, or training.device: cpu in the experiment"
+        )
+
+RESULTS, DATA = SETTINGS.results, SETTINGS.data
+RUN = f"{RESULTS}/{{experiment}}/runs/{{ablation}}/seed-{{seed}}"
+NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
+
+
+def key(name, *specs):
+    """A folder's name for everything made from equal settings: shared by experiments, never overwritten."""
+    return f"{name}-{hashlib.sha256(configuration.canonical(specs).encode()).hexdigest()[:8]}"
+
+
+TASKS = {key(e.task["name"], e.task): e for e in EXPERIMENTS.values()}
+MODELS = {key(e.model["source"], e.model, e.task): e for e in EXPERIMENTS.values()}
+
+
+def task_manifest(experiment):
+    return f"{DATA}/tasks/{key(experiment.task['name'], experiment.task)}/manifest.json"
+
+
+def model_manifest(experiment):
+    return f"{DATA}/models/{key(experiment.model['source'], experiment.model, experiment.task)}/manifest.json"
+
+
+def run_of(wildcards):
+    return EXPERIMENTS[wildcards.experiment].run(wildcards.ablation, int(wildcards.seed))
+
+
+def code(script, *modules):
+    return provenance.fingerprint(Path("workflow/scripts") / script, modules)
+
+
+def run_code(stage):
+    """Params function: the code of a stage's script and of the plugins that the run's settings name."""
+    return lambda wildcards: code(f"{stage}.py", *provenance.run_plugins(run_of(wildcards).to_dict())[stage])
+
+
+def model_plugins(experiment):
+    return f"tasks.{experiment.task['name']}", f"sources.{experiment.model['source']}"
+
+
+def gpus(wildcards):
+    """GPUs that a job of the run asks for."""
+    return 0 if run_of(wildcards).training.device == "cpu" else 1
+
+
+def schemes():
+    return [f"weighting.{name}" for name in plugins.names("softmax_rewards.weighting")]
+
+
+def run_folder(experiment, run):
+    """Where a run's files are: in the archive if it holds this very run, else where training puts them."""
+    folder = f"{run.ablation}/seed-{run.seed}"
+    if experiment.archive and archive.holds(Path(experiment.archive) / folder, run.to_dict()):
+        return f"{experiment.archive}/{folder}"
+    return f"{RESULTS}/{experiment.name}/runs/{folder}"
+
+
+def run_folders(wildcards):
+    experiment = EXPERIMENTS[wildcards.experiment]
+    return [run_folder(experiment, run) for run in experiment.runs()]
+
+
+def run_files(wildcards):
+    """The small files by which aggregation notices a changed run."""
+    return [
+        f"{folder}/{name}" for folder in run_folders(wildcards) for name in ("run.json", "evaluation.json")
+    ]
+
+
+def plan(experiment):
+    """Arguments of `progress.write_plan`: the experiment's folder, the runs to train, how many run at once."""
+    runs = [run for run in experiment.runs() if run_folder(experiment, run).startswith(f"{RESULTS}/")]
+    folders = {
+        f"runs/{run.ablation}/seed-{run.seed}": provenance.run_fingerprint(run.to_dict()) for run in runs
+    }
+    return Path(RESULTS) / experiment.name, folders, min(workflow.cores, GPUS or workflow.cores)
+
+
+def analysis_settings(experiment):
+    """Params of the weight analysis: a million groups for each simulated population of the experiment's rewards."""
+    task = plugins.load("softmax_rewards.tasks", experiment.task["name"], "task")
+    low, high = task.reward_range(configuration.options("tasks", experiment.task))
+    size = experiment.training.samples
+    return configuration.canonical(
+        {"samples": 1_000_000, "reward_range": [low, high], "group_size": size, "seed": 0}
+    )
+
+
+def report(experiment):
+    return [f"{RESULTS}/{experiment}/report/{notebook}.html" for notebook in NOTEBOOKS]

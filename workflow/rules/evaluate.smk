@@ -1,0 +1,20 @@
+rule evaluate:
+    input:
+        record=f"{RUN}/run.json",
+        weights=ancient(f"{RUN}/model/model.safetensors"),
+        data=lambda wildcards: task_manifest(EXPERIMENTS[wildcards.experiment]),
+    output:
+        summary=f"{RUN}/evaluation.json",
+        puzzles=f"{RUN}/puzzles.csv",
+    log:
+        f"{RESULTS}/{{experiment}}/logs/evaluate/{{ablation}}-seed-{{seed}}.log",
+    priority: 5
+    conda:
+        "../../environment.yml"
+    threads: lambda wildcards: run_of(wildcards).training.threads
+    resources:
+        gpu=gpus,
+    params:
+        code=run_code("evaluate"),
+    shell:
+        "python workflow/scripts/evaluate.py --record {input.record} --data {input.data} 2> {log} || (tail -n 1 {log}; exit 1)"

@@ -1,0 +1,69 @@
+SUMMARY_TABLES = expand(
+    f"{RESULTS}/{{{{experiment}}}}/summary/{{table}}",
+    table=[
+        "trajectories.csv",
+        "metrics.csv",
+        "curves.csv",
+        "final.csv",
+        "comparisons.csv",
+        "puzzles.csv",
+        "temperature.csv",
+        "temperature_fit.json",
+        "negative_controls.csv",
+        "verdicts.csv",
+        "reported_training.csv",
+        "logged_weights.csv",
+        "samples.jsonl",
+        "provenance.json",
+    ],
+)
+
+
+rule aggregate:
+    input:
+        files=run_files,
+        plan="docs/analysis-plan.md",
+    output:
+        SUMMARY_TABLES,
+    log:
+        f"{RESULTS}/{{experiment}}/logs/aggregate.log",
+    priority: 5
+    conda:
+        "../../environment.yml"
+    params:
+        run=lambda wildcards: EXPERIMENTS[wildcards.experiment].to_json(),
+        runs=run_folders,
+        code=lambda wildcards: code(
+            "aggregate.py", *schemes(), f"tasks.{EXPERIMENTS[wildcards.experiment].task['name']}"
+        ),
+        out=f"{RESULTS}/{{experiment}}/summary",
+    shell:
+        "python workflow/scripts/aggregate.py --experiment {params.run:q} --plan {input.plan}"
+        " --out {params.out} {params.runs:q} 2> {log} || (tail -n 1 {log}; exit 1)"
+
+
+rule notebook:
+    input:
+        ANALYSIS_TABLES,
+        SUMMARY_TABLES,
+        notebook="notebooks/{notebook}.ipynb",
+    output:
+        notebook=f"{RESULTS}/{{experiment}}/report/{{notebook}}.ipynb",
+        html=f"{RESULTS}/{{experiment}}/report/{{notebook}}.html",
+    log:
+        errors=f"{RESULTS}/{{experiment}}/logs/report/{{notebook}}.log",
+        partial=f"{RESULTS}/{{experiment}}/logs/report/{{notebook}}.ipynb",
+    conda:
+        "../../environment.yml"
+    params:
+        run=lambda wildcards: configuration.canonical(
+            {"experiment": wildcards.experiment, "results": RESULTS}
+        ),
+        code=lambda wildcards: [
+            code("execute_notebook.py"),
+            provenance.fingerprint(Path(f"notebooks/{wildcards.notebook}.ipynb")),
+        ],
+    shell:
+        "python workflow/scripts/execute_notebook.py --notebook {input.notebook} --parameters {params.run:q}"
+        " --output {output.notebook} --html {output.html} --partial {log.partial} 2> {log.errors}"
+        " || (tail -n 1 {log.errors}; exit 1)"

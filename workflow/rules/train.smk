@@ -1,0 +1,32 @@
+rule train:
+    input:
+        data=lambda wildcards: task_manifest(EXPERIMENTS[wildcards.experiment]),
+        base=lambda wildcards: model_manifest(EXPERIMENTS[wildcards.experiment]),
+    output:
+        record=f"{RUN}/run.json",
+        tables=[
+            f"{RUN}/{table}"
+            for table in [
+                "metrics.csv",
+                "groups.csv",
+                "episodes.parquet",
+                "evaluations.csv",
+                "samples.jsonl",
+            ]
+        ],
+        timing=f"{RUN}/timing.csv",
+        weights=f"{RUN}/model/model.safetensors",
+    log:
+        f"{RESULTS}/{{experiment}}/logs/train/{{ablation}}-seed-{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    # One core a run, also on a GPU: `--cores 8` is then no limit for 8 GPUs.
+    threads: lambda wildcards: run_of(wildcards).training.threads
+    resources:
+        gpu=gpus,
+    params:
+        run=lambda wildcards: run_of(wildcards).to_json(),
+        code=run_code("train"),
+    shell:
+        "python workflow/scripts/train.py --run {params.run:q} --data {input.data} --base {input.base}"
+        " --record {output.record} 2> {log} || (tail -n 1 {log}; exit 1)"

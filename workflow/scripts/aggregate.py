@@ -1,0 +1,17 @@
+"""Summarise all runs of an experiment."""
+
+import argparse
+import json
+from pathlib import Path
+
+from softmax_rewards import aggregate
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--experiment", type=json.loads, required=True, help="the resolved experiment, as JSON")
+parser.add_argument("--plan", type=Path, required=True, help="the analysis plan")
+parser.add_argument("--out", type=Path, required=True)
+parser.add_argument("runs", type=Path, nargs="+", help="run folders")
+arguments = parser.parse_args()
+
+print(f"[aggregate] {len(arguments.runs)} runs", flush=True)
+aggregate.write(arguments.runs, arguments.out, arguments.experiment, arguments.plan)

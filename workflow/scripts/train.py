@@ -1,0 +1,19 @@
+"""Train one ablation with one seed."""
+
+import argparse
+from pathlib import Path
+
+from softmax_rewards import devices
+from softmax_rewards.run import Run
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--run", type=Run.from_json, required=True, help="the resolved run, as JSON")
+parser.add_argument("--data", type=Path, required=True, help="manifest of the task's data")
+parser.add_argument("--base", type=Path, required=True, help="manifest of the base model")
+parser.add_argument("--record", type=Path, required=True, help="run.json, written last; all else lies beside it")
+arguments = parser.parse_args()
+
+devices.lease(arguments.run.training.device)
+from softmax_rewards import trainer  # noqa: E402 -- torch must not be imported before the lease
+
+trainer.train(arguments.run, arguments.data.parent, arguments.base.parent, arguments.record.parent)
