@@ -129,6 +129,7 @@ class Settings:
     experiments: tuple[str, ...] = field(default=("countdown-mini",))
     results: str = "results"
     data: str = "data"
+    archived_only: bool = False
 
 
 def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, Experiment]]:

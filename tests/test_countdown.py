@@ -16,7 +16,7 @@ from softmax_rewards.tasks import _countdown, countdown
 from softmax_rewards.tasks.countdown import Options
 
 ROW = {"nums": [3, 5, 7], "target": 22, "solution": "3*5+7"}
-MINI = Options()
+MINI = Options(low=1, high=12, target_low=1, target_high=100, held_out=0.3)
 TOKEN = re.compile("|".join(map(re.escape, sorted(countdown.ALPHABET, key=len, reverse=True))) + "|(?s:.)")
 
 

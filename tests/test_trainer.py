@@ -168,7 +168,7 @@ def test_the_final_model_loads_in_transformers_and_is_judged(tiny, finished):
 
     ours = checkpoint.load(finished / "model")
     theirs = transformers.AutoModelForCausalLM.from_pretrained(finished / "model")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(finished / "model")
+    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(finished / "model")
     text = "[3,5,7]=22:<think>3+5*7=38no\n3*5+7=22yes</think>\n<answer>3*5+7</answer>"
     ids = Tokenizer(finished / "model").encode(text)
     assert tokenizer(text, add_special_tokens=False)["input_ids"] == ids

@@ -8,8 +8,8 @@ Data: generated puzzles, or the public `Jiayi-Pan/Countdown-Tasks-3to4` (Pan et 
 compact prompt and its search traces are for the embedded model (Gandhi et al., Stream of Search, 2024,
 arXiv 2404.03683): `[3,5,7]=22:<think>` goes on as
 
-    3+5*7=38no
-    3*5+7=22yes</think>
+    3+5*7=3+35=38no
+    3*5+7=15+7=22yes</think>
     <answer>3*5+7</answer>
 """
 
@@ -241,7 +241,7 @@ def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFA
     see a right value and not learn to recognise it.
 
     After a wrong attempt the search goes on with probability `persistence`, at most to `max_attempts`; else
-    it gives up and answers with that attempt. So the arithmetic is always right, and the answer seldom.
+    it gives up and answers with that attempt. So the arithmetic is always right, the answer is not.
     """
     lines = []
     for number in range(1, options.max_attempts + 1):

@@ -86,8 +86,14 @@ def run_folder(experiment, run):
 
 
 def run_folders(wildcards):
+    """The runs to be compared; with `archived_only` those that the archive holds, so that none is trained."""
     experiment = EXPERIMENTS[wildcards.experiment]
-    return [run_folder(experiment, run) for run in experiment.runs()]
+    folders = [run_folder(experiment, run) for run in experiment.runs()]
+    if SETTINGS.archived_only:
+        folders = [folder for folder in folders if not folder.startswith(f"{RESULTS}/")]
+        if not folders:
+            sys.exit(f"archived_only: {experiment.name} has no run in archive {experiment.archive}; allowed: false")
+    return folders
 
 
 def run_files(wildcards):
