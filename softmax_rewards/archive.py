@@ -19,28 +19,39 @@ KEPT = (
     "evaluations.csv",
     "samples.jsonl",
     "timing.csv",
-    "evaluation.json",
     "puzzles.csv",
     "run.json",
+    "evaluation.json",
 )
 
 
-def holds(folder: Path, run: Mapping[str, Any]) -> bool:
-    """Whether `folder` has the files of `run` (`config.Run.to_dict()`), made by the present code."""
-    record = folder / "run.json"
-    if not record.is_file():
+def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> bool:
+    """Whether `folder` has all files of `run` (`config.Run.to_dict()`), trained and judged by the present code.
+
+    `sources` are the sha256 of the data and of the base model ("data", "base") as far as they exist here: a base
+    model made on another machine may differ in its last bits, and runs from both must not be mixed.
+    """
+    if not all((folder / name).is_file() for name in KEPT):
         return False
-    return json.loads(record.read_text(encoding="utf-8"))["fingerprint"] == provenance.run_fingerprint(run)
+    record, judged = (json.loads((folder / name).read_text(encoding="utf-8")) for name in KEPT[-2:])
+    fingerprint = provenance.run_fingerprint(run)
+    return (
+        record["fingerprint"] == judged.get("fingerprint") == fingerprint
+        and judged.get("code") == provenance.evaluation_fingerprint(run)
+        and all(record[name] == sha for name, sha in sources.items())
+    )
 
 
 def keep(results: Path, archive: Path) -> list[Path]:
     """Copy each finished run of `results/<experiment>` to `archive/<ablation>/seed-<n>`; returns the folders.
 
-    A finished run has been evaluated. `run.json` is copied last, so that a copy cut short does not count.
+    A finished run has been evaluated. `run.json` is taken away first and its copy comes with the last, so that a
+    copy cut short does not count.
     """
     kept = []
-    for summary in sorted((results / "runs").glob("*/*/evaluation.json")):
-        source = summary.parent
+    for source in sorted((results / "runs").glob("*/*")):
+        if not all((source / name).is_file() for name in KEPT):
+            continue
         target = archive / source.relative_to(results / "runs")
         target.mkdir(parents=True, exist_ok=True)
         (target / "run.json").unlink(missing_ok=True)

@@ -316,7 +316,7 @@ def _weighting(spec: Any, where: str) -> dict[str, Any]:
                 raise ConfigError(f"{where}.tau: {error}") from None
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
             raise wrong(_join(where, key), value, "a number")
-        resolved[key] = value
+        resolved[key] = float(value) if key == "tau" and isinstance(value, int) else value
     return resolved
 
 

@@ -78,11 +78,21 @@ def _installed() -> dict[str, str]:
 
 
 def _try_lock(path: Path) -> int | None:
-    path.parent.mkdir(mode=0o777, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _opened(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of the lock file, which every user of the machine may open: locking needs no more than reading."""
+    try:
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.chmod(0o1777)
+        return os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)

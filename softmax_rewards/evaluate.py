@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from softmax_rewards import dataset, stats, tasks
+from softmax_rewards import dataset, provenance, stats, tasks
 from softmax_rewards.files import write_csv, write_json
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
@@ -29,7 +29,7 @@ def final(run_folder: Path, data: Path) -> None:
     run = Run.from_dict(record["config"])
     torch.set_num_threads(run.training.threads)
     device = checkpoint.pick_device(run.training.device)
-    policy = checkpoint.load(run_folder / "model", device, getattr(torch, run.training.dtype))
+    policy = checkpoint.load(run_folder / "model", device)
     tokenizer = Tokenizer(run_folder / "model")
     task, _ = tasks.load(run.task)
     puzzles = dataset.read(data, "test", run.evaluation.puzzles)
@@ -70,4 +70,5 @@ def final(run_folder: Path, data: Path) -> None:
         "distinct": float(np.mean(distinct)),
     }
     counts = {"puzzles": every, "passk_puzzles": some, "passk_samples": samples}
-    write_json(rates | facts | counts, run_folder / "evaluation.json")
+    made_by = {"fingerprint": record["fingerprint"], "code": provenance.evaluation_fingerprint(record["config"])}
+    write_json(rates | facts | counts | made_by, run_folder / "evaluation.json")

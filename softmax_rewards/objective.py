@@ -103,14 +103,16 @@ def _batch(
     return Batch(ids[:, :-1], predicts.to(device), targets, owners, places)
 
 
-def token_log_probs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
-    """log π of every target and the policy's entropy there (nats), both `[tokens]`, differentiable.
+def token_log_probs(model: Decoder, batch: Batch, entropy_gradient: bool = False) -> tuple[Tensor, Tensor]:
+    """log π of every target and the policy's entropy there (nats), both `[tokens]`.
 
-    Logits are computed only where a completion token is predicted.
+    Logits are computed only where a completion token is predicted. The entropy carries a gradient on request only:
+    its graph is as large as the logits.
     """
     hidden = model(batch.ids)[batch.predicts]
     log_probs = model.lm_head(hidden).float().log_softmax(-1)
-    entropy = -(log_probs.exp() * log_probs).sum(-1)
+    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
+        entropy = -(log_probs.exp() * log_probs).sum(-1)
     return log_probs.gather(1, batch.targets[:, None])[:, 0], entropy
 
 

@@ -9,6 +9,8 @@ import math
 import time
 from pathlib import Path
 
+from softmax_rewards.files import write_json
+
 PLAN = "plan.json"
 
 
@@ -19,8 +21,7 @@ def say(stage: str, text: str) -> None:
 
 def write_plan(folder: Path, runs: dict[str, str], at_once: int) -> None:
     """Write the plan of the experiment in `folder`: run folder (relative to it) → fingerprint."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / PLAN).write_text(json.dumps({"runs": runs, "at_once": at_once}), encoding="utf-8")
+    write_json({"runs": runs, "at_once": at_once}, folder / PLAN)
 
 
 class Progress:

@@ -72,12 +72,11 @@ def run_plugins(run: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def run_code(run: Mapping[str, Any]) -> dict[str, str]:
-    """Code fingerprint of each stage behind a run's files, and of the trainer without the scheme."""
+    """Code fingerprint of each stage behind a run's training, and of the trainer without the scheme."""
     entry = {
         "dataset": "dataset.py",
         "base": "sources/__init__.py",
         "train": "trainer.py",
-        "evaluate": "evaluate.py",
     }
     plugins = run_plugins(run)
     code = {stage: fingerprint(PACKAGE / entry[stage], plugins[stage]) for stage in entry}
@@ -87,6 +86,11 @@ def run_code(run: Mapping[str, Any]) -> dict[str, str]:
 def run_fingerprint(run: Mapping[str, Any]) -> str:
     """What a run's files depend on: its settings and the code of every stage behind it."""
     return _digest({"run": run, "code": run_code(run)})
+
+
+def evaluation_fingerprint(run: Mapping[str, Any]) -> str:
+    """The code that judged the run's final model."""
+    return fingerprint(PACKAGE / "evaluate.py", run_plugins(run)["evaluate"])
 
 
 def run_record(run: Mapping[str, Any], *, data: str, base: str, device: str) -> dict[str, Any]:

@@ -44,7 +44,6 @@ class Training:
     checkpoint_every: int = 10
     threads: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         _at_least(self, "training", 1, "steps", "prompts", "max_new_tokens", "updates", "microbatch_tokens")

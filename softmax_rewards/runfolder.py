@@ -22,6 +22,9 @@ from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.progress import say
 from softmax_rewards.runlog import RunLog
 
+# The files that say a run has ended: `run.json`, and what `evaluate.py` adds.
+FINISHED = ("run.json", "evaluation.json", "puzzles.csv")
+
 
 class RunFolder:
     """One run's files in `out`, held by this process alone while it is open.
@@ -33,7 +36,7 @@ class RunFolder:
         self.out, self.state, self.identity = out, out / "state", identity
 
     def __enter__(self) -> Self:
-        self.state.mkdir(parents=True, exist_ok=True)
+        self.out.mkdir(parents=True, exist_ok=True)
         self._lock = (self.out / ".lock").open("a+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,7 +48,10 @@ class RunFolder:
         self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
-        (self.out / "run.json").unlink(missing_ok=True)
+        # What an earlier run left here must not be taken for this one's, should this one be cut short.
+        for name in FINISHED:
+            (self.out / name).unlink(missing_ok=True)
+        self.state.mkdir(exist_ok=True)
         self.log = RunLog(self.state)
         return self
 
@@ -111,7 +117,10 @@ class RunFolder:
         with appearing(self.out / "samples.jsonl") as partial:
             shutil.copyfile(self.state / "samples.jsonl", partial)
         write_json(record, self.out / "run.json")
-        shutil.rmtree(self.state)
+        discarded = self.out / "state.discarded"
+        shutil.rmtree(discarded, ignore_errors=True)  # of a run that was killed right here
+        os.rename(self.state, discarded)
+        shutil.rmtree(discarded)
 
 
 def reward_groups(episodes: pd.DataFrame) -> pd.DataFrame:

@@ -45,7 +45,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
         puzzles = dataset.read(data, "train")
         held_out = dataset.read(data, "test", run.evaluation.puzzles)
         tokenizer = Tokenizer(base)
-        policy = checkpoint.load(base, device, getattr(torch, settings.dtype))
+        policy = checkpoint.load(base, device)
         optimiser = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=0.0, foreach=True)
         first, tokens = folder.resume(policy, optimiser)
         progress = Progress(out, settings.steps, first)
@@ -149,7 +149,7 @@ def update(
             np.flatnonzero(kept).tolist(),
             settings.microbatch_tokens,
         ):
-            log_probs, entropies = token_log_probs(policy, batch)
+            log_probs, entropies = token_log_probs(policy, batch, settings.entropy_bonus > 0)
             part = policy_loss(log_probs, batch.gather(completions.log_probs), factors[batch.samples], clip)
             if settings.entropy_bonus:
                 part = part - (bonuses[batch.samples] * entropies).sum()

@@ -158,7 +158,9 @@ def test_the_pipeline(finished):
     shutil.rmtree(repository.folder / "kept/softmax-0.5/seed-1")
     missing = runs(("softmax-0.5", 1))
     assert repository.edited(config, append("archive: kept\n")) == ANALYSIS + missing + AGGREGATE + REPORTS
-    (repository.folder / "config/config.yaml").write_text("experiments: [tests/smoke/smoke.yaml]\narchived_only: true\n")
+    (repository.folder / "config/config.yaml").write_text(
+        "experiments: [tests/smoke/smoke.yaml]\narchived_only: true\n"
+    )
     assert repository.edited(config, append("archive: kept\n")) == ANALYSIS + AGGREGATE + REPORTS
 
 

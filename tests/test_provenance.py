@@ -140,6 +140,10 @@ def test_the_record_of_a_run(run):
     assert {"python", "torch", "numpy"} <= set(record["versions"])
 
 
+def judged_of(folder):
+    return json.loads((folder / "evaluation.json").read_text())
+
+
 def test_the_archive_keeps_finished_runs_and_knows_stale_ones(run, tmp_path):
     results, kept = tmp_path / "results", tmp_path / "kept"
     for seed in (1, 2):
@@ -148,9 +152,21 @@ def test_the_archive_keeps_finished_runs_and_knows_stale_ones(run, tmp_path):
         for name in archive.KEPT if seed == 1 else ["run.json"]:
             (folder / name).write_text("{}")
         own = {**run, "seed": seed}
-        (folder / "run.json").write_text(json.dumps({"fingerprint": provenance.run_fingerprint(own)}))
+        fingerprint = {"fingerprint": provenance.run_fingerprint(own)}
+        (folder / "run.json").write_text(json.dumps(fingerprint | {"base": "b", "data": "d"}))
+        if seed == 1:
+            judged = fingerprint | {"code": provenance.evaluation_fingerprint(own)}
+            (folder / "evaluation.json").write_text(json.dumps(judged))
     assert archive.keep(results, kept) == [kept / "softmax-0.5/seed-1"]
     assert sorted(file.name for file in kept.rglob("*") if file.is_file()) == sorted(archive.KEPT)
-    assert archive.holds(kept / "softmax-0.5/seed-1", run)
-    assert not archive.holds(kept / "softmax-0.5/seed-1", {**run, "seed": 2})
-    assert not archive.holds(kept / "softmax-0.5/seed-2", {**run, "seed": 2})
+    own = kept / "softmax-0.5/seed-1"
+    assert archive.holds(own, run, {}) and archive.holds(own, run, {"base": "b", "data": "d"})
+    assert not archive.holds(own, run, {"base": "of another machine"})
+    assert not archive.holds(own, {**run, "seed": 2}, {})
+    assert not archive.holds(kept / "softmax-0.5/seed-2", {**run, "seed": 2}, {})
+    (own / "evaluation.json").write_text(json.dumps({**judged_of(own), "code": "older"}))
+    assert not archive.holds(own, run, {})
+    # A run that is being made anew leaves the copy alone.
+    (results / "runs/softmax-0.5/seed-1/run.json").unlink()
+    assert archive.keep(results, kept) == []
+    assert (own / "run.json").exists()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,9 +79,33 @@ def test_killed_at_random_moments_it_resumes_and_ends_with_the_same_bytes(tiny, 
         time.sleep(rng.uniform(0, 0.1))
         process.kill()
         process.wait()
+    process = subprocess.Popen(command(tiny, out), stdout=subprocess.DEVNULL)
+    time.sleep(rng.uniform(0, 6))  # anywhere: while it starts, trains, writes its tables or has ended
+    process.kill()
+    process.wait()
     done = subprocess.run(command(tiny, out), capture_output=True, text=True, check=True)
     assert "step 8/8" in done.stdout
     assert_same(finished, out)
+
+
+def test_what_an_ended_run_left_behind_does_no_harm(tiny, finished, tmp_path):
+    out = tmp_path / "again"
+    shutil.copytree(finished, out)
+    (out / "evaluation.json").write_text("of the earlier run")
+    (out / "state.discarded").mkdir()
+    (out / "state.discarded" / "metrics.jsonl").write_text("half")
+    trainer.train(*tiny, out)
+    assert_same(finished, out)
+    assert not list(out.glob("state*")) and not (out / "evaluation.json").exists()
+
+
+def test_an_entropy_bonus_keeps_the_policy_spread(tiny, finished, tmp_path):
+    run, data, base = tiny
+    spread = dataclasses.replace(run, training=dataclasses.replace(run.training, entropy_bonus=1.0))
+    trainer.train(spread, data, base, tmp_path / "spread")
+    with_bonus, without = (pd.read_csv(folder / "metrics.csv") for folder in (tmp_path / "spread", finished))
+    assert with_bonus["entropy"].iloc[0] == without["entropy"].iloc[0]
+    assert with_bonus["entropy"].iloc[-1] > without["entropy"].iloc[-1]
 
 
 def test_sigterm_saves_a_checkpoint_and_exits_within_a_step(tiny, finished, tmp_path):

@@ -231,7 +231,8 @@ def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
 
 def reference(row: dict[str, Any]) -> str:
     """y*, the completion that tries the reference expression, finds it right and answers with it."""
-    return f"{row['solution']}={row['target']}yes</think>\n<answer>{row['solution']}</answer>"
+    worked, value = _countdown.work_out(_expressions.parse(row["solution"]))
+    return f"{'='.join(worked)}={value}yes</think>\n<answer>{row['solution']}</answer>"
 
 
 def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS) -> str:

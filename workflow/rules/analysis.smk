@@ -17,4 +17,4 @@ rule weight_analysis:
         code=code("weight_analysis.py", *schemes()),
         out=f"{RESULTS}/{{experiment}}/analysis",
     shell:
-        "python workflow/scripts/weight_analysis.py --settings {params.run:q} --out {params.out} 2> {log} || (tail -n 1 {log}; exit 1)"
+        "python workflow/scripts/weight_analysis.py --settings {params.run:q} --out {params.out:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"

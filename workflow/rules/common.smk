@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from softmax_rewards import archive, plugins, progress, provenance
+from softmax_rewards import archive, files, plugins, progress, provenance
 from softmax_rewards import config as configuration
 
 # Jobs use the Python that runs Snakemake, also when its environment is not activated.
@@ -77,22 +77,34 @@ def schemes():
     return [f"weighting.{name}" for name in plugins.names("softmax_rewards.weighting")]
 
 
-def run_folder(experiment, run):
-    """Where a run's files are: in the archive if it holds this very run, else where training puts them."""
-    folder = f"{run.ablation}/seed-{run.seed}"
-    if experiment.archive and archive.holds(Path(experiment.archive) / folder, run.to_dict()):
-        return f"{experiment.archive}/{folder}"
-    return f"{RESULTS}/{experiment.name}/runs/{folder}"
+def archived(experiment, run):
+    """The run's folder in the experiment's archive, if that holds this very run, else None."""
+    if experiment.archive is None:
+        return None
+    manifests = {"data": Path(task_manifest(experiment)), "base": Path(model_manifest(experiment))}
+    sources = {
+        name: files.read_manifest(file.parent)["sha256"] for name, file in manifests.items() if file.exists()
+    }
+    folder = Path(experiment.archive) / run.ablation / f"seed-{run.seed}"
+    return str(folder) if archive.holds(folder, run.to_dict(), sources) else None
+
+
+def trained(experiment, run):
+    """Where training puts a run's files."""
+    return f"{RESULTS}/{experiment.name}/runs/{run.ablation}/seed-{run.seed}"
 
 
 def run_folders(wildcards):
     """The runs to be compared; with `archived_only` those that the archive holds, so that none is trained."""
     experiment = EXPERIMENTS[wildcards.experiment]
-    folders = [run_folder(experiment, run) for run in experiment.runs()]
-    if SETTINGS.archived_only:
-        folders = [folder for folder in folders if not folder.startswith(f"{RESULTS}/")]
-        if not folders:
-            sys.exit(f"archived_only: {experiment.name} has no run in archive {experiment.archive}; allowed: false")
+    kept = [(run, archived(experiment, run)) for run in experiment.runs()]
+    if not SETTINGS.archived_only:
+        return [folder or trained(experiment, run) for run, folder in kept]
+    folders = [folder for _, folder in kept if folder]
+    if not folders:
+        sys.exit(
+            f"archived_only: {experiment.name} has no run in archive {experiment.archive}; allowed: false"
+        )
     return folders
 
 
@@ -105,7 +117,7 @@ def run_files(wildcards):
 
 def plan(experiment):
     """Arguments of `progress.write_plan`: the experiment's folder, the runs to train, how many run at once."""
-    runs = [run for run in experiment.runs() if run_folder(experiment, run).startswith(f"{RESULTS}/")]
+    runs = [run for run in experiment.runs() if archived(experiment, run) is None]
     folders = {
         f"runs/{run.ablation}/seed-{run.seed}": provenance.run_fingerprint(run.to_dict()) for run in runs
     }

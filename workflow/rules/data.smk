@@ -7,7 +7,8 @@ rule dataset:
     conda:
         "../../environment.yml"
     params:
+        source=f"{DATA}/public",
         task=lambda wildcards: configuration.canonical(TASKS[wildcards.key].task),
         code=lambda wildcards: code("dataset.py", f"tasks.{TASKS[wildcards.key].task['name']}"),
     shell:
-        "python workflow/scripts/dataset.py --task {params.task:q} --manifest {output.manifest} 2> {log} || (tail -n 1 {log}; exit 1)"
+        "python workflow/scripts/dataset.py --task {params.task:q} --source {params.source:q} --manifest {output.manifest:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"

@@ -17,4 +17,4 @@ rule evaluate:
     params:
         code=run_code("evaluate"),
     shell:
-        "python workflow/scripts/evaluate.py --record {input.record} --data {input.data} 2> {log} || (tail -n 1 {log}; exit 1)"
+        "python workflow/scripts/evaluate.py --record {input.record:q} --data {input.data:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"

@@ -38,8 +38,8 @@ rule aggregate:
         ),
         out=f"{RESULTS}/{{experiment}}/summary",
     shell:
-        "python workflow/scripts/aggregate.py --experiment {params.run:q} --plan {input.plan}"
-        " --out {params.out} {params.runs:q} 2> {log} || (tail -n 1 {log}; exit 1)"
+        "python workflow/scripts/aggregate.py --experiment {params.run:q} --plan {input.plan:q}"
+        " --out {params.out:q} {params.runs:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"
 
 
 rule notebook:
@@ -57,13 +57,17 @@ rule notebook:
         "../../environment.yml"
     params:
         run=lambda wildcards: configuration.canonical(
-            {"experiment": wildcards.experiment, "results": RESULTS}
+            {
+                "experiment": wildcards.experiment,
+                "results": RESULTS,
+                "baseline": EXPERIMENTS[wildcards.experiment].baseline,
+            }
         ),
         code=lambda wildcards: [
             code("execute_notebook.py"),
             provenance.fingerprint(Path(f"notebooks/{wildcards.notebook}.ipynb")),
         ],
     shell:
-        "python workflow/scripts/execute_notebook.py --notebook {input.notebook} --parameters {params.run:q}"
-        " --output {output.notebook} --html {output.html} --partial {log.partial} 2> {log.errors}"
-        " || (tail -n 1 {log.errors}; exit 1)"
+        "python workflow/scripts/execute_notebook.py --notebook {input.notebook:q} --parameters {params.run:q}"
+        " --output {output.notebook:q} --html {output.html:q} --partial {log.partial:q} 2> {log.errors:q}"
+        " || (tail -n 1 {log.errors:q}; exit 1)"

@@ -28,5 +28,5 @@ rule train:
         run=lambda wildcards: run_of(wildcards).to_json(),
         code=run_code("train"),
     shell:
-        "python workflow/scripts/train.py --run {params.run:q} --data {input.data} --base {input.base}"
-        " --record {output.record} 2> {log} || (tail -n 1 {log}; exit 1)"
+        "python workflow/scripts/train.py --run {params.run:q} --data {input.data:q} --base {input.base:q}"
+        " --record {output.record:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"

@@ -8,8 +8,9 @@ from softmax_rewards import dataset
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--task", type=json.loads, required=True, help="name and options, as JSON")
+parser.add_argument("--source", type=Path, required=True, help="folder that holds the task's public data, if any")
 parser.add_argument("--manifest", type=Path, required=True, help="written last; the tables lie beside it")
 arguments = parser.parse_args()
 
 print(f"[dataset] {arguments.task['name']}", flush=True)
-dataset.write(arguments.task, arguments.manifest.parent)
+dataset.write(arguments.task, arguments.manifest.parent, arguments.source)
