@@ -87,7 +87,7 @@ def check(runs: Sequence[FinishedRun], experiment: Mapping[str, Any]) -> None:
     baseline = experiment["baseline"]
     if baseline not in {ablation for ablation, _ in names}:
         raise ValueError(f"no run of the baseline {baseline!r} among the {len(runs)} runs given")
-    for key, what in (("trainer", "trainer code"), ("data", "data"), ("base", "base models")):
+    for key, what in (("trainer", "trainer code"), ("data", "data"), ("base", "base models"), ("device", "devices")):
         _refuse_mixed(runs, lambda run, key=key: run.record[key], what)
     _refuse_mixed(runs, lambda run: _text(run.record["config"]["evaluation"]), "evaluation settings")
     schemes = {run.record["config"]["weighting"]["scheme"] for run in runs}

@@ -94,9 +94,11 @@ def comparisons(runs: Sequence[FinishedRun], baseline: str, primary: Sequence[st
     """Every ablation against the baseline, paired by seed.
 
     auc and final are taken at the last step that both reached, auc_tokens up to the tokens that both
-    generated. The primary family is the AUC of the ablations in `primary`, Holm-adjusted; the rest is
-    exploratory and unadjusted. All values in units of success, mde included.
+    generated. The primary family is the AUC of the ablations in `primary`, Holm-adjusted; one without a run has
+    a row without figures and counts. The rest is exploratory and unadjusted. All values in units of success;
+    the `mde` of a primary row is at Holm's first, strictest level.
     """
+    levels = {True: 1 - (1 - stats.CONFIDENCE) / max(len(primary), 1), False: stats.CONFIDENCE}
     curve = {(run.ablation, run.seed): run.evaluations for run in runs}
     rows = []
     for ablation, own in by_ablation(runs):
@@ -119,9 +121,14 @@ def comparisons(runs: Sequence[FinishedRun], baseline: str, primary: Sequence[st
                     "p_holm": np.nan,
                     "family": "primary" if planned else "exploratory",
                     "seeds": interval.n,
-                    "mde": stats.minimum_detectable_effect(interval.deviation, interval.n),
+                    "mde": stats.minimum_detectable_effect(
+                        interval.deviation, interval.n, confidence=levels[planned]
+                    ),
                 }
             )
+    missing = [ablation for ablation in primary if ablation not in {row["ablation"] for row in rows}]
+    absent = {"against": baseline, "endpoint": "auc", "family": "primary", "seeds": 0}
+    rows += [{"ablation": ablation, **absent} for ablation in missing]
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
     planned = table["family"] == "primary"
     table.loc[planned, "p_holm"] = stats.holm(table.loc[planned, "p"])

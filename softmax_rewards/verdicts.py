@@ -21,6 +21,7 @@ import pandas as pd
 
 from softmax_rewards.evidence import BASE, ENDPOINTS, LINEAR, Contrast, Endpoint, Evidence, Untested, label
 from softmax_rewards.stats import (
+    CONFIDENCE,
     EQUIVALENCE,
     Interval,
     equivalent,
@@ -87,9 +88,12 @@ def assess(evidence: Evidence, contrast: Contrast) -> Finding:
     interval, words = _compare(evidence, contrast)
     endpoint = ENDPOINTS[contrast.endpoint]
     margin = EQUIVALENCE if contrast.tolerant and endpoint.fraction else None
-    verdict, reason = decide(interval, contrast.sign, margin, evidence.adjusted(contrast))
+    adjusted = evidence.adjusted(contrast)
+    verdict, reason = decide(interval, contrast.sign, margin, adjusted)
     if verdict == UNRESOLVED and interval.n >= 2:
-        effect = minimum_detectable_effect(interval.deviation, interval.n)
+        members = 1 if math.isnan(adjusted) else len(evidence.p_holm)  # Holm's first level is the strictest
+        level = 1 - (1 - CONFIDENCE) / members
+        effect = minimum_detectable_effect(interval.deviation, interval.n, confidence=level)
         found = endpoint.change(effect).lstrip("+")
         reason += f" ({interval.n} seeds find a true difference of {found} four times in five)"
     return Finding(verdict, interval, f"{words}, {reason}", endpoint)

@@ -58,6 +58,26 @@ def runs(made, tmp_path):
     return copied
 
 
+def test_a_planned_arm_without_runs_still_counts_in_the_family(made, tmp_path, plan):
+    present = [run for run in made if run.parent.name in ("baseline", "softmax-0.5")]
+    compared = pd.read_csv(summarise(present, tmp_path / "out", plan) / "comparisons.csv").set_index("ablation")
+    planned = compared[compared["family"] == "primary"]
+    assert sorted(planned.index) == sorted(PRIMARY)
+    row = planned.loc["softmax-0.5"]
+    assert row["p_holm"] == pytest.approx(min(1, len(PRIMARY) * row["p"]), rel=1e-4)
+    assert planned.loc["softmax-1.0", ["delta", "p_holm"]].isna().all()
+    # A planned comparison must pass Holm's first level, so it can find less than an exploratory one.
+    deltas = [run_auc(present, "softmax-0.5", seed) - run_auc(present, "baseline", seed) for seed in range(3)]
+    strict = stats.minimum_detectable_effect(np.std(deltas, ddof=1), 3, confidence=1 - 0.05 / len(PRIMARY))
+    assert row["mde"] == pytest.approx(strict, rel=1e-3)
+
+
+def run_auc(runs, ablation, seed):
+    (folder,) = (run for run in runs if (run.parent.name, run.name) == (ablation, f"seed-{seed}"))
+    curve = pd.read_csv(folder / "evaluations.csv")
+    return stats.area(curve["step"], curve["success"])
+
+
 def test_tables(made, summary):
     tables = {path.stem: pd.read_csv(path) for path in summary.glob("*.csv")}
     evaluations = 6 * 3 * 13
@@ -151,7 +171,7 @@ def test_equal_tokens_compare_up_to_the_smaller_count(tmp_path, plan):
         )
     ]
     out = summarise(runs, tmp_path / "s", plan)
-    delta = pd.read_csv(out / "comparisons.csv").set_index("endpoint")["delta"]
+    delta = pd.read_csv(out / "comparisons.csv").dropna(subset="delta").set_index("endpoint")["delta"]
     assert delta["auc"] == 0 and delta["final"] == 0
     # At 120 000 tokens one arm has done 120 steps, the other 60: means 0.16 and 0.13.
     assert delta["auc_tokens"] == pytest.approx(-0.03)
