@@ -13,16 +13,14 @@ import json
 import re
 import tempfile
 import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
-
 from softmax_rewards import plugins, temperature, weighting
 from softmax_rewards.run import ConfigError, Evaluation, Run, Training, canonical, wrong
+from softmax_rewards.strict import build, dotted, read, refuse_unknown, typed
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # ablations and experiments become folders
@@ -76,45 +74,6 @@ def load(path: Path) -> Experiment:
         raise ConfigError(str(error) if str(error).startswith(f"{path}:") else f"{path}: {error}") from None
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A YAML file's mapping. Keys must be text and stand once; `4e-4` is a number, as in YAML 1.2."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        _refuse_duplicates(node, "")
-        value = loader.construct_document(node) if node else {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}: the file is {type(value).__name__}; allowed: a mapping of keys")
-    return value
-
-
-def build(cls: type[T], values: Any, where: str) -> T:
-    """Make the dataclass `cls` from a mapping read from YAML.
-
-    `where` is the dotted key of the mapping, for messages. Every key must be a field, every field without a
-    default must be given, and every value must have its field's type: an integer serves as a float, but a
-    boolean is no integer and text is no number. Errors: `ConfigError`, and whatever `__post_init__` raises.
-    """
-    if not isinstance(values, Mapping):
-        raise wrong(where, values, "a mapping of keys")
-    known = [item for item in dataclasses.fields(cls) if item.init]
-    _refuse_unknown(values, [item.name for item in known], where)
-    for item in known:
-        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        if required and item.name not in values:
-            raise ConfigError(f"{_join(where, item.name)}: missing; it has no default")
-    hints = typing.get_type_hints(cls)
-    return cls(**{name: _typed(value, hints[name], _join(where, name)) for name, value in values.items()})
-
-
 def options(kind: Literal["tasks", "sources"], spec: Mapping[str, Any]) -> Any:
     """The `Options` of the module that a resolved `task` or `model` mapping names."""
     where, key = _KINDS[kind]
@@ -162,32 +121,6 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
 # --- reading and merging --------------------------------------------------------------------------
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, with numbers such as 4e-4 read as numbers (YAML 1.1 wants 4.0e-4 and reads text)."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def _refuse_duplicates(node: yaml.Node | None, where: str) -> None:
-    if isinstance(node, yaml.MappingNode):
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            name = _join(where, str(key.value))
-            if key.tag != "tag:yaml.org,2002:str":
-                raise ConfigError(f"{name}: the key is not text; allowed: text (quote it)")
-            line = key.start_mark.line + 1
-            if key.value in lines:
-                raise ConfigError(f"{name}: given twice (lines {lines[key.value]} and {line}); allowed: each key once")
-            lines[key.value] = line
-            _refuse_duplicates(value, name)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _refuse_duplicates(value, f"{where}[{index}]")
-
-
 def _merged(path: Path) -> dict[str, Any]:
     values = read(path)
     parent = values.pop(INHERIT, None)
@@ -228,7 +161,7 @@ _KEYS = [item.name for item in dataclasses.fields(Experiment) if item.name != "n
 def _experiment(name: str, values: dict[str, Any]) -> Experiment:
     if not NAME.fullmatch(name):
         raise ConfigError(f"the file's name {name!r} is not allowed; allowed: letters, digits and . _ -")
-    _refuse_unknown(values, [*_KEYS, INHERIT], "")
+    refuse_unknown(values, [*_KEYS, INHERIT], "")
     for key in ("task", "model", "seeds", "ablations"):
         if key not in values:
             raise ConfigError(f"{key}: missing; it has no default")
@@ -243,14 +176,14 @@ def _experiment(name: str, values: dict[str, Any]) -> Experiment:
     if not isinstance(ablations, dict) or not ablations:
         raise wrong("ablations", ablations, "a mapping from names to arms, at least one")
     arms = {key: _ablation(key, value, training, seeds) for key, value in ablations.items()}
-    baseline = _typed(values.get("baseline", Experiment.baseline), str, "baseline")
-    primary = _typed(values.get("primary", []), tuple[str, ...], "primary")
+    baseline = typed(values.get("baseline", Experiment.baseline), str, "baseline")
+    primary = typed(values.get("primary", []), tuple[str, ...], "primary")
     for key, arm in [("baseline", baseline), *(("primary", arm) for arm in primary)]:
         if arm not in arms:
             raise ConfigError(f"{key}: {plugins.unknown('ablation', arm, arms)}")
     if baseline in primary or len(set(primary)) < len(primary):
         raise wrong("primary", list(primary), "each ablation once, and not the baseline")
-    archive = _typed(values.get("archive"), str | None, "archive")
+    archive = typed(values.get("archive"), str | None, "archive")
     return Experiment(name, task, model, shared, evaluation, seeds, arms, baseline, primary, archive)
 
 
@@ -282,7 +215,7 @@ def _ablation(name: str, spec: Any, training: dict[str, Any], seeds: tuple[int, 
         raise ConfigError(f"{where}: the name is not allowed; allowed: letters, digits and . _ -")
     if not isinstance(spec, dict):
         raise wrong(where, spec, "a mapping with the key weighting, and if need be training and seeds")
-    _refuse_unknown(spec, ["weighting", "training", "seeds"], where)
+    refuse_unknown(spec, ["weighting", "training", "seeds"], where)
     overrides = spec.get("training", {})
     if not isinstance(overrides, dict):
         raise wrong(f"{where}.training", overrides, "a mapping of keys")
@@ -303,11 +236,11 @@ def _weighting(spec: Any, where: str) -> dict[str, Any]:
     _plugin("weighting", scheme, f"{where}.scheme")
     parameters = weighting.hyperparameters(scheme)
     given = {key: value for key, value in spec.items() if key != "scheme"}
-    _refuse_unknown(given, list(parameters), where, what=f"hyperparameter of {scheme}")
+    refuse_unknown(given, list(parameters), where, what=f"hyperparameter of {scheme}")
     resolved: dict[str, Any] = {"scheme": scheme}
     for key, default in parameters.items():
         if key not in given and default is inspect.Parameter.empty:
-            raise ConfigError(f"{_join(where, key)}: missing; scheme {scheme} has no default for it")
+            raise ConfigError(f"{dotted(where, key)}: missing; scheme {scheme} has no default for it")
         value = given.get(key, default)
         if key == "tau":  # may be a schedule or `auto`
             try:
@@ -315,54 +248,16 @@ def _weighting(spec: Any, where: str) -> dict[str, Any]:
             except ValueError as error:
                 raise ConfigError(f"{where}.tau: {error}") from None
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise wrong(_join(where, key), value, "a number")
+            raise wrong(dotted(where, key), value, "a number")
         resolved[key] = float(value) if key == "tau" and isinstance(value, int) else value
     return resolved
 
 
 def _seeds(value: Any, where: str) -> tuple[int, ...]:
-    seeds = _typed(value, tuple[int, ...], where)
+    seeds = typed(value, tuple[int, ...], where)
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise wrong(where, list(seeds), "at least one integer from 0 on, each once")
     return seeds
-
-
-# --- checks ---------------------------------------------------------------------------------------
-
-_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "text", dict: "a mapping"}
-
-
-def _typed(value: Any, hint: Any, where: str) -> Any:
-    """`value` as the annotation `hint` wants it: scalar, Literal, X | None, tuple[X, ...], list[X], dict."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        (hint,) = (argument for argument in arguments if argument is not type(None))
-        return _typed(value, hint, where)
-    if origin is Literal:
-        if value not in arguments or isinstance(value, bool) != any(value is item for item in (True, False)):
-            raise wrong(where, value, ", ".join(map(str, arguments)))
-        return value
-    if origin in (tuple, list):
-        if not isinstance(value, (list, tuple)):
-            raise wrong(where, value, f"a list, each entry {_NAMES.get(arguments[0], arguments[0])}")
-        return origin(_typed(item, arguments[0], f"{where}[{index}]") for index, item in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    expected = origin or hint
-    if not isinstance(value, expected) or (expected is not bool and isinstance(value, bool)):
-        raise wrong(where, value, _NAMES.get(expected, str(expected)))
-    if expected is float and not -float("inf") < value < float("inf"):
-        raise wrong(where, value, "a finite number")
-    return value
-
-
-def _refuse_unknown(values: Mapping[str, Any], known: Iterable[str], where: str, what: str = "key") -> None:
-    known = list(known)
-    for name in values:
-        if name not in known:
-            raise ConfigError(f"{_join(where, str(name))}: {plugins.unknown(what, name, known)}")
 
 
 def _refuse_unwritable(folder: Path, key: str) -> None:
@@ -373,7 +268,3 @@ def _refuse_unwritable(folder: Path, key: str) -> None:
     except OSError as error:
         allowed = "a folder that can be written, or made"
         raise ConfigError(f"{key}: {folder} cannot be written ({error.strerror}); allowed: {allowed}") from None
-
-
-def _join(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key

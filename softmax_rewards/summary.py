@@ -121,9 +121,7 @@ def comparisons(runs: Sequence[FinishedRun], baseline: str, primary: Sequence[st
                     "p_holm": np.nan,
                     "family": "primary" if planned else "exploratory",
                     "seeds": interval.n,
-                    "mde": stats.minimum_detectable_effect(
-                        interval.deviation, interval.n, confidence=levels[planned]
-                    ),
+                    "mde": stats.minimum_detectable_effect(interval.deviation, interval.n, confidence=levels[planned]),
                 }
             )
     missing = [ablation for ablation in primary if ablation not in {row["ablation"] for row in rows}]

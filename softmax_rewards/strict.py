@@ -1,0 +1,126 @@
+"""Strict reading: YAML files and mappings become typed values, and whatever is wrong is said in one line.
+
+Each message names the dotted key, the value and what is allowed; the caller puts the file in front.
+"""
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from softmax_rewards import plugins
+from softmax_rewards.run import ConfigError, wrong
+
+T = TypeVar("T")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping. Keys must be text and stand once; `4e-4` is a number, as in YAML 1.2."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        _refuse_duplicates(node, "")
+        value = loader.construct_document(node) if node else {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: the file is {type(value).__name__}; allowed: a mapping of keys")
+    return value
+
+
+def build(cls: type[T], values: Any, where: str) -> T:
+    """Make the dataclass `cls` from a mapping read from YAML.
+
+    `where` is the dotted key of the mapping, for messages. Every key must be a field, every field without a
+    default must be given, and every value must have its field's type: an integer serves as a float, but a
+    boolean is no integer and text is no number. Errors: `ConfigError`, and whatever `__post_init__` raises.
+    """
+    if not isinstance(values, Mapping):
+        raise wrong(where, values, "a mapping of keys")
+    known = [item for item in dataclasses.fields(cls) if item.init]
+    refuse_unknown(values, [item.name for item in known], where)
+    for item in known:
+        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if required and item.name not in values:
+            raise ConfigError(f"{dotted(where, item.name)}: missing; it has no default")
+    hints = typing.get_type_hints(cls)
+    return cls(**{name: typed(value, hints[name], dotted(where, name)) for name, value in values.items()})
+
+
+_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "text", dict: "a mapping"}
+
+
+def typed(value: Any, hint: Any, where: str) -> Any:
+    """`value` as the annotation `hint` wants it: scalar, Literal, X | None, tuple[X, ...], list[X], dict."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        (hint,) = (argument for argument in arguments if argument is not type(None))
+        return typed(value, hint, where)
+    if origin is Literal:
+        if value not in arguments or isinstance(value, bool) != any(value is item for item in (True, False)):
+            raise wrong(where, value, ", ".join(map(str, arguments)))
+        return value
+    if origin in (tuple, list):
+        if not isinstance(value, (list, tuple)):
+            raise wrong(where, value, f"a list, each entry {_NAMES.get(arguments[0], arguments[0])}")
+        return origin(typed(item, arguments[0], f"{where}[{index}]") for index, item in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = origin or hint
+    if not isinstance(value, expected) or (expected is not bool and isinstance(value, bool)):
+        raise wrong(where, value, _NAMES.get(expected, str(expected)))
+    if expected is float and not -float("inf") < value < float("inf"):
+        raise wrong(where, value, "a finite number")
+    return value
+
+
+def refuse_unknown(values: Mapping[str, Any], known: Iterable[str], where: str, what: str = "key") -> None:
+    """Raise ConfigError for the first name that is not `known`, with the nearest one that is."""
+    known = list(known)
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{dotted(where, str(name))}: {plugins.unknown(what, name, known)}")
+
+
+def dotted(where: str, key: str) -> str:
+    """The dotted name of `key` in the mapping `where` ("" at the top)."""
+    return f"{where}.{key}" if where else key
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with numbers such as 4e-4 read as numbers (YAML 1.1 wants 4.0e-4 and reads text)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _refuse_duplicates(node: yaml.Node | None, where: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            name = dotted(where, str(key.value))
+            if key.tag != "tag:yaml.org,2002:str":
+                raise ConfigError(f"{name}: the key is not text; allowed: text (quote it)")
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(f"{name}: given twice (lines {lines[key.value]} and {line}); allowed: each key once")
+            lines[key.value] = line
+            _refuse_duplicates(value, name)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _refuse_duplicates(value, f"{where}[{index}]")
