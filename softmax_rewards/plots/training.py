@@ -43,6 +43,7 @@ def trajectories(frame: pd.DataFrame, value: str = "success", x: str = "step", b
     for column, (axes, arms) in enumerate(panels[0]):
         axes.axhline(curves.loc[curves["step"].idxmin(), "mean"], color=MUTED, linewidth=1, linestyle=":")
         _lines(axes, curves, arms, styles(frame["ablation"].unique(), baseline))
+        _focus(axes, frame[value])
         axes.yaxis.set_major_formatter(PERCENT)
         axes.set_xlabel("update steps" if x == "step" else "generated tokens")
         if x == "tokens":
@@ -74,6 +75,7 @@ def over_training(
         curves = over_seeds(binned, column)
         for place, (axes, arms) in enumerate(panels[row]):
             _lines(axes, curves, arms, look, markers=False)
+            _focus(axes, binned[column])
             if place == 0:
                 axes.set_ylabel(label)
             if row:
@@ -96,6 +98,7 @@ def pass_at_k(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
     figure, panels = _panels(final["ablation"].unique(), baseline, rows=1, height=3.3)
     for column, (axes, arms) in enumerate(panels[0]):
         _lines(axes, curves, arms, styles(final["ablation"].unique(), baseline))
+        _focus(axes, long["pass"])
         axes.set_xscale("log", base=2)
         ks = sorted(long["step"].unique())
         axes.set_xticks(ks, [str(k) for k in ks])
@@ -129,6 +132,13 @@ def _lines(
         style = dict(look[arm]) if markers else {**look[arm], "marker": ""}
         axes.plot(curve["x"], curve["mean"], label=arm, **style)
         axes.fill_between(curve["x"], curve["low"], curve["high"], color=style["color"], alpha=0.14, linewidth=0)
+
+
+def _focus(axes: Axes, values: pd.Series) -> None:
+    """Limits by what the runs did: with few seeds a t band is many times as wide, and is cut at the frame."""
+    low, high = values.min(), values.max()
+    margin = 0.3 * (high - low) or 0.1 * abs(high) or 1.0
+    axes.set_ylim(max(low - margin, 0.0) if low >= 0 else low - margin, high + margin)
 
 
 def _millions(tokens: float, _: int) -> str:
