@@ -29,7 +29,6 @@ def tree() -> dict[str, str]:
     return found
 
 
-@pytest.mark.skipif(not README.exists(), reason="no README")
 def test_the_readmes_tree_is_true():
     entries = tree()
     missing = [path for path in entries if not list(ROOT.glob(path)) and path not in ("results", "data")]
