@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pytest
 import torch
 import transformers
 
-from softmax_rewards import evaluate, trainer
+from softmax_rewards import config, evaluate, trainer
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 
@@ -146,6 +147,22 @@ def test_a_run_is_trained_by_one_process_at_a_time(tiny, tmp_path):
     finally:
         process.kill()
         process.wait()
+
+
+FULL = config.load(Path("config/experiments/countdown-mini-full.yaml")).ablations
+
+
+@pytest.mark.parametrize("arm", [name for name in FULL if not name.startswith(("softmax-0.", "centred-0."))])
+def test_every_arm_of_the_full_experiment_trains(tiny, tmp_path, arm):
+    run, data, base = tiny
+    short = dataclasses.replace(run.training, steps=2)
+    trainer.train(dataclasses.replace(run, weighting=FULL[arm].weighting, training=short), data, base, tmp_path)
+    metrics = pd.read_csv(tmp_path / "metrics.csv")
+    assert np.isfinite(metrics[["loss", "grad_norm", "entropy", "weight_std"]]).all(axis=None)
+    if isinstance(FULL[arm].weighting.get("tau"), dict):
+        assert metrics["tau"].iloc[1] < metrics["tau"].iloc[0] == FULL[arm].weighting["tau"]["from"]
+    if FULL[arm].weighting.get("tau") == "auto":
+        assert metrics["tau"].tolist() == [0.55, 0.55]
 
 
 def test_arms_of_a_seed_see_the_same_prompts_base_and_noise(tiny, finished, tmp_path):
