@@ -33,7 +33,8 @@ def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> b
     """
     if not all((folder / name).is_file() for name in KEPT):
         return False
-    record, judged = (json.loads((folder / name).read_text(encoding="utf-8")) for name in KEPT[-2:])
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    judged = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     fingerprint = provenance.run_fingerprint(run)
     return (
         record["fingerprint"] == judged.get("fingerprint") == fingerprint
@@ -45,8 +46,8 @@ def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> b
 def keep(results: Path, archive: Path) -> list[Path]:
     """Copy each finished run of `results/<experiment>` to `archive/<ablation>/seed-<n>`; returns the folders.
 
-    A finished run has been evaluated. `run.json` is taken away first and its copy comes with the last, so that a
-    copy cut short does not count.
+    A finished run has been evaluated. The copy's `run.json` is taken away first, so that a copy cut short before it is
+    written does not count; one cut short after it does not either, unless its evaluation is of this very run.
     """
     kept = []
     for source in sorted((results / "runs").glob("*/*")):

@@ -16,13 +16,12 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from softmax_rewards import plugins, temperature, weighting
 from softmax_rewards.run import ConfigError, Evaluation, Run, Training, canonical, wrong
 from softmax_rewards.strict import build, dotted, read, refuse_unknown, typed
 
-T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # ablations and experiments become folders
 INHERIT = "extends"
 
