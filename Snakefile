@@ -33,4 +33,4 @@ onstart:
 rule all:
     default_target: True
     input:
-        [report(name) for name in EXPERIMENTS],
+        reports,

@@ -25,22 +25,40 @@ KEPT = (
 )
 
 
+def finished(folder: Path, run: Mapping[str, Any]) -> bool:
+    """Whether `folder` has all files of a run of this arm and seed, whatever code and other settings made it.
+
+    `run` is `config.Run.to_dict()`. It is the same arm if it has the same weighting.
+    """
+    if not all((folder / name).is_file() for name in KEPT):
+        return False
+    record, judged = _read(folder)
+    return record["fingerprint"] == judged.get("fingerprint") and all(
+        record["config"][key] == run[key] for key in ("ablation", "seed", "weighting")
+    )
+
+
 def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> bool:
-    """Whether `folder` has all files of `run` (`config.Run.to_dict()`), trained and judged by the present code.
+    """Whether `folder` has this very run, trained and judged by the present code.
 
     `sources` are the sha256 of the data and of the base model ("data", "base") as far as they exist here: a base
     model made on another machine may differ in its last bits, and runs from both must not be mixed.
     """
-    if not all((folder / name).is_file() for name in KEPT):
+    if not finished(folder, run):
         return False
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    judged = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-    fingerprint = provenance.run_fingerprint(run)
+    record, judged = _read(folder)
     return (
-        record["fingerprint"] == judged.get("fingerprint") == fingerprint
+        record["fingerprint"] == provenance.run_fingerprint(run)
         and judged.get("code") == provenance.evaluation_fingerprint(run)
         and all(record[name] == sha for name, sha in sources.items())
     )
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The run's record and its evaluation."""
+    texts = ((folder / name).read_text(encoding="utf-8") for name in ("run.json", "evaluation.json"))
+    record, judged = map(json.loads, texts)
+    return record, judged
 
 
 def keep(results: Path, archive: Path) -> list[Path]:

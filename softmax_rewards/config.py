@@ -68,7 +68,7 @@ def load(path: Path) -> Experiment:
     set to null is taken away. Errors: `ConfigError`, one line that begins with the file.
     """
     try:
-        return _experiment(path.stem, _merged(path))
+        return check(path.stem, _merged(path))
     except ValueError as error:
         raise ConfigError(str(error) if str(error).startswith(f"{path}:") else f"{path}: {error}") from None
 
@@ -157,7 +157,8 @@ _NOUNS = {"tasks": "task", "sources": "model source", "weighting": "scheme"}
 _KEYS = [item.name for item in dataclasses.fields(Experiment) if item.name != "name"]
 
 
-def _experiment(name: str, values: dict[str, Any]) -> Experiment:
+def check(name: str, values: dict[str, Any]) -> Experiment:
+    """The experiment `name` from its file's keys, `extends` merged already. Errors: one line, without the file."""
     if not NAME.fullmatch(name):
         raise ConfigError(f"the file's name {name!r} is not allowed; allowed: letters, digits and . _ -")
     refuse_unknown(values, [*_KEYS, INHERIT], "")
@@ -191,13 +192,7 @@ def _resolve(kind: Literal["tasks", "sources"], spec: Any) -> dict[str, Any]:
     if not isinstance(spec, dict) or not isinstance(spec.get(key), str):
         allowed = ", ".join(plugins.names(f"softmax_rewards.{kind}"))
         raise ConfigError(f"{where}.{key}: missing or not text; allowed: {allowed}")
-    try:
-        filled = dataclasses.asdict(options(kind, spec))
-    except ConfigError:
-        raise
-    except ValueError as error:  # an Options checks itself and may leave the section out of its message
-        message = str(error)
-        raise ConfigError(message if message.startswith(f"{where}.") else f"{where}: {message}") from None
+    filled = dataclasses.asdict(options(kind, spec))
     return json.loads(json.dumps({key: spec[key], **filled}))
 
 

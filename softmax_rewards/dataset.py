@@ -1,5 +1,7 @@
 """The data of a task on disk: train, test and warm-start puzzles with a manifest of their checksums."""
 
+import hashlib
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +13,37 @@ from softmax_rewards.files import appearing, write_manifest
 SPLITS = ("train", "test", "warm_start")
 
 
-def write(task: dict[str, Any], out: Path, source: Path | None = None) -> None:
+def write(task: dict[str, Any], out: Path, public: Path | None = None, fetch: Callable[..., str] | None = None) -> None:
     """Build the task's puzzles into the folder `out`: one parquet file a split and `manifest.json`, written last.
 
-    `task` is the task's name and options; `source` a folder that may hold its public data. Raises ValueError
-    naming the puzzle if a test puzzle is also in `train` or `warm_start`.
+    `task` is the task's name and options. Where these want public data, it is taken from the folder `public`,
+    and if that has none, `fetch` (`hub.fetch`, handed in so that a change there concerns no trained run) puts
+    it there; the manifest has its checksum, the same whether it was fetched or put there by hand.
+    Raises ValueError in one line for what cannot be fetched or read, and naming the puzzle if a test puzzle is
+    also in `train` or `warm_start`.
     """
     module, options = tasks.load(task)
-    splits = module.build(options, source)
+    wanted = module.public(options)
+    if wanted and public and fetch and not _data_files(public):
+        public.mkdir(parents=True, exist_ok=True)
+        fetch(wanted.repository, wanted.revision, wanted.patterns, public, kind="dataset")
+    splits = module.build(options, public)
     for name in ("train", "warm_start"):
-        refuse_overlap(splits["test"], splits[name], name)
+        refuse_overlap(splits["test"], splits[name], name, module.identity)
     for name in SPLITS:
         with appearing(out / f"{name}.parquet") as partial:
             splits[name].to_parquet(partial, index=False)
-    counts = {name: len(splits[name]) for name in SPLITS}
-    write_manifest(out, [f"{name}.parquet" for name in SPLITS], task=task, puzzles=counts)
+    facts: dict[str, Any] = {"task": task, "puzzles": {name: len(splits[name]) for name in SPLITS}}
+    if wanted and public:
+        facts["public"] = {
+            file.relative_to(public).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in _data_files(public)
+        }
+    write_manifest(out, [f"{name}.parquet" for name in SPLITS], **facts)
+
+
+def _data_files(folder: Path) -> list[Path]:
+    return sorted([*folder.rglob("*.parquet"), *folder.rglob("*.jsonl")])
 
 
 def read(folder: Path, split: str, count: int | None = None) -> list[dict[str, Any]]:
@@ -37,11 +55,13 @@ def read(folder: Path, split: str, count: int | None = None) -> list[dict[str, A
     return rows[:count]
 
 
-def refuse_overlap(test: pd.DataFrame, other: pd.DataFrame, name: str) -> None:
-    """Raise ValueError naming the first multiset of numbers that both `test` and `other` contain."""
-    seen = {tuple(sorted(nums)) for nums in other["nums"]}
-    for row, nums in enumerate(test["nums"]):
-        if tuple(sorted(nums)) in seen:
+def refuse_overlap(
+    test: pd.DataFrame, other: pd.DataFrame, name: str, identity: Callable[[dict[str, Any]], Hashable]
+) -> None:
+    """Raise ValueError naming the first row of `test` whose `identity` a row of `other` shares."""
+    seen = {identity(row) for row in other.to_dict("records")}
+    for number, row in enumerate(test.to_dict("records")):
+        if identity(row) in seen:
             raise ValueError(
-                f"test puzzle in row {row} (nums {sorted(nums)}) overlaps {name}: no multiset of numbers may be in both"
+                f"test puzzle in row {number} ({identity(row)}) is also in {name}; allowed: nothing shared by both"
             )

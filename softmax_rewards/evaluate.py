@@ -11,12 +11,8 @@ from softmax_rewards import dataset, provenance, stats, tasks
 from softmax_rewards.files import write_csv, write_json
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.randomness import torch_stream
 from softmax_rewards.rollout import play
 from softmax_rewards.run import Run
-
-# Sequences decoded at once: bounds the cache, and on a CPU keeps it near the processor.
-ROWS = 1024
 
 
 def final(run_folder: Path, data: Path) -> None:
@@ -29,36 +25,31 @@ def final(run_folder: Path, data: Path) -> None:
     run = Run.from_dict(record["config"])
     torch.set_num_threads(run.training.threads)
     device = checkpoint.pick_device(run.training.device)
-    policy = checkpoint.load(run_folder / "model", device)
+    policy = checkpoint.load(run_folder / "model", device, getattr(torch, run.training.precision))
     tokenizer = Tokenizer(run_folder / "model")
     task, _ = tasks.load(run.task)
     puzzles = dataset.read(data, "test", run.evaluation.puzzles)
 
-    def answers(count: int, samples: int, generator: torch.Generator | None) -> list[list[str | None]]:
-        """The canonical right solution, or None, of every sample of the first `count` puzzles."""
-        found: list[list[str | None]] = []
-        at_once = max(ROWS // samples, 1)
-        for start in range(0, count, at_once):
-            chosen = puzzles[start : min(start + at_once, count)]
-            episodes = play(
-                policy,
-                tokenizer,
-                run.task,
-                chosen,
-                template=record["template"],
-                samples=samples,
-                max_new_tokens=run.training.max_new_tokens,
-                generator=generator,
-            )
-            for index, puzzle in enumerate(chosen):
-                texts = episodes.texts[index * samples : (index + 1) * samples]
-                found.append([task.solution(text, puzzle) for text in texts])
-        return found
+    def answers(count: int, samples: int, purpose: str | None) -> list[list[str | None]]:
+        """The canonical right solution, or None, of the first `count` puzzles' samples; greedy without a purpose."""
+        episodes = play(
+            policy,
+            tokenizer,
+            run.task,
+            puzzles[:count],
+            template=record["template"],
+            samples=samples,
+            max_new_tokens=run.training.max_new_tokens,
+            rows=run.training.rollout_rows,
+            stream=None if purpose is None else (run.seed, purpose),
+        )
+        found = [task.solution(text, puzzles[row // samples]) for row, text in enumerate(episodes.texts)]
+        return [found[start : start + samples] for start in range(0, len(found), samples)]
 
     every, some, samples = run.evaluation.puzzles, run.evaluation.pass_puzzles, run.evaluation.pass_samples
-    sampled = [row[0] is not None for row in answers(every, 1, torch_stream(run.seed, "evaluation", device=device))]
+    sampled = [row[0] is not None for row in answers(every, 1, "evaluation")]
     greedy = [row[0] is not None for row in answers(every, 1, None)]
-    many = answers(some, samples, torch_stream(run.seed, "pass@k", device=device))
+    many = answers(some, samples, "pass@k")
     right = np.array([sum(solution is not None for solution in row) for row in many])
     distinct = [len({solution for solution in row if solution is not None}) for row in many]
     table = pd.DataFrame({"puzzle": range(every), "sampled": np.array(sampled, int), "greedy": np.array(greedy, int)})

@@ -44,7 +44,7 @@ def write_manifest(folder: Path, names: list[str], **facts: Any) -> None:
 
     It is written last, so that a folder with a manifest is complete.
     """
-    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
+    digests = {name: _sha256(folder / name) for name in sorted(names)}
     together = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
     write_json({"files": digests, "sha256": together, **facts}, folder / "manifest.json")
 
@@ -55,3 +55,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder}: no readable manifest.json, the folder is not complete ({error})") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.models.log_probs import LogProbs
 
 NORMALISERS = ("token", "sequence", "constant")
 
@@ -41,14 +42,14 @@ class Batch:
     """Prompt + completion of B rows, padded on the right; their completion tokens as one list, row after row."""
 
     ids: Tensor  # [B, S] int64, without the last completion token: nothing is predicted from it
-    predicts: Tensor  # [B, S] bool, true where the next token is a completion token
+    places: Tensor  # [tokens] int64, where a completion token is the next one, as indices of the flat [B·S]
     targets: Tensor  # [tokens] int64, those completion tokens
     samples: Tensor  # [tokens] int64, which of the step's samples each belongs to
-    places: Tensor  # [tokens] int64, its place in the completion, from 0
+    columns: Tensor  # [tokens] int64, its place in the completion, from 0
 
     def gather(self, values: Tensor) -> Tensor:
         """The entries of `values[Q·N, T]` that belong to the batch's tokens, `[tokens]`."""
-        return values[self.samples, self.places]
+        return values[self.samples, self.columns]
 
 
 def batches(
@@ -89,8 +90,8 @@ def _batch(
     column = torch.arange(size)
     predicts = (column >= starts[:, None] - 1) & (column < (starts + counts)[:, None] - 1)
     row, place = predicts.nonzero(as_tuple=True)
-    owners, places = torch.tensor(rows)[row].to(device), (place - starts[row] + 1).to(device)
-    targets = completions[owners, places]
+    owners, columns = torch.tensor(rows)[row].to(device), (place - starts[row] + 1).to(device)
+    targets = completions[owners, columns]
 
     # The completion tokens go one column to the right of where they are predicted.
     ids = torch.zeros((len(rows), size + 1), dtype=torch.int64, device=device)
@@ -100,20 +101,16 @@ def _batch(
     padded = torch.tensor([[*head, *[0] * (longest - len(head))] for head in heads], device=device)
     known = (torch.arange(longest) < starts[:, None]).to(device)
     ids[:, :longest][known] = padded[known]
-    return Batch(ids[:, :-1], predicts.to(device), targets, owners, places)
+    return Batch(ids[:, :-1], (row * size + place).to(device), targets, owners, columns)
 
 
-def token_log_probs(model: Decoder, batch: Batch, entropy_gradient: bool = False) -> tuple[Tensor, Tensor]:
-    """log π of every target and the policy's entropy there (nats), both `[tokens]`.
+def token_log_probs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
+    """log π of every target and the policy's entropy there (nats), both float32 `[tokens]` and differentiable.
 
-    Logits are computed only where a completion token is predicted. The entropy carries a gradient on request only:
-    its graph is as large as the logits.
+    Logits are computed only where a completion token is predicted.
     """
-    hidden = model(batch.ids)[batch.predicts]
-    log_probs = model.lm_head(hidden).float().log_softmax(-1)
-    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
-        entropy = -(log_probs.exp() * log_probs).sum(-1)
-    return log_probs.gather(1, batch.targets[:, None])[:, 0], entropy
+    hidden = model(batch.ids).flatten(0, 1)[batch.places]
+    return LogProbs.apply(hidden, model.lm_head.weight, batch.targets)
 
 
 def policy_loss(log_probs: Tensor, old: Tensor, weights: Tensor, clip: tuple[float, float] | None) -> Tensor:

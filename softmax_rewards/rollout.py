@@ -5,7 +5,7 @@ row `r` is sample `r % N` of prompt `r // N`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,19 @@ from torch import Tensor
 from softmax_rewards import tasks
 from softmax_rewards.models.decoder import Cache, Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
+from softmax_rewards.progress import say
+from softmax_rewards.randomness import torch_stream
 from softmax_rewards.tasks import Score
+
+Stream = tuple[int | str, ...]
+"""The name of a random stream, see `randomness.py`."""
 
 # How often the loop looks at which rows have finished; on a GPU every look waits for the device.
 CHECK_EVERY = 4
 # Compacting copies the cache, so it waits until enough rows have finished to pay for the copy.
 COMPACT_BELOW = 0.8
+# Rows whose noise comes from one stream.
+BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,15 @@ class Completions:
     finished: Tensor  # [R] bool, whether the end token came within T
 
 
+FIELDS = [field.name for field in fields(Completions)]
+
+
 @dataclass(frozen=True)
 class Episodes:
     """Q groups of N scored completions."""
 
-    prompts: list[list[int]]  # Q prompts as token ids
-    prompt_texts: list[str]
+    prompts: Sequence[list[int]]  # Q prompts as token ids
+    prompt_texts: Sequence[str]
     completions: Completions
     texts: list[str]  # Q·N completions, the end token removed
     scores: list[Score]  # Q·N
@@ -64,14 +74,69 @@ def sample(
     max_new_tokens: int,
     eos_ids: Sequence[int],
     pad_id: int,
-    generator: torch.Generator | None,
+    rows: int,
+    stream: Stream | None,
 ) -> Completions:
-    """Draw `samples` completions of every prompt at temperature 1; `generator=None` decodes greedily.
+    """Draw `samples` completions of every prompt at temperature 1; `stream=None` decodes greedily.
 
-    Each prompt is computed once and its cache copied to its samples. A token is drawn as the first of V
-    exponential races (Gumbel-max), with noise for *all* rows of the call at every position: which
-    rows are still in the batch has no influence on what the others draw.
+    At most `rows` sequences (and at least one prompt's) are decoded at once, half as many after running out of
+    memory. A token is drawn as the first of V exponential races (Gumbel-max).
     """
+    at_once, start, parts = max(rows // samples, 1), 0, []
+    while start < len(prompts):
+        chunk = prompts[start : start + at_once]
+        noise = None if stream is None else Noise(stream, start * samples)
+        part = None
+        try:
+            part = _decode(model, chunk, samples, max_new_tokens, eos_ids, pad_id, noise)
+        except torch.OutOfMemoryError:
+            if len(chunk) == 1:
+                raise
+        if part is None:  # outside of `except`, whose traceback keeps the tensors alive
+            at_once = len(chunk) // 2
+            say("rollout", f"out of memory: going on with {at_once * samples} sequences at once")
+            continue
+        parts.append(part)
+        start += len(chunk)
+    return Completions(*(torch.cat([getattr(part, name) for part in parts]) for name in FIELDS))
+
+
+class Noise:
+    """The exponential noise of sampling, drawn in blocks of rows, each named by its stream, number and position.
+
+    So a row's noise depends on its place in the call, not on which others are decoded with it or are still running.
+    """
+
+    def __init__(self, stream: Stream, first: int) -> None:
+        self.stream, self.first = stream, first  # `first`: place in the call of the batch's row 0
+
+    def serve(self, alive: Tensor) -> None:
+        """From now on draw for the rows `alive` of the batch."""
+        rows = [self.first + row for row in alive.tolist()]
+        self.blocks = sorted({row // BLOCK for row in rows})
+        order = {block: index for index, block in enumerate(self.blocks)}
+        places = [order[row // BLOCK] * BLOCK + row % BLOCK for row in rows]
+        self.places = torch.tensor(places, device=alive.device)
+
+    def draw(self, position: int, vocabulary: int) -> Tensor:
+        """`[rows served, vocabulary]`, each standard exponential."""
+        device = self.places.device
+        noise = torch.empty((len(self.blocks), BLOCK, vocabulary), device=device)
+        for part, block in zip(noise, self.blocks, strict=True):
+            part.exponential_(generator=torch_stream(*self.stream, block, position, device=device))
+        return noise.flatten(0, 1)[self.places]
+
+
+def _decode(
+    model: Decoder,
+    prompts: Sequence[Sequence[int]],
+    samples: int,
+    max_new_tokens: int,
+    eos_ids: Sequence[int],
+    pad_id: int,
+    noise: Noise | None,
+) -> Completions:
+    """The decoding loop. Each prompt is computed once and its cache copied to its samples."""
     device = model.embed_tokens.weight.device
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.full((len(prompts), longest), pad_id, device=device)
@@ -85,22 +150,24 @@ def sample(
     cache = Cache(model.shape, len(prompts), longest + max_new_tokens, model.embed_tokens.weight)
     hidden = model(ids, (torch.arange(longest, device=device) - padding[:, None]).clamp(min=0),
                    _causal(mask[..., :longest]), cache)  # fmt: skip
-    rows = torch.arange(len(prompts), device=device).repeat_interleave(samples)
-    cache.select(rows)
-    logits = model.lm_head(hidden[:, -1]).float()[rows]
+    cache.repeat(samples)
+    logits = model.lm_head(hidden[:, -1]).float().repeat_interleave(samples, 0)
     # Without padding no mask is needed, which spares every later step a pass over the scores.
-    mask = mask[rows] if bool(padding.any()) else None
-    positions = (longest - padding)[rows]
+    mask = mask.repeat_interleave(samples, 0) if bool(padding.any()) else None
+    positions = (longest - padding).repeat_interleave(samples)
 
-    total = len(rows)
+    total = len(prompts) * samples
     tokens = torch.full((total, max_new_tokens), pad_id, device=device)
     log_probs = torch.zeros((total, max_new_tokens), device=device)
     lengths = torch.full((total,), max_new_tokens, device=device)
     finished = torch.zeros(total, dtype=torch.bool, device=device)
     ends = torch.tensor(list(eos_ids), device=device)
     alive = torch.arange(total, device=device)  # the rows still in the batch
+    if noise is not None:
+        noise.serve(alive)
     for position in range(max_new_tokens):
-        chosen = _choose(logits, alive, total, generator)
+        scores = logits if noise is None else logits - noise.draw(position, logits.shape[1]).log_()
+        chosen = scores.argmax(1)
         running = ~finished[alive]
         tokens[alive, position] = torch.where(running, chosen, pad_id)
         chosen_log_probs = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(1)
@@ -115,9 +182,11 @@ def sample(
             if len(keep) == 0:
                 break
             if len(keep) < COMPACT_BELOW * len(alive):
-                cache.select(keep)
+                cache.keep(keep)
                 alive, chosen, positions = alive[keep], chosen[keep], positions[keep]
                 mask = mask[keep] if mask is not None else None
+                if noise is not None:
+                    noise.serve(alive)
         seen = mask[..., : cache.length + 1] if mask is not None else None
         hidden = model(chosen[:, None], positions[:, None], seen, cache)
         logits = model.lm_head(hidden[:, -1]).float()
@@ -134,12 +203,12 @@ def play(
     template: str,
     samples: int,
     max_new_tokens: int,
-    generator: torch.Generator | None,
+    rows: int,
+    stream: Stream | None,
 ) -> Episodes:
     """Sample `samples` completions of every puzzle and score them with the verifier of `task` (name and options)."""
     module, options = tasks.load(task)
-    prompt_texts = [module.prompt(puzzle, template) for puzzle in puzzles]
-    prompts = [tokenizer.encode(text) for text in prompt_texts]
+    prompt_texts, prompts = zip(*(tokenizer.prompt(module.prompt(puzzle, template)) for puzzle in puzzles), strict=True)
     completions = sample(
         model,
         prompts,
@@ -147,7 +216,8 @@ def play(
         max_new_tokens=max_new_tokens,
         eos_ids=tokenizer.eos_ids,
         pad_id=tokenizer.pad_id,
-        generator=generator,
+        rows=rows,
+        stream=stream,
     )
     kept = (completions.lengths - completions.finished.long()).tolist()
     texts = tokenizer.decode_batch(
@@ -166,13 +236,3 @@ def _causal(mask: Tensor) -> Tensor:
     later = torch.full((size, size), float("-inf"), device=mask.device, dtype=mask.dtype).triu(1)
     itself = torch.eye(size, dtype=torch.bool, device=mask.device)
     return (mask + later).masked_fill(itself, 0.0)
-
-
-def _choose(logits: Tensor, alive: Tensor, total: int, generator: torch.Generator | None) -> Tensor:
-    """The next token of every row of `logits[len(alive), V]`; noise is drawn for all `total` rows."""
-    if generator is None:
-        return logits.argmax(1)
-    noise = torch.empty((total, logits.shape[1]), device=logits.device).exponential_(generator=generator)
-    if len(alive) < total:
-        noise = noise[alive]
-    return (logits - noise.log_()).argmax(1)

@@ -41,13 +41,17 @@ class Training:
     clip_high: float = 0.2
     entropy_bonus: float = 0.0
     microbatch_tokens: int = 16384
+    rollout_rows: int = 1024
+    precision: Literal["float32", "bfloat16"] = "float32"
+    optimiser_state: Literal["device", "host"] = "device"
+    gradient_checkpointing: bool = False
     checkpoint_every: int = 10
     threads: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
         _at_least(self, "training", 1, "steps", "prompts", "max_new_tokens", "updates", "microbatch_tokens")
-        _at_least(self, "training", 1, "checkpoint_every", "threads")
+        _at_least(self, "training", 1, "rollout_rows", "checkpoint_every", "threads")
         if self.samples < 2:  # a group of one has no contrast: its z-score is 0 whatever the reward
             raise wrong("training.samples", self.samples, "an integer of at least 2 (the group size)")
         for name in ("learning_rate", "clip_norm"):

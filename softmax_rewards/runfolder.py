@@ -13,17 +13,19 @@ from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
-import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 
 from softmax_rewards.files import appearing, write_csv, write_json
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.progress import say
 from softmax_rewards.runlog import RunLog
+from softmax_rewards.update import Updater
 
 # The files that say a run has ended: `run.json`, and what `evaluate.py` adds.
 FINISHED = ("run.json", "evaluation.json", "puzzles.csv")
+# What a base model's folder holds besides weights, tokenizer and settings that the final model shares.
+NOT_COPIED = ("config.json", "manifest.json", "model.safetensors.index.json")
 
 
 class RunFolder:
@@ -61,14 +63,18 @@ class RunFolder:
         self.log.close()
         self._lock.close()
 
-    def resume(self, policy: Decoder, optimiser: torch.optim.Optimizer) -> tuple[int, int]:
-        """Load the newest checkpoint into `policy` and `optimiser`: (updates done, tokens generated), or (0, 0)."""
+    def resume(self, updater: Updater) -> tuple[int, int]:
+        """Load the newest checkpoint into `updater`: (updates done, tokens generated), or (0, 0)."""
         saved = sorted(self.state.glob("checkpoint-*"))
         if saved:
             state = json.loads((saved[-1] / "state.json").read_text(encoding="utf-8"))
             if state["identity"] == self.identity:
                 self.log.truncate(state["log"])
-                _restore(saved[-1], policy, optimiser)
+                for file in saved[-1].glob("*.safetensors"):
+                    with safe_open(file, framework="pt") as tensors:
+                        for name in tensors.keys():  # noqa: SIM118 (not a mapping)
+                            updater.load(file.stem, name, tensors.get_tensor(name))
+                updater.microbatch_tokens = state["microbatch_tokens"]
                 return state["step"], state["tokens"]
             say("train", f"{saved[-1]} is of other code, data or settings: starting anew")
         for folder in saved:
@@ -76,17 +82,16 @@ class RunFolder:
         self.log.truncate(dict.fromkeys(self.log.sizes(), 0))
         return 0, 0
 
-    def checkpoint(self, step: int, tokens: int, policy: Decoder, optimiser: torch.optim.Optimizer) -> None:
+    def checkpoint(self, step: int, tokens: int, updater: Updater) -> None:
         """Save everything the run needs to go on after `step` updates, then drop older checkpoints."""
         partial = self.state / "partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        tensors = {f"policy.{name}": value.detach() for name, value in policy.named_parameters()}
-        for index, moments in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
-        checkpoint.write_tensors({name: value.cpu() for name, value in tensors.items()}, partial / "state.safetensors")
+        for kind, tensors in updater.state().items():  # one file a kind: the host holds one kind at a time
+            values = {name: value.detach().cpu() for name, value in tensors.items()}
+            checkpoint.write_tensors(values, partial / f"{kind}.safetensors")
         state = {"step": step, "tokens": tokens, "identity": self.identity, "log": self.log.sizes()}
-        write_json(state, partial / "state.json")
+        write_json(state | {"microbatch_tokens": updater.microbatch_tokens}, partial / "state.json")
         older = list(self.state.glob("checkpoint-*"))
         os.rename(partial, self.state / f"checkpoint-{step:08d}")
         for folder in older:
@@ -103,9 +108,9 @@ class RunFolder:
         """Write the final weights and tables; `run.json`, which marks the run as finished, comes last."""
         model = self.out / "model"
         model.mkdir(exist_ok=True)
-        for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
-            if (base / name).exists():
-                shutil.copyfile(base / name, model / name)
+        for file in base.iterdir():  # the tokenizer and its settings, under whatever names
+            if file.suffix != ".safetensors" and file.name not in NOT_COPIED:
+                shutil.copyfile(file, model / file.name)
         checkpoint.save(policy, model, checkpoint.read_config(base))
         for name in ("metrics", "evaluations", "timing"):
             write_csv(self.log.table(name), self.out / f"{name}.csv")
@@ -145,18 +150,3 @@ def _compact(episodes: pd.DataFrame) -> pd.DataFrame:
         "attempts": "int32",
     }
     return episodes.astype(small)
-
-
-def _restore(folder: Path, policy: Decoder, optimiser: torch.optim.Optimizer) -> None:
-    tensors = load_file(folder / "state.safetensors")
-    with torch.no_grad():
-        for name, parameter in policy.named_parameters():
-            parameter.copy_(tensors[f"policy.{name}"])
-    state = optimiser.state_dict()
-    state["state"] = {}
-    for name, value in tensors.items():
-        kind, rest = name.split(".", 1)
-        if kind == "optimiser":
-            index, moment = rest.split(".", 1)
-            state["state"].setdefault(int(index), {})[moment] = value
-    optimiser.load_state_dict(state)

@@ -39,23 +39,53 @@ def read(path: Path) -> dict[str, Any]:
     return value
 
 
-def build(cls: type[T], values: Any, where: str) -> T:
-    """Make the dataclass `cls` from a mapping read from YAML.
+def value(text: str) -> Any:
+    """One value, as `read` would read it in a file."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{text!r}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
+    """Make the dataclass `cls` from a mapping read from YAML; what the mapping leaves out is as in `default`.
 
     `where` is the dotted key of the mapping, for messages. Every key must be a field, every field without a
     default must be given, and every value must have its field's type: an integer serves as a float, but a
-    boolean is no integer and text is no number. Errors: `ConfigError`, and whatever `__post_init__` raises.
+    boolean is no integer and text is no number. A field that is a dataclass itself is built from a mapping too,
+    which changes the field's default key by key. Errors: `ConfigError`; a `__post_init__` raises ValueError, whose
+    message may leave `where` out.
     """
     if not isinstance(values, Mapping):
         raise wrong(where, values, "a mapping of keys")
     known = [item for item in dataclasses.fields(cls) if item.init]
     refuse_unknown(values, [item.name for item in known], where)
+    hints, given = typing.get_type_hints(cls), {}
     for item in known:
-        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        if required and item.name not in values:
-            raise ConfigError(f"{dotted(where, item.name)}: missing; it has no default")
-    hints = typing.get_type_hints(cls)
-    return cls(**{name: typed(value, hints[name], dotted(where, name)) for name, value in values.items()})
+        otherwise = _default(item) if default is None else getattr(default, item.name)
+        key = dotted(where, item.name)
+        if item.name not in values:
+            if otherwise is dataclasses.MISSING:
+                raise ConfigError(f"{key}: missing; it has no default")
+            given[item.name] = otherwise
+        elif dataclasses.is_dataclass(hints[item.name]):
+            nested = None if otherwise is dataclasses.MISSING else otherwise
+            given[item.name] = build(hints[item.name], values[item.name], key, nested)
+        else:
+            given[item.name] = typed(values[item.name], hints[item.name], key)
+    try:
+        return cls(**given)
+    except ValueError as error:
+        message = str(error)
+        if where and not message.startswith(f"{where}."):
+            names_field = re.split("[.:]", message)[0] in given
+            message = dotted(where, message) if names_field else f"{where}: {message}"
+        raise ConfigError(message) from None
+
+
+def _default(item: dataclasses.Field) -> Any:
+    """The default of a field, MISSING if it has none."""
+    return item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
 
 
 _NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "text", dict: "a mapping"}

@@ -16,14 +16,13 @@ import torch
 from softmax_rewards import dataset, provenance, records, tasks, temperature, trajectory, weighting
 from softmax_rewards.files import read_manifest
 from softmax_rewards.models import checkpoint
-from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.objective import batches, policy_loss, sample_scales, token_log_probs
 from softmax_rewards.progress import Progress, say
-from softmax_rewards.randomness import numpy_stream, torch_stream
+from softmax_rewards.randomness import numpy_stream
 from softmax_rewards.rollout import Episodes, play
-from softmax_rewards.run import Run, Training
+from softmax_rewards.run import Run
 from softmax_rewards.runfolder import RunFolder
+from softmax_rewards.update import Updater
 
 
 def train(run: Run, data: Path, base: Path, out: Path) -> None:
@@ -45,9 +44,10 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
         puzzles = dataset.read(data, "train")
         held_out = dataset.read(data, "test", run.evaluation.puzzles)
         tokenizer = Tokenizer(base)
-        policy = checkpoint.load(base, device)
-        optimiser = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate, weight_decay=0.0, foreach=True)
-        first, tokens = folder.resume(policy, optimiser)
+        policy = checkpoint.load(base, device, getattr(torch, settings.precision))
+        policy.gradient_checkpointing = settings.gradient_checkpointing
+        updater = Updater(settings, run.seed, policy)
+        first, tokens = folder.resume(updater)
         progress = Progress(out, settings.steps, first)
 
         for step in range(first, settings.steps + 1):
@@ -70,11 +70,12 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                 template=template,
                 samples=settings.samples,
                 max_new_tokens=settings.max_new_tokens,
-                generator=torch_stream(run.seed, "rollout", step, device=device),
+                rows=settings.rollout_rows,
+                stream=(run.seed, "rollout", step),
             )
             sampled = time.perf_counter()
             weights, tau = weigh(run, step, episodes)
-            losses = update(settings, policy, optimiser, episodes, weights)
+            losses = updater.update(step, episodes, weights)
             updated = time.perf_counter()
 
             generated = int(episodes.lengths.sum())
@@ -82,11 +83,10 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
             head = {"step": step + 1, "tokens": tokens, "tau": tau}
             folder.log.append("metrics", head | losses | records.rollout_row(episodes) | records.weight_row(weights))
             folder.log.append("episodes", records.episode_row(step + 1, indices, episodes, weights))
-            folder.log.append(
-                "timing", records.timing_row(step + 1, sampled - began, updated - sampled, generated, device)
-            )
+            timing = records.timing_row(step + 1, sampled - began, updated - sampled, generated, device)
+            folder.log.append("timing", timing | {"microbatch_tokens": updater.microbatch_tokens})
             if (step + 1) % settings.checkpoint_every == 0 or termination.requested:
-                folder.checkpoint(step + 1, tokens, policy, optimiser)
+                folder.checkpoint(step + 1, tokens, updater)
             if termination.requested:
                 say(
                     "train",
@@ -113,60 +113,6 @@ def weigh(run: Run, step: int, episodes: Episodes) -> tuple[np.ndarray, float | 
         given["tau"] = temperature.resolve(given["tau"], step, task.reward_range(options))
     rewards, correct = episodes.field("reward"), episodes.field("correct", bool)
     return weighting.compute(run.weighting["scheme"], rewards, correct, **given), given.get("tau")
-
-
-def update(
-    settings: Training,
-    policy: Decoder,
-    optimiser: torch.optim.Optimizer,
-    episodes: Episodes,
-    weights: np.ndarray,
-) -> dict[str, float]:
-    """Update the policy `settings.updates` times on one batch of episodes with `weights[Q, N]`.
-
-    Micro-batches only bound memory: every token's weight already carries the normaliser of the whole step, so
-    their gradients add up to the batch's. Returns loss, gradient norm before clipping and policy entropy (nats a
-    token) of the first update.
-    """
-    completions, device = episodes.completions, episodes.completions.tokens.device
-    lengths, finished = episodes.lengths.ravel(), completions.finished.cpu().numpy()
-    kept = finished if settings.skip_unfinished else np.ones_like(finished)
-    if settings.skip_equal:
-        kept = kept & np.repeat(np.ptp(episodes.field("reward"), axis=1) > 0, episodes.samples)
-    scales = sample_scales(lengths, kept, settings.normaliser, settings.max_new_tokens)
-    factors = torch.tensor(scales * weights.ravel(), dtype=torch.float32, device=device)
-    bonuses = torch.tensor(scales * settings.entropy_bonus, dtype=torch.float32, device=device)
-    clip = (settings.clip_low, settings.clip_high) if settings.updates > 1 else None
-
-    first: dict[str, float] = {}
-    for _ in range(settings.updates):
-        loss = entropy = 0.0
-        for batch in batches(
-            episodes.prompts,
-            completions.tokens,
-            lengths.tolist(),
-            episodes.samples,
-            np.flatnonzero(kept).tolist(),
-            settings.microbatch_tokens,
-        ):
-            log_probs, entropies = token_log_probs(policy, batch, settings.entropy_bonus > 0)
-            part = policy_loss(log_probs, batch.gather(completions.log_probs), factors[batch.samples], clip)
-            if settings.entropy_bonus:
-                part = part - (bonuses[batch.samples] * entropies).sum()
-            part.backward()
-            loss += part.item()
-            entropy += entropies.sum().item()
-        norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.clip_norm).item()
-        if not (np.isfinite(loss) and np.isfinite(norm)):
-            raise FloatingPointError(f"training has diverged: loss {loss}, gradient norm {norm}")
-        optimiser.step()
-        optimiser.zero_grad()
-        first = first or {
-            "loss": loss,
-            "grad_norm": norm,
-            "entropy": entropy / max(int(lengths[kept].sum()), 1),
-        }
-    return first
 
 
 class TerminationRequest:

@@ -6,7 +6,6 @@ from typing import Any
 from softmax_rewards import records
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.randomness import torch_stream
 from softmax_rewards.rollout import play
 from softmax_rewards.run import Run
 
@@ -24,7 +23,6 @@ def point(
 
     One sample a puzzle at temperature 1; the noise is the same at every step and for every arm of a seed.
     """
-    device = policy.embed_tokens.weight.device
     episodes = play(
         policy,
         tokenizer,
@@ -33,7 +31,8 @@ def point(
         template=template,
         samples=1,
         max_new_tokens=run.training.max_new_tokens,
-        generator=torch_stream(run.seed, "evaluation", device=device),
+        rows=run.training.rollout_rows,
+        stream=(run.seed, "evaluation"),
     )
     texts = [
         {

@@ -260,6 +260,54 @@ class Sample:
     note: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Start:
+    steps: int = 0
+    rate: float = 0.1
+
+    def __post_init__(self):
+        if self.steps < 0:
+            raise ValueError(f"steps: {self.steps}; allowed: integers from 0")
+        if self.steps * self.rate > 100:
+            raise ValueError("that is too much")
+
+
+@dataclasses.dataclass(frozen=True)
+class Nested:
+    """Its own defaults of `Start`, and a dataclass that must be given."""
+
+    other: Start
+    start: Start = Start(steps=9, rate=0.5)
+
+
+def test_a_mapping_in_a_mapping_changes_the_fields_own_default():
+    assert config.build(Nested, {"other": {}}, "here") == Nested(Start())
+    assert config.build(Nested, {"other": {"steps": 3}, "start": {"steps": 2}}, "here") == Nested(
+        other=Start(steps=3, rate=0.1), start=Start(steps=2, rate=0.5)
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "here.other: missing; it has no default"),
+        ({"other": 3}, "here.other: 3 is not allowed; allowed: a mapping of keys"),
+        ({"other": None}, "here.other: null is not allowed; allowed: a mapping of keys"),
+        (
+            {"other": {"step": 1}},
+            "here.other.step: unknown key 'step' (nearest: 'steps'); allowed: steps, rate",
+        ),
+        ({"other": {"steps": "1"}}, 'here.other.steps: "1" is not allowed; allowed: an integer'),
+        ({"other": {"steps": -1}}, "here.other.steps: -1; allowed: integers from 0"),
+        ({"other": {}, "start": {"steps": 999}}, "here.start: that is too much"),
+    ],
+)
+def test_a_mistake_in_a_nested_mapping_names_the_dotted_key(values, message):
+    with pytest.raises(ConfigError) as error:
+        config.build(Nested, values, "here")
+    assert str(error.value) == message
+
+
 VALUES = {
     "number": st.integers(),
     "rate": st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6),

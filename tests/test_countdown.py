@@ -1,8 +1,7 @@
-"""Countdown: verifier, solver, generator, traces and the public file."""
+"""Countdown: verifier, prompts, solver, generator and the public file."""
 
 import re
-from collections import Counter
-from dataclasses import replace
+import time
 from fractions import Fraction
 from itertools import permutations
 
@@ -12,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmax_rewards.tasks import _countdown, countdown
+from softmax_rewards.tasks import _countdown, _equations, countdown
 from softmax_rewards.tasks.countdown import Options
 
 ROW = {"nums": [3, 5, 7], "target": 22, "solution": "3*5+7"}
 MINI = Options(low=1, high=12, target_low=1, target_high=100, held_out=0.3)
-TOKEN = re.compile("|".join(map(re.escape, sorted(countdown.ALPHABET, key=len, reverse=True))) + "|(?s:.)")
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +159,9 @@ pieces = [
     "(",
     ")",
     "/0",
+    ", which is too big.",
+    ". That works!",
+    "\nI give up",
     "1" * 99,
 ]
 
@@ -189,7 +190,7 @@ def test_no_text_breaks_the_verifier(completion):
         ("[3,5,7]=22", "3*5+7", 0, 0, True),
         ("3/5+7=38/5no\n3 * 5 + 7 = 22 yes", "3 * 5 + 7", 2, 2, False),
         ("5 = 5, x = 5, 35=35, 3+5=x, 3+5", "3*5+7", 0, 0, True),
-        ("3+5=8 not 22 nor 9", "3*5+7", 1, 0, True),
+        ("3+5=8 nor 22", "3*5+7", 1, 0, True),
     ],
 )
 def test_counts_of_the_thinking(thinking, expression, attempts, self_checks, gave_up):
@@ -197,9 +198,82 @@ def test_counts_of_the_thinking(thinking, expression, attempts, self_checks, gav
     assert (score.attempts, score.self_checks, score.gave_up) == (attempts, self_checks, gave_up)
 
 
-def test_without_an_answer_nothing_was_given_up():
+WRONG = [
+    ", which is too big.", " (too high)", ", not 22.", ". That is not 22.", "\nThis is not the target.",
+    ", too small.", ". It's too low!", " — no, too far", ". That isn't what we want.", ". That doesn't work.",
+    " ≠ 22", ". Wrong.", "no", ". That is not correct.", ", incorrect.", ", no.", ". That is not exactly 22.",
+    ". Not right.", ". TOO BIG!",
+]  # fmt: skip
+RIGHT = [
+    ". That works!", ", which is 22 — yes", ", which is 22. Yes!", " yes", ". It works!", ", and that is the target.",
+    ". That's correct.", ". Correct!", "\nThis is exactly the target.", ", which equals our target", "yes",
+    ". That is right",
+]  # fmt: skip
+SILENT = [
+    "", " and 22", ". Next", ". I have not used 7 yet.", ". Let me see if this works", ". There is no way on.", "nope",
+    ". The correct way is another", ". Nothing", ". That is yesterday", ". Now 7 is left" + " over" * 20 + " too big",
+    "nor", ". So 4 + 5 = 9 too big",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("behind", "mark"),
+    [(text, mark) for texts, mark in [(WRONG, False), (RIGHT, True), (SILENT, None)] for text in texts],
+)
+def test_what_marks_an_equation(behind, mark):
+    (first, *_) = _equations.find(f"Let me try 3 * 5 + 7 = 15 + 7 = 22{behind}")
+    assert first == ("3 * 5 + 7", "22", mark)
+    assert _equations.find(f"3 * 5 + 7 = 22{behind}\nNow try 5 + 7 = 12")[0].mark is mark
+    score = countdown.score(answer("3*5+7", f"So (1 + 2) = 3, too small. 3 * 5 + 7 = 22{behind}"), ROW)
+    assert score.self_checks == 1 + (mark is not None) + behind.endswith("9 too big")
+    assert score.gave_up == (mark is not True)
+
+
+def test_a_mark_belongs_to_the_equation_before_it():
+    found = _equations.find("3 + 5 = 8. 8 * 7 = 56, too big. It works. 3 * 5 = 15\n15 + 7 = 22, that works, 4 * 4 = 16")
+    assert [equation.mark for equation in found] == [None, False, None, True, None]
+
+
+@pytest.mark.parametrize(
+    ("thinking", "gave_up"),
+    [
+        ("3 * 5 + 7 = 22. That works!", False),
+        ("3 * 5 + 7 = 22. That works! I give up.", True),
+        ("I cannot find it. 3*5 + 7 = 22. That works.", False),
+        ("3 + 5 * 7 = 38, too big. So I can't find a way", True),
+        ("There is no solution, I gave up", True),
+    ],
+)
+def test_giving_up_in_words(thinking, gave_up):
+    assert countdown.score(answer("3*5+7", thinking), ROW).gave_up == gave_up
+
+
+def test_without_an_answer_nothing_was_given_up_unless_the_thinking_says_so():
     score = countdown.score("3+5*7=38no\n3*5", ROW)
     assert (score.attempts, score.self_checks, score.gave_up) == (1, 1, False)
+    assert countdown.score("3 + 5 * 7 = 38, too big. I give up.", ROW).gave_up
+
+
+UNITS = [
+    "(", "9", "=", " ", "1+", "1+ =", "1+1=", "1+1=2", "1+1=2no\n", "1+1=2,", "1+1=2 t t t t", "1+1=1/", "too ", "not ",
+    "1+1=2 that is that is that is that is", "1+1=2 isn't isn't isn't isn't", "1+1=2" + "n" * 59, "<think>", "<answer>",
+    "give give ", "can not ", "1+1=2 it is exactly the it equals exactly our", "\u0663", "-", " yes", "9**9", "/0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_verifier_takes_linear_time_on_any_text(unit):
+    def seconds(length):
+        text = (unit * length)[:length]
+        texts = [text + answer("3*5+7"), answer(text), answer(f"3*5+7{text}")]
+        start = time.process_time()
+        for completion in texts:
+            countdown.score(completion, ROW)
+        return time.process_time() - start
+
+    least = min(seconds(10_000) for _ in range(3))
+    assert least < 0.03  # a tenth of it on an idle processor
+    assert min(seconds(40_000) for _ in range(3)) < 10 * max(least, 0.001)  # quadratic would be 16
 
 
 def test_arithmetic_of_the_thinking():
@@ -217,17 +291,33 @@ def test_solutions_are_counted_up_to_order_and_grouping():
 # --- Prompts --------------------------------------------------------------------------------------
 
 
+# TinyZero, examples/data_preprocess/countdown.py; its chat is here in the words of GRPO-Zero.
+TINY_ZERO = (
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant "
+    "first thinks about the reasoning process in the mind and then provides the user with the answer.\n"
+    "User: Using the numbers [3, 5, 7], create an equation that equals 22. You can use basic arithmetic operations "
+    "(+, -, *, /) and each number can only be used once. Show your work in <think> </think> tags. And return the "
+    "final answer in <answer> </answer> tags, for example <answer> (1 + 2) / 3 </answer>.\n"
+    "Assistant: Let me solve this step by step.\n<think>"
+)
+
+
 def test_prompts():
     assert countdown.prompt(ROW, "compact") == "[3,5,7]=22:<think>"
+    assert countdown.prompt(ROW, "base") == TINY_ZERO
     system, user, assistant = countdown.prompt(ROW, "chat")
     assert [m["role"] for m in (system, user, assistant)] == ["system", "user", "assistant"]
-    assert user["content"].startswith("Using the numbers [3, 5, 7], create an equation that equals 22.")
-    assert assistant["content"] == "Let me solve this step by step.\n<think>"
-    base = countdown.prompt(ROW, "base")
-    assert user["content"] in base
-    assert base.endswith(f"\nAssistant: {assistant['content']}")
+    assert system["content"].startswith("You are a helpful assistant. You first think about the reasoning process")
+    assert f"User: {user['content']}\nAssistant: {assistant['content']}" == TINY_ZERO[TINY_ZERO.index("User: ") :]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [countdown.prompt, countdown.reference, lambda row, t: countdown.trace(row, np.random.default_rng(0), template=t)],
+)
+def test_unknown_templates_are_refused(write):
     with pytest.raises(ValueError, match="template: 'chatty'; allowed: compact, chat, base"):
-        countdown.prompt(ROW, "chatty")
+        write(ROW, "chatty")
 
 
 # --- Solver ---------------------------------------------------------------------------------------
@@ -357,82 +447,6 @@ def test_options_name_the_wrong_key(key, value):
         Options(**{key: value})
 
 
-# --- Traces ---------------------------------------------------------------------------------------
-
-
-SEARCH = Options(persistence=0.6, insight=0.1, max_attempts=4)
-
-
-@pytest.mark.parametrize(("insight", "success", "length"), [(0.0, 0.108, 42.8), (0.1, 0.275, 40.6)])
-def test_traces_are_fluent_right_in_arithmetic_and_mostly_unsuccessful(tables, insight, success, length):
-    rng, options = np.random.default_rng(0), replace(SEARCH, insight=insight)
-    rows = tables["warm_start"].iloc[:6000].to_dict("records")
-    traces = [countdown.trace(row, rng, options) for row in rows]
-    scores = [countdown.score(trace, row) for trace, row in zip(traces, rows, strict=True)]
-    lengths = [len(TOKEN.findall(trace)) for trace in traces]
-    assert all(score.formatted for score in scores)
-    assert all(score.gave_up != score.correct for score in scores)
-    assert all(score.attempts == score.self_checks >= 1 for score in scores)
-    assert all(len(set(countdown.arithmetic(trace))) == 1 for trace in traces)
-    assert np.mean([score.correct for score in scores]) == pytest.approx(success, abs=0.025)
-    assert np.mean(lengths) == pytest.approx(length, abs=2)
-    assert max(lengths) <= 100
-    for row, trace in zip(rows[:500], traces, strict=False):
-        text = countdown.prompt(row, "compact") + trace + countdown.reference(row)
-        assert set(TOKEN.findall(text)) <= set(countdown.ALPHABET)
-
-
-def test_an_attempt_is_worked_out_one_operation_at_a_time():
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        lines, value = _countdown.attempt([7, 12, 5, 3], "+-*/", rng)
-        assert len(lines) == 3
-        values = [eval(line, {"__builtins__": {}}) for line in lines]  # an independent evaluator
-        assert values == pytest.approx([float(value)] * 3)
-
-
-def test_an_attempt_is_uniform_over_orders_operators_and_shapes():
-    rng = np.random.default_rng(0)
-    draws = Counter(_countdown.attempt([100, 10, 1], "+*", rng)[0][0] for _ in range(9600))
-    # 6 orders x 4 operator pairs x 2 shapes = 48 expressions; sums and products lose their parentheses.
-    assert draws["(100+10)*1"] == pytest.approx(200, abs=60)
-    assert draws["100+10+1"] == pytest.approx(400, abs=85)
-    assert len(draws) == 6 * (8 - 2)
-
-
-def test_a_trace_with_full_insight_is_the_reference_at_once(tables):
-    rng = np.random.default_rng(0)
-    for row in tables["warm_start"].iloc[:300].to_dict("records"):
-        trace = countdown.trace(row, rng, replace(SEARCH, insight=1.0))
-        score = countdown.score(trace, row)
-        assert (score.reward, score.attempts, score.self_checks, score.gave_up) == (1.1, 1, 1, False)
-        assert trace.startswith(f"{row['solution']}=")
-        assert trace.endswith(f"={row['target']}yes</think>\n<answer>{row['solution']}</answer>")
-
-
-def test_a_trace_without_insight_does_not_know_the_reference():
-    blind = replace(SEARCH, insight=0.0)
-    row = {"nums": [3, 5, 7], "target": 22}
-    first, again = (countdown.trace(row | {"solution": s}, np.random.default_rng(0), blind) for s in ("3*5+7", "?"))
-    assert first == again
-
-
-def test_insight_is_the_probability_that_an_attempt_is_the_reference():
-    rng = np.random.default_rng(0)
-    row = {"nums": [10, 11, 12], "target": 33, "solution": "10+11+12"}
-    once = Options(insight=0.25, persistence=0.0, operators="*")  # products alone never reach the target
-    found = [countdown.score(countdown.trace(row, rng, once), row).correct for _ in range(4000)]
-    assert np.mean(found) == pytest.approx(0.25, abs=0.03)
-
-
-def test_a_trace_with_one_attempt_and_one_that_never_gives_up():
-    rng = np.random.default_rng(0)
-    hopeless = {"nums": [1, 1, 1], "target": 99}
-    assert countdown.trace(hopeless, rng, Options(insight=0.0, persistence=0)).count("no\n") == 0
-    stubborn = Options(insight=0.0, persistence=1.0, max_attempts=4)
-    assert countdown.trace(hopeless, rng, stubborn).count("no") == 4
-
-
 # --- Public data ----------------------------------------------------------------------------------
 
 PUBLIC = Options(source="public", operators="+-*/", train=30, warm_start=30, test=10)
@@ -449,14 +463,29 @@ def public_rows():
 def test_public_file(tmp_path, kind):
     frame = pd.DataFrame(public_rows())
     if kind == "parquet":
-        frame.to_parquet(tmp_path / "train-00000-of-00001.parquet")
+        (tmp_path / "data").mkdir()
+        frame.to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
     else:
         frame.to_json(tmp_path / "train.jsonl", orient="records", lines=True)
     tables = countdown.build(PUBLIC, tmp_path)
     assert [len(tables[key]) for key in ("train", "test", "warm_start")] == [30, 10, 30]
+    assert {len(nums) for nums in tables["train"]["nums"]} == {3, 4}
     assert not multisets(tables["test"]) & (multisets(tables["train"]) | multisets(tables["warm_start"]))
     for row in pd.concat(tables.values()).to_dict("records"):
-        assert countdown.score(countdown.reference(row), row).reward == 1.1
+        for template in ("compact", "chat", "base"):
+            assert countdown.score(countdown.reference(row, template), row).reward == 1.1
+            assert countdown.score(countdown.trace(row, np.random.default_rng(0), PUBLIC, template), row).formatted
+
+
+def test_what_is_needed_of_the_hub():
+    assert countdown.public(MINI) is None
+    wanted = countdown.public(PUBLIC)
+    assert wanted.repository == "Jiayi-Pan/Countdown-Tasks-3to4"
+    assert re.fullmatch("[0-9a-f]{40}", wanted.revision)  # a commit, which nobody can move
+
+
+def test_identity_is_the_multiset_of_numbers():
+    assert countdown.identity({"nums": np.array([7, 3, 5]), "target": 1}) == countdown.identity(ROW) == (3, 5, 7)
 
 
 @pytest.mark.parametrize(
@@ -496,5 +525,5 @@ def test_public_parquet_that_is_none(tmp_path):
 def test_public_needs_one_file(tmp_path, files):
     for name in files:
         (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=rf"task\.source: public needs one .* found {len(files)}"):
+    with pytest.raises(ValueError, match=rf"task\.source: public needs one .* found {len(files)}$"):
         countdown.build(PUBLIC, tmp_path)

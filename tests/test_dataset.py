@@ -1,11 +1,14 @@
 """Data sets on disk: complete or absent, and never a test puzzle that training may see."""
 
 import hashlib
+import inspect
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from softmax_rewards import dataset, files
+from softmax_rewards import dataset, files, hub, provenance
+from softmax_rewards.tasks import countdown
 
 TASK = {"name": "countdown", "train": 50, "warm_start": 40, "test": 30}
 
@@ -38,11 +41,85 @@ def test_no_multiset_of_numbers_is_on_both_sides(folder):
 
 
 def test_overlapping_puzzles_are_refused_by_row():
-    test = pd.DataFrame({"nums": [[1, 2, 3], [4, 5, 6]], "target": [6, 15]})
-    train = pd.DataFrame({"nums": [[7, 8, 9], [6, 4, 5]], "target": [24, 1]})
-    with pytest.raises(ValueError, match=r"test puzzle in row 1 \(nums \[4, 5, 6\]\) overlaps train"):
-        dataset.refuse_overlap(test, train, "train")
-    dataset.refuse_overlap(test.iloc[:1], train, "train")
+    test = pd.DataFrame({"question": ["a", "b"], "answer": [1, 2]})
+    train = pd.DataFrame({"question": ["c", "B"], "answer": [3, 4]})
+    with pytest.raises(ValueError, match=r"^test puzzle in row 1 \(b\) is also in train; allowed: nothing shared"):
+        dataset.refuse_overlap(test, train, "train", lambda row: row["question"].lower())
+    dataset.refuse_overlap(test, train, "train", lambda row: row["question"])
+
+
+def test_a_task_that_shares_puzzles_between_splits_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(countdown, "identity", lambda row: len(row["nums"]))
+    with pytest.raises(ValueError, match=r"test puzzle in row 0 \(3\) is also in train"):
+        dataset.write(TASK, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# --- Public data ----------------------------------------------------------------------------------
+
+PUBLIC = {"name": "countdown", "source": "public", "operators": "+-*/", "train": 20, "warm_start": 20, "test": 5}
+
+
+class Hub:
+    """Stands in for `hub.fetch`; remembers what it was asked for."""
+
+    def __init__(self):
+        self.calls = []
+
+    def fetch(self, repository, revision, patterns, out, kind="model"):
+        self.calls.append((repository, revision, tuple(patterns), kind))
+        (out / "data").mkdir(parents=True)
+        rows = [{"target": a + b - c, "nums": [a, b, c]} for a in range(20, 40) for b in (7, 9) for c in (3, 5)]
+        rows += [{"target": a + b, "nums": [a, 99, b, 99]} for a in range(20, 40) for b in (1, 2, 3, 4)]
+        pd.DataFrame(rows).to_parquet(out / "data" / "train-00000-of-00001.parquet")
+        return revision
+
+
+def test_public_data_are_fetched_once(tmp_path):
+    hub = Hub()
+    for out in ("first", "again"):
+        dataset.write(PUBLIC, tmp_path / out, tmp_path / "public" / "countdown", hub.fetch)
+    wanted = countdown.public(countdown.Options(source="public"))
+    assert hub.calls == [(wanted.repository, wanted.revision, wanted.patterns, "dataset")]
+    assert files.read_manifest(tmp_path / "first") == files.read_manifest(tmp_path / "again")
+    assert {len(row["nums"]) for row in dataset.read(tmp_path / "first", "train")} == {3, 4}
+
+
+def test_a_public_file_put_there_by_hand_serves_and_its_checksum_is_kept(tmp_path):
+    file = tmp_path / "public" / "mine.jsonl"
+    file.parent.mkdir()
+    file.write_text(
+        "".join(f'{{"target": {a + b + 1}, "nums": [{a}, {b}, 1]}}\n' for a in range(2, 9) for b in range(9)[1:])
+    )
+    hub = Hub()
+    dataset.write(PUBLIC, tmp_path / "out", file.parent, hub.fetch)
+    assert not hub.calls
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert files.read_manifest(tmp_path / "out")["public"] == {"mine.jsonl": digest}
+
+
+def test_generated_puzzles_fetch_nothing(tmp_path):
+    hub = Hub()
+    dataset.write(TASK, tmp_path / "out", tmp_path / "public", hub.fetch)
+    assert not hub.calls
+    assert not (tmp_path / "public").exists()
+    assert "public" not in files.read_manifest(tmp_path / "out")
+
+
+def test_what_cannot_be_fetched_is_said_in_one_line(tmp_path):
+    def offline(*_, **__):
+        raise ValueError("cannot be fetched; by hand: put data/*.parquet of it into data/public/countdown")
+
+    with pytest.raises(ValueError, match=r"^cannot be fetched; by hand"):
+        dataset.write(PUBLIC, tmp_path / "out", tmp_path / "public", offline)
+    with pytest.raises(ValueError, match=r"needs one \.parquet or \.jsonl file below .*public, found 0"):
+        dataset.write(PUBLIC, tmp_path / "out", tmp_path / "public")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_hub_takes_what_is_asked_of_it():
+    given = inspect.signature(hub.fetch).bind("a/b", "main", ("*.parquet",), None, kind="dataset")
+    assert list(given.arguments) == ["repository", "revision", "patterns", "out", "kind"]
 
 
 def test_asking_for_more_puzzles_than_there_are_is_refused(folder):
@@ -59,3 +136,9 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "file").read_text() == "first"
     with pytest.raises(ValueError, match=r"no readable manifest\.json, the folder is not complete"):
         files.read_manifest(tmp_path)
+
+
+def test_the_code_of_a_task_includes_its_private_parts():
+    parts = {name.rpartition(".")[2] for name in provenance.closure(Path(dataset.__file__), ["tasks.countdown"])}
+    assert {file.stem for file in Path(countdown.__file__).parent.glob("_[a-z]*.py")} < parts
+    assert "hub" not in parts, "how files are fetched concerns no trained run"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from softmax_rewards import config, plugins
+from softmax_rewards import config, plugins, warm_start
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -53,6 +53,7 @@ SECTIONS = {
     "`training`": config.Training,
     "`evaluation`": config.Evaluation,
     "`config.yaml`": config.Settings,
+    "`warm_start`": warm_start.WarmStart,
     **{
         f"`task`: `{name}`": plugins.load("softmax_rewards.tasks", name).Options
         for name in plugins.names("softmax_rewards.tasks")
@@ -73,6 +74,9 @@ def test_the_configs_readme_lists_every_key_with_its_default(heading):
         default = None if item.default is dataclasses.MISSING else item.default
         if isinstance(default, tuple):
             default = list(default)
+        if isinstance(default, warm_start.WarmStart):  # a source's own: what differs from the common defaults
+            common = dataclasses.asdict(warm_start.NONE)
+            default = {key: value for key, value in dataclasses.asdict(default).items() if value != common[key]}
         written = yaml.safe_load(listed[name]) if listed[name] != "required" else None
         assert written == default, f"{heading} {name}: config/README.md says {listed[name]}, the code {default}"
 

@@ -153,7 +153,7 @@ def test_the_archive_keeps_finished_runs_and_knows_stale_ones(run, tmp_path):
             (folder / name).write_text("{}")
         own = {**run, "seed": seed}
         fingerprint = {"fingerprint": provenance.run_fingerprint(own)}
-        (folder / "run.json").write_text(json.dumps(fingerprint | {"base": "b", "data": "d"}))
+        (folder / "run.json").write_text(json.dumps(fingerprint | {"config": own, "base": "b", "data": "d"}))
         if seed == 1:
             judged = fingerprint | {"code": provenance.evaluation_fingerprint(own)}
             (folder / "evaluation.json").write_text(json.dumps(judged))
@@ -165,7 +165,9 @@ def test_the_archive_keeps_finished_runs_and_knows_stale_ones(run, tmp_path):
     assert not archive.holds(own, {**run, "seed": 2}, {})
     assert not archive.holds(kept / "softmax-0.5/seed-2", {**run, "seed": 2}, {})
     (own / "evaluation.json").write_text(json.dumps({**judged_of(own), "code": "older"}))
-    assert not archive.holds(own, run, {})
+    assert not archive.holds(own, run, {}) and archive.finished(own, run)
+    assert archive.finished(own, {**run, "task": "of another kind"})
+    assert not archive.finished(own, {**run, "weighting": {"scheme": "linear"}})
     # A run that is being made anew leaves the copy alone.
     (results / "runs/softmax-0.5/seed-1/run.json").unlink()
     assert archive.keep(results, kept) == []

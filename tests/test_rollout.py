@@ -6,13 +6,13 @@ import torch
 import toy
 from scipy.stats import chisquare
 
+from softmax_rewards.models.decoder import Cache
 from softmax_rewards.objective import batches, token_log_probs
-from softmax_rewards.randomness import numpy_stream, torch_stream
+from softmax_rewards.randomness import numpy_stream
 from softmax_rewards.rollout import sample
 
 
-def draw(model, prompts, samples, seed=0, longest=toy.LONGEST, greedy=False):
-    generator = None if greedy else torch_stream(seed, "test")
+def draw(model, prompts, samples, seed=0, longest=toy.LONGEST, greedy=False, rows=10**6):
     return sample(
         model,
         prompts,
@@ -20,7 +20,8 @@ def draw(model, prompts, samples, seed=0, longest=toy.LONGEST, greedy=False):
         max_new_tokens=longest,
         eos_ids=[toy.END],
         pad_id=0,
-        generator=generator,
+        rows=rows,
+        stream=None if greedy else (seed, "test"),
     )
 
 
@@ -46,6 +47,33 @@ def test_a_row_does_not_depend_on_its_neighbours():
         again = draw(model, [[1, 2, 3], [5, 5]], 16, longest=30)
         assert torch.equal(drawn.tokens[:16], again.tokens[:16])
         assert torch.equal(drawn.lengths[:16], again.lengths[:16])
+
+
+@pytest.mark.parametrize("rows", [1, 16, 40, 100])
+def test_how_many_rows_are_decoded_at_once_changes_nothing(rows):
+    model = toy.decoder(vocabulary=7)
+    prompts = [[1, 2, 3], [3, 4], [6, 5, 4, 3, 2, 1], [2], [1, 1]]
+    whole, parted = (draw(model, prompts, 16, longest=30, rows=count) for count in (80, rows))
+    assert torch.equal(whole.tokens, parted.tokens) and torch.equal(whole.lengths, parted.lengths)
+    torch.testing.assert_close(whole.log_probs, parted.log_probs, atol=1e-5, rtol=0)
+
+
+def test_out_of_memory_halves_the_rows_decoded_at_once_and_changes_nothing(monkeypatch, capsys):
+    model = toy.decoder(vocabulary=7)
+    prompts = [[1, 2, 3], [3, 4], [6, 5], [2], [1, 1]]
+    whole = draw(model, prompts, 16, longest=30)
+
+    class SmallCache(Cache):
+        def repeat(self, times):
+            if self.store.shape[2] * times > 40:
+                raise torch.OutOfMemoryError("no room for so many rows")
+            super().repeat(times)
+
+    monkeypatch.setattr("softmax_rewards.rollout.Cache", SmallCache)
+    assert torch.equal(whole.tokens, draw(model, prompts, 16, longest=30).tokens)
+    assert "out of memory: going on with 32 sequences at once" in capsys.readouterr().out
+    with pytest.raises(torch.OutOfMemoryError):  # a single prompt's samples are not taken apart
+        draw(model, prompts, 41, longest=30)
 
 
 @pytest.mark.parametrize("greedy", [False, True])

@@ -109,6 +109,36 @@ def test_an_entropy_bonus_keeps_the_policy_spread(tiny, finished, tmp_path):
     assert with_bonus["entropy"].iloc[-1] > without["entropy"].iloc[-1]
 
 
+@pytest.mark.parametrize(
+    "memory",
+    [
+        {"precision": "bfloat16"},
+        {"precision": "bfloat16", "optimiser_state": "host", "gradient_checkpointing": True},
+        {"optimiser_state": "host", "rollout_rows": 4, "microbatch_tokens": 100},
+    ],
+)
+def test_a_run_that_saves_memory_resumes_exactly_too(tiny, tmp_path, monkeypatch, memory):
+    run, data, base = tiny
+    run = dataclasses.replace(run, training=dataclasses.replace(run.training, checkpoint_every=3, **memory))
+    trainer.train(run, data, base, tmp_path / "undisturbed")
+    logged = trainer.records.episode_row
+
+    def interrupted(step, *arguments):
+        if step == 6:
+            raise KeyboardInterrupt
+        return logged(step, *arguments)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(trainer.records, "episode_row", interrupted)
+        trainer.train(run, data, base, tmp_path / "resumed")
+    assert [folder.name for folder in (tmp_path / "resumed/state").glob("checkpoint-*")] == ["checkpoint-00000003"]
+    trainer.train(run, data, base, tmp_path / "resumed")
+    assert_same(tmp_path / "undisturbed", tmp_path / "resumed")
+    saved = checkpoint.read_config(tmp_path / "resumed/model")
+    assert saved["dtype"] == run.training.precision
+    assert (tmp_path / "resumed/model/tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
+
+
 def test_sigterm_saves_a_checkpoint_and_exits_within_a_step(tiny, finished, tmp_path):
     out = tmp_path / "stopped"
     process = subprocess.Popen(command(tiny, out), stdout=subprocess.PIPE, text=True)

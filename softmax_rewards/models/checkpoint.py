@@ -1,21 +1,29 @@
-"""Checkpoints in the Hugging Face layout: a folder with `config.json`, `model.safetensors`, `tokenizer.json`.
+"""Checkpoints in the Hugging Face layout: a folder with `config.json`, safetensors files and `tokenizer.json`.
 
 Only safetensors is read: no pickle, nothing in a checkpoint can execute. Both directions go through
-one list of names, so that what is saved is what is loaded.
+one list of names, so that what is saved is what is loaded. Files are memory-mapped and copied piece by piece into
+parameters that are their only other copy: loading S bytes as they are takes S bytes and little more.
 """
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from softmax_rewards.files import appearing, write_json
-from softmax_rewards.models.decoder import Decoder, Shape
+from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.models.shape import Shape
+
+INDEX = "model.safetensors.index.json"
+SHARD_BYTES = 5 * 10**9  # a larger model is saved as several files, as on the hub
+PIECE_BYTES = 2**26  # what is read of a file before it is closed and opened again
+ELEMENT_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}  # the stored types that can be weights
 
 
 def pick_device(wanted: str) -> str:
@@ -29,47 +37,78 @@ def device_name(device: torch.device) -> str:
 
 
 def load(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:
-    """Read the model in `folder`; raises ValueError naming file and tensor if one is missing, extra or misshapen."""
-    shape = Shape.from_config(read_config(folder))
-    with torch.device(device):
-        model = Decoder(shape).to(dtype)
-    stored: dict[str, tuple[Path, Any]] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        try:
-            reader = safe_open(file, framework="pt")
-        except Exception as error:  # safetensors raises its own type, which it does not export everywhere
-            raise ValueError(f"{file}: not a readable safetensors file ({error})") from error
-        stored.update((name, (file, reader)) for name in reader.keys())  # noqa: SIM118 (not a mapping)
+    """Read the model in `folder`, one file or several, straight to `device` and `dtype`.
+
+    Raises ValueError naming the file, and the key or tensor that is missing, extra, misshapen or not supported,
+    before any weight is read.
+    """
+    config = read_config(folder)
+    try:
+        shape = Shape.from_config(config)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
+    stored, model = _stored(folder), Decoder.empty(shape, device, dtype)
+    wanted = dict(named_tensors(model))
+    # Some checkpoints store a tied head too.
+    head = stored.get("lm_head.weight") if shape.tie_word_embeddings else None
+    if head is not None:
+        wanted["lm_head.weight"] = model.lm_head.weight
+    for name, target in wanted.items():
+        if name not in stored:
+            raise ValueError(f"{folder}: tensor {name} is missing from its safetensors files")
+        stored[name].check(list(target.shape))
+    for name in sorted(stored.keys() - wanted.keys()):
+        if not name.endswith("rotary_emb.inv_freq"):  # a constant that old Llama checkpoints carry along
+            raise ValueError(f"{stored[name].file}: unexpected tensor {name}")
     with torch.no_grad():
-        for name, target in _tensors(model):
-            if name not in stored:
-                raise ValueError(f"{folder}: tensor {name} is missing from its safetensors files")
-            file, reader = stored.pop(name)
-            value = reader.get_tensor(name)
-            if value.shape != target.shape:
-                raise ValueError(
-                    f"{file}: tensor {name} has shape {list(value.shape)}, config.json asks for {list(target.shape)}"
-                )
-            target.copy_(value)
-    if stored:
-        raise ValueError(f"{folder}: unexpected tensor {min(stored)}")
+        for name, target in named_tensors(model):
+            for rows, piece in stored[name].pieces():
+                target[rows].copy_(piece)
+        if head is not None:
+            # A head of its own would be lost by tying; transformers would untie it, against the config.
+            for rows, piece in head.pieces():
+                if not torch.equal(model.lm_head.weight[rows], piece.to(device, dtype)):
+                    raise ValueError(
+                        f"{head.file}: tensor lm_head.weight differs from model.embed_tokens.weight;"
+                        " allowed with tie_word_embeddings false in config.json"
+                    )
     return model
 
 
 def save(model: Decoder, folder: Path, config: dict[str, Any]) -> None:
-    """Write `model` and its `config.json` into the existing `folder`; a file appears whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(model)}
-    write_tensors(tensors, folder / "model.safetensors")
-    write_json(config, folder / "config.json")
+    """Write `model`, in its own dtype, and its `config.json` into the existing `folder`, in place of a model there.
+
+    More than `SHARD_BYTES` become several files with an index. On the CPU the parameters are written from where
+    they are; from a GPU one file's worth at a time is copied to the host.
+    """
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in named_tensors(model):
+        if shards[-1] and size + tensor.nbytes > SHARD_BYTES:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor.detach()
+        size += tensor.nbytes
+    # An interrupted save must not leave a mixture of two models that could be loaded.
+    for old in [*folder.glob("*.safetensors"), folder / INDEX]:
+        old.unlink(missing_ok=True)
+    places = {}
+    for number, shard in enumerate(shards, 1):
+        file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        write_tensors({name: tensor.cpu().contiguous() for name, tensor in shard.items()}, folder / file)
+        places |= dict.fromkeys(shard, file)
+    if len(shards) > 1:
+        total = sum(tensor.nbytes for shard in shards for tensor in shard.values())
+        write_json({"metadata": {"total_size": total}, "weight_map": places}, folder / INDEX)
+    dtype = str(model.embed_tokens.weight.dtype).removeprefix("torch.")
+    # transformers 4 called it torch_dtype.
+    names = ["dtype", *({"torch_dtype"} & config.keys())]
+    write_json(config | dict.fromkeys(names, dtype), folder / "config.json")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The folder's `config.json`."""
-    path = folder / "config.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a readable JSON file ({error})") from error
+    return _read_mapping(folder / "config.json")
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -78,8 +117,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         save_file(tensors, partial, metadata={"format": "pt"})
 
 
-def _tensors(model: Decoder) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of the model under its Hugging Face name; parts of the fused matrices are views."""
+def named_tensors(model: Decoder) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of the model under its Hugging Face name, a tied head not; parts of the fused matrices are views."""
     shape = model.shape
     kv = shape.num_key_value_heads * shape.head_dim
     parts = {
@@ -96,3 +135,75 @@ def _tensors(model: Decoder) -> Iterator[tuple[str, Tensor]]:
                 yield path.replace(module, part), view
         else:
             yield path, parameter
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A tensor in a safetensors file."""
+
+    file: Path
+    name: str
+    shape: list[int]
+    dtype: str  # as safetensors writes it
+
+    def check(self, shape: list[int]) -> None:
+        """Raise ValueError unless this can be a weight of `shape`."""
+        if self.shape != shape:
+            raise ValueError(f"{self.file}: tensor {self.name} has shape {self.shape}, config.json asks for {shape}")
+        if self.dtype not in ELEMENT_BYTES:
+            allowed = ", ".join(ELEMENT_BYTES)
+            raise ValueError(f"{self.file}: tensor {self.name} has dtype {self.dtype}; allowed: {allowed}")
+
+    def pieces(self) -> Iterator[tuple[slice, Tensor]]:
+        """Its rows in groups of about `PIECE_BYTES`, each with its place; a group is not to be kept."""
+        count, *row = self.shape
+        step = max(PIECE_BYTES // (ELEMENT_BYTES[self.dtype] * torch.Size(row).numel()), 1)
+        for start in range(0, count, step):
+            rows = slice(start, min(start + step, count))
+            # What was read of a mapped file counts as memory of the process until the file is closed.
+            with safe_open(self.file, framework="pt") as reader:
+                yield rows, reader.get_slice(self.name)[rows]
+
+
+def _stored(folder: Path) -> dict[str, _Stored]:
+    """Every tensor in the files that the index names or, without one, in all safetensors files of `folder`."""
+    index, places = folder / INDEX, {}
+    if index.exists():
+        places = _read_mapping(index).get("weight_map")
+        if not isinstance(places, dict) or not places:
+            raise ValueError(f"{index}: weight_map is missing; a mapping from tensors to files is needed")
+        for name, file in places.items():
+            if not isinstance(file, str) or Path(file).name != file:
+                raise ValueError(f"{index}: weight_map.{name}: {file!r}; allowed: names of files beside it")
+            if not (folder / file).is_file():
+                raise ValueError(f"{folder / file}: no such file, although {INDEX} places tensor {name} there")
+    files = sorted({folder / file for file in places.values()}) or sorted(folder.glob("*.safetensors"))
+    if not files:
+        pickles = sorted(file.name for end in ("bin", "pt", "pth") for file in folder.glob(f"*.{end}"))
+        found = f", only {pickles[0]}, and pickled weights are not loaded" if pickles else ""
+        raise ValueError(f"{folder}: no safetensors file{found}; a checkpoint with model.safetensors is needed")
+    stored: dict[str, _Stored] = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as reader:
+                for name in reader.keys():  # noqa: SIM118 (not a mapping)
+                    if name in stored:
+                        raise ValueError(f"{file}: tensor {name} is in {stored[name].file.name} too")
+                    part = reader.get_slice(name)
+                    stored[name] = _Stored(file, name, list(part.get_shape()), part.get_dtype())
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{file}: not a readable safetensors file, or cut short ({error})") from error
+    for name, file in places.items():
+        if name not in stored or stored[name].file.name != file:
+            raise ValueError(f"{folder / file}: tensor {name} is missing, although {INDEX} places it there")
+    return stored
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor JSON
+        raise ValueError(f"{path}: not a readable JSON file ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: {type(value).__name__}; a JSON object is needed")
+    return value

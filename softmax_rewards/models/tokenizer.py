@@ -1,27 +1,67 @@
-"""Text <-> token ids through the checkpoint's own `tokenizer.json`."""
+"""Text <-> token ids, and conversations <-> prompts, through the checkpoint's own files.
+
+`tokenizer.json` cuts text into tokens, and the chat template, a jinja program that every instructed checkpoint
+brings along, writes a conversation as the text that the model was tuned on. A checkpoint may come from anywhere,
+so its template runs in jinja's sandbox: it can read the conversation and nothing else.
+"""
 
 import json
+from collections.abc import Callable
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import jinja2
+import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as HFTokenizer
+
+# What `strftime_now` tells a template that writes the date: always this day, which Llama 3's own template falls
+# back to. A run must not depend on the day it is made, nor change its prompts at midnight.
+TODAY = datetime(2024, 7, 26)
 
 
 class Tokenizer:
-    """The tokenizer of a model folder together with its end-of-sequence ids.
+    """The tokenizer of a model folder, its chat template and its end-of-sequence ids.
 
-    `eos_ids` come from `generation_config.json` (which may name several) or, without it, `config.json`.
+    Raises ValueError naming the file that is missing, unreadable or lacks an end-of-sequence id.
     """
 
+    eos_ids: list[int]
+    """What ends a completion: `generation_config.json` may name several ids, else `config.json` counts."""
+    end_id: int
+    """The one of `eos_ids` that a supervised completion ends with: the tokenizer's `eos_token` if it is among them."""
+    pad_id: int
+    """Fills rows of unequal length; never seen by the model."""
+    chat_template: str | None
+    """The checkpoint's jinja template, None if it has none."""
+
     def __init__(self, folder: Path) -> None:
-        self._tokenizer = HFTokenizer.from_file(str(folder / "tokenizer.json"))
-        settings = folder / "generation_config.json"
-        source = settings if settings.exists() else folder / "config.json"
-        values = json.loads(source.read_text(encoding="utf-8"))
-        eos = values.get("eos_token_id")
+        self._folder = folder
+        file = folder / "tokenizer.json"
+        try:
+            self._tokenizer = HFTokenizer.from_file(str(file))
+        except Exception as error:  # tokenizers raises nothing more specific
+            raise ValueError(f"{file}: not a readable tokenizer ({error})") from error
+        self._tokenizer.no_truncation()  # a file may come with limits of its own
+        self._tokenizer.no_padding()
+        settings = {**_read(folder / "special_tokens_map.json"), **_read(folder / "tokenizer_config.json")}
+        named = {key: _content(value) for key, value in settings.items() if key.endswith("_token")}
+        self._special = {key: token for key, token in named.items() if isinstance(token, str)}
+        self.chat_template = _chat_template(folder, settings)
+        eos, pad = (_generation_setting(folder, key) for key in ("eos_token_id", "pad_token_id"))
         if eos is None:
-            raise ValueError(f"{source}: eos_token_id is missing; a token id or a list of them is needed")
-        self.eos_ids: list[int] = eos if isinstance(eos, list) else [eos]
-        self.pad_id: int = self.eos_ids[0] if values.get("pad_token_id") is None else values["pad_token_id"]
+            raise ValueError(f"{folder / 'generation_config.json'}: eos_token_id is missing; allowed: an id or a list")
+        self.eos_ids = eos if isinstance(eos, list) else [eos]
+        own = self._tokenizer.token_to_id(self._special.get("eos_token", ""))
+        self.end_id = own if own in self.eos_ids else self.eos_ids[0]
+        self.pad_id = self.eos_ids[0] if pad is None or pad < 0 else pad
+        # What the tokenizer puts before every text (a Llama's BOS); what it may put behind has no place in a prompt.
+        probe = self._tokenizer.encode("a")
+        self._beginning = probe.ids[: [*probe.special_tokens_mask, 0].index(0)]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, without special tokens added around it."""
@@ -34,3 +74,113 @@ class Tokenizer:
     def decode_batch(self, rows: list[list[int]]) -> list[str]:
         """`decode` of many rows at once."""
         return self._tokenizer.decode_batch(rows, skip_special_tokens=False)
+
+    def prompt(self, prompt: str | list[dict[str, str]]) -> tuple[str, list[int]]:
+        """A prompt as the model sees it: its text and its token ids.
+
+        Text is preceded by the tokenizer's own first tokens, if it has any. Messages (`role`, `content`) go
+        through the chat template, which writes all special tokens itself. A last message of the assistant's is
+        the beginning of the answer, which generation continues; otherwise the template opens a new answer.
+
+        Raises ValueError for messages without a chat template, or if the template refuses them.
+        """
+        if isinstance(prompt, str):
+            return self.decode(self._beginning) + prompt, [*self._beginning, *self.encode(prompt)]
+        text = self._continued(prompt) if prompt[-1]["role"] == "assistant" else self._render(prompt, True)
+        return text, self.encode(text)
+
+    def _continued(self, messages: list[dict[str, str]]) -> str:
+        """The conversation up to the end of its last message, as transformers' `continue_final_message` has it."""
+        mark = "CONTINUE_FINAL_MESSAGE_TAG "
+        content = messages[-1]["content"]
+        text = self._render([*messages[:-1], {**messages[-1], "content": content + mark}], False)
+        before, found, after = text.rpartition(mark.strip())
+        if not found or content.strip() not in before:
+            raise ValueError(f"{self._folder}: the chat template drops the beginning of the assistant's message")
+        # A template that strips the message took the mark's space away, and would have taken the content's own.
+        return before if after.startswith(" ") else before.rstrip()
+
+    def _render(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        if self.chat_template is None:
+            raise ValueError(f"{self._folder}: no chat template, so it takes no messages; allowed: template: base")
+        try:
+            return self._template.render(
+                messages=messages,
+                tools=None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                **self._special,
+            )
+        except Exception as error:  # a template is a program and may fail in any way
+            raise ValueError(f"{self._folder}: chat template: {error}") from error
+
+    @cached_property
+    def _template(self) -> jinja2.Template:
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
+        )
+        environment.filters["tojson"] = _to_json
+        environment.globals |= {"raise_exception": _raise_exception, "strftime_now": TODAY.strftime}
+        return environment.from_string(self.chat_template or "")
+
+
+class _Generation(jinja2.ext.Extension):
+    """`{% generation %} … {% endgeneration %}` marks the assistant's tokens for training; here it means nothing."""
+
+    tags = {"generation"}  # noqa: RUF012 (jinja's own interface)
+
+    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        call = self.call_method("_write")
+        return jinja2.nodes.CallBlock(call, [], [], body).set_lineno(line)
+
+    def _write(self, caller: Callable[[], str]) -> str:
+        return caller()
+
+
+def _raise_exception(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """jinja's own filter escapes HTML, which no model was tuned on."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _chat_template(folder: Path, settings: dict[str, Any]) -> str | None:
+    """The template: a file of its own in newer checkpoints, else a setting, one text or a list of named ones."""
+    file = folder / "chat_template.jinja"
+    if file.exists():
+        return file.read_text(encoding="utf-8")
+    template = settings.get("chat_template")
+    if isinstance(template, list):
+        template = {entry["name"]: entry["template"] for entry in template}.get("default")
+    return template
+
+
+def _generation_setting(folder: Path, key: str) -> Any:
+    """A key of `generation_config.json` or, where that lacks it, of `config.json`; None if both do."""
+    found = (_read(folder / name).get(key) for name in ("generation_config.json", "config.json"))
+    return next((value for value in found if value is not None), None)
+
+
+def _content(value: Any) -> Any:
+    """The text of a special token, which is written plainly or as a mapping with its properties."""
+    return value.get("content") if isinstance(value, dict) else value
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON file's mapping, empty if there is no such file."""
+    if not file.exists():
+        return {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file}: not a readable JSON file ({error})") from error

@@ -1,14 +1,17 @@
 """`mini`: the embedded default, a Qwen2-shaped model that the pipeline trains itself in minutes.
 
-It reads one character a token and is warm-started by supervised learning on synthetic search traces
-(the idea of "Stream of Search", arXiv 2404.03683): a base with fluent format, mostly right arithmetic
-and rare success, which is where reinforcement learning begins.
+It reads one character a token and gets all it knows from the warm start on synthetic search traces (the idea of
+"Stream of Search", arXiv 2404.03683): a base with fluent format, mostly right arithmetic and rare success, which
+is where reinforcement learning begins.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from softmax_rewards.warm_start import WarmStart
+
+TRAINED_HERE = WarmStart(steps=1500, traces=48, learning_rate=4e-3, microbatch_tokens=2048, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -20,47 +23,28 @@ class Options:
     heads: int = 4
     kv_heads: int = 1
     intermediate_size: int = 192
-    steps: int = 1500  # supervised updates
-    traces: int = 48  # search traces an update
-    learning_rate: float = 4e-3  # peak; linear warm-up, then cosine to a tenth
-    threads: int = 1
-    seed: int = 0
+    seed: int = 0  # of the initial weights
+    warm_start: WarmStart = TRAINED_HERE
 
     def __post_init__(self) -> None:
-        for key in (
-            "hidden_size",
-            "layers",
-            "heads",
-            "kv_heads",
-            "intermediate_size",
-            "steps",
-            "traces",
-            "threads",
-        ):
+        for key in ("hidden_size", "layers", "heads", "kv_heads", "intermediate_size"):
             if getattr(self, key) < 1:
                 raise ValueError(f"model.{key}: {getattr(self, key)}; allowed: integers from 1")
         if self.hidden_size % (2 * self.heads):
             raise ValueError(f"model.hidden_size: {self.hidden_size}; allowed: multiples of 2·heads = {2 * self.heads}")
         if self.heads % self.kv_heads:
             raise ValueError(f"model.kv_heads: {self.kv_heads}; allowed: divisors of heads = {self.heads}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"model.learning_rate: {self.learning_rate}; allowed: numbers above 0")
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
-    """Train the model on the task's warm-start traces and write it to `out`; returns figures for the manifest."""
-    import torch
-
-    from softmax_rewards import dataset, tasks
+    """Write the model with its initial weights, and a tokenizer for the task's alphabet, to `out`."""
+    from softmax_rewards import tasks
     from softmax_rewards.models import checkpoint
-    from softmax_rewards.models.decoder import Decoder, Shape
-    from softmax_rewards.models.tokenizer import Tokenizer
-    from softmax_rewards.objective import batches, token_log_probs
-    from softmax_rewards.randomness import numpy_stream, torch_stream
+    from softmax_rewards.models.decoder import Decoder
+    from softmax_rewards.models.shape import Shape
+    from softmax_rewards.randomness import torch_stream
 
-    torch.set_num_threads(options.threads)
-    module, task_options = tasks.load(task)
-    puzzles = dataset.read(data, "warm_start")
+    module, _ = tasks.load(task)
     config = write_tokenizer(module.ALPHABET, out) | {
         "model_type": "qwen2",
         "architectures": ["Qwen2ForCausalLM"],
@@ -76,46 +60,9 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
         "tie_word_embeddings": True,
         "dtype": "float32",
     }
-    tokenizer = Tokenizer(out)
     model = Decoder(Shape.from_config(config)).initialise(torch_stream(options.seed, "initial weights"))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.0, foreach=True)
-    draw = numpy_stream(options.seed, "warm start")
-    window: list[float] = []
-    for step in range(options.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = options.learning_rate * warmup_cosine(step, options.steps)
-        chosen = [puzzles[index] for index in draw.integers(len(puzzles), size=options.traces)]
-        prompts = [tokenizer.encode(module.prompt(puzzle, "compact")) for puzzle in chosen]
-        answers = [
-            [*tokenizer.encode(module.trace(puzzle, draw, task_options)), *tokenizer.eos_ids] for puzzle in chosen
-        ]
-        lengths = [len(answer) for answer in answers]
-        completions = torch.tensor([answer + [0] * (max(lengths) - len(answer)) for answer in answers])
-        loss = 0.0
-        for batch in batches(prompts, completions, lengths, 1, range(len(chosen)), token_budget=2048):
-            log_probs, _ = token_log_probs(model, batch)
-            part = -log_probs.sum() / sum(lengths)
-            part.backward()
-            loss += part.item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        window = [*window[-49:], loss]
-        if (step + 1) % 100 == 0 or step + 1 == options.steps:
-            mean = sum(window) / len(window)
-            print(f"[base model] step {step + 1}/{options.steps}  loss {mean:.4f} nats/token", flush=True)
     checkpoint.save(model, out, config)
-    facts = {"template": "compact", "loss": sum(window) / len(window)}
-    return facts | {"parameters": sum(p.numel() for p in model.parameters())}
-
-
-def warmup_cosine(step: int, steps: int) -> float:
-    """Share of the peak rate: linear over the first twentieth, then a cosine to one tenth."""
-    warmup = max(steps // 20, 1)
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(steps - warmup, 1)
-    return 0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2
+    return {"template": "compact"}
 
 
 def write_tokenizer(alphabet: tuple[str, ...], out: Path) -> dict[str, Any]:

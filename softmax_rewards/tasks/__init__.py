@@ -1,7 +1,7 @@
 """Tasks: puzzles, prompts and verifiers. One public module a task, found by its file name.
 
-A task module offers `Options`, `ALPHABET` and the functions `reward_range`, `build`, `prompt`, `score`,
-`reference`, `trace` and `solution`; `countdown.py` documents them. `Score` is what every verifier returns.
+A task module offers `Options`, `ALPHABET` and the functions `reward_range`, `public`, `build`, `identity`, `prompt`,
+`score`, `reference`, `trace` and `solution`; `countdown.py` documents them. `Score` is what every verifier returns.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ class Score:
     """The verdict on one completion.
 
     `attempts` counts the equations tried in the thinking, `self_checks` those that the thinking itself marked
-    as right or wrong, and `gave_up` says that the answer is not one of those marked as right.
+    as right or wrong. `gave_up` says that the answer is not one of those marked as right, or that the thinking
+    ends by saying that it gives up.
     """
 
     reward: float
@@ -25,6 +26,15 @@ class Score:
     attempts: int
     self_checks: int
     gave_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """A data set on the Hugging Face hub: a task's public data, at one commit."""
+
+    repository: str
+    revision: str
+    patterns: tuple[str, ...]
 
 
 def load(task: dict[str, Any]) -> tuple[ModuleType, Any]:

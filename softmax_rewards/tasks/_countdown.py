@@ -1,15 +1,12 @@
-"""Countdown puzzles: expressions over k numbers, an exact solver, a generator, the public file."""
+"""Countdown puzzles: expressions over k numbers, an exact solver, a generator."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import combinations, combinations_with_replacement, permutations, product
 from math import comb
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from pyarrow import ArrowInvalid, parquet
 
 from softmax_rewards.tasks._expressions import OPERATORS, Tree, Value, divide, leaves, reduced, text, value
 
@@ -47,7 +44,7 @@ def _fill(shape: Shape, numbers: Sequence[int], operators: Sequence[str]) -> Tre
     return (operators[gap], _fill(left, numbers, operators), _fill(right, numbers, operators))
 
 
-def attempt(numbers: Sequence[int], operators: str, rng: np.random.Generator) -> tuple[list[str], Value]:
+def attempt(numbers: Sequence[int], operators: str, rng: np.random.Generator) -> list[Tree]:
     """A random expression over all `numbers`, worked out: uniform over (order, operators, tree shape)."""
     count = len(numbers)
     orders, shapes = _orders(count), _shapes(count)
@@ -61,13 +58,13 @@ def attempt(numbers: Sequence[int], operators: str, rng: np.random.Generator) ->
             continue
 
 
-def work_out(tree: Tree) -> tuple[list[str], Value]:
-    """`tree` as text, carried out one operation at a time, and its value: `(["(9+6)*2", "15*2"], 30)`."""
-    lines = []
+def work_out(tree: Tree) -> list[Tree]:
+    """`tree`, then what is left of it after each operation, down to its value: (9+6)*2, 15*2, 30."""
+    steps = [tree]
     while isinstance(tree, tuple):
-        lines.append(text(tree))
         tree = reduced(tree)
-    return lines, tree
+        steps.append(tree)
+    return steps
 
 
 # --- Solver ---------------------------------------------------------------------------------------
@@ -244,52 +241,3 @@ def generate(
         add(_draw(numbers, count, targets, operators, rng))
         stale = 0 if len(puzzles) > before else stale + 1
     return puzzles
-
-
-# --- Public data ----------------------------------------------------------------------------------
-
-_LARGEST = 10**9
-
-
-def read(path: Path) -> Iterator[Puzzle]:
-    """The puzzles of a .parquet or .jsonl file with columns nums and target, in its order.
-
-    Raises ValueError naming the file, the row (counted from 1), the column, the value and what is allowed.
-    """
-    if path.suffix == ".parquet":
-        try:
-            rows = parquet.read_table(path).to_pylist()
-        except ArrowInvalid as error:
-            raise ValueError(f"{path}: not a parquet file ({str(error).splitlines()[0]})") from error
-    else:
-        rows = list(_lines(path))
-    for number, row in enumerate(rows, 1):
-        for column in ("nums", "target"):
-            if not isinstance(row, dict) or column not in row:
-                raise ValueError(f"{path}, row {number}: no column {column!r}; allowed: nums and target")
-        nums, target = row["nums"], row["target"]
-        if not (isinstance(nums, list) and 2 <= len(nums) <= MAX_NUMBERS and all(_whole(n, 1) for n in nums)):
-            allowed = f"a list of 2 to {MAX_NUMBERS} integers from 1 to {_LARGEST}"
-            raise ValueError(f"{path}, row {number}, column nums: {_short(nums)}; allowed: {allowed}")
-        if not _whole(target, 0):
-            allowed = f"an integer from 0 to {_LARGEST}"
-            raise ValueError(f"{path}, row {number}, column target: {_short(target)}; allowed: {allowed}")
-        yield tuple(sorted(nums)), target
-
-
-def _lines(path: Path) -> Iterator[object]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}, row {number}: not JSON: {_short(line)}") from error
-
-
-def _whole(entry: object, low: int) -> bool:
-    return type(entry) is int and low <= entry <= _LARGEST  # `type`, because True is an int
-
-
-def _short(entry: object) -> str:
-    shown = repr(entry)
-    return shown if len(shown) <= 60 else shown[:57] + "..."

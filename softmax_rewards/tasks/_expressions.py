@@ -116,20 +116,25 @@ def leaves(tree: Tree) -> Iterator[int]:
         yield from leaves(tree[2])
 
 
-def text(tree: Tree) -> str:
-    """`tree` with as few parentheses as its value allows: `3*(5-1)`, but `3+5-1` for 3+(5-1)."""
+def text(tree: Tree, *, spaced: bool = False) -> str:
+    """`tree` with as few parentheses as its value allows: `3*(5-1)`, but `3+5-1` for 3+(5-1).
+
+    `spaced` is how people write it: `3 * (5 - 1)`, and `3 - (-2)` where the plain form has `3--2`.
+    """
     if isinstance(tree, int):
         return str(tree)
     if isinstance(tree, Fraction):
         return f"({tree})"
     operator, left, right = tree
     rank = _PRECEDENCE[operator]
-    first, second = text(left), text(right)
+    first, second = text(left, spaced=spaced), text(right, spaced=spaced)
     if not isinstance(left, int | Fraction) and _PRECEDENCE[left[0]] < rank:
         first = f"({first})"
-    if not isinstance(right, int | Fraction) and _PRECEDENCE[right[0]] < rank + (operator in "-/"):
+    if isinstance(right, int):
+        second = f"({second})" if spaced and right < 0 else second
+    elif not isinstance(right, Fraction) and _PRECEDENCE[right[0]] < rank + (operator in "-/"):
         second = f"({second})"
-    return f"{first}{operator}{second}"
+    return f"{first} {operator} {second}" if spaced else f"{first}{operator}{second}"
 
 
 def canonical(tree: Tree) -> str:

@@ -4,25 +4,34 @@ A completion continues a prompt that already opened `<think>`, and has the form
 
     THINKING</think>\n<answer>EXPRESSION</answer>
 
-Data: generated puzzles, or the public `Jiayi-Pan/Countdown-Tasks-3to4` (Pan et al., TinyZero, 2025). The
-compact prompt and its search traces are for the embedded model (Gandhi et al., Stream of Search, 2024,
-arXiv 2404.03683): `[3,5,7]=22:<think>` goes on as
+Data: generated puzzles, or the public `Jiayi-Pan/Countdown-Tasks-3to4` (Pan et al., TinyZero, 2025). Search traces
+(Gandhi et al., Stream of Search, 2024, arXiv 2404.03683) warm a model up. After the compact prompt of the
+embedded model, `[3,5,7]=22:<think>`, one goes on as on the left, after the prompts of real models as on the right:
 
-    3+5*7=3+35=38no
-    3*5+7=15+7=22yes</think>
-    <answer>3*5+7</answer>
+    3+5*7=3+35=38no               Let me try 3 + 5 * 7 = 3 + 35 = 38, which is too big.
+    3*5+7=15+7=22yes</think>      Now try 3 * 5 + 7 = 15 + 7 = 22. That works!</think>
+    <answer>3*5+7</answer>        <answer>3 * 5 + 7</answer>
+
+A new task is a module like this one; what several tasks may need is in the private modules beside it.
 """
 
-import re
 from dataclasses import dataclass, fields
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from softmax_rewards.tasks import Score, _countdown, _expressions
+from softmax_rewards.tasks import (
+    Public,
+    Score,
+    _answers,
+    _countdown,
+    _countdown_file,
+    _countdown_wording,
+    _equations,
+    _expressions,
+)
 
 ALPHABET: tuple[str, ...] = (
     *"0123456789+-*/()=[],:\n",
@@ -41,7 +50,7 @@ class Options:
     """The keys of `task:` in a config."""
 
     source: str = "generate"
-    """`generate`, or `public`: the fetched file, whose own numbers and targets replace the ranges below."""
+    """`generate`, or `public`: the published puzzles, whose own numbers and targets replace the ranges below."""
     numbers: int = 3
     """How many numbers a puzzle has, 2 to 6."""
     low: int = 1
@@ -113,6 +122,19 @@ def reward_range(options: Options) -> tuple[float, float]:
 # --- Data -----------------------------------------------------------------------------------------
 
 
+def public(options: Options) -> Public | None:
+    """The public data set that `build` needs, None where it generates the puzzles."""
+    if options.source != "public":
+        return None
+    # 490,364 rows of 3 or 4 numbers up to 99, targets up to 100; its card states no licence.
+    return Public("Jiayi-Pan/Countdown-Tasks-3to4", "408f70d177020686d34a56bba5952feb45aaaee4", ("data/*.parquet",))
+
+
+def identity(row: dict[str, Any]) -> tuple[int, ...]:
+    """What no test puzzle may share with a training puzzle: the multiset of numbers."""
+    return tuple(sorted(map(int, row["nums"])))
+
+
 def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
     """The tables `train`, `test` and `warm_start`, with columns nums (list of int), target, solution.
 
@@ -122,7 +144,7 @@ def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFram
     """
     rng = np.random.default_rng(options.seed)
     if options.source == "public":
-        puzzles = _public(folder)
+        puzzles = dict.fromkeys(_countdown_file.read(_countdown_file.find(folder)))
     else:
         share = max(options.test / options.held_out, max(options.train, options.warm_start) / (1 - options.held_out))
         puzzles = _countdown.generate(
@@ -158,9 +180,9 @@ def _table(
     for i in rng.permutation(len(pool)).tolist():
         if len(chosen) == rows:
             break
-        solution = solutions[pool[i]] or _countdown.solve(*pool[i], options.operators)
-        if solution is not None:
-            solutions[pool[i]] = solution
+        if solutions[pool[i]] is None:
+            solutions[pool[i]] = _countdown.solve(*pool[i], options.operators) or ""  # "": has none
+        if solutions[pool[i]]:
             chosen.append(pool[i])
     if not chosen or (key == "test" and len(chosen) < rows):
         raise ValueError(
@@ -179,112 +201,47 @@ def _table(
     )
 
 
-def _public(folder: Path | None) -> dict[_countdown.Puzzle, str | None]:
-    """The distinct puzzles of the one data file in `folder`, not yet solved."""
-    files = [] if folder is None else sorted([*folder.glob("*.parquet"), *folder.glob("*.jsonl")])
-    if len(files) != 1:
-        raise ValueError(
-            f"task.source: public needs one .parquet or .jsonl file in {folder}, found {len(files)}; fetch "
-            "Jiayi-Pan/Countdown-Tasks-3to4 there, or set task.source: generate"
-        )
-    return dict.fromkeys(_countdown.read(files[0]))
-
-
 # --- Prompts and supervised completions -----------------------------------------------------------
-
-_SYSTEM = (
-    "You are a helpful assistant. You first think about the reasoning process in your mind and then provide "
-    "the user with the answer."
-)
-_USER = (
-    "Using the numbers [{numbers}], create an equation that equals {target}. You can use basic arithmetic "
-    "operations (+, -, *, /) and each number can only be used once. Show your work in <think> </think> tags. "
-    "And return the final answer in <answer> </answer> tags, for example <answer> (1 + 2) / 3 </answer>."
-)
-_PREFIX = "Let me solve this step by step.\n<think>"
-_BASE = (
-    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The "
-    "assistant first thinks about the reasoning process in the mind and then provides the user with the "
-    "answer.\nUser: {question}\nAssistant: {prefix}"
-)
 
 
 def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
     """The prompt of a puzzle, which ends by opening `<think>`.
 
     `compact` (the embedded model) and `base` (pretrained, not instructed) give text; `chat` gives messages,
-    of which the last is the beginning of the assistant's own. Wording of `chat` and `base`: TinyZero.
+    of which the last is the beginning of the assistant's own.
     """
-    if template == "compact":
-        return f"[{','.join(map(str, row['nums']))}]={row['target']}:<think>"
-    question = _USER.format(numbers=", ".join(map(str, row["nums"])), target=row["target"])
-    if template == "chat":
-        return [
-            {"role": "system", "content": _SYSTEM},
-            {"role": "user", "content": question},
-            {"role": "assistant", "content": _PREFIX},
-        ]
-    if template == "base":
-        return _BASE.format(question=question, prefix=_PREFIX)
-    raise ValueError(f"template: {template!r}; allowed: compact, chat, base")
+    return _countdown_wording.prompt(row["nums"], row["target"], template)
 
 
-def reference(row: dict[str, Any]) -> str:
+def reference(row: dict[str, Any], template: str = "compact") -> str:
     """y*, the completion that tries the reference expression, finds it right and answers with it."""
-    worked, value = _countdown.work_out(_expressions.parse(row["solution"]))
-    return f"{'='.join(worked)}={value}yes</think>\n<answer>{row['solution']}</answer>"
+    worked = _countdown.work_out(_expressions.parse(row["solution"]))
+    return _countdown_wording.completion([worked], row["target"], template)
 
 
-def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS) -> str:
-    """A search to imitate: attempts, each worked out to its exact value and marked `no` or `yes`.
+def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS, template: str = "compact") -> str:
+    """A search to imitate: attempts, each worked out to its exact value and marked as right or wrong.
 
     An attempt is random, or with probability `insight` the reference: else a small model would hardly ever
     see a right value and not learn to recognise it.
 
     After a wrong attempt the search goes on with probability `persistence`, at most to `max_attempts`; else
     it gives up and answers with that attempt. So the arithmetic is always right, the answer is not.
+    The same state of `rng` gives the same attempts for every template.
     """
-    lines = []
+    attempts = []
     for number in range(1, options.max_attempts + 1):
         if rng.random() < options.insight:
-            worked, value = _countdown.work_out(_expressions.parse(row["solution"]))
+            worked = _countdown.work_out(_expressions.parse(row["solution"]))
         else:
-            worked, value = _countdown.attempt(row["nums"], options.operators, rng)
-        right = value == row["target"]
-        lines.append(f"{'='.join(worked)}={value}{'yes' if right else 'no'}")
-        if right or number == options.max_attempts or rng.random() >= options.persistence:
+            worked = _countdown.attempt(row["nums"], options.operators, rng)
+        attempts.append(worked)
+        if worked[-1] == row["target"] or number == options.max_attempts or rng.random() >= options.persistence:
             break
-    return "\n".join(lines) + f"</think>\n<answer>{worked[0]}</answer>"
+    return _countdown_wording.completion(attempts, row["target"], template, rng)
 
 
 # --- Verifier -------------------------------------------------------------------------------------
-
-_CHARACTER = "[-+*/() 0-9]"
-# (expression, claimed value, mark) of each `3+5*7=3+35=38no` or ` 3 + 5 = 8`. Linear time on any text: a
-# match starts only where a run of such characters does, and repeats are possessive.
-_EQUATION = re.compile(
-    rf"(?<!{_CHARACTER})(?=[-+*/( ]*+[0-9]++[ )]*+[-+*/])({_CHARACTER}++)(?:={_CHARACTER}++(?==)){{0,5}}+="
-    r" ?(-?[0-9]{1,40}+(?:[./][0-9]{1,40}+)?)(?: ?(no|yes)\b)?"
-)
-
-
-def _answer(completion: str) -> tuple[str, str | None, bool]:
-    """The thinking, the answer's expression or None, and whether the whole has exactly the right format.
-
-    An answer counts where there is one `<answer>` and one `</answer>` in the completion, after the thinking
-    was closed for good.
-    """
-    thinking, closed, rest = completion.rpartition("</think>")
-    if not closed:
-        return completion, None, False
-    before, opened, after = rest.partition("<answer>")
-    inside, ended, behind = after.partition("</answer>")
-    if not (opened and ended) or completion.count("<answer>") != 1 or completion.count("</answer>") != 1:
-        return thinking, None, False
-    if "<think>" in rest:
-        return thinking, None, False
-    formatted = before == "\n" and not behind and "<think>" not in thinking and "</think>" not in thinking
-    return thinking, inside.strip(" \n"), formatted
 
 
 def _right(expression: str | None, row: dict[str, Any]) -> _expressions.Tree | None:
@@ -304,26 +261,27 @@ def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> 
     Reward = 1.0 correct + `format_reward` formatted, judged apart as usual for this task: a right answer
     followed by chatter is correct and not formatted. Never raises, whatever the text.
     """
-    thinking, expression, formatted = _answer(completion)
+    thinking, expression, formatted = _answers.split(completion)
     correct = _right(expression, row) is not None
     credit = float(formatted)
     if options.partial_format and not formatted:
         credit = 0.1 * ("</think>" in completion) + 0.5 * ("</answer>" in completion.partition("<answer>")[2])
-    equations = _EQUATION.findall(thinking)
-    marks = [(written.strip(), mark) for written, _, mark in equations if mark]
+    equations = _equations.find(thinking)
+    marks = {equation.written.replace(" ", ""): equation.mark for equation in equations if equation.mark is not None}
+    unmarked = expression is not None and marks.get(expression.replace(" ", "")) is not True
     return Score(
         reward=correct + options.format_reward * credit,
         correct=correct,
         formatted=formatted,
         attempts=len(equations),
-        self_checks=len(marks),
-        gave_up=expression is not None and dict(marks).get(expression) != "yes",
+        self_checks=sum(equation.mark is not None for equation in equations),
+        gave_up=unmarked or _equations.gives_up(thinking),
     )
 
 
 def solution(completion: str, row: dict[str, Any]) -> str | None:
     """A canonical form of a right answer, so that distinct solutions can be counted; None if it is wrong."""
-    tree = _right(_answer(completion)[1], row)
+    tree = _right(_answers.split(completion).answer, row)
     return None if tree is None else _expressions.canonical(tree)
 
 
@@ -332,14 +290,5 @@ def arithmetic(completion: str) -> tuple[int, int]:
 
     Text that does not parse is not counted; a division by zero counts as wrong, `a = b = c` as `a = c`.
     """
-    right = total = 0
-    for written, claimed, _ in _EQUATION.findall(completion.partition("</think>")[0]):
-        tree = _expressions.parse(written)
-        if tree is None:
-            continue
-        total += 1
-        try:
-            right += _expressions.value(tree) == Fraction(claimed)
-        except ZeroDivisionError:
-            continue
-    return right, total
+    found = [equation.holds() for equation in _equations.find(completion.partition("</think>")[0])]
+    return found.count(True), len(found) - found.count(None)

@@ -4,12 +4,13 @@
 wildcards only: Snakemake compares params as a set of values, and ignores functions of input or threads.
 """
 
+import functools
 import hashlib
 import os
 import sys
 from pathlib import Path
 
-from softmax_rewards import archive, files, plugins, progress, provenance
+from softmax_rewards import archive, cost, files, plugins, progress, provenance
 from softmax_rewards import config as configuration
 
 # Jobs use the Python that runs Snakemake, also when its environment is not activated.
@@ -68,6 +69,11 @@ def model_plugins(experiment):
     return f"tasks.{experiment.task['name']}", f"sources.{experiment.model['source']}"
 
 
+def warm_start(wildcards):
+    """Settings of the supervised start of a base model."""
+    return MODELS[wildcards.key].model["warm_start"]
+
+
 def gpus(wildcards):
     """GPUs that a job of the run asks for."""
     return 0 if run_of(wildcards).training.device == "cpu" else 1
@@ -85,8 +91,12 @@ def archived(experiment, run):
     sources = {
         name: files.read_manifest(file.parent)["sha256"] for name, file in manifests.items() if file.exists()
     }
-    folder = Path(experiment.archive) / run.ablation / f"seed-{run.seed}"
+    folder = archive_folder(experiment, run)
     return str(folder) if archive.holds(folder, run.to_dict(), sources) else None
+
+
+def archive_folder(experiment, run):
+    return Path(experiment.archive) / run.ablation / f"seed-{run.seed}"
 
 
 def trained(experiment, run):
@@ -95,17 +105,19 @@ def trained(experiment, run):
 
 
 def run_folders(wildcards):
-    """The runs to be compared; with `archived_only` those that the archive holds, so that none is trained."""
+    """The runs to be compared; with `archived_only` all that the archive has, so that none is trained."""
     experiment = EXPERIMENTS[wildcards.experiment]
-    kept = [(run, archived(experiment, run)) for run in experiment.runs()]
     if not SETTINGS.archived_only:
-        return [folder or trained(experiment, run) for run, folder in kept]
-    folders = [folder for _, folder in kept if folder]
-    if not folders:
+        return [archived(experiment, run) or trained(experiment, run) for run in experiment.runs()]
+    folders = [archive_folder(experiment, run) for run in experiment.runs() if experiment.archive]
+    kept = [
+        str(path) for path, run in zip(folders, experiment.runs()) if archive.finished(path, run.to_dict())
+    ]
+    if not kept:
         sys.exit(
             f"archived_only: {experiment.name} has no run in archive {experiment.archive}; allowed: false"
         )
-    return folders
+    return kept
 
 
 def run_files(wildcards):
@@ -134,5 +146,15 @@ def analysis_settings(experiment):
     )
 
 
-def report(experiment):
-    return [f"{RESULTS}/{experiment}/report/{notebook}.html" for notebook in NOTEBOOKS]
+def reports(wildcards):
+    """What `snakemake` makes: the pages of every experiment."""
+    # A dry run says what the experiments cost. Snakemake knows that it is one only now, with the rules read.
+    if workflow.dryrun:
+        print_estimates()
+    return [f"{RESULTS}/{name}/report/{notebook}.html" for name in EXPERIMENTS for notebook in NOTEBOOKS]
+
+
+@functools.cache  # Snakemake asks for an input more than once
+def print_estimates():
+    for line in filter(None, map(cost.estimate, EXPERIMENTS.values())):
+        print(f"[estimate] {line}", file=sys.stderr)

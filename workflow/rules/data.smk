@@ -7,8 +7,9 @@ rule dataset:
     conda:
         "../../environment.yml"
     params:
-        source=f"{DATA}/public",
+        public=lambda wildcards: f"{DATA}/public/{TASKS[wildcards.key].task['name']}",
         task=lambda wildcards: configuration.canonical(TASKS[wildcards.key].task),
         code=lambda wildcards: code("dataset.py", f"tasks.{TASKS[wildcards.key].task['name']}"),
     shell:
-        "python workflow/scripts/dataset.py --task {params.task:q} --source {params.source:q} --manifest {output.manifest:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"
+        "python workflow/scripts/dataset.py --task {params.task:q} --public {params.public:q}"
+        " --manifest {output.manifest:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"

@@ -1,7 +1,7 @@
 rule evaluate:
     input:
         record=f"{RUN}/run.json",
-        weights=ancient(f"{RUN}/model/model.safetensors"),
+        model=ancient(f"{RUN}/model/config.json"),
         data=lambda wildcards: task_manifest(EXPERIMENTS[wildcards.experiment]),
     output:
         summary=f"{RUN}/evaluation.json",

@@ -8,7 +8,11 @@ rule base_model:
     conda:
         "../../environment.yml"
     # The number of threads is the model's own setting, so that the bits do not depend on `--cores`.
-    threads: lambda wildcards: MODELS[wildcards.key].model.get("threads", 1)
+    threads: lambda wildcards: warm_start(wildcards)["threads"]
+    resources:
+        gpu=lambda wildcards: int(
+            warm_start(wildcards)["steps"] > 0 and warm_start(wildcards)["device"] != "cpu"
+        ),
     params:
         model=lambda wildcards: configuration.canonical(MODELS[wildcards.key].model),
         task=lambda wildcards: configuration.canonical(MODELS[wildcards.key].task),

@@ -15,7 +15,7 @@ rule train:
             ]
         ],
         timing=f"{RUN}/timing.csv",
-        weights=f"{RUN}/model/model.safetensors",
+        model=f"{RUN}/model/config.json",  # written last; the weights may be one file or several
     log:
         f"{RESULTS}/{{experiment}}/logs/train/{{ablation}}-seed-{{seed}}.log",
     conda:

@@ -4,14 +4,16 @@ import argparse
 import json
 from pathlib import Path
 
-from softmax_rewards import sources
+from softmax_rewards import devices, sources
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--model", type=json.loads, required=True, help="source and options, as JSON")
+parser.add_argument("--model", type=json.loads, required=True, help="source and options, all of them, as JSON")
 parser.add_argument("--task", type=json.loads, required=True, help="name and options, as JSON")
 parser.add_argument("--data", type=Path, required=True, help="manifest of the task's data")
 parser.add_argument("--manifest", type=Path, required=True, help="written last; the model lies beside it")
 arguments = parser.parse_args()
 
 print(f"[base model] {arguments.model['source']}", flush=True)
+if arguments.model["warm_start"]["steps"]:
+    devices.lease(arguments.model["warm_start"]["device"])  # before torch is imported
 sources.build(arguments.model, arguments.task, arguments.data.parent, arguments.manifest.parent)

@@ -4,13 +4,13 @@ import argparse
 import json
 from pathlib import Path
 
-from softmax_rewards import dataset
+from softmax_rewards import dataset, hub
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--task", type=json.loads, required=True, help="name and options, as JSON")
-parser.add_argument("--source", type=Path, required=True, help="folder that holds the task's public data, if any")
+parser.add_argument("--public", type=Path, required=True, help="folder of the task's public data, fetched if need be")
 parser.add_argument("--manifest", type=Path, required=True, help="written last; the tables lie beside it")
 arguments = parser.parse_args()
 
 print(f"[dataset] {arguments.task['name']}", flush=True)
-dataset.write(arguments.task, arguments.manifest.parent, arguments.source)
+dataset.write(arguments.task, arguments.manifest.parent, arguments.public, hub.fetch)

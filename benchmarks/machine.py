@@ -1,0 +1,25 @@
+"""What a figure was measured on, written beside it."""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from softmax_rewards import files, provenance
+
+
+def write_result(out: Path | None, name: str, results: Any) -> None:
+    """Write `results` of the benchmark `name` with machine and versions to `out`; nothing without `out`."""
+    if out is not None:
+        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+        date = datetime.date.today().isoformat()
+        machine = provenance.environment() | {"gpu": gpu, "cuda": torch.version.cuda, "memory_gb": memory_gb()}
+        files.write_json({"benchmark": name, "date": date, "machine": machine, "results": results}, out)
+
+
+def memory_gb() -> float:
+    """Memory of the machine in 10^9 bytes."""
+    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    kilobytes = next(line.split()[1] for line in lines if line.startswith("MemTotal"))
+    return round(int(kilobytes) * 1024 / 1e9, 1)

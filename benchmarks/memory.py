@@ -1,0 +1,172 @@
+"""Peak device memory of a training step, by model and precision, against cards of 24, 48 and 80 GB.
+
+    python benchmarks/memory.py [--models qwen2.5-3b] [--out benchmarks/results/memory.json]
+
+The setting is the notes': 32 prompts of 160 tokens × 8 answers of 1024, gradient checkpointing, micro-batches of 8192
+tokens. On a GPU the update and the beginning of a rollout (with its whole cache) are really made, and PyTorch's
+allocator asked. Without one the same code runs, whole depth and all, on tensors without content (`FakeTensorMode`)
+and the bytes of live tensors are counted: that leaves out fragmentation and the workspaces of matrix products.
+A step fits a card if it leaves `RESERVE` for these and the CUDA context.
+"""
+
+import argparse
+import gc
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import write_result
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from softmax_rewards import cost, optimiser
+from softmax_rewards.models import catalogue
+from softmax_rewards.models.decoder import Cache, Decoder
+from softmax_rewards.models.shape import Shape
+from softmax_rewards.objective import batches, token_log_probs
+from softmax_rewards.rollout import Episodes, sample
+from softmax_rewards.run import Evaluation, Training
+from softmax_rewards.tasks import Score
+from softmax_rewards.update import Updater
+
+MODELS = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen2.5-3b", "qwen2.5-7b")
+WAYS = [(precision, state) for precision in ("float32", "bfloat16") for state in ("device", "host")]
+CARDS = (24, 48, 80)  # GiB
+RESERVE = 1.5  # GiB
+PROMPT = 160  # tokens
+GIB = 2**30
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors alive while it is on; `peak` is the most there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: weakref.WeakSet = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tree_map_only(torch.Tensor, self._note, result)
+        return result
+
+    def _note(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage not in self._known:
+            self._known.add(storage)
+            self.live += storage.nbytes()
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._forget, storage.nbytes())
+
+    def _forget(self, size: int) -> None:
+        self.live -= size
+
+
+def policy_of(shape: Shape, settings: Training, device: str) -> Decoder:
+    policy = Decoder.empty(shape, device, getattr(torch, settings.precision))
+    policy.gradient_checkpointing = settings.gradient_checkpointing
+    return policy
+
+
+def counted(shape: Shape, settings: Training) -> dict[str, float]:
+    """Bytes at the peaks of update and rollout, without a GPU."""
+    rows, longest = 2 * settings.microbatch_tokens // (PROMPT + settings.max_new_tokens), settings.max_new_tokens
+    tokens = torch.ones(rows, longest, dtype=torch.int64)
+    work = list(batches([[1] * PROMPT], tokens, [longest] * rows, rows, range(rows), settings.microbatch_tokens))
+    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as counter:
+        policy = policy_of(shape, settings, "cpu")
+        # A state on the host would be counted here; what it leaves on the device is the sums of gradients.
+        on_host = settings.optimiser_state == "host"
+        adamw = optimiser.Optimiser(policy, 1e-6) if on_host else optimiser.build(policy, 1e-6, "device")
+        for batch in work:  # from the second on gradients add to those that are there
+            log_probs, entropies = token_log_probs(policy, batch)
+            log_probs.sum().backward()
+            del log_probs, entropies
+        if not on_host:
+            gradients = {name: weight.grad for name, weight in adamw.parameters.items() if weight.grad is not None}
+            with torch.no_grad():
+                adamw._apply(adamw._sums | gradients, torch.Generator())
+            del gradients
+        update = counter.peak
+        adamw.discard()
+        gc.collect()
+        counter.peak = counter.live
+        with torch.no_grad():
+            cache = Cache(shape, settings.prompts, PROMPT + longest, policy.embed_tokens.weight)
+            hidden = policy(torch.ones(settings.prompts, PROMPT, dtype=torch.int64), cache=cache)
+            cache.repeat(settings.samples)
+            logits = policy.lm_head(hidden[:, -1]).float().repeat_interleave(settings.samples, 0)
+            (logits - torch.empty_like(logits).exponential_().log_()).argmax(1)
+            cache.keep(torch.arange(settings.prompts * settings.samples - 1))
+        return {"update": update, "rollout": counter.peak}
+
+
+def measured(shape: Shape, settings: Training) -> dict[str, float]:
+    """The same from the allocator of a GPU: bytes that it handed out at most, and that it held (`reserved`)."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    policy = policy_of(shape, settings, "cuda").initialise(torch.Generator("cuda").manual_seed(0))
+    updater = Updater(settings, 0, policy)
+    rows = 2 * settings.microbatch_tokens // (PROMPT + settings.max_new_tokens)
+
+    def drawn(prompts: int, samples: int, longest: int, ends: list[int]) -> Any:
+        return sample(policy, [[1] * PROMPT] * prompts, samples=samples, max_new_tokens=longest, eos_ids=ends,
+                      pad_id=0, rows=settings.rollout_rows, stream=(0, "benchmark"))  # fmt: skip
+
+    completions = drawn(1, rows, 2, [])
+    completions.tokens.resize_(rows, settings.max_new_tokens).fill_(1)
+    completions.log_probs.resize_(rows, settings.max_new_tokens).fill_(-1.0)
+    completions.lengths.fill_(settings.max_new_tokens)
+    scores = [Score(float(row % 2), bool(row % 2), True, 1, 0, False) for row in range(rows)]
+    episodes = Episodes([[1] * PROMPT], [""], completions, [""] * rows, scores, rows)
+    torch.cuda.reset_peak_memory_stats()
+    for step in range(2):
+        updater.update(step, episodes, np.random.default_rng(step).normal(size=(1, rows)))
+    update, held = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+    if updater.microbatch_tokens < settings.microbatch_tokens:
+        print(f"the micro-batch was halved to {updater.microbatch_tokens} tokens")
+    torch.cuda.reset_peak_memory_stats()
+    drawn(settings.prompts, settings.samples, settings.max_new_tokens, list(range(shape.vocab_size)))
+    rollout = torch.cuda.max_memory_allocated()
+    return {"update": update, "rollout": rollout, "reserved": max(held, torch.cuda.max_memory_reserved())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=lambda text: text.split(","), default=MODELS)
+    parser.add_argument("--microbatch-tokens", type=int, default=8192)
+    parser.add_argument("--largest", type=float, default=float("inf"), help="GiB; leave out what needs more by `cost`")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    results = []
+    print("model         precision  state   host GiB  update  rollout  expected  fits")
+    for model in arguments.models:
+        shape = Shape.from_config(catalogue.find(model).config)
+        for precision, state in WAYS:
+            settings = Training(
+                prompts=32, samples=8, max_new_tokens=1024, rollout_rows=256, precision=precision,
+                optimiser_state=state, gradient_checkpointing=True, microbatch_tokens=arguments.microbatch_tokens,
+            )  # fmt: skip
+            expected = cost.memory(shape, settings, Evaluation(puzzles=128, pass_puzzles=128))
+            if expected.peak / GIB > arguments.largest:
+                continue
+            peaks = (measured if torch.cuda.is_available() else counted)(shape, settings)
+            need = max(peaks.values()) / GIB + RESERVE
+            cards = [card for card in CARDS if need <= card]
+            row = {"model": model, "precision": precision, "state": state, "host": expected.host / GIB}
+            row |= {name: value / GIB for name, value in peaks.items()} | {"expected": expected.peak / GIB}
+            results.append(
+                {key: round(v, 2) if isinstance(v, float) else v for key, v in row.items()} | {"fits": cards}
+            )
+            fits = f"{cards[0]} GB" if cards else "more than 80 GB"
+            print(f"{model:13} {precision:10} {state:6} {row['host']:9.1f} {row['update']:7.1f} {row['rollout']:8.1f} "
+                  f"{row['expected']:9.1f}  {fits}", flush=True)  # fmt: skip
+            gc.collect()
+    write_result(arguments.out, "memory", results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""AdamW (arXiv 1711.05101; β 0.9 and 0.999, no weight decay) for weights in float32 or bfloat16.
+
+A bfloat16 weight has 8 significant bits: rounded to the nearest, an update below 1/512 of it is lost, and at a learning
+rate of 1e-6 that is nearly every update. So arithmetic is in float32 throughout, the gradients of micro-batches are
+summed in float32, and the new weight either has a float32 master on the host, or is rounded stochastically: up or
+down with the probabilities that make its mean exact (arXiv 1502.02551).
+
+Bytes a parameter on the device, with its gradient: float32 16, bfloat16 12; with the state on the host 8 and 6.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+SLICE = 2**24
+"""Elements updated at once, lest the temporaries be as large as the largest matrix."""
+
+
+def build(policy: nn.Module, learning_rate: float, state: str) -> "Optimiser":
+    """The optimiser for the policy's dtype with its state on the `device` or the `host`."""
+    if state == "host":
+        return HostAdamW(policy, learning_rate)
+    floats = next(policy.parameters()).dtype == torch.float32
+    return (DeviceAdamW if floats else StochasticAdamW)(policy, learning_rate)
+
+
+class Optimiser:
+    """Sums gradients as `backward` makes them, and updates the policy's weights."""
+
+    def __init__(self, policy: nn.Module, learning_rate: float) -> None:
+        self.parameters = dict(policy.named_parameters())
+        self.learning_rate = learning_rate
+        self._sums: dict[str, Tensor] = {}  # float32, of weights in bfloat16
+        for name, parameter in self.parameters.items():
+            if parameter.dtype != torch.float32:
+                parameter.register_post_accumulate_grad_hook(self._summing(name))
+
+    def step(self, clip_norm: float, rounding: torch.Generator) -> float:
+        """Update with the gradients summed so far, then drop them; returns their norm before clipping.
+
+        `rounding` is the noise of stochastic rounding. Raises FloatingPointError, the weights untouched, if the
+        norm is not finite.
+        """
+        floats = {name: weight.grad for name, weight in self.parameters.items() if weight.grad is not None}
+        gradients = self._sums | floats
+        norm = torch.nn.utils.get_total_norm(gradients.values())
+        if not torch.isfinite(norm):
+            raise FloatingPointError(f"training has diverged: gradient norm {norm.item()}")
+        if gradients:
+            torch._foreach_mul_(list(gradients.values()), (clip_norm / (norm + 1e-6)).clamp(max=1.0))
+            with torch.no_grad():
+                self._apply(gradients, rounding)
+        self.discard()
+        return norm.item()
+
+    def discard(self) -> None:
+        """Drop all gradients, and their memory with them."""
+        self._sums.clear()
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """All that a resumed run needs: kind of tensor → name of the parameter → tensor."""
+        raise NotImplementedError
+
+    def load(self, kind: str, name: str, value: Tensor) -> None:
+        """Set one tensor of `state`."""
+        raise NotImplementedError
+
+    def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
+        raise NotImplementedError
+
+    def _summing(self, name: str) -> Callable[[Tensor], None]:
+        def add(parameter: Tensor) -> None:
+            if name in self._sums:
+                self._sums[name] += parameter.grad
+            else:
+                self._sums[name] = parameter.grad.float()
+            parameter.grad = None
+
+        return add
+
+
+class DeviceAdamW(Optimiser):
+    """Float32 weights with their state beside them: PyTorch's own AdamW."""
+
+    def __init__(self, policy: nn.Module, learning_rate: float) -> None:
+        super().__init__(policy, learning_rate)
+        fused = next(policy.parameters()).is_cuda  # one pass without temporaries
+        self._adamw = torch.optim.AdamW(
+            policy.parameters(), learning_rate, BETAS, EPSILON, weight_decay=0.0, foreach=not fused, fused=fused
+        )
+
+    def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
+        self._adamw.step()
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        kept: dict[str, dict[str, Tensor]] = {}
+        for name, parameter in self.parameters.items():
+            for kind, value in self._adamw.state[parameter].items():
+                kept.setdefault(kind, {})[name] = value
+        return kept
+
+    def load(self, kind: str, name: str, value: Tensor) -> None:
+        parameter = self.parameters[name]
+        self._adamw.state[parameter][kind] = value.to(parameter.device)
+
+
+class HostAdamW(Optimiser):
+    """Float32 masters and moments on the host; the device holds weights and gradients only.
+
+    One optimiser a tensor, so that the host holds one gradient at a time.
+    """
+
+    def __init__(self, policy: nn.Module, learning_rate: float) -> None:
+        super().__init__(policy, learning_rate)
+        self._masters = {
+            name: value.detach().to("cpu", torch.float32, copy=True) for name, value in self.parameters.items()
+        }
+        self._adamw = {
+            name: torch.optim.AdamW([master], learning_rate, BETAS, EPSILON, weight_decay=0.0, fused=True)
+            for name, master in self._masters.items()
+        }
+
+    def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
+        for name, gradient in gradients.items():
+            master = self._masters[name]
+            master.grad = gradient.to("cpu")
+            self._adamw[name].step()
+            master.grad = None
+            self.parameters[name].copy_(master)
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        kept = {"master": self._masters}
+        for name, master in self._masters.items():
+            for kind, value in self._adamw[name].state[master].items():
+                kept.setdefault(kind, {})[name] = value
+        return kept
+
+    def load(self, kind: str, name: str, value: Tensor) -> None:
+        master = self._masters[name]
+        if kind == "master":
+            master.copy_(value)
+        else:
+            self._adamw[name].state[master][kind] = value
+
+
+class StochasticAdamW(Optimiser):
+    """Bfloat16 weights, rounded stochastically, with their state beside them.
+
+    The first moment is bfloat16 too; the second stays float32, since it moves by a thousandth a step.
+    """
+
+    def __init__(self, policy: nn.Module, learning_rate: float) -> None:
+        super().__init__(policy, learning_rate)
+        self._state = {
+            "exp_avg": {name: torch.zeros_like(value) for name, value in self.parameters.items()},
+            "exp_avg_sq": {
+                name: torch.zeros_like(value, dtype=torch.float32) for name, value in self.parameters.items()
+            },
+        }
+        self._steps = dict.fromkeys(self.parameters, 0)
+
+    def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
+        for name, gradient in gradients.items():
+            self._steps[name] += 1
+            first, second = (1 - beta ** self._steps[name] for beta in BETAS)  # bias corrections
+            tensors = (self.parameters[name], gradient, self._state["exp_avg"][name], self._state["exp_avg_sq"][name])
+            for weight, slope, mean, square in zip(*(value.view(-1).split(SLICE) for value in tensors), strict=True):
+                average = mean.float().lerp_(slope, 1 - BETAS[0])
+                square.mul_(BETAS[1]).addcmul_(slope, slope, value=1 - BETAS[1])
+                scale = square.div(second).sqrt_().add_(EPSILON)
+                updated = weight.float().addcdiv_(average, scale, value=-self.learning_rate / first)
+                round_stochastically(updated, weight, rounding)
+                round_stochastically(average, mean, rounding)
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        return self._state | {"step": {name: torch.tensor(steps) for name, steps in self._steps.items()}}
+
+    def load(self, kind: str, name: str, value: Tensor) -> None:
+        if kind == "step":
+            self._steps[name] = int(value)
+        else:
+            self._state[kind][name].copy_(value)
+
+
+def round_stochastically(values: Tensor, out: Tensor, generator: torch.Generator) -> None:
+    """Round the float32 `values`, which are used up, into the bfloat16 `out`: up or down, so that the mean is kept.
+
+    A bfloat16 is the upper half of a float32, so random bits added to the lower half carry with the right probability.
+    """
+    bits = values.view(torch.int32)
+    bits += torch.empty_like(bits).random_(0, 1 << 16, generator=generator)
+    bits &= -(1 << 16)
+    out.copy_(values)

@@ -1,0 +1,38 @@
+"""`hub`: a pretrained model from the Hugging Face hub, downloaded once and pinned to a commit."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softmax_rewards.sources import Template, _folder
+from softmax_rewards.warm_start import NONE, WarmStart
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which model, and how it is used."""
+
+    repository: str  # owner/name
+    revision: str = "main"  # a commit is safest: a branch moves on
+    template: Template = "auto"
+    warm_start: WarmStart = NONE
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", self.repository):
+            raise ValueError(f"model.repository: {self.repository}; allowed: owner/name, such as Qwen/Qwen2.5-0.5B")
+
+
+def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
+    """Download the model's files into `out`; the manifest gets the `commit` they are from."""
+    from softmax_rewards import hub
+
+    try:
+        commit = hub.fetch(options.repository, options.revision, _folder.PATTERNS, out)
+    except ValueError as error:
+        raise ValueError(f"{error}, and set model: {{source: local, path: {out}}}") from error
+    _folder.refuse_incomplete(out, f"model.repository: {options.repository}")
+    for file in out.glob("*.safetensors"):
+        if file.name not in _folder.weights(out):  # of an earlier commit
+            file.unlink()
+    return {"commit": commit}

@@ -1,0 +1,91 @@
+"""The warm start: supervised learning on a task's search traces, before any reinforcement learning.
+
+It gives a base model that knows the format and is right now and then, which is where reinforcement learning begins:
+the embedded model gets all it knows from it, a pretrained one a nudge if it needs one.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """The keys of `warm_start` in a model's settings; a source may have other defaults."""
+
+    steps: int = 0  # supervised updates; 0 leaves the model as it is
+    traces: int = 32  # search traces an update
+    learning_rate: float = 1e-5  # peak; linear warm-up, then cosine to a tenth
+    microbatch_tokens: int = 8192  # of one forward pass, padding included
+    seed: int = 0  # of the traces
+    threads: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        for key, least in (("steps", 0), ("traces", 1), ("microbatch_tokens", 1), ("seed", 0), ("threads", 1)):
+            if getattr(self, key) < least:
+                raise ValueError(f"{key}: {getattr(self, key)}; allowed: integers from {least}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate: {self.learning_rate}; allowed: numbers above 0")
+
+
+NONE = WarmStart()
+
+
+def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, folder: Path) -> float:
+    """Train the model in `folder` on traces of the warm-start puzzles in `data`, and write it back in float32.
+
+    AdamW, in float32, gradients clipped at norm 1; the loss is the mean over the tokens of an update's traces.
+    Returns its mean over the last 50 updates, in nats a token.
+    """
+    import torch
+
+    from softmax_rewards import dataset, tasks
+    from softmax_rewards.models import checkpoint
+    from softmax_rewards.models.tokenizer import Tokenizer
+    from softmax_rewards.objective import batches, token_log_probs
+    from softmax_rewards.randomness import numpy_stream
+
+    torch.set_num_threads(options.threads)
+    device = checkpoint.pick_device(options.device)
+    module, task_options = tasks.load(task)
+    puzzles = dataset.read(data, "warm_start")
+    tokenizer = Tokenizer(folder)
+    model = checkpoint.load(folder, device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.0, foreach=True)
+    draw = numpy_stream(options.seed, "warm start")
+    window: list[float] = []
+    for step in range(options.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = options.learning_rate * warmup_cosine(step, options.steps)
+        chosen = [puzzles[index] for index in draw.integers(len(puzzles), size=options.traces)]
+        prompts = [tokenizer.prompt(module.prompt(puzzle, template))[1] for puzzle in chosen]
+        traces = [module.trace(puzzle, draw, task_options, template) for puzzle in chosen]
+        answers = [[*tokenizer.encode(trace), tokenizer.end_id] for trace in traces]
+        lengths = [len(answer) for answer in answers]
+        completions = torch.tensor([answer + [0] * (max(lengths) - len(answer)) for answer in answers], device=device)
+        loss = 0.0
+        for batch in batches(prompts, completions, lengths, 1, range(len(chosen)), options.microbatch_tokens):
+            log_probs, _ = token_log_probs(model, batch)
+            part = -log_probs.sum() / sum(lengths)
+            part.backward()
+            loss += part.item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        window = [*window[-49:], loss]
+        if (step + 1) % 100 == 0 or step + 1 == options.steps:
+            mean = sum(window) / len(window)
+            print(f"[base model] step {step + 1}/{options.steps}  loss {mean:.4f} nats/token", flush=True)
+    checkpoint.save(model, folder, checkpoint.read_config(folder))
+    return sum(window) / len(window)
+
+
+def warmup_cosine(step: int, steps: int) -> float:
+    """Share of the peak rate: linear over the first twentieth, then a cosine to one tenth."""
+    warmup = max(steps // 20, 1)
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(steps - warmup, 1)
+    return 0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2
