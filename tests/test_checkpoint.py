@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -190,12 +191,25 @@ def test_wrong_tensors_are_named_with_their_file(change, message, tmp_path):
     assert str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.parametrize("size", [0, 4, 60, -1])
-def test_a_file_cut_short_is_named(size, tmp_path):
+@pytest.mark.parametrize("size", [0, 4, 60])
+def test_a_file_cut_short_within_its_header_is_named(size, tmp_path):
     saved(tmp_path)
     file = tmp_path / "model.safetensors"
     file.write_bytes(file.read_bytes()[:size])
-    with pytest.raises(ValueError, match=r"model\.safetensors: not a readable safetensors file, or cut short"):
+    with pytest.raises(ValueError, match=r"model\.safetensors: not a readable safetensors file"):
+        checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("which", [0, 3, -1])
+def test_a_file_cut_short_within_a_tensor_names_both(which, tmp_path):
+    saved(tmp_path)
+    file = tmp_path / "model.safetensors"
+    whole = file.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    places = {name: entry["data_offsets"] for name, entry in json.loads(whole[8:start]).items() if "dtype" in entry}
+    name = sorted(places, key=places.get)[which]
+    file.write_bytes(whole[: start + places[name][1] - 1])
+    with pytest.raises(ValueError, match=rf"model\.safetensors: cut short within tensor {re.escape(name)} "):
         checkpoint.load(tmp_path)
 
 

@@ -192,11 +192,25 @@ def _stored(folder: Path) -> dict[str, _Stored]:
                     part = reader.get_slice(name)
                     stored[name] = _Stored(file, name, list(part.get_shape()), part.get_dtype())
         except (OSError, SafetensorError) as error:
-            raise ValueError(f"{file}: not a readable safetensors file, or cut short ({error})") from error
+            raise ValueError(f"{file}: {_damage(file)} ({error})") from error
     for name, file in places.items():
         if name not in stored or stored[name].file.name != file:
             raise ValueError(f"{folder / file}: tensor {name} is missing, although {INDEX} places it there")
     return stored
+
+
+def _damage(file: Path) -> str:
+    """What is wrong with a file that safetensors refuses; the first tensor that is cut short, if the header tells."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        header = min(int.from_bytes(stream.read(8), "little"), size)
+        try:
+            entries = json.loads(stream.read(header))
+            ends = {name: entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"}
+            cut = [name for name, end in ends.items() if 8 + header + end > size]
+        except (ValueError, TypeError, LookupError, AttributeError):  # the header itself is cut short, or is none
+            cut = []
+    return f"cut short within tensor {min(cut, key=ends.get)}" if cut else "not a readable safetensors file"
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
