@@ -1,13 +1,13 @@
-"""Run an experiment named in words: a data set, some arms and a model.
+"""Run an experiment named in words: writes the file that they stand for, and hands it to Snakemake.
 
-    python run_experiment.py --dataset countdown --ablations baseline,softmax --model Qwen2.5-0.5B --dry-run
-
-It writes the experiment file that the words stand for, and hands it to Snakemake with whatever follows `--`.
+python run_experiment.py --dataset countdown --ablations baseline,softmax --model Qwen2.5-0.5B --dry-run
 """
 
 import argparse
 import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from softmax_rewards import shorthand, strict
@@ -24,16 +24,17 @@ add("--cores", default="all", help="as for snakemake")
 add("--resources", nargs="+", default=[], metavar="NAME=N", help="as for snakemake: gpu=8")
 add("snakemake", nargs="*", help="arguments of snakemake, after --")
 given = parser.parse_args()
-
+model = os.path.abspath(given.model) if "/" in given.model and os.path.isdir(given.model) else given.model
+os.chdir(Path(__file__).resolve().parent)
 try:
+    command = shorthand.command(given.cores, given.resources, given.dry_run, given.snakemake)
+    name, values = shorthand.experiment(given.dataset, given.ablations, model, given.seeds, given.set)
     results = Path(strict.read(Path("config/config.yaml")).get("results", "results"))
-    lists = [words.split(",") if words else [] for words in (given.ablations, given.seeds)]
-    path = shorthand.write(*shorthand.experiment(given.dataset, lists[0], given.model, lists[1], given.set), results)
 except ValueError as error:
     sys.exit(str(error))
-resources = ["--resources", *given.resources] if given.resources else []
-command = ["snakemake", *resources, f"--config=experiments=[{path}]", "--cores", given.cores]
-if given.dry_run:
+if "--dry-run" not in command:
+    os.execv(command[0], [*command, f"--config=experiments=[{shorthand.write(name, values, results)}]"])
+with tempfile.TemporaryDirectory() as folder:  # a dry run leaves nothing behind
+    path = shorthand.write(name, values, Path(folder))
     print(path.read_text(encoding="utf-8"), flush=True)
-    command.append("--dry-run")
-os.execv(sys.executable, [sys.executable, "-m", *command, *given.snakemake])
+    sys.exit(subprocess.run([*command, f"--config=experiments=[{path}]"]).returncode)

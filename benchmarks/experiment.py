@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from machine import write_result
 
-from softmax_rewards import config, dataset, devices, evaluate, hub, sources
+from softmax_rewards import config, dataset, devices, hub, sources
 
 
 def main() -> None:
@@ -27,7 +26,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     devices.lease()
-    from softmax_rewards import trainer  # torch must not be imported before the lease
+    # Torch must not be imported before the lease.
+    from machine import write_result
+
+    from softmax_rewards import evaluate, trainer
 
     experiment = config.load(Path("config/experiments") / f"{arguments.experiment}.yaml")
     with tempfile.TemporaryDirectory() as folder:

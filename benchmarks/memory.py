@@ -3,9 +3,10 @@
     python benchmarks/memory.py [--models qwen2.5-3b] [--out benchmarks/results/memory.json]
 
 The setting is the notes': 32 prompts of 160 tokens × 8 answers of 1024, gradient checkpointing, micro-batches of 8192
-tokens. On a GPU the update and the beginning of a rollout (with its whole cache) are really made, and PyTorch's
-allocator asked. Without one the same code runs, whole depth and all, on tensors without content (`FakeTensorMode`)
-and the bytes of live tensors are counted: that leaves out fragmentation and the workspaces of matrix products.
+tokens. On a GPU the update and the beginning of rollout and evaluation (with the whole cache) are really made, and
+PyTorch's allocator asked. Without one the same code runs, whole depth and all, on tensors without content
+(`FakeTensorMode`) and the bytes of live tensors are counted: that leaves out fragmentation and the workspaces of matrix
+products.
 A step fits a card if it leaves `RESERVE` for these and the CUDA context.
 """
 
@@ -27,7 +28,7 @@ from softmax_rewards.models import catalogue
 from softmax_rewards.models.decoder import Cache, Decoder
 from softmax_rewards.models.shape import Shape
 from softmax_rewards.objective import batches, token_log_probs
-from softmax_rewards.rollout import Episodes, sample
+from softmax_rewards.rollout import PREFILL_TOKENS, Episodes, sample
 from softmax_rewards.run import Evaluation, Training
 from softmax_rewards.tasks import Score
 from softmax_rewards.update import Updater
@@ -37,6 +38,7 @@ WAYS = [(precision, state) for precision in ("float32", "bfloat16") for state in
 CARDS = (24, 48, 80)  # GiB
 RESERVE = 1.5  # GiB
 PROMPT = 160  # tokens
+EVALUATED = 256  # puzzles
 GIB = 2**30
 
 
@@ -71,9 +73,18 @@ def policy_of(shape: Shape, settings: Training, device: str) -> Decoder:
     return policy
 
 
-def counted(shape: Shape, settings: Training) -> dict[str, float]:
-    """Bytes at the peaks of update and rollout, without a GPU."""
-    rows, longest = 2 * settings.microbatch_tokens // (PROMPT + settings.max_new_tokens), settings.max_new_tokens
+def answers(settings: Training) -> int:
+    """Enough answers of the longest kind for two micro-batches."""
+    return 2 * max(settings.microbatch_tokens // (PROMPT + settings.max_new_tokens), 1)
+
+
+def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float]:
+    """Bytes at the peaks of update, rollout and evaluation, without a GPU.
+
+    What waits for values of tensors cannot run on tensors without any. So the calls of `Updater` and `sample` that
+    allocate are made here one by one.
+    """
+    rows, longest = answers(settings), settings.max_new_tokens
     tokens = torch.ones(rows, longest, dtype=torch.int64)
     work = list(batches([[1] * PROMPT], tokens, [longest] * rows, rows, range(rows), settings.microbatch_tokens))
     with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as counter:
@@ -81,40 +92,56 @@ def counted(shape: Shape, settings: Training) -> dict[str, float]:
         # A state on the host would be counted here; what it leaves on the device is the sums of gradients.
         on_host = settings.optimiser_state == "host"
         adamw = optimiser.Optimiser(policy, 1e-6) if on_host else optimiser.build(policy, 1e-6, "device")
-        for batch in work:  # from the second on gradients add to those that are there
-            log_probs, entropies = token_log_probs(policy, batch)
-            log_probs.sum().backward()
-            del log_probs, entropies
-        if not on_host:
-            gradients = {name: weight.grad for name, weight in adamw.parameters.items() if weight.grad is not None}
+        for _ in range(2):  # the state is there from the second step on
+            counter.peak = counter.live
+            for batch in work:
+                log_probs, entropies = token_log_probs(policy, batch)
+                log_probs.sum().backward()
+                del log_probs, entropies
+            if not on_host:
+                gradients = {name: weight.grad for name, weight in adamw.parameters.items() if weight.grad is not None}
+                with torch.no_grad():
+                    adamw._apply(adamw._sums | gradients, torch.Generator())
+                del gradients
+            update = counter.peak
+            adamw.discard()
+            gc.collect()
+        peaks = {"update": update}
+        for name, prompts, samples in (("rollout", settings.prompts, settings.samples), ("evaluation", evaluated, 1)):
+            counter.peak = counter.live
             with torch.no_grad():
-                adamw._apply(adamw._sums | gradients, torch.Generator())
-            del gradients
-        update = counter.peak
-        adamw.discard()
-        gc.collect()
-        counter.peak = counter.live
-        with torch.no_grad():
-            cache = Cache(shape, settings.prompts, PROMPT + longest, policy.embed_tokens.weight)
-            hidden = policy(torch.ones(settings.prompts, PROMPT, dtype=torch.int64), cache=cache)
-            cache.repeat(settings.samples)
-            logits = policy.lm_head(hidden[:, -1]).float().repeat_interleave(settings.samples, 0)
-            (logits - torch.empty_like(logits).exponential_().log_()).argmax(1)
-            cache.keep(torch.arange(settings.prompts * settings.samples - 1))
-        return {"update": update, "rollout": counter.peak}
+                rollout(policy, min(prompts, settings.rollout_rows), samples, longest)
+            gc.collect()
+            peaks[name] = counter.peak
+        return peaks
 
 
-def measured(shape: Shape, settings: Training) -> dict[str, float]:
+def rollout(policy: Decoder, prompts: int, samples: int, longest: int) -> None:
+    """What a rollout allocates: the prompts read in parts, the cache, one token drawn, rows dropped."""
+    cache = Cache(policy.shape, prompts, PROMPT + longest, policy.embed_tokens.weight)
+    step, last = PREFILL_TOKENS // PROMPT, []
+    for start in range(0, prompts, step):
+        part = slice(start, min(start + step, prompts))
+        ids = torch.ones(part.stop - start, PROMPT, dtype=torch.int64)
+        last.append(policy(ids, cache=cache.part(part))[:, -1])
+    cache.length = PROMPT
+    cache.repeat(samples)
+    logits = policy.lm_head(torch.cat(last)).float().repeat_interleave(samples, 0)
+    (logits - torch.empty_like(logits).exponential_().log_()).argmax(1)
+    cache.keep(torch.arange(prompts * samples - 1))
+
+
+def measured(shape: Shape, settings: Training, evaluated: int) -> dict[str, float]:
     """The same from the allocator of a GPU: bytes that it handed out at most, and that it held (`reserved`)."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     policy = policy_of(shape, settings, "cuda").initialise(torch.Generator("cuda").manual_seed(0))
     updater = Updater(settings, 0, policy)
-    rows = 2 * settings.microbatch_tokens // (PROMPT + settings.max_new_tokens)
+    rows = answers(settings)
 
     def drawn(prompts: int, samples: int, longest: int, ends: list[int]) -> Any:
         return sample(policy, [[1] * PROMPT] * prompts, samples=samples, max_new_tokens=longest, eos_ids=ends,
-                      pad_id=0, rows=settings.rollout_rows, stream=(0, "benchmark"))  # fmt: skip
+                      pad_id=0, limits=updater.limits, stream=(0, "benchmark"))  # fmt: skip
 
     completions = drawn(1, rows, 2, [])
     completions.tokens.resize_(rows, settings.max_new_tokens).fill_(1)
@@ -122,16 +149,15 @@ def measured(shape: Shape, settings: Training) -> dict[str, float]:
     completions.lengths.fill_(settings.max_new_tokens)
     scores = [Score(float(row % 2), bool(row % 2), True, 1, 0, False) for row in range(rows)]
     episodes = Episodes([[1] * PROMPT], [""], completions, [""] * rows, scores, rows)
-    torch.cuda.reset_peak_memory_stats()
     for step in range(2):
+        torch.cuda.reset_peak_memory_stats()
         updater.update(step, episodes, np.random.default_rng(step).normal(size=(1, rows)))
-    update, held = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
-    if updater.microbatch_tokens < settings.microbatch_tokens:
-        print(f"the micro-batch was halved to {updater.microbatch_tokens} tokens")
-    torch.cuda.reset_peak_memory_stats()
-    drawn(settings.prompts, settings.samples, settings.max_new_tokens, list(range(shape.vocab_size)))
-    rollout = torch.cuda.max_memory_allocated()
-    return {"update": update, "rollout": rollout, "reserved": max(held, torch.cuda.max_memory_reserved())}
+    peaks, held = {"update": torch.cuda.max_memory_allocated()}, torch.cuda.max_memory_reserved()
+    for name, prompts, samples in (("rollout", settings.prompts, settings.samples), ("evaluation", evaluated, 1)):
+        torch.cuda.reset_peak_memory_stats()
+        drawn(prompts, samples, settings.max_new_tokens, list(range(shape.vocab_size)))  # ends with the first token
+        peaks[name], held = torch.cuda.max_memory_allocated(), max(held, torch.cuda.max_memory_reserved())
+    return peaks | {"reserved": held}
 
 
 def main() -> None:
@@ -142,7 +168,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     results = []
-    print("model         precision  state   host GiB  update  rollout  expected  fits")
+    print("model         precision  state   host GiB  update  rollout  evaluation  expected  fits")
     for model in arguments.models:
         shape = Shape.from_config(catalogue.find(model).config)
         for precision, state in WAYS:
@@ -150,10 +176,10 @@ def main() -> None:
                 prompts=32, samples=8, max_new_tokens=1024, rollout_rows=256, precision=precision,
                 optimiser_state=state, gradient_checkpointing=True, microbatch_tokens=arguments.microbatch_tokens,
             )  # fmt: skip
-            expected = cost.memory(shape, settings, Evaluation(puzzles=128, pass_puzzles=128))
+            expected = cost.memory(shape, settings, Evaluation(puzzles=EVALUATED, pass_puzzles=EVALUATED))
             if expected.peak / GIB > arguments.largest:
                 continue
-            peaks = (measured if torch.cuda.is_available() else counted)(shape, settings)
+            peaks = (measured if torch.cuda.is_available() else counted)(shape, settings, EVALUATED)
             need = max(peaks.values()) / GIB + RESERVE
             cards = [card for card in CARDS if need <= card]
             row = {"model": model, "precision": precision, "state": state, "host": expected.host / GIB}
@@ -163,6 +189,7 @@ def main() -> None:
             )
             fits = f"{cards[0]} GB" if cards else "more than 80 GB"
             print(f"{model:13} {precision:10} {state:6} {row['host']:9.1f} {row['update']:7.1f} {row['rollout']:8.1f} "
+                  f"{row['evaluation']:11.1f} "
                   f"{row['expected']:9.1f}  {fits}", flush=True)  # fmt: skip
             gc.collect()
     write_result(arguments.out, "memory", results)

@@ -1,7 +1,7 @@
 """What a run costs before it runs: device memory, host memory and hours on one GPU.
 
-Every answer is taken to be as long as `max_new_tokens` allows and every prompt `PROMPT_TOKENS`, so both figures are
-upper bounds as far as the answers go. The rest is a model of what the code does:
+Every answer is taken to be as long as `max_new_tokens` allows and every prompt `PROMPT_TOKENS`: as far as the answers
+go, both are upper bounds. The rest is a model of what the code does:
 
 *Memory.* The state is `STATE` bytes a parameter: float32 has weights, gradients and AdamW's two moments (4 × 4);
 bfloat16 weights and first moment (2 + 2), gradients summed and second moment in float32 (4 + 4); a state on the host
@@ -12,9 +12,10 @@ large as their logits; gradients are freed by then.
 
 *Time.* Decoding a token takes the longest of reading memory (weights, cache, `LOGIT_PASSES` over the logits),
 2 FLOPs a parameter and row, and starting every layer's kernels; the update takes 6 FLOPs a parameter and token, 8 with
-gradient checkpointing. Evaluations while training and at the end are counted; making the base model is not. The device
-is an H100 (80 GB, SXM): peaks as NVIDIA gives them for dense matrices, of which PyTorch's eager mode is taken to reach
-`ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`.
+gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits. Evaluations while training and at the end are
+counted; making the base model is not. The device is an H100 (80 GB, SXM): peaks as NVIDIA gives them for dense
+matrices, of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These shares are
+guesses: take hours for good to a factor of two.
 """
 
 import json
@@ -26,7 +27,7 @@ from typing import Any
 from softmax_rewards.config import Experiment
 from softmax_rewards.models import catalogue
 from softmax_rewards.models.shape import Shape
-from softmax_rewards.run import Evaluation, Training
+from softmax_rewards.run import ConfigError, Evaluation, Training
 
 DEVICE = "H100 (80 GB)"
 PEAK_FLOPS = {"float32": 67e12, "bfloat16": 989e12}  # a second
@@ -47,6 +48,8 @@ GRADIENT = 4  # bytes a parameter, whatever the precision
 HOST = {"device": 0, "host": 12}
 CHUNK_LOGITS = 2**26  # logits of one chunk of the objective, float32
 LOGIT_COPIES = {"update": 3, "rollout": 4}  # tensors of their size alive at once
+UPDATE_LOGIT_PASSES = 25  # over the logits of the update: made, normalised, made again and turned into gradients
+PREFILL_TOKENS = 2**15  # tokens of prompts read in one pass
 LOGIT_PASSES = 12  # over the logits, to draw one token a row: noise, Gumbel-max, log-probability
 
 
@@ -80,22 +83,24 @@ def estimate(experiment: Experiment) -> str | None:
     except ValueError as error:
         return f"{experiment.name}: no estimate, {error}"
     if shape is None:
-        origin = source.get("repository") or source.get("path") or source["source"]
+        origin = source.get("repository", source["source"])
         return f"{experiment.name}: no estimate, the shape of {origin} is not known before it is fetched"
     each = [hours(shape, run.training, run.evaluation) for run in runs]
     most = max((memory(shape, run.training, run.evaluation) for run in runs), key=lambda figure: figure.peak)
     return (
-        f"{experiment.name}: {len(runs)} runs, each ≤ {_number(max(each))} GPU-hours on one {DEVICE}, "
+        f"{experiment.name}: {len(runs)} runs, each about {_number(max(each))} GPU-hours on one {DEVICE}, "
         f"peak {most.peak / 1e9:.0f} GB device memory ({most.phase}), {most.host / 1e9:.0f} GB host; "
         f"{_number(sum(each))} GPU-hours in all"
     )
 
 
 def shape_of(model: Mapping[str, Any]) -> Shape | None:
-    """The shape of the base model that a config's `model` names, None where it is not known before it is made."""
+    """The shape of the base model that a config's `model` names, None where it is not known before it is made.
+
+    Raises ValueError for a local model: in one line, which begins with the file that is not there or wrong.
+    """
     if model["source"] == "local":
-        file = Path(model["path"]) / "config.json"
-        return Shape.from_config(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+        return _shape_in(Path(model["path"]))
     if model["source"] == "hub":
         known = [entry for entry in catalogue.MODELS.values() if entry.repository == model["repository"]]
         return Shape.from_config(known[0].config) if known else None
@@ -106,6 +111,24 @@ def shape_of(model: Mapping[str, Any]) -> Shape | None:
     if model["source"] == "smollm2":
         return Shape.from_config(catalogue.find("smollm2-135m-instruct").config)
     return None
+
+
+def _shape_in(folder: Path) -> Shape:
+    file = folder / "config.json"
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: the folder is not there")
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ConfigError(f"{file}: not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: the file is {type(values).__name__}; allowed: a mapping of keys")
+    try:
+        return Shape.from_config(values)
+    except ValueError as error:  # begins with config.json
+        raise ConfigError(f"{folder}/{error}") from None
 
 
 def _number(value: float) -> str:
@@ -123,14 +146,27 @@ def memory(shape: Shape, training: Training, evaluation: Evaluation) -> Memory:
     largest = max(shape.vocab_size, 2 * shape.intermediate_size) * shape.hidden_size
     update = activations(shape, training, tokens) + logits + largest * (GRADIENT + size)
 
-    rows = _rows(training, evaluation)
-    cache = rows * longest * cache_bytes(shape, size)
-    drawing = LOGIT_COPIES["rollout"] * 4 * rows * shape.vocab_size
-    # Prompts are read in one pass, in which the feed-forward part is the widest.
-    prompts = min(max(training.prompts, evaluation.puzzles), training.rollout_rows)
-    reading = prompts * PROMPT_TOKENS * size * (4 * shape.intermediate_size + 3 * shape.hidden_size)
-    rollout = state - GRADIENT * shape.parameters + cache + max(drawing, reading)
+    samplings = (
+        (training.prompts, training.samples),
+        (evaluation.puzzles, 1),
+        (evaluation.pass_puzzles, evaluation.pass_samples),
+    )
+    sampling = max(_sampling_memory(shape, training, *sizes) for sizes in samplings)
+    rollout = state - GRADIENT * shape.parameters + sampling
     return Memory(state, state + update, rollout, HOST[training.optimiser_state] * shape.parameters)
+
+
+def _sampling_memory(shape: Shape, training: Training, prompts: int, samples: int) -> int:
+    """Bytes beside weights and moments to answer `prompts` prompts `samples` times."""
+    size = BYTES[training.precision]
+    chosen = max(min(prompts, training.rollout_rows // samples), 1)  # prompts at once
+    rows = chosen * samples
+    # The prompts' own cache is there until it has been copied to their samples.
+    cache = (rows + chosen * (samples > 1)) * (PROMPT_TOKENS + training.max_new_tokens) * cache_bytes(shape, size)
+    drawing = LOGIT_COPIES["rollout"] * 4 * rows * shape.vocab_size
+    # Prompts are read some at a time, in passes of which the feed-forward part is the widest.
+    read = min(chosen * PROMPT_TOKENS, PREFILL_TOKENS)
+    return cache + max(drawing, read * size * (4 * shape.intermediate_size + 3 * shape.hidden_size))
 
 
 def activations(shape: Shape, training: Training, tokens: int) -> int:
@@ -186,14 +222,6 @@ def _update(shape: Shape, training: Training, sequences: int) -> float:
     tokens = sequences * (PROMPT_TOKENS + training.max_new_tokens)
     work = (8 if training.gradient_checkpointing else 6) * shape.parameters * tokens
     seconds = work / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])
+    logits = sequences * training.max_new_tokens * shape.vocab_size
+    seconds += UPDATE_LOGIT_PASSES * 4 * logits / (ACHIEVED_BANDWIDTH * PEAK_BANDWIDTH)
     return seconds + (HOST_UPDATE_SECONDS * shape.parameters if training.optimiser_state == "host" else 0.0)
-
-
-def _rows(training: Training, evaluation: Evaluation) -> int:
-    """The most sequences that are decoded at once."""
-    batches = (
-        training.prompts * training.samples,
-        evaluation.puzzles,
-        evaluation.pass_puzzles * evaluation.pass_samples,
-    )
-    return min(training.rollout_rows, max(batches))

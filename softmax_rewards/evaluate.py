@@ -9,6 +9,7 @@ import torch
 
 from softmax_rewards import dataset, provenance, stats, tasks
 from softmax_rewards.files import write_csv, write_json
+from softmax_rewards.limits import Limits
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.rollout import play
@@ -30,6 +31,8 @@ def final(run_folder: Path, data: Path) -> None:
     task, _ = tasks.load(run.task)
     puzzles = dataset.read(data, "test", run.evaluation.puzzles)
 
+    limits = Limits.of(run.training)
+
     def answers(count: int, samples: int, purpose: str | None) -> list[list[str | None]]:
         """The canonical right solution, or None, of the first `count` puzzles' samples; greedy without a purpose."""
         episodes = play(
@@ -40,7 +43,7 @@ def final(run_folder: Path, data: Path) -> None:
             template=record["template"],
             samples=samples,
             max_new_tokens=run.training.max_new_tokens,
-            rows=run.training.rollout_rows,
+            limits=limits,
             stream=None if purpose is None else (run.seed, purpose),
         )
         found = [task.solution(text, puzzles[row // samples]) for row, text in enumerate(episodes.texts)]

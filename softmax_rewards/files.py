@@ -29,8 +29,19 @@ def write_text(text: str, path: Path) -> None:
 
 
 def write_json(value: dict[str, Any], path: Path) -> None:
-    """Write `value` as indented JSON with sorted keys."""
-    write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", path)
+    """Write `value` as indented JSON with sorted keys; ValueError for NaN and infinity, which JSON has not."""
+    write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's mapping; ValueError names a file that is missing, not UTF-8, not JSON or no mapping."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor JSON
+        raise ValueError(f"{path}: not a readable JSON file ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: {type(value).__name__}; a JSON object is needed")
+    return value
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -52,8 +63,8 @@ def write_manifest(folder: Path, names: list[str], **facts: Any) -> None:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The folder's `manifest.json`; raises ValueError if the folder is not complete."""
     try:
-        return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        return read_json(folder / "manifest.json")
+    except ValueError as error:
         raise ValueError(f"{folder}: no readable manifest.json, the folder is not complete ({error})") from error
 
 

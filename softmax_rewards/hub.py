@@ -17,7 +17,8 @@ def fetch(
     """Download the files of `repository` that match `patterns` into `out`; returns the commit they are from.
 
     `revision` is a branch, a tag or a commit. After a broken connection a file goes on where it stopped; a new call
-    keeps the files that are whole. Of a model only files at the top count, those in folders are other formats.
+    keeps the files that are whole, and deletes those at the top of `out` that match too but are of an earlier
+    commit. Of a model only files at the top count, those in folders are other formats.
     `HF_ENDPOINT`, `HF_TOKEN` and the other variables of `huggingface_hub` hold.
 
     Raises ValueError in one line, with what to do by hand, if the hub cannot be reached or has no such files.
@@ -47,6 +48,10 @@ def fetch(
     if missing or not names:
         reason = f"{', '.join(missing)} did not arrive" if names else "it has no such files"
         raise ValueError(_advice(repository, revision, patterns, out, reason))
+    here = [path.name for path in out.iterdir() if path.is_file()]
+    for name in filter_repo_objects(here, allow_patterns=list(patterns)):
+        if name not in names:
+            (out / name).unlink()
     shutil.rmtree(out / ".cache", ignore_errors=True)  # huggingface_hub's notes on the download
     return found.sha
 

@@ -27,7 +27,7 @@ def build(policy: nn.Module, learning_rate: float, state: str) -> "Optimiser":
 
 
 class Optimiser:
-    """Sums gradients as `backward` makes them, and updates the policy's weights."""
+    """Sums gradients as `backward` makes them, and updates the policy's weights at `learning_rate`."""
 
     def __init__(self, policy: nn.Module, learning_rate: float) -> None:
         self.parameters = dict(policy.named_parameters())
@@ -66,7 +66,7 @@ class Optimiser:
         raise NotImplementedError
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
-        """Set one tensor of `state`."""
+        """Set one tensor of `state` to a copy of `value`, which may lie in a mapped file."""
         raise NotImplementedError
 
     def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
@@ -88,12 +88,13 @@ class DeviceAdamW(Optimiser):
 
     def __init__(self, policy: nn.Module, learning_rate: float) -> None:
         super().__init__(policy, learning_rate)
-        fused = next(policy.parameters()).is_cuda  # one pass without temporaries
+        # Fused: in one pass, without temporaries.
         self._adamw = torch.optim.AdamW(
-            policy.parameters(), learning_rate, BETAS, EPSILON, weight_decay=0.0, foreach=not fused, fused=fused
+            policy.parameters(), learning_rate, BETAS, EPSILON, weight_decay=0.0, fused=True
         )
 
     def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
+        self._adamw.param_groups[0]["lr"] = self.learning_rate
         self._adamw.step()
 
     def state(self) -> dict[str, dict[str, Tensor]]:
@@ -105,7 +106,7 @@ class DeviceAdamW(Optimiser):
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
         parameter = self.parameters[name]
-        self._adamw.state[parameter][kind] = value.to(parameter.device)
+        self._adamw.state[parameter][kind] = value.to(parameter.device, copy=True)
 
 
 class HostAdamW(Optimiser):
@@ -128,6 +129,7 @@ class HostAdamW(Optimiser):
         for name, gradient in gradients.items():
             master = self._masters[name]
             master.grad = gradient.to("cpu")
+            self._adamw[name].param_groups[0]["lr"] = self.learning_rate
             self._adamw[name].step()
             master.grad = None
             self.parameters[name].copy_(master)
@@ -144,7 +146,7 @@ class HostAdamW(Optimiser):
         if kind == "master":
             master.copy_(value)
         else:
-            self._adamw[name].state[master][kind] = value
+            self._adamw[name].state[master][kind] = value.clone()
 
 
 class StochasticAdamW(Optimiser):

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from softmax_rewards import tasks
+from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Cache, Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.progress import say
 from softmax_rewards.randomness import torch_stream
 from softmax_rewards.tasks import Score
 
@@ -26,8 +26,10 @@ Stream = tuple[int | str, ...]
 CHECK_EVERY = 4
 # Compacting copies the cache, so it waits until enough rows have finished to pay for the copy.
 COMPACT_BELOW = 0.8
-# Rows whose noise comes from one stream.
-BLOCK = 64
+# How many rows draw their noise from one stream.
+BLOCK_ROWS, BLOCK_ELEMENTS = 64, 2**20
+# Tokens of prompts that are read in one pass; its feed-forward part would else outweigh the cache.
+PREFILL_TOKENS = 2**15
 
 
 @dataclass(frozen=True)
@@ -74,18 +76,18 @@ def sample(
     max_new_tokens: int,
     eos_ids: Sequence[int],
     pad_id: int,
-    rows: int,
+    limits: Limits,
     stream: Stream | None,
 ) -> Completions:
     """Draw `samples` completions of every prompt at temperature 1; `stream=None` decodes greedily.
 
-    At most `rows` sequences (and at least one prompt's) are decoded at once, half as many after running out of
-    memory. A token is drawn as the first of V exponential races (Gumbel-max).
+    At most `limits.rollout_rows` sequences (and at least one prompt's) are decoded at once, half as many after
+    running out of memory. A token is drawn as the first of V exponential races (Gumbel-max).
     """
-    at_once, start, parts = max(rows // samples, 1), 0, []
+    start, parts = 0, []
     while start < len(prompts):
-        chunk = prompts[start : start + at_once]
-        noise = None if stream is None else Noise(stream, start * samples)
+        chunk = prompts[start : start + max(limits.rollout_rows // samples, 1)]
+        noise = None if stream is None else Noise(stream, start * samples, model.shape.vocab_size)
         part = None
         try:
             part = _decode(model, chunk, samples, max_new_tokens, eos_ids, pad_id, noise)
@@ -93,8 +95,7 @@ def sample(
             if len(chunk) == 1:
                 raise
         if part is None:  # outside of `except`, whose traceback keeps the tensors alive
-            at_once = len(chunk) // 2
-            say("rollout", f"out of memory: going on with {at_once * samples} sequences at once")
+            limits.lower("rollout_rows", len(chunk) // 2 * samples)
             continue
         parts.append(part)
         start += len(chunk)
@@ -102,28 +103,34 @@ def sample(
 
 
 class Noise:
-    """The exponential noise of sampling, drawn in blocks of rows, each named by its stream, number and position.
+    """The exponential noise of sampling, drawn position after position in blocks of rows, each with its own stream.
 
     So a row's noise depends on its place in the call, not on which others are decoded with it or are still running.
     """
 
-    def __init__(self, stream: Stream, first: int) -> None:
+    def __init__(self, stream: Stream, first: int, vocabulary: int) -> None:
         self.stream, self.first = stream, first  # `first`: place in the call of the batch's row 0
+        # Few rows where the vocabulary is large: a block is drawn as long as one of its rows is running.
+        self.size, self.vocabulary = min(max(BLOCK_ELEMENTS // vocabulary, 1), BLOCK_ROWS), vocabulary
+        self.generators: dict[int, torch.Generator] = {}
 
     def serve(self, alive: Tensor) -> None:
-        """From now on draw for the rows `alive` of the batch."""
+        """From now on draw for the rows `alive` of the batch, all of which were served before."""
         rows = [self.first + row for row in alive.tolist()]
-        self.blocks = sorted({row // BLOCK for row in rows})
-        order = {block: index for index, block in enumerate(self.blocks)}
-        places = [order[row // BLOCK] * BLOCK + row % BLOCK for row in rows]
+        blocks = sorted({row // self.size for row in rows})
+        self.generators = {
+            block: self.generators.get(block) or torch_stream(*self.stream, block, device=alive.device)
+            for block in blocks
+        }
+        order = {block: index for index, block in enumerate(blocks)}
+        places = [order[row // self.size] * self.size + row % self.size for row in rows]
         self.places = torch.tensor(places, device=alive.device)
 
-    def draw(self, position: int, vocabulary: int) -> Tensor:
-        """`[rows served, vocabulary]`, each standard exponential."""
-        device = self.places.device
-        noise = torch.empty((len(self.blocks), BLOCK, vocabulary), device=device)
-        for part, block in zip(noise, self.blocks, strict=True):
-            part.exponential_(generator=torch_stream(*self.stream, block, position, device=device))
+    def draw(self) -> Tensor:
+        """`[rows served, vocabulary]`, each standard exponential, for the next position."""
+        noise = torch.empty((len(self.generators), self.size, self.vocabulary), device=self.places.device)
+        for part, generator in zip(noise, self.generators.values(), strict=True):
+            part.exponential_(generator=generator)
         return noise.flatten(0, 1)[self.places]
 
 
@@ -148,10 +155,14 @@ def _decode(
     mask = mask.masked_fill(padded, float("-inf"))[:, None, None]
 
     cache = Cache(model.shape, len(prompts), longest + max_new_tokens, model.embed_tokens.weight)
-    hidden = model(ids, (torch.arange(longest, device=device) - padding[:, None]).clamp(min=0),
-                   _causal(mask[..., :longest]), cache)  # fmt: skip
+    positions = (torch.arange(longest, device=device) - padding[:, None]).clamp(min=0)
+    last = []
+    step = max(PREFILL_TOKENS // longest, 1)
+    for part in (slice(start, start + step) for start in range(0, len(prompts), step)):
+        last.append(model(ids[part], positions[part], _causal(mask[part, ..., :longest]), cache.part(part))[:, -1])
+    cache.length = longest
     cache.repeat(samples)
-    logits = model.lm_head(hidden[:, -1]).float().repeat_interleave(samples, 0)
+    logits = model.lm_head(torch.cat(last)).float().repeat_interleave(samples, 0)
     # Without padding no mask is needed, which spares every later step a pass over the scores.
     mask = mask.repeat_interleave(samples, 0) if bool(padding.any()) else None
     positions = (longest - padding).repeat_interleave(samples)
@@ -166,7 +177,7 @@ def _decode(
     if noise is not None:
         noise.serve(alive)
     for position in range(max_new_tokens):
-        scores = logits if noise is None else logits - noise.draw(position, logits.shape[1]).log_()
+        scores = logits if noise is None else logits - noise.draw().log_()
         chosen = scores.argmax(1)
         running = ~finished[alive]
         tokens[alive, position] = torch.where(running, chosen, pad_id)
@@ -203,7 +214,7 @@ def play(
     template: str,
     samples: int,
     max_new_tokens: int,
-    rows: int,
+    limits: Limits,
     stream: Stream | None,
 ) -> Episodes:
     """Sample `samples` completions of every puzzle and score them with the verifier of `task` (name and options)."""
@@ -216,7 +227,7 @@ def play(
         max_new_tokens=max_new_tokens,
         eos_ids=tokenizer.eos_ids,
         pad_id=tokenizer.pad_id,
-        rows=rows,
+        limits=limits,
         stream=stream,
     )
     kept = (completions.lengths - completions.finished.long()).tolist()

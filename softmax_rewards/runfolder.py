@@ -4,6 +4,7 @@ state/                    while the run is under way: logs and the newest checkp
 metrics.csv … model/      written when it has finished, `run.json` last
 """
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -15,7 +16,8 @@ from typing import Any, Self
 import pandas as pd
 from safetensors import safe_open
 
-from softmax_rewards.files import appearing, write_csv, write_json
+from softmax_rewards.files import appearing, read_manifest, write_csv, write_json, write_text
+from softmax_rewards.limits import Limits
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.progress import say
@@ -24,8 +26,6 @@ from softmax_rewards.update import Updater
 
 # The files that say a run has ended: `run.json`, and what `evaluate.py` adds.
 FINISHED = ("run.json", "evaluation.json", "puzzles.csv")
-# What a base model's folder holds besides weights, tokenizer and settings that the final model shares.
-NOT_COPIED = ("config.json", "manifest.json", "model.safetensors.index.json")
 
 
 class RunFolder:
@@ -74,7 +74,7 @@ class RunFolder:
                     with safe_open(file, framework="pt") as tensors:
                         for name in tensors.keys():  # noqa: SIM118 (not a mapping)
                             updater.load(file.stem, name, tensors.get_tensor(name))
-                updater.microbatch_tokens = state["microbatch_tokens"]
+                updater.limits = Limits(**state["limits"])
                 return state["step"], state["tokens"]
             say("train", f"{saved[-1]} is of other code, data or settings: starting anew")
         for folder in saved:
@@ -91,7 +91,7 @@ class RunFolder:
             values = {name: value.detach().cpu() for name, value in tensors.items()}
             checkpoint.write_tensors(values, partial / f"{kind}.safetensors")
         state = {"step": step, "tokens": tokens, "identity": self.identity, "log": self.log.sizes()}
-        write_json(state | {"microbatch_tokens": updater.microbatch_tokens}, partial / "state.json")
+        write_json(state | {"limits": dataclasses.asdict(updater.limits)}, partial / "state.json")
         older = list(self.state.glob("checkpoint-*"))
         os.rename(partial, self.state / f"checkpoint-{step:08d}")
         for folder in older:
@@ -108,9 +108,9 @@ class RunFolder:
         """Write the final weights and tables; `run.json`, which marks the run as finished, comes last."""
         model = self.out / "model"
         model.mkdir(exist_ok=True)
-        for file in base.iterdir():  # the tokenizer and its settings, under whatever names
-            if file.suffix != ".safetensors" and file.name not in NOT_COPIED:
-                shutil.copyfile(file, model / file.name)
+        for name in read_manifest(base)["files"]:  # the tokenizer and its settings, under whatever names
+            if not name.endswith(".safetensors") and name not in ("config.json", checkpoint.INDEX):
+                shutil.copyfile(base / name, model / name)
         checkpoint.save(policy, model, checkpoint.read_config(base))
         for name in ("metrics", "evaluations", "timing"):
             write_csv(self.log.table(name), self.out / f"{name}.csv")
@@ -119,8 +119,8 @@ class RunFolder:
         with appearing(self.out / "episodes.parquet") as partial:
             _compact(episodes).to_parquet(partial, index=False, compression="zstd")
         write_csv(reward_groups(episodes), self.out / "groups.csv")
-        with appearing(self.out / "samples.jsonl") as partial:
-            shutil.copyfile(self.state / "samples.jsonl", partial)
+        texts = self.log.rows("samples")
+        write_text("".join(json.dumps(row) + "\n" for row in texts), self.out / "samples.jsonl")
         write_json(record, self.out / "run.json")
         discarded = self.out / "state.discarded"
         shutil.rmtree(discarded, ignore_errors=True)  # of a run that was killed right here

@@ -26,25 +26,21 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        _refuse_duplicates(node, "")
-        value = loader.construct_document(node) if node else {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        value = _parse(text)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    value = {} if value is None else value
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: the file is {type(value).__name__}; allowed: a mapping of keys")
     return value
 
 
-def value(text: str) -> Any:
-    """One value, as `read` would read it in a file."""
+def value(text: str, where: str) -> Any:
+    """One value, as `read` would read it in a file; `where` is its key, for messages."""
     try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{text!r}: not YAML: {' '.join(str(error).split())}") from None
+        return _parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
@@ -137,6 +133,19 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
+
+
+def _parse(text: str) -> Any:
+    """The value of a YAML document, None for an empty one."""
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        _refuse_duplicates(node, "")
+        return loader.construct_document(node) if node else None
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date of month 13
+        raise ConfigError(f"not YAML: {' '.join(str(error).split())}") from None
 
 
 def _refuse_duplicates(node: yaml.Node | None, where: str) -> None:

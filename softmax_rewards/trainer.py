@@ -4,6 +4,7 @@ Where it departs from the textbook: prompts and sampling noise come from streams
 all arms of a seed see the same and a resumed run needs no generator state; and there is no value model.
 """
 
+import dataclasses
 import signal
 import time
 from pathlib import Path
@@ -52,7 +53,9 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
 
         for step in range(first, settings.steps + 1):
             if step % run.evaluation.every == 0 or step == settings.steps:
-                row, samples = trajectory.point(run, step, tokens, policy, tokenizer, template, held_out)
+                row, samples = trajectory.point(
+                    run, step, tokens, policy, tokenizer, template, held_out, updater.limits
+                )
                 folder.log.append("evaluations", row)
                 for text in samples:
                     folder.log.append("samples", text)
@@ -70,7 +73,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                 template=template,
                 samples=settings.samples,
                 max_new_tokens=settings.max_new_tokens,
-                rows=settings.rollout_rows,
+                limits=updater.limits,
                 stream=(run.seed, "rollout", step),
             )
             sampled = time.perf_counter()
@@ -84,7 +87,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
             folder.log.append("metrics", head | losses | records.rollout_row(episodes) | records.weight_row(weights))
             folder.log.append("episodes", records.episode_row(step + 1, indices, episodes, weights))
             timing = records.timing_row(step + 1, sampled - began, updated - sampled, generated, device)
-            folder.log.append("timing", timing | {"microbatch_tokens": updater.microbatch_tokens})
+            folder.log.append("timing", timing | dataclasses.asdict(updater.limits))
             if (step + 1) % settings.checkpoint_every == 0 or termination.requested:
                 folder.checkpoint(step + 1, tokens, updater)
             if termination.requested:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from softmax_rewards import records
+from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.rollout import play
@@ -18,6 +19,7 @@ def point(
     tokenizer: Tokenizer,
     template: str,
     puzzles: Sequence[dict[str, Any]],
+    limits: Limits,
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Sampled success and its companions after `step` updates, and the texts of the first few puzzles.
 
@@ -31,7 +33,7 @@ def point(
         template=template,
         samples=1,
         max_new_tokens=run.training.max_new_tokens,
-        rows=run.training.rollout_rows,
+        limits=limits,
         stream=(run.seed, "evaluation"),
     )
     texts = [

@@ -37,15 +37,16 @@ def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, f
     """Train the model in `folder` on traces of the warm-start puzzles in `data`, and write it back in float32.
 
     AdamW, in float32, gradients clipped at norm 1; the loss is the mean over the tokens of an update's traces.
-    Returns its mean over the last 50 updates, in nats a token.
+    Returns its mean over the last 50 updates, in nats a token. Raises FloatingPointError, the model in `folder`
+    untouched, if it diverges.
     """
     import torch
 
-    from softmax_rewards import dataset, tasks
+    from softmax_rewards import dataset, optimiser, tasks
     from softmax_rewards.models import checkpoint
     from softmax_rewards.models.tokenizer import Tokenizer
     from softmax_rewards.objective import batches, token_log_probs
-    from softmax_rewards.randomness import numpy_stream
+    from softmax_rewards.randomness import numpy_stream, torch_stream
 
     torch.set_num_threads(options.threads)
     device = checkpoint.pick_device(options.device)
@@ -53,12 +54,11 @@ def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, f
     puzzles = dataset.read(data, "warm_start")
     tokenizer = Tokenizer(folder)
     model = checkpoint.load(folder, device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.0, foreach=True)
+    adamw = optimiser.build(model, options.learning_rate, "device")
     draw = numpy_stream(options.seed, "warm start")
     window: list[float] = []
     for step in range(options.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = options.learning_rate * warmup_cosine(step, options.steps)
+        adamw.learning_rate = options.learning_rate * warmup_cosine(step, options.steps)
         chosen = [puzzles[index] for index in draw.integers(len(puzzles), size=options.traces)]
         prompts = [tokenizer.prompt(module.prompt(puzzle, template))[1] for puzzle in chosen]
         traces = [module.trace(puzzle, draw, task_options, template) for puzzle in chosen]
@@ -71,9 +71,7 @@ def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, f
             part = -log_probs.sum() / sum(lengths)
             part.backward()
             loss += part.item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
+        adamw.step(1.0, torch_stream(options.seed, "rounding", step, device=device))
         window = [*window[-49:], loss]
         if (step + 1) % 100 == 0 or step + 1 == options.steps:
             mean = sum(window) / len(window)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -236,7 +237,14 @@ def test_files_and_index_of_a_sharded_checkpoint_must_agree(sharded):
         rf"{first}: tensor nothing is missing, although": lambda i: i["weight_map"].update(nothing=first),
         rf"{checkpoint.INDEX}: weight_map.{name}: '../x'; allowed": lambda i: i["weight_map"].update({name: "../x"}),
         rf"{checkpoint.INDEX}: weight_map.{name}: 3; allowed": lambda i: i["weight_map"].update({name: 3}),
+        rf"{checkpoint.INDEX}: weight_map.{name}: '/x.safetensors'; allowed": lambda i: i["weight_map"].update(
+            {name: "/x.safetensors"}
+        ),
+        rf"{checkpoint.INDEX}: weight_map.{name}: 'config.json'; allowed": lambda i: i["weight_map"].update(
+            {name: "config.json"}
+        ),
         rf"{checkpoint.INDEX}: weight_map is missing": lambda i: i.pop("weight_map"),
+        rf"{checkpoint.INDEX}: weight_map \[1\]; a mapping": lambda i: i.update(weight_map=[1]),
     }
     for message, change in wrong.items():
         reindex(sharded, change)
@@ -245,6 +253,12 @@ def test_files_and_index_of_a_sharded_checkpoint_must_agree(sharded):
         (sharded / checkpoint.INDEX).write_text(index)
     (sharded / second).unlink()
     with pytest.raises(ValueError, match=rf"{second}: no such file, although .* places tensor \S+ there"):
+        checkpoint.load(sharded)
+    (sharded / checkpoint.INDEX).write_text("[]")
+    with pytest.raises(ValueError, match=f"{checkpoint.INDEX}: list; a JSON object is needed"):
+        checkpoint.load(sharded)
+    (sharded / checkpoint.INDEX).write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=f"{checkpoint.INDEX}: not a readable JSON file"):
         checkpoint.load(sharded)
     (sharded / checkpoint.INDEX).write_text("{")
     with pytest.raises(ValueError, match=f"{checkpoint.INDEX}: not a readable JSON file"):
@@ -259,6 +273,39 @@ def test_without_an_index_all_files_count_and_none_twice(sharded):
     save_file(load_file(first) | load_file(second), second)
     with pytest.raises(ValueError, match=rf"{second.name}: tensor \S+ is in {first.name} too"):
         checkpoint.load(sharded)
+
+
+def test_without_an_index_the_whole_model_goes_before_other_files(tmp_path):
+    model = saved(tmp_path)
+    save_file({"other": torch.ones(1)}, tmp_path / "adapter.safetensors")
+    assert same(checkpoint.load(tmp_path), model)
+
+
+def test_a_checkpoint_is_checked_without_its_model(tmp_path, monkeypatch):
+    model = saved(tmp_path)
+    empty, devices = Decoder.empty, []
+
+    def watched(shape, device, *others):
+        devices.append(device)
+        return empty(shape, device, *others)
+
+    monkeypatch.setattr(Decoder, "empty", watched)
+    shape, stored = checkpoint.check(tmp_path)
+    assert devices == ["meta"]
+    assert shape == model.shape
+    assert {name: tensor.shape for name, tensor in stored.items()} == {
+        name: list(tensor.shape) for name, tensor in checkpoint.named_tensors(model)
+    }
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_weights_are_as_readable_as_other_files(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        saved(tmp_path)
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o666 & ~umask}
 
 
 def test_pickles_are_not_loaded(tmp_path):

@@ -11,8 +11,8 @@ import pytest
 import torch
 import yaml
 
-from softmax_rewards import config, cost
-from softmax_rewards.models import catalogue
+from softmax_rewards import config, cost, rollout
+from softmax_rewards.models import catalogue, log_probs
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.shape import Shape
 from softmax_rewards.run import Evaluation, Training
@@ -77,11 +77,12 @@ def test_logits_come_in_chunks():
 
 
 def test_memory_of_sampling():
-    # 100 of the 160 rows of pass@16: a token's keys and values are 2 layers · 2 · 1 head · 4 · 2 bytes.
+    # 6 of the 10 prompts of pass@16 at once, 96 rows of at most 100; a token's keys and values are 2 layers · 2 · 1
+    # head · 4 · 2 bytes, and the prompts have a cache of their own before.
     weights_and_moments = (12 - 4) * PARAMETERS
-    cache = 100 * LONGEST * 32
+    cache = (96 + 6) * LONGEST * 32
     found = cost.memory(TINY, TRAINING, EVALUATION)
-    assert found.rollout == weights_and_moments + cache + max(4 * 4 * 100 * 1000, 30 * 160 * 2 * (4 * 16 + 3 * 8))
+    assert found.rollout == weights_and_moments + cache + max(4 * 4 * 96 * 1000, 6 * 160 * 2 * (4 * 16 + 3 * 8))
     assert cost.memory(TINY, changed(rollout_rows=1024), EVALUATION).rollout > found.rollout
 
 
@@ -97,6 +98,7 @@ def test_hours_where_starting_kernels_is_the_limit():
     flops = 0.4 * 989e12
     prompts = 160 * (25 * 4 + 6 * 30 + 10) * 2 * PARAMETERS / flops
     updates = 25 * 6 * PARAMETERS * 12 * LONGEST / flops
+    updates += 25 * 25 * 4 * 12 * 40 * 1000 / (0.6 * 3.35e12)  # the logits of 40 tokens each, over and over
     assert cost.hours(TINY, TRAINING, EVALUATION) == pytest.approx((decoding + prompts + updates) / 3600, rel=1e-12)
 
 
@@ -123,7 +125,7 @@ def test_hours_where_memory_or_arithmetic_is_the_limit():
     token = read / (0.6 * 3.35e12)
     assert token > 2 * parameters * 512 / (0.4 * 989e12) > 36 * 200e-6
     step = 1024 * token + 64 * 160 * 2 * parameters / (0.4 * 989e12)
-    step += 8 * parameters * 512 * 1184 / (0.4 * 989e12)
+    step += 8 * parameters * 512 * 1184 / (0.4 * 989e12) + 25 * 4 * 512 * 1024 * 151_936 / (0.6 * 3.35e12)
     # Two points of the curve, two final passes and pass@16, all limited by starting kernels.
     rest = 5 * 1024 * 36 * 200e-6 + (4 * 16 + 1) * 160 * 2 * parameters / (0.4 * 989e12)
     assert cost.hours(shape, training, evaluation) == pytest.approx((step + rest) / 3600, rel=1e-12)
@@ -178,10 +180,26 @@ def test_the_shape_of_a_source(tmp_path):
     assert cost.shape_of({"source": "random", "shape": "Qwen2.5-0.5B", "layers": 3}) == shallow
     assert cost.shape_of({"source": "random", "shape": "qwen2.5-0.5b", "layers": None}) == shape
     assert cost.shape_of({"source": "smollm2"}).parameters == 134_515_008
-    assert cost.shape_of({"source": "local", "path": str(tmp_path)}) is None
     (tmp_path / "config.json").write_text(json.dumps(known.config))
     assert cost.shape_of({"source": "local", "path": str(tmp_path)}) == shape
     assert cost.shape_of({"source": "mini"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        ("[]", "the file is list; allowed: a mapping of keys"),
+        ('{"a":', "not JSON: Expecting value: line 1 column 6 (char 5)"),
+        ("{}", "model_type null is not supported; allowed: qwen2, qwen3, llama"),
+    ],
+)
+def test_a_local_model_that_is_none(text, message, tmp_path):
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(config.ConfigError) as error:
+        cost.shape_of({"source": "local", "path": str(tmp_path)})
+    assert str(error.value) == f"{tmp_path}/config.json: {message}"
 
 
 def test_the_estimate_of_an_experiment(tmp_path):
@@ -193,7 +211,7 @@ def test_the_estimate_of_an_experiment(tmp_path):
     each, short = (cost.hours(shape, arms[name].training, large.evaluation) for name in ("baseline", "short"))
     peak = cost.memory(shape, arms["baseline"].training, large.evaluation)
     assert cost.estimate(large) == (
-        f"trial: 4 runs, each ≤ {each:.2g} GPU-hours on one H100 (80 GB), "
+        f"trial: 4 runs, each about {each:.2g} GPU-hours on one H100 (80 GB), "
         f"peak {peak.peak / 1e9:.0f} GB device memory ({peak.phase}), 0 GB host; "
         f"{2 * (each + short):.2g} GPU-hours in all"
     )
@@ -204,7 +222,9 @@ def test_the_estimate_of_an_experiment(tmp_path):
     assert cost.estimate(dataclasses.replace(large, ablations=on_cpu)) is None
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     other = dataclasses.replace(large, model={"source": "local", "path": str(tmp_path)})
-    assert cost.estimate(other).startswith("trial: no estimate, config.json: model_type")
+    assert cost.estimate(other).startswith(f"trial: no estimate, {tmp_path}/config.json: model_type")
+    nowhere = dataclasses.replace(large, model={"source": "local", "path": "no/where"})
+    assert cost.estimate(nowhere) == "trial: no estimate, no/where: the folder is not there"
     unknown = dataclasses.replace(large, model={"source": "hub", "repository": "someone/else"})
     assert cost.estimate(unknown) == "trial: no estimate, the shape of someone/else is not known before it is fetched"
 
@@ -223,3 +243,8 @@ def test_the_estimates_of_this_repository_need_no_torch():
     assert imported == "set()"
     small = next(line for line in lines if line.startswith("countdown-smollm2: "))
     assert float(re.search(r"([\d.]+) GPU-hours in all", small)[1]) <= 1
+
+
+def test_what_is_known_elsewhere_too_is_the_same():
+    """`cost` must not import torch, so it repeats these."""
+    assert (cost.CHUNK_LOGITS, cost.PREFILL_TOKENS) == (log_probs.CHUNK_ELEMENTS, rollout.PREFILL_TOKENS)

@@ -13,6 +13,7 @@ import torch
 import toy
 
 from softmax_rewards import evaluate, trainer, update
+from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.shape import Shape
 from softmax_rewards.optimiser import round_stochastically
@@ -50,7 +51,7 @@ def test_logits_and_greedy_answers_equal_those_of_the_processor(family):
     with torch.no_grad():
         expected, got = (model.lm_head(model(ids.to(model.norm.weight.device))).cpu() for model in (host, device))
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
-    settings = {"samples": 2, "max_new_tokens": 40, "eos_ids": [0], "pad_id": 0, "rows": 4, "stream": None}
+    settings = {"samples": 2, "max_new_tokens": 40, "eos_ids": [0], "pad_id": 0, "limits": Limits(4, 1), "stream": None}
     expected, got = (sample(model, PROMPTS, **settings).tokens.cpu() for model in (host, device))
     assert torch.equal(got, expected)
 
@@ -59,7 +60,9 @@ def test_logits_and_greedy_answers_equal_those_of_the_processor(family):
 @pytest.mark.parametrize("state", ["device", "host"])
 def test_an_update_equals_that_of_the_processor(dtype, state):
     host = toy.decoder(vocabulary=7)
-    drawn = sample(host, PROMPTS, samples=8, max_new_tokens=20, eos_ids=[0], pad_id=0, rows=100, stream=(0, "test"))
+    drawn = sample(
+        host, PROMPTS, samples=8, max_new_tokens=20, eos_ids=[0], pad_id=0, limits=Limits(100, 1), stream=(0, "test")
+    )
     scores = [Score(float(row % 3 == 0), row % 3 == 0, True, 1, 0, False) for row in range(24)]
     weights = np.random.default_rng(0).normal(size=(3, 8))
     before = torch.cat([value.detach().flatten() for value in host.parameters()])
@@ -81,7 +84,9 @@ def test_an_update_equals_that_of_the_processor(dtype, state):
 
 def test_sampled_log_probs_equal_the_training_pass():
     _, device = both("qwen2")
-    drawn = sample(device, PROMPTS, samples=64, max_new_tokens=60, eos_ids=[0], pad_id=0, rows=64, stream=(0, "test"))
+    drawn = sample(
+        device, PROMPTS, samples=64, max_new_tokens=60, eos_ids=[0], pad_id=0, limits=Limits(64, 1), stream=(0, "test")
+    )
     lengths = drawn.lengths.tolist()
     for batch in update.batches(PROMPTS, drawn.tokens, lengths, 64, range(192), token_budget=4000):
         values, _ = update.token_log_probs(device, batch)
@@ -112,7 +117,9 @@ def test_a_run_trains_resumes_and_is_judged(tiny, tmp_path, memory):
 
 def test_running_out_of_device_memory_halves_the_microbatch(capsys):
     _, policy = both("qwen2")
-    drawn = sample(policy, PROMPTS, samples=64, max_new_tokens=60, eos_ids=[], pad_id=0, rows=192, stream=(0, "test"))
+    drawn = sample(
+        policy, PROMPTS, samples=64, max_new_tokens=60, eos_ids=[], pad_id=0, limits=Limits(192, 1), stream=(0, "test")
+    )
     scores = [Score(0.0, False, False, 0, 0, False)] * 192
     episodes = Episodes(PROMPTS, [""] * 3, drawn, [""] * 192, scores, 64)
     updater = update.Updater(Training(max_new_tokens=60, microbatch_tokens=20_000), 0, policy)
@@ -123,7 +130,7 @@ def test_running_out_of_device_memory_halves_the_microbatch(capsys):
         facts = updater.update(0, episodes, np.random.default_rng(0).normal(size=(3, 64)))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert updater.microbatch_tokens < 20_000 and np.isfinite(list(facts.values())).all()
+    assert updater.limits.microbatch_tokens < 20_000 and np.isfinite(list(facts.values())).all()
     assert "out of memory" in capsys.readouterr().out
 
 

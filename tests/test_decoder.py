@@ -9,6 +9,7 @@ import transformers
 from torch.nn.functional import cross_entropy
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
+from softmax_rewards.limits import Limits
 from softmax_rewards.models import checkpoint, decoder
 from softmax_rewards.models.decoder import Cache, Decoder
 from softmax_rewards.models.shape import Llama3Scaling, Shape
@@ -103,7 +104,7 @@ def test_greedy_answers_equal_those_of_transformers_token_by_token(pair):
     theirs, ours, _ = pair
     prompts = [tokens(1, length, seed=length)[0].tolist() for length in (3, 20, 8, 1)]
     longest, new = max(map(len, prompts)), 24
-    settings = {"samples": 1, "max_new_tokens": new, "pad_id": 0, "rows": 16, "stream": None}
+    settings = {"samples": 1, "max_new_tokens": new, "pad_id": 0, "limits": Limits(16, 1), "stream": None}
     free = sample(ours, prompts, eos_ids=[COMMON["vocab_size"]], **settings).tokens
     end = int(free[0, 7])  # ends the first answer early, perhaps others too
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])

@@ -87,6 +87,13 @@ def test_finished_files_are_not_fetched_again(server, tmp_path):
     assert (tmp_path / BIG_NAME).read_bytes() == BIG
 
 
+def test_files_of_an_earlier_commit_do_not_stay(server, tmp_path):
+    for name in ("model.safetensors.index.json", "model-00001-of-00002.safetensors", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    hub.fetch(REPOSITORY, "main", PATTERNS, tmp_path)
+    assert set(contents(tmp_path)) == {"chat_template.jinja", "config.json", BIG_NAME, "notes.txt"}
+
+
 def test_a_data_sets_files_may_lie_in_folders(tmp_path, monkeypatch):
     files = {"data/train-00000-of-00001.parquet": b"rows", "README.md": b"words"}
     with serving(Hub("Owner/Puzzles", files, kind="datasets")) as standin:

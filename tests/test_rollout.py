@@ -6,13 +6,14 @@ import torch
 import toy
 from scipy.stats import chisquare
 
+from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Cache
 from softmax_rewards.objective import batches, token_log_probs
 from softmax_rewards.randomness import numpy_stream
-from softmax_rewards.rollout import sample
+from softmax_rewards.rollout import Noise, sample
 
 
-def draw(model, prompts, samples, seed=0, longest=toy.LONGEST, greedy=False, rows=10**6):
+def draw(model, prompts, samples, seed=0, longest=toy.LONGEST, greedy=False, rows=10**6, limits=None):
     return sample(
         model,
         prompts,
@@ -20,7 +21,7 @@ def draw(model, prompts, samples, seed=0, longest=toy.LONGEST, greedy=False, row
         max_new_tokens=longest,
         eos_ids=[toy.END],
         pad_id=0,
-        rows=rows,
+        limits=limits or Limits(rows, 1),
         stream=None if greedy else (seed, "test"),
     )
 
@@ -49,6 +50,35 @@ def test_a_row_does_not_depend_on_its_neighbours():
         assert torch.equal(drawn.lengths[:16], again.lengths[:16])
 
 
+def test_a_large_vocabulary_is_sampled_exactly_too():
+    """One position over 20,000 tokens, so few rows a block of noise that batches cross them."""
+    vocabulary, count = 20_000, 3000
+    logits = torch.linspace(0, 6, vocabulary)
+    noise, drawn = Noise((0, "test"), 0, vocabulary), []
+    for start in range(0, count, 100):
+        noise = Noise((0, "test"), start, vocabulary)
+        noise.serve(torch.arange(100))
+        drawn.append((logits - noise.draw().log()).argmax(1))
+    assert noise.size < 64
+    observed = torch.cat(drawn).bincount(minlength=vocabulary).view(20, -1).sum(1)
+    expected = logits.double().softmax(0).view(20, -1).sum(1) * count
+    assert chisquare(observed, expected).pvalue > 1e-3
+
+
+def test_noise_is_a_matter_of_the_row_and_the_position():
+    def positions(first, alive, count=3):
+        noise = Noise((0, "test"), first, 50)
+        noise.serve(torch.arange(200))
+        noise.serve(torch.tensor(alive))
+        return torch.stack([noise.draw() for _ in range(count)])
+
+    whole = positions(0, list(range(200)))
+    assert torch.equal(positions(70, [0, 3, 60, 120]), whole[:, [70, 73, 130, 190]])
+    flat = whole.flatten()
+    assert len(flat.unique()) > 0.999 * len(flat)  # nothing is drawn twice
+    assert flat.mean().item() == pytest.approx(1, abs=0.02) and flat.var().item() == pytest.approx(1, abs=0.05)
+
+
 @pytest.mark.parametrize("rows", [1, 16, 40, 100])
 def test_how_many_rows_are_decoded_at_once_changes_nothing(rows):
     model = toy.decoder(vocabulary=7)
@@ -70,10 +100,24 @@ def test_out_of_memory_halves_the_rows_decoded_at_once_and_changes_nothing(monke
             super().repeat(times)
 
     monkeypatch.setattr("softmax_rewards.rollout.Cache", SmallCache)
-    assert torch.equal(whole.tokens, draw(model, prompts, 16, longest=30).tokens)
-    assert "out of memory: going on with 32 sequences at once" in capsys.readouterr().out
+    limits = Limits(1000, 1)
+    for _ in range(2):
+        assert torch.equal(whole.tokens, draw(model, prompts, 16, longest=30, limits=limits).tokens)
+        assert limits == Limits(32, 1)
+    assert capsys.readouterr().out.count("going on with training.rollout_rows 32") == 1  # the second call knew
     with pytest.raises(torch.OutOfMemoryError):  # a single prompt's samples are not taken apart
         draw(model, prompts, 41, longest=30)
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 12])
+def test_reading_the_prompts_in_parts_changes_nothing(monkeypatch, tokens):
+    model = toy.decoder(vocabulary=7)
+    prompts = [[1, 2, 3], [3, 4], [6, 5, 4, 3, 2, 1], [2], [1, 1]]
+    whole = draw(model, prompts, 4, longest=30)
+    monkeypatch.setattr("softmax_rewards.rollout.PREFILL_TOKENS", tokens)
+    parted = draw(model, prompts, 4, longest=30)
+    assert torch.equal(whole.tokens, parted.tokens)
+    torch.testing.assert_close(whole.log_probs, parted.log_probs, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("greedy", [False, True])

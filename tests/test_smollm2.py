@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from softmax_rewards import files, rollout, sources
+from softmax_rewards.limits import Limits
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.sources import smollm2
@@ -105,7 +106,7 @@ def test_it_knows_the_capital_of_france(folder, model):
         max_new_tokens=16,
         eos_ids=tokenizer.eos_ids,
         pad_id=tokenizer.pad_id,
-        rows=1,
+        limits=Limits(1, 1),
         stream=None,
     )
     assert "Paris" in tokenizer.decode(answer.tokens[0].tolist())

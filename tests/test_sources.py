@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import threading
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from softmax_rewards import dataset, files, plugins, sources, strict
 from softmax_rewards.models import catalogue, checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
+from softmax_rewards.sources import local
 
 TASK = {"name": "countdown", "numbers": 2, "train": 40, "warm_start": 40, "test": 8}
 TINY = {
@@ -97,6 +100,12 @@ def test_a_models_folder_loads_in_transformers(made):
         ({"source": "random", "shape": "tiny", "dtype": "half"}, r"model\.dtype: .*float32, bfloat16"),
         ({"source": "hub"}, r"model\.repository: missing"),
         ({"source": "hub", "repository": "../etc"}, r"model\.repository: \.\./etc; allowed: owner/name"),
+        (
+            {"source": "hub", "repository": "a/b", "revision": ""},
+            r"model\.revision: ''; allowed: a commit, a branch or",
+        ),
+        ({"source": "local", "path": ""}, r"model\.path: ''; allowed: a folder, written out, without ~"),
+        ({"source": "local", "path": "~/x"}, r"model\.path: '~/x'; allowed: a folder, written out, without ~"),
         ({"source": "local", "path": "x", "template": "compact"}, r"model\.template: .*auto, chat, base"),
         ({"source": "smollm2", "warm_start": {"steps": -1}}, r"model\.warm_start\.steps: -1; allowed: integers from 0"),
         ({"source": "mini", "warm_start": {"device": "tpu"}}, r"model\.warm_start\.device: .*auto, cpu, cuda"),
@@ -122,6 +131,8 @@ def test_a_local_model_is_taken_over_without_a_second_copy(made, tmp_path):
     assert manifest["template"] == "chat"
     taken = tmp_path / "taken" / "model.safetensors"
     assert os.path.samefile(taken, made / "model.safetensors")
+    assert all(os.path.samefile(tmp_path / "taken" / name, made / name) == name.endswith(".safetensors")
+               for name in manifest["files"])  # fmt: skip
     assert build(tmp_path / "taken", source="local", path=str(made), template="base")["template"] == "base"
 
 
@@ -150,7 +161,7 @@ def test_a_local_model_behind_links_and_in_shards(made, tmp_path, monkeypatch):
     assert not any(file.is_symlink() for file in (tmp_path / "taken").iterdir())
     checkpoint.load(tmp_path / "taken")
     (made / shards[1]).unlink()
-    with pytest.raises(ValueError, match=rf"model\.path: .*{shards[1]} missing; needed: config\.json, tokenizer"):
+    with pytest.raises(ValueError, match=rf"made/{shards[1]}: no such file, although model\.safetensors\.index\.json"):
         build(tmp_path / "taken", source="local", path=str(made))
 
 
@@ -159,8 +170,116 @@ def test_a_local_folder_that_is_no_model_is_named(tmp_path):
         build(tmp_path / "out", source="local", path=str(tmp_path / "nowhere"))
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"half: tokenizer\.json, model\.safetensors missing; needed: config\.json"):
+    with pytest.raises(ValueError, match=r"half: tokenizer\.json missing; needed: config\.json, tokenizer\.json and "):
         build(tmp_path / "out", source="local", path=str(tmp_path / "half"))
+    with pytest.raises(ValueError, match=r"model\.path: .*half is where the model would go; allowed: any other"):
+        build(tmp_path / "half", source="local", path=str(tmp_path / "half"))
+
+
+def test_a_models_index_leads_nowhere_else(made, tmp_path):
+    """Whatever an index lists, no file outside the folder is read, linked or replaced."""
+    (made / "model.safetensors").rename(tmp_path / "weights.safetensors")
+    for place in (str(tmp_path / "weights.safetensors"), "../weights.safetensors", "..", "config.json", 5, None):
+        (made / checkpoint.INDEX).write_text(json.dumps({"weight_map": {"model.norm.weight": place}}))
+        with pytest.raises(
+            ValueError, match=r"made/model\.safetensors\.index\.json: weight_map\.model\.norm\.weight: "
+        ):
+            build(tmp_path / "out", source="local", path=str(made))
+    assert (tmp_path / "weights.safetensors").exists() and not list((tmp_path / "out").iterdir())
+
+
+def test_a_file_can_be_linked_to_itself_and_again(tmp_path):
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_text("text")
+    target.write_text("old")
+    for place in (target, target, source):
+        local.link(source, place)
+        assert os.path.samefile(source, place) and source.read_text() == "text"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_taken_model_stays_as_it_was(made, tmp_path):
+    (made / "merges.txt").write_text("#version: 0.2\n")
+    (made / "vocab.json").write_text("{}")
+    manifest = build(tmp_path / "taken", source="local", path=str(made))
+    assert {"merges.txt", "vocab.json"} <= set(manifest["files"])
+    with (made / "generation_config.json").open("a") as file:  # in place, as some editors do
+        file.write(" ")
+    again = tmp_path / "taken" / "generation_config.json"
+    assert again.read_bytes() != (made / "generation_config.json").read_bytes()
+
+
+def test_one_shard_without_an_index_is_a_model(made, tmp_path):
+    (made / "model.safetensors").rename(made / "model-00001-of-00001.safetensors")
+    assert "model-00001-of-00001.safetensors" in build(tmp_path / "taken", source="local", path=str(made))["files"]
+    checkpoint.load(tmp_path / "taken")
+
+
+def edit(file, **changes):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def pickled(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+SPOILS = {
+    r"made: config\.json: num_hidden_layers 0; allowed": lambda f: edit(f / "config.json", num_hidden_layers=0),
+    r"made: config\.json: model_type \"bert\" is not": lambda f: edit(f / "config.json", model_type="bert"),
+    r"made: config\.json: layer_types 5; allowed": lambda f: edit(f / "config.json", layer_types=5),
+    r"made/config\.json: not a readable JSON": lambda f: (f / "config.json").write_bytes(b'{"a": "\xff"}'),
+    r"made: tensor model\.layers\.2\.\S+ is missing": lambda f: edit(f / "config.json", num_hidden_layers=3),
+    r"made/model\.safetensors: cut short": lambda f: os.truncate(f / "model.safetensors", 9000),
+    r"made: no safetensors file, only pytorch_model\.bin, and pickled weights are not loaded": pickled,
+    r"made/tokenizer\.json: not a readable tokenizer": lambda f: (f / "tokenizer.json").write_text("{}"),
+    r"made/generation_config\.json: eos_token_id: 300; allowed: ids below 300, the vocab_size": lambda f: edit(
+        f / "generation_config.json", eos_token_id=[2, 300]
+    ),
+    r"made/generation_config\.json: pad_token_id: 301; allowed: ids below 300": lambda f: edit(
+        f / "generation_config.json", pad_token_id=301
+    ),
+    r"made/chat_template\.jinja: chat template: No system, please\.; allowed: a template for system, user, ": (
+        lambda f: (f / "chat_template.jinja").write_text("{{ raise_exception('No system,\n please.') }}")
+    ),
+}
+
+
+@pytest.mark.parametrize("said", SPOILS)
+def test_a_model_that_would_not_train_is_refused_until_it_is_repaired(made, tmp_path, said):
+    shutil.copytree(made, tmp_path / "whole")
+    SPOILS[said](made)
+    with pytest.raises(ValueError, match=said) as error:
+        build(tmp_path / "taken", source="local", path=str(made))
+    assert "\n" not in str(error.value)
+    assert not list((tmp_path / "taken").iterdir())
+    shutil.copytree(tmp_path / "whole", made, dirs_exist_ok=True)
+    for file in {file.name for file in made.iterdir()} - {file.name for file in (tmp_path / "whole").iterdir()}:
+        (made / file).unlink()
+    build(tmp_path / "taken", source="local", path=str(made))
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path, monkeypatch):
+    small = catalogue.Entry("small", TINY | {"vocab_size": 200}, "owner/small", COMMIT, True)
+    monkeypatch.setitem(catalogue.MODELS, "small", small)
+    with pytest.raises(ValueError, match=r"tokenizer\.json: '.+': 258; allowed: ids below 200, the vocab_size of con"):
+        build(tmp_path / "out", source="random", shape="small")
+
+
+def test_a_template_that_never_ends_is_stopped(made, monkeypatch):
+    monkeypatch.setattr(sources, "TEMPLATE_SECONDS", 0.2)
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    (made / "chat_template.jinja").write_text(loops)
+    with pytest.raises(ValueError, match=r"chat_template\.jinja: chat template: not done after 0\.2 s; allowed: "):
+        sources.choose_template("auto", made)
+    assert sources.choose_template("base", made) == "base"
+
+
+def test_a_template_is_tried_in_other_threads_too(made):
+    chosen = []
+    thread = threading.Thread(target=lambda: chosen.append(sources.choose_template("auto", made)))
+    thread.start()
+    thread.join()
+    assert chosen == ["chat"]
 
 
 def test_a_chat_prompt_needs_a_chat_template(made, tmp_path):
@@ -168,7 +287,7 @@ def test_a_chat_prompt_needs_a_chat_template(made, tmp_path):
     del settings["chat_template"]
     (made / "tokenizer_config.json").write_text(json.dumps(settings))
     assert build(tmp_path / "taken", source="local", path=str(made))["template"] == "base"
-    with pytest.raises(ValueError, match=r"model\.template: chat, but .*taken has no chat template; allowed: auto, "):
+    with pytest.raises(ValueError, match=r"model\.template: chat, but .*made has no chat template; allowed: auto, "):
         build(tmp_path / "taken", source="local", path=str(made), template="chat")
 
 
@@ -179,9 +298,10 @@ def test_a_model_of_the_hub(made, tmp_path, monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", standin.url)
         out.mkdir()
         (out / "model-00001-of-00002.safetensors").write_bytes(b"of an earlier commit")
+        (out / checkpoint.INDEX).write_text("{}")
         manifest = build(out, source="hub", repository="owner/tiny")
         del standin.files["tokenizer.json"]
-        with pytest.raises(ValueError, match=r"model\.repository: owner/tiny: tokenizer\.json missing; needed"):
+        with pytest.raises(ValueError, match=r"model\.repository: owner/tiny: .*half: tokenizer\.json missing; needed"):
             build(tmp_path / "half", source="hub", repository="owner/tiny")
     assert (manifest["commit"], manifest["template"]) == (COMMIT, "chat")
     assert manifest["files"] == files.read_manifest(made)["files"]
@@ -193,7 +313,7 @@ def test_a_hub_that_is_not_there_says_what_to_do_instead(tmp_path, monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", standin.url)
     with pytest.raises(ValueError) as error:
         build(tmp_path / "out", source="hub", repository="owner/tiny")
-    by_hand = "by hand: put model*.safetensors, *.json, *.jinja of it into"
+    by_hand = "by hand: put model*.safetensors, *.json, merges.txt, *.jinja of it into"
     assert f"{by_hand} {tmp_path / 'out'}, and set model: {{source: local, path: {tmp_path / 'out'}}}" in str(
         error.value
     )

@@ -238,6 +238,9 @@ def test_where_the_template_stands(qwen, tmp_path):
         "{% set x = messages | map(attribute='__class__') | list %}{{ x[0].__name__ }}",
         "{% set ignored = messages.append(1) %}",
         "{{ range(10**9) }}",
+        "{{ 'a' * 10**17 }}",
+        "{% for i in range(99999) %}a text of more than ten{% endfor %}",
+        "{{ raise_exception('two\\nlines') }}",
         "{% include '/etc/passwd' %}",
         "{{ raise_exception('roles must alternate') }}",
         "{% for %}",
@@ -246,8 +249,60 @@ def test_where_the_template_stands(qwen, tmp_path):
 def test_a_template_reaches_nothing_but_the_conversation(qwen, tmp_path, template):
     hf = HFTokenizer.from_file(str(qwen / "tokenizer.json"))
     folder = write(tmp_path / "evil", hf, {}, {"eos_token_id": 3}, template)
-    with pytest.raises(ValueError, match=r"evil: chat template: "):
+    with pytest.raises(ValueError, match=r"evil/chat_template\.jinja: chat template: "):
         Tokenizer(folder).prompt(CONVERSATIONS[0])
+
+
+def test_an_error_of_a_template_is_one_line(qwen, tmp_path):
+    hf = HFTokenizer.from_file(str(qwen / "tokenizer.json"))
+    folder = write(tmp_path / "folder", hf, {"chat_template": "{{ raise_exception('a\n\n b') }}"}, {"eos_token_id": 3})
+    with pytest.raises(ValueError, match=r"folder/tokenizer_config\.json: chat template: a b$"):
+        Tokenizer(folder).prompt(CONVERSATIONS[0])
+    (folder / "chat_template.jinja").write_text("{{ 'a' * 10**17 }}")
+    with pytest.raises(ValueError, match=r"folder/chat_template\.jinja: chat template: MemoryError$"):
+        Tokenizer(folder).prompt(CONVERSATIONS[0])
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("tokenizer_config.json", b"[1]", "list; a JSON object is needed"),
+        ("tokenizer_config.json", b'{"a": "\xff"}', "not a readable JSON file"),
+        ("tokenizer_config.json", b'{"chat_template": 5}', r"chat_template: 5; allowed: text, or a list of"),
+        ("tokenizer_config.json", b'{"chat_template": [{"x": 1}]}', r'chat_template: \[\{"x": 1\}\]; allowed: text'),
+        ("tokenizer_config.json", b'{"chat_template": [1]}', r"chat_template: \[1\]; allowed: text"),
+        (
+            "tokenizer_config.json",
+            b'{"chat_template": [{"name": "default", "template": 1}]}',
+            "chat_template: 1; allowed: text",
+        ),
+        ("special_tokens_map.json", b"[]", "list; a JSON object is needed"),
+        ("chat_template.jinja", b"\xff", "not a readable text"),
+        ("generation_config.json", b"[2]", "list; a JSON object is needed"),
+        ("generation_config.json", b"\xff", "not a readable JSON file"),
+        ("generation_config.json", b'{"eos_token_id": []}', r"eos_token_id: \[\]; allowed: an id or a list of ids"),
+        ("generation_config.json", b'{"eos_token_id": "</s>"}', 'eos_token_id: "</s>"; allowed: an id'),
+        ("generation_config.json", b'{"eos_token_id": [2, null]}', r"eos_token_id: \[2, null\]; allowed: an id"),
+        ("generation_config.json", b'{"eos_token_id": true}', "eos_token_id: true; allowed: an id"),
+        ("generation_config.json", b'{"eos_token_id": -1}', "eos_token_id: -1; allowed: an id"),
+        ("generation_config.json", b'{"eos_token_id": 2, "pad_token_id": [0]}', r"pad_token_id: \[0\]; allowed: an id"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_file(qwen, tmp_path, file, content, said):
+    hf = HFTokenizer.from_file(str(qwen / "tokenizer.json"))
+    folder = write(tmp_path / "folder", hf, {}, {"eos_token_id": 3})
+    (folder / file).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"folder/{file}: {said}") as error:
+        Tokenizer(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_ids_must_be_those_of_the_model(qwen):
+    tokenizer = Tokenizer(qwen)
+    largest = max(tokenizer.eos_ids)
+    tokenizer.check(largest + 1)
+    with pytest.raises(ValueError, match=rf"generation_config\.json: eos_token_id: {largest}; allowed: ids below"):
+        tokenizer.check(largest)
 
 
 def test_a_template_that_drops_the_begun_answer_is_refused(qwen, tmp_path):

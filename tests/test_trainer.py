@@ -109,6 +109,13 @@ def test_an_entropy_bonus_keeps_the_policy_spread(tiny, finished, tmp_path):
     assert with_bonus["entropy"].iloc[-1] > without["entropy"].iloc[-1]
 
 
+def test_how_often_checkpoints_are_saved_changes_nothing(tiny, finished, tmp_path):
+    run, data, base = tiny
+    never = dataclasses.replace(run.training, checkpoint_every=100)
+    trainer.train(dataclasses.replace(run, training=never), data, base, tmp_path)
+    assert_same(finished, tmp_path)
+
+
 @pytest.mark.parametrize(
     "memory",
     [
@@ -132,11 +139,27 @@ def test_a_run_that_saves_memory_resumes_exactly_too(tiny, tmp_path, monkeypatch
         patched.setattr(trainer.records, "episode_row", interrupted)
         trainer.train(run, data, base, tmp_path / "resumed")
     assert [folder.name for folder in (tmp_path / "resumed/state").glob("checkpoint-*")] == ["checkpoint-00000003"]
+    state = tmp_path / "resumed/state/checkpoint-00000003/state.json"
+    limits = json.loads(state.read_text())["limits"]
+    assert limits == {name: getattr(run.training, name) for name in ("rollout_rows", "microbatch_tokens")}
     trainer.train(run, data, base, tmp_path / "resumed")
     assert_same(tmp_path / "undisturbed", tmp_path / "resumed")
     saved = checkpoint.read_config(tmp_path / "resumed/model")
     assert saved["dtype"] == run.training.precision
     assert (tmp_path / "resumed/model/tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
+
+
+def test_a_resumed_run_remembers_that_memory_ran_out(tiny, tmp_path):
+    process = subprocess.Popen(command(tiny, tmp_path), stdout=subprocess.DEVNULL)
+    until_checkpoint(process, tmp_path, 2)
+    process.kill()
+    process.wait()
+    (saved,) = tmp_path.glob("state/checkpoint-*/state.json")
+    state = json.loads(saved.read_text())
+    saved.write_text(json.dumps(state | {"limits": {"rollout_rows": 8, "microbatch_tokens": 77}}))
+    trainer.train(*tiny, tmp_path)
+    timing = pd.read_csv(tmp_path / "timing.csv").set_index("step").loc[state["step"] + 1 :]
+    assert set(timing["microbatch_tokens"]) == {77} and set(timing["rollout_rows"]) == {8}
 
 
 def test_sigterm_saves_a_checkpoint_and_exits_within_a_step(tiny, finished, tmp_path):
@@ -222,6 +245,8 @@ def test_tables_agree_with_each_other(tiny, finished):
     np.testing.assert_allclose(metrics["weight_mean"], by_step["weight"].mean(), atol=1e-6)
     assert (by_step.size() == size).all()
     assert pd.read_csv(finished / "evaluations.csv")["step"].tolist() == [0, 2, 4, 6, 8]
+    texts = pd.read_json(finished / "samples.jsonl", lines=True)
+    assert texts["step"].tolist() == [step for step in (0, 2, 4, 6, 8) for _ in range(run.evaluation.samples)]
     timing = pd.read_csv(finished / "timing.csv")
     assert (timing[["rollout_s", "update_s", "memory_mb"]] > 0).all(axis=None)
     record = json.loads((finished / "run.json").read_text())

@@ -7,7 +7,8 @@ import pytest
 import torch
 import toy
 
-from softmax_rewards import update
+from softmax_rewards import optimiser, update
+from softmax_rewards.limits import Limits
 from softmax_rewards.rollout import Episodes, sample
 from softmax_rewards.run import Training
 from softmax_rewards.tasks import Score
@@ -23,7 +24,14 @@ def model():
 @pytest.fixture(scope="module")
 def episodes(model):
     drawn = sample(
-        model, PROMPTS, samples=SAMPLES, max_new_tokens=LONGEST, eos_ids=[0], pad_id=0, rows=100, stream=(0, "test")
+        model,
+        PROMPTS,
+        samples=SAMPLES,
+        max_new_tokens=LONGEST,
+        eos_ids=[0],
+        pad_id=0,
+        limits=Limits(100, 1),
+        stream=(0, "test"),
     )
     scores = [Score(float(row % 3 == 0), row % 3 == 0, True, 1, 0, False) for row in range(len(PROMPTS) * SAMPLES)]
     return Episodes(PROMPTS, ["", "", ""], drawn, [""] * len(scores), scores, SAMPLES)
@@ -72,13 +80,14 @@ def test_out_of_memory_halves_the_microbatch_and_leaves_the_result(model, episod
         return compute(policy, batch)
 
     monkeypatch.setattr(update, "token_log_probs", with_little_memory)
-    again = updated(model, episodes, dtype, microbatch_tokens=400)
+    again = updated(model, episodes, dtype, microbatch_tokens=10**6)
     if dtype == torch.float32:
         assert_same(whole, again)
     else:
-        torch.testing.assert_close(whole[1].float(), again[1].float(), atol=0, rtol=2**-6)
-    assert again[2].microbatch_tokens == 50
-    assert "going on with training.microbatch_tokens 100" in capsys.readouterr().out
+        torch.testing.assert_close(whole[1].float(), again[1].float(), atol=2.1e-3, rtol=2**-6)  # twice the rate
+    assert again[2].limits.microbatch_tokens <= 150
+    assert len(passes) < 30  # what failed is not tried again in the same size
+    assert "going on with training.microbatch_tokens" in capsys.readouterr().out
 
     def with_none(policy, batch):
         raise torch.OutOfMemoryError("not enough memory")
@@ -86,6 +95,52 @@ def test_out_of_memory_halves_the_microbatch_and_leaves_the_result(model, episod
     monkeypatch.setattr(update, "token_log_probs", with_none)
     with pytest.raises(torch.OutOfMemoryError):
         updated(model, episodes, dtype, microbatch_tokens=400)
+
+
+@pytest.mark.parametrize("options", [{}, {"updates": 3}, {"entropy_bonus": 0.5}, {"normaliser": "sequence"},
+                                     {"skip_unfinished": True}, {"updates": 2, "entropy_bonus": 0.5}])  # fmt: skip
+def test_loss_entropy_and_weights_equal_a_direct_computation(model, episodes, options):
+    """The formula row by row, with full logits, and PyTorch's optimiser."""
+    facts, weights, updater = updated(model, episodes, **options)
+    policy = copy.deepcopy(model)
+    adamw = torch.optim.AdamW(policy.parameters(), lr=1e-3, weight_decay=0.0)
+    lengths, ended = episodes.completions.lengths.tolist(), episodes.completions.finished.tolist()
+    kept = [row for row in range(len(lengths)) if ended[row] or not options.get("skip_unfinished")]
+    total, old, found = sum(lengths[row] for row in kept), {}, []
+    for _ in range(options.get("updates", 1)):
+        loss = entropy = 0.0
+        for row in kept:
+            prompt, answer = PROMPTS[row // SAMPLES], episodes.completions.tokens[row, : lengths[row]]
+            ids = torch.cat([torch.tensor(prompt), answer])
+            logits = policy.lm_head(policy(ids[None, :-1]))[0, len(prompt) - 1 :].log_softmax(-1)
+            own = logits.gather(1, answer[:, None])[:, 0]
+            ratio = (own - old.setdefault(row, own.detach())).exp()
+            weight = WEIGHTS[row // SAMPLES, row % SAMPLES]
+            gain = (
+                torch.minimum(ratio * weight, ratio.clamp(0.8, 1.2) * weight) if "updates" in options else own * weight
+            )
+            spread = -(logits.exp() * logits).sum(-1)
+            scale = 1 / (len(kept) * lengths[row]) if options.get("normaliser") == "sequence" else 1 / total
+            loss = loss - scale * (gain + options.get("entropy_bonus", 0.0) * spread).sum()
+            entropy += spread.sum().item() / total
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0).item()
+        found.append({"loss": loss.item(), "grad_norm": norm, "entropy": entropy})
+        adamw.step()
+        adamw.zero_grad()
+    assert facts == pytest.approx(found[0], rel=1e-4, abs=1e-6)
+    expected = torch.cat([value.detach().flatten() for value in policy.parameters()])
+    torch.testing.assert_close(weights, expected, atol=2e-5 * len(found), rtol=0)
+    assert isinstance(updater.optimiser, optimiser.DeviceAdamW)
+
+
+def test_the_optimiser_is_that_of_the_settings(model, episodes):
+    for dtype, state, kind in [
+        (torch.float32, "host", optimiser.HostAdamW),
+        (torch.bfloat16, "host", optimiser.HostAdamW),
+        (torch.bfloat16, "device", optimiser.StochasticAdamW),
+    ]:
+        assert type(updated(model, episodes, dtype, optimiser_state=state)[2].optimiser) is kind
 
 
 def test_bfloat16_follows_float32(model, episodes):

@@ -56,6 +56,12 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_others(data, tmp
     assert mini(data, tmp_path / "other", seed=1)["files"] != first
 
 
+def test_a_diverged_model_is_not_taken_for_a_base_model(data, tmp_path):
+    with pytest.raises(FloatingPointError, match="training has diverged"):
+        mini(data, tmp_path, steps=20, learning_rate=1e30)
+    assert not (tmp_path / "manifest.json").exists()
+
+
 def test_microbatches_do_not_change_the_update(data, tmp_path):
     for name, tokens in (("whole", 10**6), ("rows", 1)):
         mini(data, tmp_path / name, microbatch_tokens=tokens)

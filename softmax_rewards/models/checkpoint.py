@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from softmax_rewards.files import appearing, write_json
+from softmax_rewards.files import appearing, read_json, write_json
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.shape import Shape
 
@@ -39,40 +39,50 @@ def device_name(device: torch.device) -> str:
 def load(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:
     """Read the model in `folder`, one file or several, straight to `device` and `dtype`.
 
-    Raises ValueError naming the file, and the key or tensor that is missing, extra, misshapen or not supported,
-    before any weight is read.
+    Raises ValueError as `check` does, before any memory is taken for the model.
+    """
+    shape, stored = check(folder)
+    model = Decoder.empty(shape, device, dtype)
+    with torch.no_grad():
+        for name, target in named_tensors(model):
+            for rows, piece in stored[name].pieces():
+                target[rows].copy_(piece)
+    return model
+
+
+def check(folder: Path) -> tuple[Shape, dict[str, "Stored"]]:
+    """The shape of the model in `folder` and where its tensors are, once it is certain that they make a model.
+
+    No model is allocated, and no weights are read but those of a head that is stored although it is tied. Raises
+    ValueError naming the file, and the key or tensor that is missing, extra, misshapen or not supported.
     """
     config = read_config(folder)
     try:
         shape = Shape.from_config(config)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
-    stored, model = _stored(folder), Decoder.empty(shape, device, dtype)
-    wanted = dict(named_tensors(model))
+    stored = _stored(folder)
+    wanted = {name: list(tensor.shape) for name, tensor in named_tensors(Decoder.empty(shape, "meta"))}
     # Some checkpoints store a tied head too.
     head = stored.get("lm_head.weight") if shape.tie_word_embeddings else None
     if head is not None:
-        wanted["lm_head.weight"] = model.lm_head.weight
-    for name, target in wanted.items():
+        wanted["lm_head.weight"] = wanted["model.embed_tokens.weight"]
+    for name, size in wanted.items():
         if name not in stored:
             raise ValueError(f"{folder}: tensor {name} is missing from its safetensors files")
-        stored[name].check(list(target.shape))
+        stored[name].check(size)
     for name in sorted(stored.keys() - wanted.keys()):
         if not name.endswith("rotary_emb.inv_freq"):  # a constant that old Llama checkpoints carry along
             raise ValueError(f"{stored[name].file}: unexpected tensor {name}")
-    with torch.no_grad():
-        for name, target in named_tensors(model):
-            for rows, piece in stored[name].pieces():
-                target[rows].copy_(piece)
-        if head is not None:
-            # A head of its own would be lost by tying; transformers would untie it, against the config.
-            for rows, piece in head.pieces():
-                if not torch.equal(model.lm_head.weight[rows], piece.to(device, dtype)):
-                    raise ValueError(
-                        f"{head.file}: tensor lm_head.weight differs from model.embed_tokens.weight;"
-                        " allowed with tie_word_embeddings false in config.json"
-                    )
-    return model
+    if head is not None:
+        # A head of its own would be lost by tying; transformers would untie it, against the config.
+        for rows, piece in head.pieces():
+            if not (piece == stored["model.embed_tokens.weight"].read(rows)).all():
+                raise ValueError(
+                    f"{head.file}: tensor lm_head.weight differs from model.embed_tokens.weight;"
+                    " allowed with tie_word_embeddings false in config.json"
+                )
+    return shape, stored
 
 
 def save(model: Decoder, folder: Path, config: dict[str, Any]) -> None:
@@ -108,13 +118,17 @@ def save(model: Decoder, folder: Path, config: dict[str, Any]) -> None:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The folder's `config.json`."""
-    return _read_mapping(folder / "config.json")
+    return read_json(folder / "config.json")
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file."""
     with appearing(path) as partial:
+        partial.unlink(missing_ok=True)
+        partial.touch()
+        mode = partial.stat().st_mode  # as the umask has it; safetensors lets only the owner read
         save_file(tensors, partial, metadata={"format": "pt"})
+        partial.chmod(mode)
 
 
 def named_tensors(model: Decoder) -> Iterator[tuple[str, Tensor]]:
@@ -138,7 +152,7 @@ def named_tensors(model: Decoder) -> Iterator[tuple[str, Tensor]]:
 
 
 @dataclass(frozen=True)
-class _Stored:
+class Stored:
     """A tensor in a safetensors file."""
 
     file: Path
@@ -160,29 +174,37 @@ class _Stored:
         step = max(PIECE_BYTES // (ELEMENT_BYTES[self.dtype] * torch.Size(row).numel()), 1)
         for start in range(0, count, step):
             rows = slice(start, min(start + step, count))
-            # What was read of a mapped file counts as memory of the process until the file is closed.
-            with safe_open(self.file, framework="pt") as reader:
-                yield rows, reader.get_slice(self.name)[rows]
+            yield rows, self.read(rows)
+
+    def read(self, rows: slice) -> Tensor:
+        """Some of its rows."""
+        # What was read of a mapped file counts as memory of the process until the file is closed.
+        with safe_open(self.file, framework="pt") as reader:
+            return reader.get_slice(self.name)[rows]
 
 
-def _stored(folder: Path) -> dict[str, _Stored]:
-    """Every tensor in the files that the index names or, without one, in all safetensors files of `folder`."""
+def _stored(folder: Path) -> dict[str, Stored]:
+    """Every tensor in the files that the index names or, without one, in `model.safetensors`, or else in all."""
     index, places = folder / INDEX, {}
     if index.exists():
-        places = _read_mapping(index).get("weight_map")
+        places = read_json(index).get("weight_map")
         if not isinstance(places, dict) or not places:
-            raise ValueError(f"{index}: weight_map is missing; a mapping from tensors to files is needed")
+            found = "is missing" if places is None else f"{json.dumps(places)[:100]}"
+            raise ValueError(f"{index}: weight_map {found}; a mapping from tensors to files is needed")
         for name, file in places.items():
-            if not isinstance(file, str) or Path(file).name != file:
-                raise ValueError(f"{index}: weight_map.{name}: {file!r}; allowed: names of files beside it")
+            # Anything else could lead out of the folder, to files that are not the model's to read or replace.
+            if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
+                raise ValueError(f"{index}: weight_map.{name}: {file!r}; allowed: names of safetensors files beside it")
             if not (folder / file).is_file():
                 raise ValueError(f"{folder / file}: no such file, although {INDEX} places tensor {name} there")
-    files = sorted({folder / file for file in places.values()}) or sorted(folder.glob("*.safetensors"))
+    files = sorted({folder / file for file in places.values()})
+    whole = folder / "model.safetensors"
+    files = files or ([whole] if whole.is_file() else sorted(folder.glob("*.safetensors")))
     if not files:
         pickles = sorted(file.name for end in ("bin", "pt", "pth") for file in folder.glob(f"*.{end}"))
         found = f", only {pickles[0]}, and pickled weights are not loaded" if pickles else ""
         raise ValueError(f"{folder}: no safetensors file{found}; a checkpoint with model.safetensors is needed")
-    stored: dict[str, _Stored] = {}
+    stored: dict[str, Stored] = {}
     for file in files:
         try:
             with safe_open(file, framework="pt") as reader:
@@ -190,7 +212,7 @@ def _stored(folder: Path) -> dict[str, _Stored]:
                     if name in stored:
                         raise ValueError(f"{file}: tensor {name} is in {stored[name].file.name} too")
                     part = reader.get_slice(name)
-                    stored[name] = _Stored(file, name, list(part.get_shape()), part.get_dtype())
+                    stored[name] = Stored(file, name, list(part.get_shape()), part.get_dtype())
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{file}: {_damage(file)} ({error})") from error
     for name, file in places.items():
@@ -211,13 +233,3 @@ def _damage(file: Path) -> str:
         except (ValueError, TypeError, LookupError, AttributeError):  # the header itself is cut short, or is none
             cut = []
     return f"cut short within tensor {min(cut, key=ends.get)}" if cut else "not a readable safetensors file"
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor JSON
-        raise ValueError(f"{path}: not a readable JSON file ({error})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: {type(value).__name__}; a JSON object is needed")
-    return value

@@ -10,6 +10,7 @@ takes them apart and puts them together, so that on disk the layout is Hugging F
 """
 
 import math
+from copy import copy
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +35,16 @@ class Cache:
         self.store[layer, 1, :, :, self.length : end] = values
         return self.store[layer, 0, :, :, :end], self.store[layer, 1, :, :, :end]
 
+    def part(self, rows: slice) -> "Cache":
+        """The cache of some rows alone, in the same memory, with a length of its own."""
+        part = copy(self)
+        part.store = self.store[:, :, rows]
+        return part
+
     def repeat(self, times: int) -> None:
         """Give every row `times` copies, one after another."""
+        if times == 1:
+            return
         old = self.store
         self.store = old.new_empty((*old.shape[:2], times * old.shape[2], *old.shape[3:]))
         for copies, own in zip(self.store.unflatten(2, (-1, times)), old, strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 CHUNK_ELEMENTS = 2**26
 """Logits of one chunk: 256 MiB in float32, and as much again for each of the two or three tensors made of them."""
@@ -35,6 +36,7 @@ class LogProbs(torch.autograd.Function):
         return log_probs, entropies
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, Tensor, None]:
         hidden, head, targets, normalisers, entropies = ctx.saved_tensors
         of_log_probs, of_entropies = gradients

@@ -70,7 +70,10 @@ class Shape:
         for key, allowed in NEUTRAL.items():
             if config.get(key) is not None and config[key] not in allowed:
                 raise _refusal(key, config[key], allowed)
-        for kind in config.get("layer_types") or ():
+        kinds = config.get("layer_types") or []
+        if not isinstance(kinds, list):
+            raise ValueError(f"config.json: layer_types {json.dumps(kinds)}; allowed: a list of full_attention")
+        for kind in kinds:
             if kind != "full_attention":
                 raise _refusal("layer_types", kind, ("full_attention",))
         hidden, heads = _count(config, "hidden_size"), _count(config, "num_attention_heads")

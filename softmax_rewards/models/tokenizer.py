@@ -19,15 +19,19 @@ import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as HFTokenizer
 
+from softmax_rewards.files import read_json
+
 # What `strftime_now` tells a template that writes the date: always this day, which Llama 3's own template falls
 # back to. A run must not depend on the day it is made, nor change its prompts at midnight.
 TODAY = datetime(2024, 7, 26)
+
+LONGEST_PROMPT = 10**6  # characters; a template that writes more is mistaken, and must not fill the memory
 
 
 class Tokenizer:
     """The tokenizer of a model folder, its chat template and its end-of-sequence ids.
 
-    Raises ValueError naming the file that is missing, unreadable or lacks an end-of-sequence id.
+    Raises ValueError naming the file that is missing or unreadable, and the key that is not as it must be.
     """
 
     eos_ids: list[int]
@@ -45,23 +49,39 @@ class Tokenizer:
         try:
             self._tokenizer = HFTokenizer.from_file(str(file))
         except Exception as error:  # tokenizers raises nothing more specific
-            raise ValueError(f"{file}: not a readable tokenizer ({error})") from error
+            raise ValueError(f"{file}: not a readable tokenizer ({_one_line(error)})") from error
         self._tokenizer.no_truncation()  # a file may come with limits of its own
         self._tokenizer.no_padding()
         settings = {**_read(folder / "special_tokens_map.json"), **_read(folder / "tokenizer_config.json")}
         named = {key: _content(value) for key, value in settings.items() if key.endswith("_token")}
         self._special = {key: token for key, token in named.items() if isinstance(token, str)}
-        self.chat_template = _chat_template(folder, settings)
-        eos, pad = (_generation_setting(folder, key) for key in ("eos_token_id", "pad_token_id"))
+        self.chat_template, self._template_file = _chat_template(folder, settings)
+        eos, self._eos_file = _generation_setting(folder, "eos_token_id")
+        pad, self._pad_file = _generation_setting(folder, "pad_token_id")
         if eos is None:
-            raise ValueError(f"{folder / 'generation_config.json'}: eos_token_id is missing; allowed: an id or a list")
+            raise ValueError(f"{self._eos_file}: eos_token_id is missing; allowed: an id or a list")
         self.eos_ids = eos if isinstance(eos, list) else [eos]
+        if not self.eos_ids or any(type(value) is not int or value < 0 for value in self.eos_ids):
+            raise ValueError(f"{self._eos_file}: eos_token_id: {json.dumps(eos)}; allowed: an id or a list of ids")
+        if pad is not None and type(pad) is not int:
+            raise ValueError(f"{self._pad_file}: pad_token_id: {json.dumps(pad)}; allowed: an id")
         own = self._tokenizer.token_to_id(self._special.get("eos_token", ""))
         self.end_id = own if own in self.eos_ids else self.eos_ids[0]
         self.pad_id = self.eos_ids[0] if pad is None or pad < 0 else pad
         # What the tokenizer puts before every text (a Llama's BOS); what it may put behind has no place in a prompt.
         probe = self._tokenizer.encode("a")
         self._beginning = probe.ids[: [*probe.special_tokens_mask, 0].index(0)]
+
+    def check(self, vocab_size: int) -> None:
+        """Raise ValueError, naming file and key, for an id that a model of `vocab_size` tokens does not have."""
+        largest = max(self._tokenizer.get_vocab().items(), key=lambda item: item[1], default=("", -1))
+        for where, token in (
+            (f"{self._eos_file}: eos_token_id", max(self.eos_ids)),
+            (f"{self._pad_file}: pad_token_id", self.pad_id),
+            (f"{self._folder / 'tokenizer.json'}: {largest[0]!r}", largest[1]),
+        ):
+            if token >= vocab_size:
+                raise ValueError(f"{where}: {token}; allowed: ids below {vocab_size}, the vocab_size of config.json")
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, without special tokens added around it."""
@@ -96,7 +116,7 @@ class Tokenizer:
         text = self._render([*messages[:-1], {**messages[-1], "content": content + mark}], False)
         before, found, after = text.rpartition(mark.strip())
         if not found or content.strip() not in before:
-            raise ValueError(f"{self._folder}: the chat template drops the beginning of the assistant's message")
+            raise ValueError(f"{self._template_file}: the chat template drops the beginning of the assistant's message")
         # A template that strips the message took the mark's space away, and would have taken the content's own.
         return before if after.startswith(" ") else before.rstrip()
 
@@ -104,15 +124,21 @@ class Tokenizer:
         if self.chat_template is None:
             raise ValueError(f"{self._folder}: no chat template, so it takes no messages; allowed: template: base")
         try:
-            return self._template.render(
+            pieces = self._template.generate(
                 messages=messages,
                 tools=None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
                 **self._special,
             )
+            text = ""
+            for piece in pieces:
+                text += piece
+                if len(text) > LONGEST_PROMPT:
+                    raise ValueError(f"a prompt of more than {LONGEST_PROMPT} characters")
         except Exception as error:  # a template is a program and may fail in any way
-            raise ValueError(f"{self._folder}: chat template: {error}") from error
+            raise ValueError(f"{self._template_file}: chat template: {_one_line(error)}") from error
+        return text
 
     @cached_property
     def _template(self) -> jinja2.Template:
@@ -154,21 +180,37 @@ def _to_json(
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-def _chat_template(folder: Path, settings: dict[str, Any]) -> str | None:
-    """The template: a file of its own in newer checkpoints, else a setting, one text or a list of named ones."""
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _chat_template(folder: Path, settings: dict[str, Any]) -> tuple[str | None, Path]:
+    """The template: a file of its own in newer checkpoints, else a setting, one text or a list of named ones.
+
+    Second, the file that it is from.
+    """
     file = folder / "chat_template.jinja"
     if file.exists():
-        return file.read_text(encoding="utf-8")
-    template = settings.get("chat_template")
-    if isinstance(template, list):
-        template = {entry["name"]: entry["template"] for entry in template}.get("default")
-    return template
+        try:
+            return file.read_text(encoding="utf-8"), file
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{file}: not a readable text ({error})") from error
+    file, template = folder / "tokenizer_config.json", settings.get("chat_template")
+    if isinstance(template, list) and all(isinstance(entry, dict) for entry in template):
+        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry.get("name"), str)}
+        if len(named) == len(template):
+            template = named.get("default")
+    if not isinstance(template, str | None):
+        allowed = "allowed: text, or a list of {name, template}"
+        raise ValueError(f"{file}: chat_template: {json.dumps(template)[:100]}; {allowed}")
+    return template, file
 
 
-def _generation_setting(folder: Path, key: str) -> Any:
-    """A key of `generation_config.json` or, where that lacks it, of `config.json`; None if both do."""
-    found = (_read(folder / name).get(key) for name in ("generation_config.json", "config.json"))
-    return next((value for value in found if value is not None), None)
+def _generation_setting(folder: Path, key: str) -> tuple[Any, Path]:
+    """A key of `generation_config.json` or, where that lacks it, of `config.json`, and the file; None if both do."""
+    files = [folder / name for name in ("generation_config.json", "config.json")]
+    values = [(_read(file).get(key), file) for file in files]
+    return next((found for found in values if found[0] is not None), (None, files[0]))
 
 
 def _content(value: Any) -> Any:
@@ -178,9 +220,4 @@ def _content(value: Any) -> Any:
 
 def _read(file: Path) -> dict[str, Any]:
     """A JSON file's mapping, empty if there is no such file."""
-    if not file.exists():
-        return {}
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file}: not a readable JSON file ({error})") from error
+    return read_json(file) if file.exists() else {}

@@ -6,7 +6,12 @@ choice of the prompt template, the warm start that `Options.warm_start` asks for
 belong inside functions, so that a config can be checked without them.
 """
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 from softmax_rewards import plugins, strict, warm_start
@@ -14,6 +19,10 @@ from softmax_rewards.files import write_manifest
 
 Template = Literal["auto", "chat", "base"]
 """Option of a pretrained model: how a task puts its prompts. `auto` is `chat` if the model has a chat template."""
+
+ROLES = ("system", "user", "assistant")
+CONVERSATION = [{"role": role, "content": "Let me think.\n<think>"} for role in ROLES]
+TEMPLATE_SECONDS = 10.0  # of writing that conversation, which takes milliseconds
 
 
 def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) -> None:
@@ -23,15 +32,15 @@ def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) ->
     template that the model expects, its number of parameters and whatever the source tells of itself. Raises
     ValueError, in one line, for options that are wrong and for what cannot be fetched, found or loaded.
     """
-    from softmax_rewards.models.checkpoint import read_config
-    from softmax_rewards.models.shape import Shape
+    from softmax_rewards.sources import _folder
 
     module = plugins.load(__name__, model["source"], "model source")
     options = strict.build(module.Options, {key: value for key, value in model.items() if key != "source"}, "model")
     out.mkdir(parents=True, exist_ok=True)
     (out / "manifest.json").unlink(missing_ok=True)
     facts = {"model": model, **module.make(options, task, data, out)}
-    facts["parameters"] = Shape.from_config(read_config(out)).parameters
+    shape, _ = _folder.check(out)
+    facts["parameters"] = shape.parameters
     if "template" not in facts:
         facts["template"] = choose_template(options.template, out)
     if options.warm_start.steps:
@@ -40,12 +49,46 @@ def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) ->
 
 
 def choose_template(wanted: Template, folder: Path) -> str:
-    """What `wanted` means for the model in `folder`; ValueError if it asks for a chat template that is not there."""
+    """What `wanted` means for the model in `folder`.
+
+    Raises ValueError for a chat template that is asked for and not there, and for one that cannot write a
+    conversation as tasks have them: better now than in every run.
+    """
     from softmax_rewards.models.tokenizer import Tokenizer
 
-    has_chat = Tokenizer(folder).chat_template is not None
-    if wanted == "auto":
-        return "chat" if has_chat else "base"
+    tokenizer = Tokenizer(folder)
+    has_chat = tokenizer.chat_template is not None
     if wanted == "chat" and not has_chat:
         raise ValueError(f"model.template: chat, but {folder} has no chat template; allowed: auto, base")
-    return wanted
+    if wanted == "base" or not has_chat:
+        return "base"
+    try:
+        with _time_limit(TEMPLATE_SECONDS):
+            tokenizer.prompt(CONVERSATION)
+    except (TimeoutError, ValueError) as error:
+        raise ValueError(f"{error}; allowed: a template for {', '.join(ROLES)} messages, or template: base") from error
+    return "chat"
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError within the block after `seconds`.
+
+    jinja's sandbox bounds one `range`, not the product of nested ones, so a template may be mistaken in a way that
+    never ends. Only an alarm stops it wherever it is, and alarms are for a process's main thread; base models are
+    made there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"not done after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

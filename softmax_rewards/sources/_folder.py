@@ -1,28 +1,26 @@
 """What belongs to a model folder: weights in safetensors, and the small files beside them."""
 
-import json
 from pathlib import Path
 
-PATTERNS = ("model*.safetensors", "*.json", "*.jinja")
+from softmax_rewards.models.shape import Shape
+
+PATTERNS = ("model*.safetensors", "*.json", "merges.txt", "*.jinja")
 """Files that a pretrained model needs here: no pickled weights, no second copy of them in another format."""
 
 NEEDED = ("config.json", "tokenizer.json")
 
 
-def weights(folder: Path) -> list[str]:
-    """Names of the files with the weights: those that the index lists, or else the only one."""
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return ["model.safetensors"]
-    try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (json.JSONDecodeError, KeyError) as error:
-        raise ValueError(f"{index}: not a readable index of safetensors files ({error!r})") from error
+def check(folder: Path) -> tuple[Shape, set[str]]:
+    """The shape of the model in `folder` and the names of its files of weights, if it can be loaded.
 
+    Raises ValueError naming the file, and the key or tensor, that is missing or not as it must be.
+    """
+    from softmax_rewards.models import checkpoint
+    from softmax_rewards.models.tokenizer import Tokenizer
 
-def refuse_incomplete(folder: Path, where: str) -> None:
-    """Raise ValueError that begins with `where` and names every file that `folder` lacks."""
-    missing = [name for name in (*NEEDED, *weights(folder)) if not (folder / name).is_file()]
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
-        needed = ", ".join((*NEEDED, "model.safetensors or its shards"))
-        raise ValueError(f"{where}: {', '.join(missing)} missing; needed: {needed}")
+        raise ValueError(f"{folder}: {', '.join(missing)} missing; needed: {', '.join(NEEDED)} and model*.safetensors")
+    shape, stored = checkpoint.check(folder)
+    Tokenizer(folder).check(shape.vocab_size)
+    return shape, {tensor.file.name for tensor in stored.values()}

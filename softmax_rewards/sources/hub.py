@@ -21,6 +21,8 @@ class Options:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", self.repository):
             raise ValueError(f"model.repository: {self.repository}; allowed: owner/name, such as Qwen/Qwen2.5-0.5B")
+        if not self.revision.strip():
+            raise ValueError(f"model.revision: {self.revision!r}; allowed: a commit, a branch or a tag")
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
@@ -31,8 +33,8 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
         commit = hub.fetch(options.repository, options.revision, _folder.PATTERNS, out)
     except ValueError as error:
         raise ValueError(f"{error}, and set model: {{source: local, path: {out}}}") from error
-    _folder.refuse_incomplete(out, f"model.repository: {options.repository}")
-    for file in out.glob("*.safetensors"):
-        if file.name not in _folder.weights(out):  # of an earlier commit
-            file.unlink()
+    try:
+        _folder.check(out)
+    except ValueError as error:
+        raise ValueError(f"model.repository: {options.repository}: {error}") from error
     return {"commit": commit}

@@ -1,7 +1,7 @@
 """`local`: a model in a folder of this machine, in the Hugging Face layout.
 
-The weights are linked rather than copied where the file system allows it. What the folder holds is taken once: a
-model that changed needs a folder of another name.
+The weights are linked rather than copied where the file system allows it, the small files are copied. What the
+folder holds is taken once: a model that changed needs a folder of another name.
 """
 
 import os
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softmax_rewards.sources import Template, _folder
+from softmax_rewards.files import appearing
+from softmax_rewards.sources import Template, _folder, choose_template
 from softmax_rewards.warm_start import NONE, WarmStart
 
 
@@ -22,24 +23,41 @@ class Options:
     template: Template = "auto"
     warm_start: WarmStart = NONE
 
+    def __post_init__(self) -> None:
+        if not self.path.strip() or self.path.startswith("~"):
+            raise ValueError(f"model.path: {self.path!r}; allowed: a folder, written out, without ~")
+
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
-    """Take the model's files over into `out`; ValueError names a folder or a file that is missing."""
+    """Take the model's files over into `out`; ValueError names what keeps the model in the folder from loading."""
     folder = Path(options.path)
     if not folder.is_dir():
         raise ValueError(f"model.path: {folder} is no folder; allowed: one with {', '.join(_folder.PATTERNS)}")
-    _folder.refuse_incomplete(folder, f"model.path: {folder}")
-    names = {file.name for pattern in _folder.PATTERNS for file in folder.glob(pattern)}
-    others = {name for name in names if not name.endswith(".safetensors")} - {"manifest.json"}
-    for name in sorted(others.union(_folder.weights(folder))):
-        take_over(folder / name, out / name)
-    return {}
+    if folder.samefile(out):
+        raise ValueError(f"model.path: {folder} is where the model would go; allowed: any other folder")
+    # Before anything is taken, so that messages name the folder that can be repaired.
+    _, weights = _folder.check(folder)
+    template = choose_template(options.template, folder)
+    found = {file.name for pattern in _folder.PATTERNS for file in folder.glob(pattern) if file.is_file()}
+    small = {name for name in found if not name.endswith(".safetensors")} - {"manifest.json"}
+    for file in out.iterdir():
+        if file.is_file() and file.name not in weights | small:  # of an earlier attempt
+            file.unlink()
+    for name in sorted(weights):
+        link(folder / name, out / name)
+    for name in sorted(small):
+        with appearing(out / name) as partial:
+            shutil.copyfile(folder / name, partial)
+    return {"template": template}
 
 
-def take_over(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """Make `target` the same file as `source` by a hard link, or a copy of it where they lie on different disks."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source.resolve(), target)  # the file itself: in a hub's cache `source` is a symbolic link
-    except OSError:
-        shutil.copyfile(source, target)
+    if target.exists() and target.samefile(source):
+        return  # replacing a file by a link to itself would leave the link beside it
+    with appearing(target) as partial:
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(source.resolve(), partial)  # the file itself: in a hub's cache `source` is a symbolic link
+        except OSError:
+            shutil.copyfile(source, partial)
