@@ -293,7 +293,7 @@ def test_from_the_command_line(tmp_path):
     done = run(*words, "--resources", "gpu=2", "--cores", "2", "--", "--quiet", "host")
     assert done.returncode == 0, done.stderr
     name, values = made(model=str(elsewhere / "model"), seeds="0")
-    assert f"[estimate] {name}: 2 runs, each ≤ " in done.stderr
+    assert f"[estimate] {name}: 2 runs, each about " in done.stderr
     assert done.stderr.count("[estimate]") == 1
     assert done.stdout.startswith("# Made by run_experiment.py")
     assert yaml.safe_load(done.stdout.partition("\n\n")[0].partition("Building DAG")[0]) == values
