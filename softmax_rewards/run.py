@@ -40,6 +40,7 @@ class Training:
     clip_low: float = 0.2
     clip_high: float = 0.2
     entropy_bonus: float = 0.0
+    injection: float | None = None
     microbatch_tokens: int = 16384
     rollout_rows: int = 1024
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -60,6 +61,8 @@ class Training:
         for name in ("clip_low", "clip_high"):
             if not 0 < getattr(self, name) <= 1:
                 raise wrong(f"training.{name}", getattr(self, name), "a number above 0 and at most 1")
+        if self.injection is not None and self.injection <= 0:
+            raise wrong("training.injection", self.injection, "a reward above 0, or null for none")
         if self.entropy_bonus < 0:
             raise wrong("training.entropy_bonus", self.entropy_bonus, "a number of at least 0")
 

@@ -23,6 +23,7 @@ from softmax_rewards.randomness import numpy_stream
 from softmax_rewards.rollout import Episodes, play
 from softmax_rewards.run import Run
 from softmax_rewards.runfolder import RunFolder
+from softmax_rewards.teacher import inject
 from softmax_rewards.update import Updater
 
 
@@ -77,15 +78,21 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                 stream=(run.seed, "rollout", step),
             )
             sampled = time.perf_counter()
-            weights, tau = weigh(run, step, episodes)
-            losses = updater.update(step, episodes, weights)
+            batch = episodes
+            if settings.injection is not None:
+                references = [reference(run, tokenizer, template, puzzles[index]) for index in indices]
+                batch = inject(episodes, references, settings.injection, tokenizer.pad_id)
+            weights, tau = weigh(run, step, batch)
+            losses = updater.update(step, batch, weights)
             updated = time.perf_counter()
 
             generated = int(episodes.lengths.sum())
             tokens += generated
             head = {"step": step + 1, "tokens": tokens, "tau": tau}
             folder.log.append("metrics", head | losses | records.rollout_row(episodes) | records.weight_row(weights))
-            folder.log.append("episodes", records.episode_row(step + 1, indices, episodes, weights))
+            folder.log.append(
+                "episodes", records.episode_row(step + 1, indices, episodes, weights[:, : settings.samples])
+            )
             timing = records.timing_row(step + 1, sampled - began, updated - sampled, generated, device)
             folder.log.append("timing", timing | dataclasses.asdict(updater.limits))
             if (step + 1) % settings.checkpoint_every == 0 or termination.requested:
@@ -106,6 +113,12 @@ def prompt_indices(seed: int, step: int, count: int, puzzles: int) -> np.ndarray
         epoch: numpy_stream(seed, "prompts", epoch).permutation(puzzles) for epoch in set((places // puzzles).tolist())
     }
     return np.array([orders[place // puzzles][place % puzzles] for place in places.tolist()])
+
+
+def reference(run: Run, tokenizer: Tokenizer, template: str, puzzle: dict[str, Any]) -> list[int]:
+    """Token ids of the puzzle's reference answer, its end token included."""
+    task, _ = tasks.load(run.task)
+    return [*tokenizer.encode(task.reference(puzzle, template)), tokenizer.end_id]
 
 
 def weigh(run: Run, step: int, episodes: Episodes) -> tuple[np.ndarray, float | None]:

@@ -21,8 +21,10 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_one_step(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "arm"), [*((name, "softmax-0.5") for name in SHAPES), ("countdown-qwen2.5-0.5b", "injection")]
+)
+def test_one_step(name, arm, tmp_path, monkeypatch):
     experiment = config.load(FOLDER / f"{name}.yaml")
     if "qwen" in name:
         monkeypatch.setitem(catalogue.MODELS[SHAPES[name]].config, "vocab_size", 1024)
@@ -36,10 +38,10 @@ def test_one_step(name, tmp_path, monkeypatch):
     sources.build(model, task, tmp_path / "data", tmp_path / "base")
     small = {"steps": 1, "prompts": 2, "samples": 2, "max_new_tokens": 4, "checkpoint_every": 9, "device": "cpu"}
     run = dataclasses.replace(
-        experiment.run("softmax-0.5", 0),
+        experiment.run(arm, 0),
         task=task,
         model=model,
-        training=dataclasses.replace(experiment.training, **small),
+        training=dataclasses.replace(experiment.ablations[arm].training, **small),
         evaluation=config.Evaluation(puzzles=2, pass_puzzles=1, pass_samples=16, samples=1),
     )
     trainer.train(run, tmp_path / "data", tmp_path / "base", tmp_path / "run")
