@@ -47,7 +47,7 @@ def main() -> None:
                 puzzles=arguments.puzzles,
                 pass_puzzles=min(run.evaluation.pass_puzzles, arguments.puzzles, 32),
             )
-            out = Path(folder, arm, "seed-0")
+            out = Path(folder, "runs", arm, "seed-0")
             trainer.train(dataclasses.replace(run, training=settings, evaluation=judged), data, base, out)
             evaluate.final(out, data)
             results[arm] = summary(out)

@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from softmax_rewards import cost, optimiser
+from softmax_rewards.limits import Limits
 from softmax_rewards.models import catalogue
 from softmax_rewards.models.decoder import Cache, Decoder
 from softmax_rewards.models.shape import Shape
@@ -157,6 +158,8 @@ def measured(shape: Shape, settings: Training, evaluated: int) -> dict[str, floa
         torch.cuda.reset_peak_memory_stats()
         drawn(prompts, samples, settings.max_new_tokens, list(range(shape.vocab_size)))  # ends with the first token
         peaks[name], held = torch.cuda.max_memory_allocated(), max(held, torch.cuda.max_memory_reserved())
+    if updater.limits != Limits.of(settings):
+        raise SystemExit(f"out of memory, so the step was made smaller: {updater.limits}; leave it out by --largest")
     return peaks | {"reserved": held}
 
 

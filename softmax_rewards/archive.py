@@ -4,6 +4,7 @@ An experiment's key `archive` names the folder. A run found there with the finge
 is taken as it is; any other is trained.
 """
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from softmax_rewards import provenance
+from softmax_rewards.run import Training
 
 # Of a run's files all but the weights, the episodes and what only resuming needs.
 KEPT = (
@@ -26,15 +28,20 @@ KEPT = (
 
 
 def finished(folder: Path, run: Mapping[str, Any]) -> bool:
-    """Whether `folder` has all files of a run of this arm and seed, whatever code and other settings made it.
+    """Whether `folder` has all files of a run of this arm and seed, whatever code, base model and puzzles made it.
 
-    `run` is `config.Run.to_dict()`. It is the same arm if it has the same weighting.
+    `run` is `config.Run.to_dict()`. It is the same arm if it has the same weighting and training settings; those
+    that an earlier revision did not have count as their defaults.
     """
     if not all((folder / name).is_file() for name in KEPT):
         return False
     record, judged = _read(folder)
-    return record["fingerprint"] == judged.get("fingerprint") and all(
-        record["config"][key] == run[key] for key in ("ablation", "seed", "weighting")
+    config = record["config"]
+    trained = dataclasses.asdict(Training()) | config["training"]
+    return (
+        record["fingerprint"] == judged.get("fingerprint")
+        and all(config[key] == run[key] for key in ("ablation", "seed", "weighting"))
+        and trained == run["training"]
     )
 
 

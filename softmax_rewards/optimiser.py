@@ -73,11 +73,13 @@ class Optimiser:
         raise NotImplementedError
 
     def _summing(self, name: str) -> Callable[[Tensor], None]:
+        sums = self._sums  # not `self`, which holds the parameter that will hold this: no collector would see that
+
         def add(parameter: Tensor) -> None:
-            if name in self._sums:
-                self._sums[name] += parameter.grad
+            if name in sums:
+                sums[name] += parameter.grad
             else:
-                self._sums[name] = parameter.grad.float()
+                sums[name] = parameter.grad.float()
             parameter.grad = None
 
         return add

@@ -115,7 +115,7 @@ class Noise:
         self.generators: dict[int, torch.Generator] = {}
 
     def serve(self, alive: Tensor) -> None:
-        """From now on draw for the rows `alive` of the batch, all of which were served before."""
+        """From now on draw for the rows `alive` of the batch, after the first call some of those served before."""
         rows = [self.first + row for row in alive.tolist()]
         blocks = sorted({row // self.size for row in rows})
         self.generators = {

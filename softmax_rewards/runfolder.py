@@ -107,7 +107,8 @@ class RunFolder:
     def finish(self, policy: Decoder, base: Path, record: dict[str, Any]) -> None:
         """Write the final weights and tables; `run.json`, which marks the run as finished, comes last."""
         model = self.out / "model"
-        model.mkdir(exist_ok=True)
+        shutil.rmtree(model, ignore_errors=True)  # of an earlier run, perhaps from another base
+        model.mkdir()
         for name in read_manifest(base)["files"]:  # the tokenizer and its settings, under whatever names
             if not name.endswith(".safetensors") and name not in ("config.json", checkpoint.INDEX):
                 shutil.copyfile(base / name, model / name)

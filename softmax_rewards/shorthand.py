@@ -95,7 +95,7 @@ def command(cores: str, resources: Sequence[str], dry: bool, others: Sequence[st
         if re.match("--config|-[A-Za-z]*C", word):
             instead = "--set KEY=VALUE, or keys in config/config.yaml"
             raise ConfigError(f"{word}: not allowed, it would replace the experiment; allowed: {instead}")
-    dry = dry or not {"-n", "--dry-run", "--dryrun"}.isdisjoint(others)
+    dry = dry or any(re.fullmatch(r"--dry-?run|-[A-Za-z]*n[A-Za-z]*", word) for word in others)
     more = ["--resources", *resources] * bool(resources) + ["--dry-run"] * dry
     return [sys.executable, "-m", "snakemake", *others, "--cores", cores, *more]
 
@@ -109,7 +109,8 @@ def _settings(task: str, name: str, folder: Path) -> dict[str, Any]:
         raise ConfigError(f"model: {error}") from None
     identity = {key: value for key, value in model.items() if key in ("source", "repository", "shape", "path")}
     files = [strict.read(file) for file in sorted(folder.glob("*.yaml"))]
-    ours = [file for file in files if file.get("task", {}).get("name") == task and "model" in file]
+    whole = [file for file in files if all(isinstance(file.get(key), dict) for key in ("task", "model"))]
+    ours = [file for file in whole if file["task"].get("name") == task and config.INHERIT not in file]
     for file in ours:
         if file["model"].items() >= identity.items():
             return {key: file.get(key, {}) for key in (*SECTIONS, "seeds")}

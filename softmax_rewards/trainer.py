@@ -30,13 +30,16 @@ from softmax_rewards.update import Updater
 def train(run: Run, data: Path, base: Path, out: Path) -> None:
     """Train one arm with one seed from the base model in `base` on the puzzles in `data`; all files go to `out`.
 
-    An interrupted run continues from its last checkpoint in `out` and ends with the same bytes as an
-    uninterrupted one. Raises SystemExit(143) after a checkpoint on SIGTERM, RuntimeError if another process
-    trains in `out`, FloatingPointError if the loss or the gradient is no longer finite.
+    An interrupted run continues from its last checkpoint in `out` and ends with the same bytes as an uninterrupted
+    one (on a GPU the same up to rounding, whose order is not fixed there). Raises SystemExit(143) after a checkpoint
+    on SIGTERM, RuntimeError if another process trains in `out`, FloatingPointError if the loss or the gradient is no
+    longer finite.
     """
     settings = run.training
     torch.set_num_threads(settings.threads)
     device = torch.device(checkpoint.pick_device(settings.device))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)  # of whatever this process did before
     sources = {"data": read_manifest(data)["sha256"], "base": read_manifest(base)["sha256"]}
     template = read_manifest(base)["template"]
     record = provenance.run_record(run.to_dict(), **sources, device=checkpoint.device_name(device))

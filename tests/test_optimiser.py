@@ -1,6 +1,8 @@
 """AdamW in every precision against PyTorch's in float64, and small updates that must not be lost."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -143,3 +145,15 @@ def test_without_gradients_nothing_moves():
     before = copy.deepcopy(model.state_dict())
     assert update.step(1.0, torch_stream(0, "rounding")) == 0.0
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("dtype", "state"), KINDS)
+def test_nothing_is_kept_of_an_optimiser_that_is_done_with(dtype, state):
+    model = policy(dtype)
+    update = optimiser.build(model, 1e-3, state)
+    backward(model, slopes(model, 0))
+    update.step(1.0, torch_stream(0, "rounding"))
+    remains = weakref.ref(update), weakref.ref(next(model.parameters()))
+    del model, update
+    gc.collect()
+    assert remains[0]() is None and remains[1]() is None

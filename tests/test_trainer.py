@@ -95,8 +95,10 @@ def test_what_an_ended_run_left_behind_does_no_harm(tiny, finished, tmp_path):
     (out / "evaluation.json").write_text("of the earlier run")
     (out / "state.discarded").mkdir()
     (out / "state.discarded" / "metrics.jsonl").write_text("half")
+    (out / "model" / "chat_template.jinja").write_text("of another base model")
     trainer.train(*tiny, out)
     assert_same(finished, out)
+    assert {file.name for file in (out / "model").iterdir()} == {file.name for file in (finished / "model").iterdir()}
     assert not list(out.glob("state*")) and not (out / "evaluation.json").exists()
 
 

@@ -223,13 +223,13 @@ def _stored(folder: Path) -> dict[str, Stored]:
 
 def _damage(file: Path) -> str:
     """What is wrong with a file that safetensors refuses; the first tensor that is cut short, if the header tells."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        header = min(int.from_bytes(stream.read(8), "little"), size)
-        try:
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            header = min(int.from_bytes(stream.read(8), "little"), size)
             entries = json.loads(stream.read(header))
-            ends = {name: entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"}
-            cut = [name for name, end in ends.items() if 8 + header + end > size]
-        except (ValueError, TypeError, LookupError, AttributeError):  # the header itself is cut short, or is none
-            cut = []
+        ends = {name: entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"}
+        cut = [name for name, end in ends.items() if 8 + header + end > size]
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        cut = []  # the file cannot be opened, or its header is cut short or none
     return f"cut short within tensor {min(cut, key=ends.get)}" if cut else "not a readable safetensors file"
