@@ -100,10 +100,8 @@ def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float
                 log_probs.sum().backward()
                 del log_probs, entropies
             if not on_host:
-                gradients = {name: weight.grad for name, weight in adamw.parameters.items() if weight.grad is not None}
                 with torch.no_grad():
-                    adamw._apply(adamw._sums | gradients, torch.Generator())
-                del gradients
+                    adamw._apply(adamw.gradients(), torch.Generator())
             update = counter.peak
             adamw.discard()
             gc.collect()

@@ -4,7 +4,6 @@ Everything is computed before the first file is written, and the files depend on
 order in which they are named.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -63,7 +62,7 @@ def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], pl
         "logged_weights": analysis.logged(summary.long([(run, run.groups) for run in loaded])),
     }
     samples = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in text_samples(loaded))
-    plan_sha256 = hashlib.sha256(plan.read_bytes()).hexdigest()
+    plan_sha256 = files.sha256(plan)
 
     for name, table in tables.items():
         files.write_csv(table, out_dir / f"{name}.csv")

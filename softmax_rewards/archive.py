@@ -33,16 +33,7 @@ def finished(folder: Path, run: Mapping[str, Any]) -> bool:
     `run` is `config.Run.to_dict()`. It is the same arm if it has the same weighting and training settings; those
     that an earlier revision did not have count as their defaults.
     """
-    if not all((folder / name).is_file() for name in KEPT):
-        return False
-    record, judged = _read(folder)
-    config = record["config"]
-    trained = dataclasses.asdict(Training()) | config["training"]
-    return (
-        record["fingerprint"] == judged.get("fingerprint")
-        and all(config[key] == run[key] for key in ("ablation", "seed", "weighting"))
-        and trained == run["training"]
-    )
+    return _finished(folder, run) is not None
 
 
 def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> bool:
@@ -51,9 +42,10 @@ def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> b
     `sources` are the sha256 of the data and of the base model ("data", "base") as far as they exist here: a base
     model made on another machine may differ in its last bits, and runs from both must not be mixed.
     """
-    if not finished(folder, run):
+    found = _finished(folder, run)
+    if found is None:
         return False
-    record, judged = _read(folder)
+    record, judged = found
     return (
         record["fingerprint"] == provenance.run_fingerprint(run)
         and judged.get("code") == provenance.evaluation_fingerprint(run)
@@ -61,11 +53,16 @@ def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> b
     )
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The run's record and its evaluation."""
+def _finished(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The record and the evaluation of a run that is `finished`, else None."""
+    if not all((folder / name).is_file() for name in KEPT):
+        return None
     texts = ((folder / name).read_text(encoding="utf-8") for name in ("run.json", "evaluation.json"))
     record, judged = map(json.loads, texts)
-    return record, judged
+    config = record["config"]
+    trained = dataclasses.asdict(Training()) | config["training"]
+    same = all(config[key] == run[key] for key in ("ablation", "seed", "weighting")) and trained == run["training"]
+    return (record, judged) if same and record["fingerprint"] == judged.get("fingerprint") else None
 
 
 def keep(results: Path, archive: Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """The data of a task on disk: train, test and warm-start puzzles with a manifest of their checksums."""
 
-import hashlib
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from softmax_rewards import tasks
-from softmax_rewards.files import appearing, write_manifest
+from softmax_rewards.files import appearing, sha256, write_manifest
 
 SPLITS = ("train", "test", "warm_start")
 
@@ -24,7 +23,7 @@ def write(task: dict[str, Any], out: Path, public: Path | None = None, fetch: Ca
     """
     module, options = tasks.load(task)
     wanted = module.public(options)
-    if wanted and public and fetch and not _data_files(public):
+    if wanted and public and fetch and not tasks.data_files(public):
         public.mkdir(parents=True, exist_ok=True)
         fetch(wanted.repository, wanted.revision, wanted.patterns, public, kind="dataset")
     splits = module.build(options, public)
@@ -35,15 +34,8 @@ def write(task: dict[str, Any], out: Path, public: Path | None = None, fetch: Ca
             splits[name].to_parquet(partial, index=False)
     facts: dict[str, Any] = {"task": task, "puzzles": {name: len(splits[name]) for name in SPLITS}}
     if wanted and public:
-        facts["public"] = {
-            file.relative_to(public).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in _data_files(public)
-        }
+        facts["public"] = {file.relative_to(public).as_posix(): sha256(file) for file in tasks.data_files(public)}
     write_manifest(out, [f"{name}.parquet" for name in SPLITS], **facts)
-
-
-def _data_files(folder: Path) -> list[Path]:
-    return sorted([*folder.rglob("*.parquet"), *folder.rglob("*.jsonl")])
 
 
 def read(folder: Path, split: str, count: int | None = None) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def write_manifest(folder: Path, names: list[str], **facts: Any) -> None:
 
     It is written last, so that a folder with a manifest is complete.
     """
-    digests = {name: _sha256(folder / name) for name in sorted(names)}
+    digests = {name: sha256(folder / name) for name in sorted(names)}
     together = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
     write_json({"files": digests, "sha256": together, **facts}, folder / "manifest.json")
 
@@ -68,6 +68,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder}: no readable manifest.json, the folder is not complete ({error})") from error
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The file's checksum, read piece by piece."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

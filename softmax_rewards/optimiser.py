@@ -43,8 +43,7 @@ class Optimiser:
         `rounding` is the noise of stochastic rounding. Raises FloatingPointError, the weights untouched, if the
         norm is not finite.
         """
-        floats = {name: weight.grad for name, weight in self.parameters.items() if weight.grad is not None}
-        gradients = self._sums | floats
+        gradients = self.gradients()
         norm = torch.nn.utils.get_total_norm(gradients.values())
         if not torch.isfinite(norm):
             raise FloatingPointError(f"training has diverged: gradient norm {norm.item()}")
@@ -54,6 +53,11 @@ class Optimiser:
                 self._apply(gradients, rounding)
         self.discard()
         return norm.item()
+
+    def gradients(self) -> dict[str, Tensor]:
+        """The sums so far, in float32, by parameter; without those that no `backward` has reached."""
+        floats = {name: weight.grad for name, weight in self.parameters.items() if weight.grad is not None}
+        return self._sums | floats
 
     def discard(self) -> None:
         """Drop all gradients, and their memory with them."""

@@ -83,8 +83,8 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
             sampled = time.perf_counter()
             batch = episodes
             if settings.injection is not None:
-                references = [reference(run, tokenizer, template, puzzles[index]) for index in indices]
-                batch = inject(episodes, references, settings.injection, tokenizer.pad_id)
+                answers = references(run, tokenizer, template, [puzzles[index] for index in indices])
+                batch = inject(episodes, answers, settings.injection, tokenizer.pad_id)
             weights, tau = weigh(run, step, batch)
             losses = updater.update(step, batch, weights)
             updated = time.perf_counter()
@@ -118,10 +118,10 @@ def prompt_indices(seed: int, step: int, count: int, puzzles: int) -> np.ndarray
     return np.array([orders[place // puzzles][place % puzzles] for place in places.tolist()])
 
 
-def reference(run: Run, tokenizer: Tokenizer, template: str, puzzle: dict[str, Any]) -> list[int]:
-    """Token ids of the puzzle's reference answer, its end token included."""
+def references(run: Run, tokenizer: Tokenizer, template: str, puzzles: list[dict[str, Any]]) -> list[list[int]]:
+    """Token ids of the puzzles' reference answers, the end token included."""
     task, _ = tasks.load(run.task)
-    return [*tokenizer.encode(task.reference(puzzle, template)), tokenizer.end_id]
+    return [[*tokenizer.encode(task.reference(puzzle, template)), tokenizer.end_id] for puzzle in puzzles]
 
 
 def weigh(run: Run, step: int, episodes: Episodes) -> tuple[np.ndarray, float | None]:

@@ -5,6 +5,7 @@ A task module offers `Options`, `ALPHABET` and the functions `reward_range`, `pu
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -35,6 +36,11 @@ class Public:
     repository: str
     revision: str
     patterns: tuple[str, ...]
+
+
+def data_files(folder: Path) -> list[Path]:
+    """The files of public data at any depth below `folder`."""
+    return sorted([*folder.rglob("*.parquet"), *folder.rglob("*.jsonl")])
 
 
 def load(task: dict[str, Any]) -> tuple[ModuleType, Any]:

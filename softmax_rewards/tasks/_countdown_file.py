@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pyarrow import ArrowInvalid, parquet
 
+from softmax_rewards.tasks import data_files
 from softmax_rewards.tasks._countdown import MAX_NUMBERS, Puzzle
 
 _LARGEST = 10**9
@@ -13,7 +14,7 @@ _LARGEST = 10**9
 
 def find(folder: Path | None) -> Path:
     """The one data file below `folder`; raises ValueError if there is none, or more than one."""
-    files = [] if folder is None else sorted([*folder.rglob("*.parquet"), *folder.rglob("*.jsonl")])
+    files = [] if folder is None else data_files(folder)
     if len(files) != 1:
         raise ValueError(f"task.source: public needs one .parquet or .jsonl file below {folder}, found {len(files)}")
     return files[0]
