@@ -1,235 +1,212 @@
 """One training step, rollout and update, of this project and of others, interleaved on the same work.
 
-    python benchmarks/step.py --peers grpo-zero=../GRPO-Zero --out benchmarks/results/step.json
+    python benchmarks/step.py --peers trl,grpo-zero=../GRPO-Zero --out benchmarks/results/step-mini.json
 
-All begin each step from the same weights, the base model of an experiment, on the same prompts, with the same number
-of samples, longest answer and threads. That they do the same work is checked: equal loss on one fixed batch, and as
-many tokens a step up to chance.
+All begin each step from the same weights, on the same prompts, with the same number of samples, longest answer and
+threads; the size of a micro-batch is the fastest of a few, tried in steps that do not count. That they do the same work
+is checked: loss and gradient norm of one fixed batch, tokens generated and tokens trained. Printed are medians and half
+the range, how many times slower than this project each is, and the share of the limit (`limit.py`): the time that the
+step's FLOPs and bytes would take at the rates of a matrix product and of a copy, measured here, over the time it took.
+Exit code 1 means that a check failed.
 """
 
 import argparse
-import importlib
-import json
+import dataclasses
+import gc
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import gap
+import jobs
+import limit
 import numpy as np
 import torch
+import work
 from machine import write_result
+from peers import Step, Trainer
 
-from softmax_rewards import config, dataset, sources, tasks, weighting
-from softmax_rewards.models import checkpoint
-from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.rollout import Completions, Episodes, play
-from softmax_rewards.run import Run
-from softmax_rewards.tasks import Score
-from softmax_rewards.update import Updater
+from softmax_rewards import plugins
 
-
-@dataclass(frozen=True)
-class Work:
-    """What every trainer is given."""
-
-    run: Run
-    base: Path
-    puzzles: list[dict[str, Any]]  # of one step
-
-
-@dataclass(frozen=True)
-class Step:
-    """Seconds of the two halves of a step, and the tokens it generated."""
-
-    rollout: float
-    update: float
-    tokens: int
-
-
-class Project:
-    """This project."""
-
-    def __init__(self, work: Work) -> None:
-        self.work = work
-        self.tokenizer = Tokenizer(work.base)
-
-    def step(self, seed: int) -> Step:
-        run, settings = self.work.run, self.work.run.training
-        policy = checkpoint.load(self.work.base)
-        updater = Updater(settings, seed, policy)
-        began = time.perf_counter()
-        episodes = play(
-            policy,
-            self.tokenizer,
-            run.task,
-            self.work.puzzles,
-            template="compact",
-            samples=settings.samples,
-            max_new_tokens=settings.max_new_tokens,
-            limits=updater.limits,
-            stream=(seed, "benchmark"),
-        )
-        sampled = time.perf_counter()
-        weights = weighting.compute("linear", episodes.field("reward"), episodes.field("correct", bool))
-        updater.update(0, episodes, weights)
-        return Step(sampled - began, time.perf_counter() - sampled, int(episodes.lengths.sum()))
-
-    def loss(self, answers: list[list[int]], rewards: np.ndarray) -> float:
-        """The loss of fixed answers, one group a puzzle, in the order of the puzzles."""
-        run = self.work.run
-        module, _ = tasks.load(run.task)
-        texts, prompts = zip(
-            *(self.tokenizer.prompt(module.prompt(p, "compact")) for p in self.work.puzzles), strict=True
-        )
-        longest = max(map(len, answers))
-        tokens = torch.tensor([[*answer, *[0] * (longest - len(answer))] for answer in answers])
-        lengths = torch.tensor([len(answer) for answer in answers])
-        drawn = Completions(tokens, torch.zeros(tokens.shape), lengths, torch.ones(len(answers), dtype=torch.bool))
-        scores = [Score(float(reward), False, False, 0, 0, False) for reward in rewards.ravel()]
-        episodes = Episodes(prompts, texts, drawn, [""] * len(answers), scores, rewards.shape[1])
-        weights = weighting.compute("linear", rewards, rewards > 0)
-        return Updater(run.training, 0, checkpoint.load(self.work.base)).update(0, episodes, weights)["loss"]
-
-
-class GRPOZero:
-    """A checkout of GRPO-Zero, as it is: its model, its rollout, its update; our verifier."""
-
-    def __init__(self, work: Work, checkout: Path) -> None:
-        self.work = work
-        sys.path.insert(0, str(checkout))
-        self.grpo, self.types, self.model, self.optimizer = (
-            importlib.import_module(name) for name in ("grpo", "data_types", "qwen2_model", "optimizer")
-        )
-        tokenizer = Tokenizer(work.base)
-        self.tokenizer = SimpleNamespace(
-            eos_token="<eos>", eos_token_id=tokenizer.eos_ids[0], pad_token_id=tokenizer.pad_id,
-            detokenize=tokenizer.decode,
-        )  # fmt: skip
-        module, options = tasks.load(work.run.task)
-        texts, prompts = zip(*(tokenizer.prompt(module.prompt(p, "compact")) for p in work.puzzles), strict=True)
-        self.batch = self.types.MiniBatch(
-            prefix=list(texts),
-            prefix_tokens=[list(text) for text in texts],
-            prefix_token_ids=list(prompts),
-            numbers=[puzzle["nums"] for puzzle in work.puzzles],
-            target=[puzzle["target"] for puzzle in work.puzzles],
-        )
-
-        def reward(response: str, numbers: Any, target: int, end_token: str) -> dict[str, Any]:
-            score = module.score(response.removesuffix(end_token), {"nums": numbers, "target": target}, options)
-            return {"reward": score.reward, "reward_info": {"answer_reward": float(score.correct)}}
-
-        self.reward = reward
-        self.folder = tempfile.TemporaryDirectory()
-        values = checkpoint.read_config(work.base) | {
-            "attention_dropout": 0.0, "bos_token_id": 0, "initializer_range": 0.02, "max_window_layers": 99,
-            "sliding_window": None, "use_sliding_window": False, "use_cache": True, "torch_dtype": "float32",
-        }  # fmt: skip
-        (Path(self.folder.name) / "config.json").write_text(json.dumps(values))
-        (Path(self.folder.name) / "model.safetensors").symlink_to((work.base / "model.safetensors").resolve())
-
-    def fresh(self) -> tuple[Any, Any]:
-        """The model with the base weights, and its optimiser."""
-        model = self.model.Transformer.from_pretrained(self.folder.name, device=torch.device("cpu")).train()
-        rate = self.work.run.training.learning_rate
-        return model, self.optimizer.MemoryEfficientAdamW(model.parameters(), lr=rate, weight_decay=0.0, enabled=False)
-
-    def step(self, seed: int) -> Step:
-        settings = self.work.run.training
-        model, adamw = self.fresh()
-        torch.manual_seed(seed)
-        began = time.perf_counter()
-        episodes = self.grpo.rollout(
-            model, self.batch, self.tokenizer, settings.max_new_tokens, settings.samples, self.reward,
-            torch.device("cpu"), torch.float32,
-        )  # fmt: skip
-        sampled = time.perf_counter()
-        self.update(model, adamw, episodes, rows=64)
-        tokens = sum(len(episode.generated_token_ids) for episode in episodes)
-        return Step(sampled - began, time.perf_counter() - sampled, tokens)
-
-    def update(self, model: Any, adamw: Any, episodes: list[Any], rows: int) -> dict[str, float]:
-        return self.grpo.update_policy(
-            model, adamw, episodes, rows, self.tokenizer.pad_token_id, 1.0, torch.device("cpu"), torch.float32
-        )
-
-    def loss(self, answers: list[list[int]], rewards: np.ndarray) -> float:
-        """As `Project.loss`; GRPO-Zero tells the loss of its last micro-batch only, so there is one."""
-        batch, samples = self.batch, rewards.shape[1]
-        episodes = [
-            self.types.Episode(
-                prefix=batch.prefix[row // samples], text="", prefix_token_ids=batch.prefix_token_ids[row // samples],
-                prefix_tokens=[], generated_token_ids=answer, is_finished=True, reward=reward, reward_info={},
-            )
-            for row, (answer, reward) in enumerate(zip(answers, rewards.ravel().tolist(), strict=True))
-        ]  # fmt: skip
-        return self.update(*self.fresh(), episodes, rows=len(episodes))["loss"]
-
-
-PEERS: dict[str, Callable[..., Any]] = {"grpo-zero": GRPOZero}
+OWN = "project"
+TOLERANCE = 1e-4  # of losses and gradient norms, relative
+DEVIATION = 4.0  # standard errors by which mean lengths may differ
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", default="", help=f"name=<checkout>, with commas; names: {', '.join(PEERS)}")
-    parser.add_argument("--experiment", default="countdown-mini")
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--base", type=Path, help="folder of the base model; made anew without it")
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    experiment = config.load(Path("config/experiments") / f"{arguments.experiment}.yaml")
-    run = experiment.run(experiment.baseline, 0)
+    arguments = parsed()
+    torch.set_num_threads(arguments.threads)
+    case = work.SHAPES[arguments.shape]
+    changes = {name: getattr(arguments, name) for name in ("prompts", "samples", "longest")}
+    case = dataclasses.replace(case, **{name: value for name, value in changes.items() if value})
     with tempfile.TemporaryDirectory() as folder:
-        data, base = Path(folder, "data"), arguments.base or Path(folder, "base")
-        dataset.write(experiment.task, data)
-        if arguments.base is None:
-            sources.build(experiment.model, experiment.task, data, base)
-        torch.set_num_threads(arguments.threads)
-        work = Work(run, base, dataset.read(data, "train", run.training.prompts))
-        trainers: dict[str, Any] = {"project": Project(work)}
-        for name, _, place in (peer.partition("=") for peer in arguments.peers.split(",") if peer):
-            trainers[name] = PEERS[name](work, Path(place).resolve())
-        results = {"losses": losses(trainers, work), "steps": steps(trainers, arguments.steps)}
-    report(results)
-    write_result(arguments.out, f"step of {arguments.experiment}", results | {"threads": arguments.threads})
+        base, data = arguments.base or Path(folder, "base"), Path(folder, "data")
+        try:
+            given = work.make(case, base, data, arguments.threads, arguments.device)
+            trainers = find(given, arguments.peers)
+        except ValueError as error:
+            raise SystemExit(f"error: {error}") from None
+        results = compare(given, trainers, arguments.steps)
+        results |= {"shape": arguments.shape, "threads": arguments.threads, "case": dataclasses.asdict(case)}
+        report(results)
+        results["gap"] = gap.measure(given)
+        gap.report(results["gap"])
+        if arguments.jobs:
+            results["jobs"] = jobs.compare(case, base, data, arguments.jobs, arguments.steps, arguments.device)
+            jobs.report(results["jobs"])
+    write_result(arguments.out, f"step of {arguments.shape}", results)
+    for failure in results["failures"]:
+        print(f"FAILED: {failure}", file=sys.stderr)
+    raise SystemExit(1 if results["failures"] else 0)
 
 
-def losses(trainers: dict[str, Any], work: Work) -> dict[str, float]:
-    """The loss of every trainer on the same answers and rewards."""
-    draw, samples = np.random.default_rng(0), work.run.training.samples
-    answers = [draw.integers(3, 20, size=draw.integers(2, 40)).tolist() for _ in range(len(work.puzzles) * samples)]
-    rewards = draw.choice([0.0, 0.1, 1.1], size=(len(work.puzzles), samples))
-    return {name: trainer.loss(answers, rewards) for name, trainer in trainers.items()}
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [name.replace("_", "-") for name in plugins.names("peers") if name != OWN]
+    parser.add_argument("--peers", default="", help=f"with commas, a checkout behind =; known: {', '.join(names)}")
+    parser.add_argument("--shape", default="mini", choices=work.SHAPES)
+    parser.add_argument("--steps", type=count, default=6)
+    parser.add_argument("--threads", type=count, default=2)
+    parser.add_argument("--prompts", type=count, help="instead of the shape's own")
+    parser.add_argument("--samples", type=count, help="of a prompt, instead of the shape's own")
+    parser.add_argument("--longest", type=count, help="tokens of an answer, instead of the shape's own")
+    parser.add_argument("--base", type=Path, help="folder of the base model, which is made there if it is empty")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--jobs", type=int, default=0, help="also this many one-thread jobs side by side against one")
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args()
 
 
-def steps(trainers: dict[str, Any], count: int) -> dict[str, list[dict[str, float]]]:
-    """Every trainer's steps, taken in turns after one that does not count."""
-    taken: dict[str, list[dict[str, float]]] = {name: [] for name in trainers}
-    for seed in range(count + 1):
+def count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}; allowed: integers from 1")
+    return value
+
+
+def find(given: work.Work, peers: str) -> dict[str, Trainer]:
+    """The trainers by name, this project's first. Raises ValueError in one line for those that cannot be had."""
+    found: dict[str, Trainer] = {}
+    for peer in [OWN, *filter(None, peers.split(","))]:
+        name, _, place = peer.partition("=")
+        module = plugins.load("peers", name.replace("-", "_"), "peer")
+        found |= module.trainers(given, Path(place).resolve() if place else None)
+    return found
+
+
+def compare(given: work.Work, trainers: dict[str, Trainer], count: int) -> dict[str, Any]:
+    """Everything that is measured and checked: `losses`, `microbatches`, `steps`, `failures`, all by trainer."""
+    batch = given.fixed()
+    losses = {name: trainer.learn(batch) for name, trainer in trainers.items()}
+    gc.collect()
+    chosen = {name: fastest(trainer) for name, trainer in trainers.items()}
+    taken: dict[str, list[Step]] = {name: [] for name in trainers}
+    for seed in range(1, count + 1):
         for name, trainer in trainers.items():
-            step = trainer.step(seed)
-            if seed:
-                taken[name].append(vars(step))
-    return taken
+            taken[name].append(trainer.step(seed, chosen[name]))
+            gc.collect()
+    rates = limit.measure(given.device, given.dtype)
+    rows = {name: summary(given, steps, rates) for name, steps in taken.items()}
+    failures = [*wrong_losses(losses), *wrong_tokens(given, taken)]
+    return {
+        "parameters": given.shape.parameters,
+        "rates": vars(rates),
+        "losses": losses,
+        "microbatches": {name: f"{chosen[name]} {trainer.unit}" for name, trainer in trainers.items()},
+        "trainers": rows,
+        "failures": failures,
+    }
+
+
+def fastest(trainer: Trainer) -> int:
+    """The micro-batch whose update took the least time, in one step each that does not count."""
+    seconds = {}
+    for choice in trainer.choices:
+        seconds[choice] = trainer.step(0, choice).update
+        gc.collect()
+    return min(seconds, key=seconds.__getitem__)
+
+
+def wrong_losses(losses: dict[str, tuple[float, float]]) -> list[str]:
+    """Whose loss or gradient norm on the fixed batch is not this project's."""
+    return [
+        f"{name}: {what} {value:.7g} on the fixed batch, {OWN} has {own:.7g}"
+        for name, pair in losses.items()
+        for what, value, own in zip(("loss", "gradient norm"), pair, losses[OWN], strict=True)
+        if not abs(value - own) <= TOLERANCE * abs(own)
+    ]
+
+
+def wrong_tokens(given: work.Work, taken: dict[str, list[Step]]) -> list[str]:
+    """Who generated another number of tokens than it should have, or left answers untrained."""
+    failures, every = [], {name: np.stack([step.lengths for step in steps]) for name, steps in taken.items()}
+    own = every[OWN]
+    for name, lengths in every.items():
+        if lengths.shape != own.shape:
+            failures.append(f"{name}: answers {lengths.shape}, {OWN} has {own.shape}")
+        elif given.forced and (lengths != given.training.max_new_tokens).any():
+            failures.append(f"{name}: answers of {lengths.min()} to {lengths.max()} tokens, not all of the longest")
+        else:
+            error = np.sqrt((lengths.var() + own.var()) / own.size)
+            if abs(lengths.mean() - own.mean()) > DEVIATION * error:
+                failures.append(f"{name}: {lengths.mean():.2f} tokens an answer, {OWN} has {own.mean():.2f}")
+        trained = np.stack([step.trained for step in taken[name]])
+        if name != OWN and not trained.all():
+            failures.append(f"{name}: {np.mean(~trained):.1%} of the answers are not trained")
+    return failures
+
+
+def summary(given: work.Work, steps: list[Step], rates: limit.Rates) -> dict[str, Any]:
+    """Medians of tokens and of `[median, half the range, share of the limit]` of both halves and the step."""
+    heads, item = [len(ids) for _, ids in given.prompts], given.dtype.itemsize
+    least = np.array(
+        [
+            (
+                limit.rollout_seconds(given.shape, heads, step.lengths, item, rates),
+                limit.update_seconds(given.shape, heads, step.lengths, step.trained, rates),
+            )
+            for step in steps
+        ]
+    )
+    spent = np.array([(step.rollout, step.update) for step in steps])
+    row: dict[str, Any] = {
+        "generated": statistics.median(int(step.lengths.sum()) for step in steps),
+        "trained": statistics.median(int(step.lengths[step.trained].sum()) for step in steps),
+        "positions": statistics.median(step.positions for step in steps),
+        "all": [
+            vars(step) | {"lengths": int(step.lengths.sum()), "trained": int(step.trained.sum())} for step in steps
+        ],
+    }
+    halves = {"rollout": slice(0, 1), "update": slice(1, 2), "step": slice(0, 2)}
+    for name, columns in halves.items():
+        seconds = spent[:, columns].sum(1)
+        share = float(np.median(least[:, columns].sum(1) / seconds))
+        row[name] = [float(np.median(seconds)), float(np.ptp(seconds) / 2), share]
+    return row
 
 
 def report(results: dict[str, Any]) -> None:
-    """Medians, spreads and the ratios to the project's own."""
-    own = results["steps"]["project"]
-    print("\ntrainer     loss       tokens   rollout s      update s       step s         ratio")
-    for name, taken in results["steps"].items():
-        seconds = [[step["rollout"] for step in taken], [step["update"] for step in taken]]
-        seconds.append([sum(pair) for pair in zip(*seconds, strict=True)])
-        ratio = statistics.median(seconds[2]) / statistics.median(s["rollout"] + s["update"] for s in own)
-        cells = "  ".join(f"{statistics.median(s):5.2f} ± {(max(s) - min(s)) / 2:4.2f}" for s in seconds)
-        tokens = statistics.median(step["tokens"] for step in taken)
-        print(f"{name:10}  {results['losses'][name]:9.6f}  {tokens:6.0f}  {cells}  {ratio:5.2f}")
+    """The table: what was computed, seconds, how many times slower than this project, share of the limit."""
+    rates, rows = results["rates"], results["trainers"]
+    names = {"rollout": "rollout s", "update": "update s", "step": "step s"}
+    flops, copied = rates["flops"] / 1e9, rates["bytes"] / 1e9
+    print(f"\n{results['shape']}: {results['parameters']:,} parameters, {results['threads']} threads; measured")
+    print(f"{flops:,.0f} GFLOP/s in a matrix product and {copied:,.0f} GB/s in a copy")
+    print(f"\n{'trainer':18} {'micro-batch':12} {'loss':>10} {'norm':>9}  generated  trained  computed")
+    for name, row in rows.items():
+        loss, norm = results["losses"][name]
+        print(f"{name:18} {results['microbatches'][name]:12} {loss:10.6f} {norm:9.6f} {row['generated']:10.0f} "
+              f"{row['trained']:8.0f} {row['positions']:9.0f}")  # fmt: skip
+    print(f"\n{'':18}" + "".join(f"{names[half]:>16}  limit" for half in names))
+    for name, row in rows.items():
+        cells = [f"{row[half][0]:8.3f} ± {row[half][1]:5.3f}  {row[half][2]:5.1%}" for half in names]
+        print(f"{name:18}" + "".join(cells))
+    for own in (name for name in rows if name.startswith(OWN)):
+        print(f"\n{'times ' + own:24} {'rollout':>8} {'update':>8} {'step':>8}")
+        for name, row in rows.items():
+            print(f"{name:24}" + "".join(f" {row[half][0] / rows[own][half][0]:8.2f}" for half in names))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ class Limits:
     """Halved for the rest of the run when the device's memory does not suffice; a resumed run begins with them."""
 
     rollout_rows: int  # sequences decoded at once
-    microbatch_tokens: int  # of one forward pass of the update, padding included
+    microbatch_tokens: int  # of one forward pass of the update, padding included, prompts not
 
     @classmethod
     def of(cls, settings: Training) -> "Limits":

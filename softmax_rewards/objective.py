@@ -7,7 +7,7 @@ w_i is the sample's weight and s_i what the normaliser makes of it: 1/T with T a
 (`constant`, as in Dr. GRPO, arXiv 2503.20783).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.log_probs import LogProbs
+from softmax_rewards.models.past import Prompts
 
 NORMALISERS = ("token", "sequence", "constant")
 
@@ -38,10 +39,20 @@ def sample_scales(lengths: np.ndarray, kept: np.ndarray, normaliser: str, max_ne
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Prompt + completion of B rows, padded on the right; their completion tokens as one list, row after row."""
+class Part:
+    """Prompts that are read together, and the samples that continue them."""
 
-    ids: Tensor  # [B, S] int64, without the last completion token: nothing is predicted from it
+    prompts: list[Sequence[int]]
+    rows: list[int]  # which of the step's samples
+    owners: list[int]  # which of `prompts` each continues
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B completions, each behind a prompt, padded on the right; their real tokens as one list, row after row."""
+
+    prompts: Tensor  # [B] int64, which of the part's prompts each continues
+    ids: Tensor  # [B, S] int64, the prompt's last token, then the completion without its last
     places: Tensor  # [tokens] int64, where a completion token is the next one, as indices of the flat [B·S]
     targets: Tensor  # [tokens] int64, those completion tokens
     samples: Tensor  # [tokens] int64, which of the step's samples each belongs to
@@ -52,65 +63,70 @@ class Batch:
         return values[self.samples, self.columns]
 
 
-def batches(
-    prompts: Sequence[Sequence[int]],
-    completions: Tensor,
-    lengths: Sequence[int],
-    samples: int,
-    keep: Sequence[int],
-    token_budget: int,
-) -> Iterator[Batch]:
-    """Cut the rows `keep` into batches of at most `token_budget` padded tokens.
+def parts(prompts: Sequence[Sequence[int]], samples: int, keep: Iterable[int], token_budget: int) -> Iterator[Part]:
+    """Cut the rows `keep` into parts, whose prompts have at most `token_budget` padded tokens or are a single one.
 
-    `prompts` are the Q prompts, `completions[Q·N, T]` and `lengths[Q·N]` their samples. Rows of like length
-    go together, so that little is padding. A row longer than the budget is a batch of its own.
+    `prompts` are all Q of the step; row `r` is a sample of prompt `r // samples`.
     """
-    sizes = {row: len(prompts[row // samples]) + lengths[row] - 1 for row in keep}
+    groups: dict[int, list[int]] = {}
+    for row in sorted(keep):
+        groups.setdefault(row // samples, []).append(row)
     pending: list[int] = []
-    for row in sorted(keep, key=lambda row: (sizes[row], row)):
-        if pending and sizes[row] * (len(pending) + 1) > token_budget:
-            yield _batch(prompts, completions, lengths, samples, pending)
-            pending = []
-        pending.append(row)
+
+    def part() -> Part:
+        owned = [(row, place) for place, index in enumerate(pending) for row in groups[index]]
+        return Part([prompts[index] for index in pending], *(list(values) for values in zip(*owned, strict=True)))
+
+    longest = 0
+    for index in groups:
+        longest = max(longest, len(prompts[index]))
+        if pending and longest * (len(pending) + 1) > token_budget:
+            yield part()
+            pending, longest = [], len(prompts[index])
+        pending.append(index)
     if pending:
-        yield _batch(prompts, completions, lengths, samples, pending)
+        yield part()
 
 
-def _batch(
-    prompts: Sequence[Sequence[int]],
-    completions: Tensor,
-    lengths: Sequence[int],
-    samples: int,
-    rows: list[int],
-) -> Batch:
-    device = completions.device
-    starts = torch.tensor([len(prompts[row // samples]) for row in rows])
-    counts = torch.tensor([lengths[row] for row in rows])
-    size = int((starts + counts).max()) - 1
-    column = torch.arange(size)
-    predicts = (column >= starts[:, None] - 1) & (column < (starts + counts)[:, None] - 1)
-    row, place = predicts.nonzero(as_tuple=True)
-    owners, columns = torch.tensor(rows)[row].to(device), (place - starts[row] + 1).to(device)
-    targets = completions[owners, columns]
+def batches(part: Part, completions: Tensor, lengths: Sequence[int], token_budget: int) -> Iterator[Batch]:
+    """Cut the rows of `part` into batches of at most `token_budget` padded tokens of completions.
 
-    # The completion tokens go one column to the right of where they are predicted.
-    ids = torch.zeros((len(rows), size + 1), dtype=torch.int64, device=device)
-    ids[row.to(device), (place + 1).to(device)] = targets
-    heads = [prompts[row // samples] for row in rows]
-    longest = int(starts.max())
-    padded = torch.tensor([[*head, *[0] * (longest - len(head))] for head in heads], device=device)
-    known = (torch.arange(longest) < starts[:, None]).to(device)
-    ids[:, :longest][known] = padded[known]
-    return Batch(ids[:, :-1], (row * size + place).to(device), targets, owners, columns)
-
-
-def token_log_probs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor]:
-    """log π of every target and the policy's entropy there (nats), both float32 `[tokens]` and differentiable.
-
-    Logits are computed only where a completion token is predicted.
+    `completions[Q·N, T]` and `lengths[Q·N]` are those of the whole step. Rows of like length go together, so that
+    little is padding, the longest first, so that threads end together. A row longer than the budget is alone.
     """
-    hidden = model(batch.ids).flatten(0, 1)[batch.places]
-    return LogProbs.apply(hidden, model.lm_head.weight, batch.targets)
+    pending: list[int] = []
+    for place in sorted(range(len(part.rows)), key=lambda place: -lengths[part.rows[place]]):
+        if pending and lengths[part.rows[pending[0]]] * (len(pending) + 1) > token_budget:
+            yield _batch(part, completions, lengths, pending)
+            pending = []
+        pending.append(place)
+    if pending:
+        yield _batch(part, completions, lengths, pending)
+
+
+def _batch(part: Part, completions: Tensor, lengths: Sequence[int], places: list[int]) -> Batch:
+    device, counts = completions.device, torch.tensor([lengths[part.rows[place]] for place in places])
+    rows = torch.tensor([part.rows[place] for place in places], device=device)
+    owners = torch.tensor([part.owners[place] for place in places], device=device)
+    last = torch.tensor([part.prompts[part.owners[place]][-1] for place in places], device=device)
+    size = int(counts.max())
+    row, column = (index.to(device) for index in (torch.arange(size) < counts[:, None]).nonzero(as_tuple=True))
+    tokens = completions[rows, :size]
+    ids = torch.cat((last[:, None], tokens[:, :-1]), 1)
+    return Batch(owners, ids, row * size + column, tokens[row, column], rows[row], column)
+
+
+def token_log_probs(model: Decoder, prompts: Prompts, batch: Batch, entropies: bool = False) -> tuple[Tensor, Tensor]:
+    """log π of every target and, if asked for, the policy's entropy there (nats), both float32 `[tokens]`.
+
+    Differentiable in the weights and in the leaves of `prompts`. Logits are computed only where a completion token is
+    predicted.
+    """
+    length = batch.ids.shape[1]
+    head = model.lm_head.weight
+    positions, mask = prompts.positions(batch.prompts, length), prompts.mask(batch.prompts, length, head.dtype)
+    hidden = model(batch.ids, positions, mask, prompts.behind(batch.prompts))
+    return LogProbs.apply(hidden.flatten(0, 1)[batch.places], head, batch.targets, entropies)
 
 
 def policy_loss(log_probs: Tensor, old: Tensor, weights: Tensor, clip: tuple[float, float] | None) -> Tensor:

@@ -11,12 +11,16 @@ from softmax_rewards.rollout import Episodes
 
 
 def rollout_row(episodes: Episodes) -> dict[str, float]:
-    """Means over the samples (fractions in 0 … 1, length in tokens) and the shares of groups without contrast."""
+    """Means over the samples and the shares of groups without contrast.
+
+    Fractions are in 0 … 1, length in tokens, the entropy of the policy where it sampled in nats a token.
+    """
     correct = episodes.field("correct", bool)
     return {
         "success": float(correct.mean()),
         "format": float(episodes.field("formatted").mean()),
         "reward": float(episodes.field("reward").mean()),
+        "entropy": float(episodes.completions.entropies.sum() / episodes.completions.lengths.sum()),
         "length": float(episodes.lengths.mean()),
         "finished": float(episodes.completions.finished.float().mean()),
         "attempts": float(episodes.field("attempts").mean()),

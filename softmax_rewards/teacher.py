@@ -16,7 +16,7 @@ from softmax_rewards.tasks import Score
 def inject(episodes: Episodes, references: Sequence[Sequence[int]], reward: float, pad_id: int) -> Episodes:
     """The Q groups of N samples with a reference each, as token ids with its end token, as sample N + 1 of `reward`.
 
-    Texts and log-probabilities of the references are empty and 0: nobody sampled them.
+    Texts, log-probabilities and entropies of the references are empty and 0: nobody sampled them.
     """
     drawn, groups = episodes.completions, len(references)
     device = drawn.tokens.device
@@ -28,9 +28,11 @@ def inject(episodes: Episodes, references: Sequence[Sequence[int]], reward: floa
 
     rows = torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in references], device=device)
     space = (0, width - drawn.tokens.shape[1])
+    nothing = torch.zeros(rows.shape, device=device)
     completions = Completions(
         tokens=joined(pad(drawn.tokens, space, value=pad_id), rows),
-        log_probs=joined(pad(drawn.log_probs, space), torch.zeros(rows.shape, device=device)),
+        log_probs=joined(pad(drawn.log_probs, space), nothing),
+        entropies=joined(pad(drawn.entropies, space), nothing),
         lengths=joined(drawn.lengths, torch.tensor([len(row) for row in references], device=device)),
         finished=joined(drawn.finished, torch.ones(groups, dtype=torch.bool, device=device)),
     )

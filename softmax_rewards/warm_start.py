@@ -17,7 +17,7 @@ class WarmStart:
     steps: int = 0  # supervised updates; 0 leaves the model as it is
     traces: int = 32  # search traces an update
     learning_rate: float = 1e-5  # peak; linear warm-up, then cosine to a tenth
-    microbatch_tokens: int = 8192  # of one forward pass, padding included
+    microbatch_tokens: int = 8192  # of one forward pass, padding included, prompts not
     seed: int = 0  # of the traces
     threads: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -43,9 +43,9 @@ def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, f
     import torch
 
     from softmax_rewards import dataset, optimiser, tasks
+    from softmax_rewards.gradients import Gradients, Samples
     from softmax_rewards.models import checkpoint
     from softmax_rewards.models.tokenizer import Tokenizer
-    from softmax_rewards.objective import batches, token_log_probs
     from softmax_rewards.randomness import numpy_stream, torch_stream
 
     torch.set_num_threads(options.threads)
@@ -55,6 +55,7 @@ def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, f
     tokenizer = Tokenizer(folder)
     model = checkpoint.load(folder, device)
     adamw = optimiser.build(model, options.learning_rate, "device")
+    gradients = Gradients(model, adamw, options.threads)
     draw = numpy_stream(options.seed, "warm start")
     window: list[float] = []
     for step in range(options.steps):
@@ -65,12 +66,13 @@ def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, f
         answers = [[*tokenizer.encode(trace), tokenizer.end_id] for trace in traces]
         lengths = [len(answer) for answer in answers]
         completions = torch.tensor([answer + [0] * (max(lengths) - len(answer)) for answer in answers], device=device)
-        loss = 0.0
-        for batch in batches(prompts, completions, lengths, 1, range(len(chosen)), options.microbatch_tokens):
-            log_probs, _ = token_log_probs(model, batch)
-            part = -log_probs.sum() / sum(lengths)
-            part.backward()
-            loss += part.item()
+        total = sum(lengths)
+        loss = gradients.add(
+            Samples(prompts, completions, lengths),
+            range(len(chosen)),
+            options.microbatch_tokens,
+            lambda batch, log_probs, entropies, total=total: -log_probs.sum() / total,
+        )
         adamw.step(1.0, torch_stream(options.seed, "rounding", step, device=device))
         window = [*window[-49:], loss]
         if (step + 1) % 100 == 0 or step + 1 == options.steps:

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from softmax_rewards import config, cost, rollout
+from softmax_rewards import config, cost, sampling
 from softmax_rewards.models import catalogue, log_probs
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.shape import Shape
@@ -247,4 +247,4 @@ def test_the_estimates_of_this_repository_need_no_torch():
 
 def test_what_is_known_elsewhere_too_is_the_same():
     """`cost` must not import torch, so it repeats these."""
-    assert (cost.CHUNK_LOGITS, cost.PREFILL_TOKENS) == (log_probs.CHUNK_ELEMENTS, rollout.PREFILL_TOKENS)
+    assert (cost.CHUNK_LOGITS, cost.PREFILL_TOKENS) == (log_probs.CHUNK_ELEMENTS, sampling.PREFILL_TOKENS)

@@ -16,10 +16,12 @@ from softmax_rewards import evaluate, trainer, update
 from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.shape import Shape
+from softmax_rewards.objective import token_log_probs
 from softmax_rewards.optimiser import round_stochastically
 from softmax_rewards.randomness import torch_stream
-from softmax_rewards.rollout import Episodes, sample
+from softmax_rewards.rollout import Episodes
 from softmax_rewards.run import Training
+from softmax_rewards.sampling import sample
 from softmax_rewards.tasks import Score
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -98,8 +100,8 @@ def test_sampled_log_probs_equal_the_training_pass():
         device, PROMPTS, samples=64, max_new_tokens=60, eos_ids=[0], pad_id=0, limits=Limits(64, 1), stream=(0, "test")
     )
     lengths = drawn.lengths.tolist()
-    for batch in update.batches(PROMPTS, drawn.tokens, lengths, 64, range(192), token_budget=4000):
-        values, _ = update.token_log_probs(device, batch)
+    for read, batch in toy.batched(device, PROMPTS, drawn.tokens, lengths, range(192), 4000):
+        values, _ = token_log_probs(device, read, batch)
         torch.testing.assert_close(values, batch.gather(drawn.log_probs), atol=1e-3, rtol=1e-3)
 
 

@@ -11,9 +11,10 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
 from softmax_rewards.limits import Limits
 from softmax_rewards.models import checkpoint, decoder
-from softmax_rewards.models.decoder import Cache, Decoder
+from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.models.past import Cache
 from softmax_rewards.models.shape import Llama3Scaling, Shape
-from softmax_rewards.rollout import sample
+from softmax_rewards.sampling import sample
 
 COMMON = {
     "vocab_size": 40,
@@ -123,9 +124,11 @@ def test_decoding_with_a_cache_equals_the_whole_pass(pair):
     with torch.no_grad():
         whole = ours(ids)
         cache = Cache(ours.shape, 2, 30, ours.embed_tokens.weight)
-        parts = [ours(ids[:, :20], cache=cache)]
+        cache.open(20)
+        parts = [ours(ids[:, :20], past=cache)]
         for column in range(20, 30):
-            parts.append(ours(ids[:, column : column + 1], torch.full((2, 1), column), cache=cache))
+            cache.open(1)
+            parts.append(ours(ids[:, column : column + 1], torch.full((2, 1), column), past=cache))
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-5)
 
 
@@ -151,8 +154,8 @@ def test_one_query_in_bfloat16_keeps_large_scores_apart():
     keys[..., 0] = 800  # the same for every key: it cancels in the softmax
     queries[..., 0] = 8
     mask = torch.zeros(3, 1, 1, 50).masked_fill(torch.arange(50) < 7, float("-inf"))
-    wide = decoder.attend_one(queries.double(), keys.double(), values.double(), mask.double())
-    narrow = decoder.attend_one(queries, keys, values, mask.bfloat16())
+    wide = decoder.attend(queries.double(), keys.double(), values.double(), mask.double())
+    narrow = decoder.attend(queries, keys, values, mask.bfloat16())
     torch.testing.assert_close(narrow.double(), wide, atol=0.01, rtol=0.01)
 
 

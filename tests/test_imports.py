@@ -17,7 +17,8 @@ CHAINS = {
     "training": [
         {"devices", "files", "plugins", "progress", "provenance", "randomness", "stats", "temperature"},
         {"weighting", "tasks", "models"},
-        {"config", "dataset", "objective", "rollout"},
+        {"config", "dataset", "objective", "sampling"},
+        {"gradients", "rollout"},
         {"sources", "evaluate"},
         {"trainer"},
     ],

@@ -34,7 +34,7 @@ def test_values_and_gradients_equal_those_of_log_softmax(monkeypatch, positions_
         loss = sum((f * o).sum() for f, o in zip(factors, outputs, strict=True) if bool(f.any()))
         return torch.autograd.grad(loss, (hidden, head))
 
-    got, wanted = LogProbs.apply(hidden, head, targets), expected(hidden, head, targets)
+    got, wanted = LogProbs.apply(hidden, head, targets, True), expected(hidden, head, targets)
     for one, other in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, other.float(), atol=1e-5, rtol=1e-5)
     for one, other in zip(gradients(got), gradients(wanted), strict=True):
@@ -49,7 +49,7 @@ def test_gradients_of_many_chunks_do_not_lose_what_bfloat16_cannot_hold(monkeypa
     found = []
     for positions in (2, 1000):
         monkeypatch.setattr(log_probs, "CHUNK_ELEMENTS", positions * VOCABULARY)
-        values, _ = LogProbs.apply(hidden, head, targets)
+        values, _ = LogProbs.apply(hidden, head, targets, True)
         found.append(torch.autograd.grad(values.sum(), (hidden, head)))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, atol=2**-7 * other.abs().max().item(), rtol=0)
@@ -58,7 +58,7 @@ def test_gradients_of_many_chunks_do_not_lose_what_bfloat16_cannot_hold(monkeypa
 def test_extreme_logits_stay_finite():
     hidden = torch.tensor([[300.0], [-300.0]], requires_grad=True)
     head = torch.linspace(-1, 1, 5)[:, None].requires_grad_()
-    values, entropies = LogProbs.apply(hidden, head, torch.tensor([0, 4]))
+    values, entropies = LogProbs.apply(hidden, head, torch.tensor([0, 4]), True)
     assert values.tolist() == [-600.0, -600.0] and entropies.abs().max() < 1e-6
     (values + entropies).sum().backward()
     assert torch.isfinite(hidden.grad).all() and torch.isfinite(head.grad).all()
@@ -78,6 +78,6 @@ def test_no_tensor_is_as_large_as_the_logits(monkeypatch):
     monkeypatch.setattr(log_probs, "CHUNK_ELEMENTS", chunk)
     hidden, head, targets = inputs()
     with Largest() as seen:
-        values, entropies = LogProbs.apply(hidden, head, targets)
+        values, entropies = LogProbs.apply(hidden, head, targets, True)
         (values + entropies).sum().backward()
     assert seen.elements == max(chunk, VOCABULARY * WIDTH, POSITIONS * WIDTH) < POSITIONS * VOCABULARY

@@ -8,7 +8,8 @@ import torch
 import toy
 
 from softmax_rewards import weighting
-from softmax_rewards.objective import batches, policy_loss, sample_scales, token_log_probs
+from softmax_rewards.models.past import Prompts
+from softmax_rewards.objective import policy_loss, sample_scales, token_log_probs
 
 LENGTHS = np.array([len(completion) for completion in toy.completions()])
 FINISHED = np.array([completion[-1] == toy.END for completion in toy.completions()])
@@ -71,12 +72,12 @@ def test_micro_batches_add_up_to_the_enumerated_loss(model, scores):
     for budget in (1, 9, 10**6):
         model.zero_grad()
         loss = 0.0
-        for batch in batches(
-            [toy.PROMPT] * 3, tokens, LENGTHS[rows].tolist(), 4, np.flatnonzero(kept).tolist(), budget
+        for read, batch in toy.batched(
+            model, [toy.PROMPT] * 3, tokens, LENGTHS[rows].tolist(), np.flatnonzero(kept).tolist(), budget
         ):
-            log_probs, _ = token_log_probs(model, batch)
+            log_probs, _ = token_log_probs(model, read, batch)
             part = policy_loss(log_probs, log_probs.detach(), factors[batch.samples], None)
-            part.backward()
+            part.backward(retain_graph=True)
             loss += part.item()
         got = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double().numpy()
         np.testing.assert_allclose(got, -(scales * weights) @ scores[rows], atol=1e-5)
@@ -124,12 +125,12 @@ def test_after_a_first_ppo_update_the_constant_no_longer_vanishes(model, probabi
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     rows = toy.completions()
     tokens = torch.tensor([list(row) + [0] * (toy.LONGEST - len(row)) for row in rows])
-    (batch,) = batches([toy.PROMPT], tokens, LENGTHS.tolist(), len(rows), range(len(rows)), 10**6)
-    old, _ = token_log_probs(model, batch)
+    ((read, batch),) = toy.batched(model, [toy.PROMPT], tokens, LENGTHS.tolist(), range(len(rows)), 10**6)
+    old, _ = token_log_probs(model, read, batch)
     weights = torch.tensor(probabilities, dtype=torch.float32)[batch.samples]
 
     def size(clip, policy):
-        log_probs, _ = token_log_probs(policy, batch)
+        log_probs, _ = token_log_probs(policy, Prompts(policy, [toy.PROMPT]), batch)
         loss = policy_loss(log_probs, old.detach(), weights, clip)
         return (
             torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(policy.parameters()))]).norm().item()
@@ -159,8 +160,8 @@ def test_normalisers():
 
 
 def test_entropy_is_that_of_the_next_token_distribution(model):
-    (batch,) = batches([toy.PROMPT], torch.tensor([[1, 2]]), [2], 1, [0], 100)
-    _, entropy = token_log_probs(model, batch)
+    ((read, batch),) = toy.batched(model, [toy.PROMPT], torch.tensor([[1, 2]]), [2], [0], 100)
+    _, entropy = token_log_probs(model, read, batch, entropies=True)
     for place, ids in enumerate(([1, 2], [1, 2, 1])):
         logits = model.lm_head(model(torch.tensor([ids]))[0, -1])
         assert entropy[place].item() == pytest.approx(

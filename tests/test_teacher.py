@@ -11,9 +11,10 @@ import toy
 
 from softmax_rewards import trainer, weighting
 from softmax_rewards.limits import Limits
-from softmax_rewards.objective import batches, token_log_probs
-from softmax_rewards.rollout import Episodes, sample
+from softmax_rewards.objective import token_log_probs
+from softmax_rewards.rollout import Episodes
 from softmax_rewards.run import Training
+from softmax_rewards.sampling import sample
 from softmax_rewards.tasks import Score
 from softmax_rewards.teacher import inject
 from softmax_rewards.update import Updater
@@ -36,8 +37,8 @@ def episodes(model):
 
 
 def log_prob(model, prompt, reference):
-    (batch,) = batches([prompt], torch.tensor([reference]), [len(reference)], 1, [0], 10**6)
-    return token_log_probs(model, batch)[0].sum().item()
+    ((read, batch),) = toy.batched(model, [prompt], torch.tensor([reference]), [len(reference)], [0], 10**6)
+    return token_log_probs(model, read, batch)[0].sum().item()
 
 
 def test_the_reference_is_the_last_sample_of_its_group(episodes):

@@ -1,11 +1,13 @@
 """A policy small enough to enumerate: three tokens, at most two of them generated."""
 
 import itertools
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from softmax_rewards.models.decoder import Decoder, Shape
-from softmax_rewards.objective import batches, token_log_probs
+from softmax_rewards.models.past import Prompts
+from softmax_rewards.objective import Batch, batches, parts, token_log_probs
 
 END, TOKENS, LONGEST = 0, 3, 2
 PROMPT = [1, 2]
@@ -38,12 +40,22 @@ def completions() -> list[tuple[int, ...]]:
     ]
 
 
+def batched(
+    model: Decoder, prompts: list[list[int]], tokens: torch.Tensor, lengths: list[int], keep: Iterable[int], budget: int
+) -> Iterator[tuple[Prompts, Batch]]:
+    """The batches of the rows `keep`, each with its prompts as `model` reads them."""
+    for part in parts(prompts, len(lengths) // len(prompts), keep, budget):
+        read = Prompts(model, part.prompts)
+        for batch in batches(part, tokens, lengths, budget):
+            yield read, batch
+
+
 def log_probs(model: Decoder, prompt: list[int] = PROMPT) -> torch.Tensor:
     """log π of every completion, `[completions]`, differentiable, through the project's own training pass."""
     rows = completions()
     padded = torch.tensor([list(row) + [END] * (LONGEST - len(row)) for row in rows])
-    (batch,) = batches([prompt], padded, [len(row) for row in rows], len(rows), range(len(rows)), 10**6)
-    values, _ = token_log_probs(model, batch)
+    ((read, batch),) = batched(model, [prompt], padded, [len(row) for row in rows], range(len(rows)), 10**6)
+    values, _ = token_log_probs(model, read, batch)
     return torch.zeros(len(rows)).index_add(0, batch.samples, values)
 
 

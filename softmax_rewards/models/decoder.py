@@ -10,51 +10,17 @@ takes them apart and puts them together, so that on disk the layout is Hugging F
 """
 
 import math
-from copy import copy
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from softmax_rewards.models.past import Past
 from softmax_rewards.models.shape import LinearScaling, Shape
 
-
-class Cache:
-    """Keys and values of every layer: `[layers, 2, B, kv_heads, capacity, head_dim]`, filled column by column."""
-
-    def __init__(self, shape: Shape, rows: int, capacity: int, like: Tensor) -> None:
-        size = (shape.num_hidden_layers, 2, rows, shape.num_key_value_heads, capacity, shape.head_dim)
-        self.store = like.new_empty(size)
-        self.length = 0
-
-    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the columns `length …` of one layer; return all columns so far as views."""
-        end = self.length + keys.shape[2]
-        self.store[layer, 0, :, :, self.length : end] = keys
-        self.store[layer, 1, :, :, self.length : end] = values
-        return self.store[layer, 0, :, :, :end], self.store[layer, 1, :, :, :end]
-
-    def part(self, rows: slice) -> "Cache":
-        """The cache of some rows alone, in the same memory, with a length of its own."""
-        part = copy(self)
-        part.store = self.store[:, :, rows]
-        return part
-
-    def repeat(self, times: int) -> None:
-        """Give every row `times` copies, one after another."""
-        if times == 1:
-            return
-        old = self.store
-        self.store = old.new_empty((*old.shape[:2], times * old.shape[2], *old.shape[3:]))
-        for copies, own in zip(self.store.unflatten(2, (-1, times)), old, strict=True):
-            copies[..., : self.length, :] = own[:, :, None, :, : self.length]
-
-    def keep(self, rows: Tensor) -> None:
-        """Keep only `rows`, ascending indices; in place and layer by layer, for the cache may fill the device."""
-        for layer in self.store.flatten(0, 1):
-            layer[: len(rows), :, : self.length] = layer[:, :, : self.length].index_select(0, rows)
-        self.store = self.store[:, :, : len(rows)]
+SHORT = 512
+"""Keys up to which a processor computes masked attention by plain matrix products, with all scores in memory."""
 
 
 class RMSNorm(nn.Module):
@@ -86,17 +52,19 @@ def frequencies(shape: Shape, device: torch.device) -> Tensor:
 
 
 def rotary_tables(positions: Tensor, shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary embedding (arXiv 2104.09864): `positions[B, T]` -> each `[B, 1, T, head_dim]`."""
+    """Cosines and sines of the rotary embedding (arXiv 2104.09864): `positions[B, T]` -> each `[B, 1, T, head_dim]`.
+
+    The sines are signed as `rotate` wants them: negative for the first half of a head.
+    """
     angles = positions[:, None, :, None].float() * frequencies(shape, positions.device)
-    angles = torch.cat((angles, angles), dim=-1)
-    return angles.cos().to(dtype), angles.sin().to(dtype)
+    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
 
 def rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
     """Turn the pairs (x_i, x_{i+d/2}) of every head of `x[B, heads, T, d]` by their position's angle."""
     cos, sin = tables
-    left, right = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-right, left), dim=-1) * sin
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 class Attention(nn.Module):
@@ -115,7 +83,7 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(self.head_dim, shape.rms_norm_eps) if shape.qk_norm else None
 
     def forward(
-        self, x: Tensor, tables: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int
+        self, x: Tensor, tables: tuple[Tensor, Tensor], mask: Tensor | None, past: Past | None, layer: int
     ) -> Tensor:
         rows, length, _ = x.shape
         qkv = self.qkv_proj(x).view(rows, length, -1, self.head_dim).transpose(1, 2)
@@ -125,16 +93,27 @@ class Attention(nn.Module):
             queries, keys = turned.split((self.heads, self.kv_heads), dim=1)
             turned = torch.cat((self.q_norm(queries), self.k_norm(keys)), dim=1)
         queries, keys = rotate(turned, tables).split((self.heads, self.kv_heads), dim=1)
-        if cache is not None:
-            keys, values = cache.append(layer, keys, values)
-        mixed = (attend_one if length == 1 else attend)(queries, keys, values, mask)
+        if past is not None:
+            keys, values = past.extend(layer, keys, values)
+        mixed = attend(queries, keys, values, mask)
         return self.o_proj(mixed.transpose(1, 2).reshape(rows, length, -1))
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of `queries[B, heads, T, d]` over `keys, values[B, kv_heads, T', d]`; causal without a `mask`."""
-    shared = queries.shape[1] // keys.shape[1]
-    if shared > 1 and queries.is_cuda and (mask is not None or queries.dtype == torch.float32):
+    """Attention of `queries[B, heads, T, d]` over `keys, values[B, kv_heads, T', d]`.
+
+    `mask[B or 1, 1, T, T']` is added to the scores; without one attention is causal, or a single query sees all.
+    """
+    length, shared = queries.shape[2], queries.shape[1] // keys.shape[1]
+    exact = queries.dtype.itemsize >= 4
+    if exact and (length == 1 or (mask is not None and not queries.is_cuda and keys.shape[2] <= SHORT)):
+        return attend_by_products(queries, keys, values, mask)
+    if length == 1:
+        # The heads that share a key head become queries of it. Qwen2's key biases make scores of hundreds, which
+        # bfloat16 would round to whole numbers; the fused kernel does not.
+        grouped = queries.view(len(queries), keys.shape[1], shared, -1)
+        return F.scaled_dot_product_attention(grouped, keys, values, mask).reshape(queries.shape)
+    if shared > 1 and queries.is_cuda and (mask is not None or exact):
         # Of the GPU's fused kernels only flash lets heads share keys, and it takes neither masks nor float32. The one
         # that does wants a key head for each; without it the scores of all pairs would lie in memory.
         keys, values = keys.repeat_interleave(shared, 1), values.repeat_interleave(shared, 1)
@@ -142,24 +121,20 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -
     return F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=mask is None, enable_gqa=shared > 1)
 
 
-def attend_one(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of one query a row, `queries[B, heads, 1, d]` over `keys, values[B, kv_heads, T, d]`.
+def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """`attend` as two matrix products a key head, with the scores in memory: the fastest way where they are few.
 
-    The query heads that share a key head become the rows of one matrix product, so that nothing is
-    copied; `mask[B, 1, 1, T]` is added to the scores.
+    The heads that share a key head are rows of one product, so that nothing is copied.
     """
-    rows, heads, _, size = queries.shape
-    kv_heads = keys.shape[1]
-    if queries.dtype.itemsize < 4:
-        # Qwen2's key biases make scores of hundreds, which bfloat16 would round to integers; the fused kernel does not.
-        mixed = F.scaled_dot_product_attention(queries.view(rows, kv_heads, -1, size), keys, values, mask)
-        return mixed.reshape(rows, heads, 1, size)
-    grouped = (queries * size**-0.5).view(rows * kv_heads, -1, size)
-    scores = torch.bmm(grouped, keys.flatten(0, 1).transpose(1, 2))
-    if mask is not None:
-        scores = scores.view(rows, heads, 1, -1) + mask
-    shares = scores.softmax(-1).view(rows * kv_heads, -1, keys.shape[2])
-    return torch.bmm(shares, values.flatten(0, 1)).view(rows, heads, 1, size)
+    rows, heads, length, size = queries.shape
+    kv_heads, seen = keys.shape[1:3]
+    grouped = queries.reshape(rows * kv_heads, -1, size)
+    if mask is None:
+        hidden = queries.new_zeros(())
+    else:
+        hidden = mask.expand(rows, heads, length, seen).reshape(rows * kv_heads, -1, seen)
+    scores = torch.baddbmm(hidden, grouped, keys.flatten(0, 1).transpose(1, 2), alpha=size**-0.5)
+    return torch.bmm(scores.softmax(-1), values.flatten(0, 1)).view(rows, heads, length, size)
 
 
 class Layer(nn.Module):
@@ -172,9 +147,9 @@ class Layer(nn.Module):
         self.down_proj = nn.Linear(shape.intermediate_size, shape.hidden_size, bias=shape.mlp_bias)
 
     def forward(
-        self, x: Tensor, tables: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int
+        self, x: Tensor, tables: tuple[Tensor, Tensor], mask: Tensor | None, past: Past | None, layer: int
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), tables, mask, cache, layer)
+        x = x + self.self_attn(self.input_layernorm(x), tables, mask, past, layer)
         gate, up = self.gate_up_proj(self.post_attention_layernorm(x)).chunk(2, dim=-1)
         return x + self.down_proj(F.silu(gate) * up)
 
@@ -212,25 +187,23 @@ class Decoder(nn.Module):
         ids: Tensor,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
-        cache: Cache | None = None,
+        past: Past | None = None,
     ) -> Tensor:
         """Final hidden states `[B, T, hidden]` of `ids[B, T]`; `lm_head` turns them into logits.
 
         `positions[B, T]` defaults to 0 … T−1. Without `mask` attention is causal; otherwise `mask[B, 1, T, keys]`
-        is added to the scores, −inf where a key is hidden. With a `cache`, `ids` continue what it holds.
+        is added to the scores, −inf where a key is hidden. With a `past`, `ids` continue it.
         """
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
         x = self.embed_tokens(ids)
         tables = rotary_tables(positions, self.shape, x.dtype)
-        recompute = self.gradient_checkpointing and cache is None and torch.is_grad_enabled()
+        recompute = self.gradient_checkpointing and torch.is_grad_enabled()
         for index, layer in enumerate(self.layers):
             if recompute:  # nothing is random in a layer, so no random state is kept for it
-                x = checkpoint(layer, x, tables, mask, None, index, use_reentrant=False, preserve_rng_state=False)
+                x = checkpoint(layer, x, tables, mask, past, index, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = layer(x, tables, mask, cache, index)
-        if cache is not None:
-            cache.length += ids.shape[1]
+                x = layer(x, tables, mask, past, index)
         return self.norm(x)
 
     def initialise(self, generator: torch.Generator, std: float = 0.02) -> "Decoder":

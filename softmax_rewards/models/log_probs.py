@@ -18,26 +18,27 @@ CHUNK_ELEMENTS = 2**26
 class LogProbs(torch.autograd.Function):
     """`hidden[T, d]`, `head[V, d]`, `targets[T]` -> log-probability of each target and entropy (nats), float32 `[T]`.
 
-    With p = softmax(hidden · headᵀ), H its entropy, and g, h the gradients of the two outputs, the gradient of the
-    logits is g·onehot − p·(g + h·(log p + H)).
+    Entropies are 0 unless `with_entropies`. With p = softmax(hidden · headᵀ), H its entropy, and g, h the gradients of
+    the two outputs, the gradient of the logits is g·onehot − p·(g + h·(log p + H)).
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        log_probs, entropies, normalisers = hidden.new_empty((3, len(targets)), dtype=torch.float32)
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, with_entropies: bool) -> tuple[Tensor, Tensor]:
+        log_probs, entropies, normalisers = hidden.new_zeros((3, len(targets)), dtype=torch.float32)
         for part in _chunks(len(targets), len(head)):
             logits = (hidden[part] @ head.T).float()
             normalisers[part] = logits.logsumexp(1)
             logits -= normalisers[part, None]  # from here on log p
             log_probs[part] = logits.gather(1, targets[part, None])[:, 0]
-            entropies[part] = -torch.einsum("tv,tv->t", logits.exp(), logits)
+            if with_entropies:
+                entropies[part] = -torch.linalg.vecdot(logits.exp(), logits)
         ctx.save_for_backward(hidden, head, targets, normalisers, entropies)
         ctx.set_materialize_grads(False)  # an output that no loss uses costs nothing
         return log_probs, entropies
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, Tensor, None, None]:
         hidden, head, targets, normalisers, entropies = ctx.saved_tensors
         of_log_probs, of_entropies = gradients
         if of_log_probs is None:
@@ -57,7 +58,7 @@ class LogProbs(torch.autograd.Function):
             of_logits = weighted.to(hidden.dtype)
             of_hidden[part] = of_logits @ head
             of_head += of_logits.T @ hidden[part]
-        return of_hidden, of_head.to(head.dtype), None
+        return of_hidden, of_head.to(head.dtype), None, None
 
 
 def _chunks(positions: int, vocabulary: int) -> Iterator[slice]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from softmax_rewards.warm_start import WarmStart
 
-TRAINED_HERE = WarmStart(steps=1500, traces=48, learning_rate=4e-3, microbatch_tokens=2048, device="cpu")
+TRAINED_HERE = WarmStart(steps=1500, traces=48, learning_rate=4e-3, microbatch_tokens=1024, threads=2, device="cpu")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ rule base_model:
         f"{DATA}/logs/models/{{key}}.log",
     conda:
         "../../environment.yml"
-    # The number of threads is the model's own setting, so that the bits do not depend on `--cores`.
     threads: lambda wildcards: warm_start(wildcards)["threads"]
     resources:
         gpu=lambda wildcards: int(

@@ -1,0 +1,50 @@
+"""Sampler against trainer: log-probabilities recorded while sampling minus those of the training pass, same weights."""
+
+import dataclasses
+
+import torch
+from peers.project import load, rollout
+from work import Work
+
+from softmax_rewards.models.past import Prompts
+from softmax_rewards.objective import batches, parts, token_log_probs
+from softmax_rewards.update import Updater
+
+PUZZLES = 8
+PRECISIONS = ("float32", "bfloat16")
+
+
+def measure(work: Work) -> dict[str, dict[str, float]]:
+    """Precision -> mean, standard deviation and largest size of the difference (nats), over the tokens of a rollout."""
+    return {name: statistics(differences(work, name)) for name in PRECISIONS}
+
+
+def differences(work: Work, precision: str) -> torch.Tensor:
+    """One difference a sampled token, with the policy loaded in `precision`."""
+    settings = dataclasses.replace(work.training, precision=precision)
+    policy = load(work, getattr(torch, precision))
+    updater = Updater(settings, 0, policy)
+    drawn = rollout(work, policy, updater, work.puzzles[:PUZZLES], seed=0)
+    answers = drawn.completions
+    lengths, rows, budget = answers.lengths.tolist(), range(len(answers.lengths)), updater.limits.microbatch_tokens
+    found = []
+    with torch.no_grad():
+        for part in parts(drawn.prompts, drawn.samples, rows, budget):
+            read = Prompts(policy, part.prompts)
+            for batch in batches(part, answers.tokens, lengths, budget):
+                log_probs, _ = token_log_probs(policy, read, batch)
+                found.append(batch.gather(answers.log_probs) - log_probs)
+    return torch.cat(found).double().cpu()
+
+
+def statistics(values: torch.Tensor) -> dict[str, float]:
+    deviation = values.std().item() if len(values) > 1 else 0.0
+    return {"mean": values.mean().item(), "sd": deviation, "max": values.abs().max().item(), "tokens": len(values)}
+
+
+def report(gaps: dict[str, dict[str, float]]) -> None:
+    print("\nlog-probability while sampling minus in the training pass, nats")
+    for name, gap in gaps.items():
+        print(
+            f"{name:9} mean {gap['mean']:+.1e}  s.d. {gap['sd']:.1e}  max {gap['max']:.1e}  of {gap['tokens']} tokens"
+        )

@@ -1,0 +1,114 @@
+"""The limit of a step: FLOPs and bytes that no trainer can do without, and what the machine does of each a second.
+
+Counted from the shape, for the prompts and answers that there were. An ideal trainer computes every prompt once a
+group. Rollout and forward pass of the update run over the same positions: the prompt, and every answer but its last
+token, from which nothing is predicted. The backward pass costs twice the forward pass. Decoding reads, for every
+further token, all weights once and each running row's keys and values. Norms, activations and sampling are left out.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from softmax_rewards.models.shape import Shape
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the machine does, measured."""
+
+    flops: float  # a second, in a matrix product
+    bytes: float  # a second, read and written in a copy
+
+
+def measure(device: torch.device, dtype: torch.dtype) -> Rates:
+    """The best of five large matrix products and of five copies, with the threads that torch is set to."""
+    cuda = device.type == "cuda"
+    size, length = (8192, 2**31) if cuda else (2048, 2**28)
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    source = torch.ones(length, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    product = best(lambda: torch.mm(left, right), device)
+    copy = best(lambda: target.copy_(source), device)
+    return Rates(2 * size**3 / product, 2 * length / copy)
+
+
+def best(call: Callable[[], object], device: torch.device, times: int = 5) -> float:
+    """Seconds of the fastest of some calls, after one that does not count."""
+    seconds = []
+    for _ in range(times + 1):
+        began = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds[1:])
+
+
+def matrix_flops(shape: Shape) -> int:
+    """FLOPs of the matrix products of all layers for one position, attention itself left out."""
+    return 2 * _matrix_weights(shape)
+
+
+def head_flops(shape: Shape) -> int:
+    """FLOPs of one position's logits."""
+    return 2 * shape.hidden_size * shape.vocab_size
+
+
+def attention_flops(shape: Shape, contexts: float) -> float:
+    """FLOPs of attention in all layers: scores and mixture over `contexts` keys, summed over the positions."""
+    return 4 * shape.num_hidden_layers * shape.num_attention_heads * shape.head_dim * contexts
+
+
+def forward_flops(shape: Shape, prompts: Sequence[int], lengths: np.ndarray, kept: np.ndarray | None = None) -> float:
+    """FLOPs of one pass over prompts of `prompts[Q]` tokens, once a group, and answers of `lengths[Q, N]`.
+
+    With `kept[Q, N]` only over answers that are kept and over the prompts that have one.
+    """
+    kept = np.ones(lengths.shape, dtype=bool) if kept is None else kept
+    heads = np.array(prompts, dtype=float)
+    fed = np.where(kept, lengths - 1, 0).astype(float)  # the last token is not
+    groups = kept.any(axis=1)
+    positions = heads[groups].sum() + fed.sum()
+    contexts = (heads * (heads + 1) / 2)[groups].sum() + (fed * heads[:, None] + fed * (fed + 1) / 2).sum()
+    logits = groups.sum() + fed.sum()
+    return positions * matrix_flops(shape) + logits * head_flops(shape) + attention_flops(shape, contexts)
+
+
+def weight_bytes(shape: Shape, item: int) -> int:
+    """Bytes of the matrices that decoding a token reads; of the embedding it reads single rows, of a head all."""
+    return item * (_matrix_weights(shape) + shape.hidden_size * shape.vocab_size)
+
+
+def cache_bytes(shape: Shape, item: int) -> int:
+    """Bytes of one position's keys and values in all layers."""
+    return item * 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim
+
+
+def rollout_seconds(shape: Shape, prompts: Sequence[int], lengths: np.ndarray, item: int, rates: Rates) -> float:
+    """The least a rollout of all answers at once can take: each token's FLOPs or bytes, whichever take longer."""
+    none = np.ones(lengths.shape, dtype=int)  # answers of one token: the prompts alone
+    total = max(forward_flops(shape, prompts, none) / rates.flops, weight_bytes(shape, item) / rates.bytes)
+    heads = np.broadcast_to(np.array(prompts)[:, None], lengths.shape).ravel()
+    for token in range(1, int(lengths.max())):
+        running = heads[lengths.ravel() > token] + token  # the keys that each row sees
+        flops = len(running) * (matrix_flops(shape) + head_flops(shape)) + attention_flops(shape, running.sum())
+        read = weight_bytes(shape, item) + cache_bytes(shape, item) * running.sum()
+        total += max(flops / rates.flops, read / rates.bytes)
+    return float(total)
+
+
+def update_seconds(
+    shape: Shape, prompts: Sequence[int], lengths: np.ndarray, trained: np.ndarray, rates: Rates
+) -> float:
+    """The least an update on the answers that are trained can take."""
+    return float(3 * forward_flops(shape, prompts, lengths, trained) / rates.flops)
+
+
+def _matrix_weights(shape: Shape) -> int:
+    queries = shape.num_attention_heads * shape.head_dim
+    qkv = queries + 2 * shape.num_key_value_heads * shape.head_dim
+    return shape.num_hidden_layers * shape.hidden_size * (qkv + queries + 3 * shape.intermediate_size)

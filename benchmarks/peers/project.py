@@ -1,0 +1,95 @@
+"""This project, in two arms: `linear`, whose update skips answers of weight 0, and `softmax`, where none is 0.
+
+With random weights no weight is 0 in either arm, and there is one row.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from work import TEMPLATE, Fixed, Work
+
+from peers import Step, Trainer, counting, now
+from softmax_rewards import weighting
+from softmax_rewards.models import checkpoint
+from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.rollout import Episodes, play
+from softmax_rewards.run import Training
+from softmax_rewards.sampling import Completions
+from softmax_rewards.tasks import Score
+from softmax_rewards.update import Updater
+
+
+def trainers(work: Work, place: Path | None) -> dict[str, Trainer]:
+    if work.forced:
+        return {"project": Project(work, "linear")}
+    return {"project": Project(work, "linear"), "project, softmax": Project(work, "softmax", tau=0.5)}
+
+
+def load(work: Work, dtype: torch.dtype) -> Decoder:
+    return checkpoint.load(work.base, work.device, dtype)
+
+
+def rollout(work: Work, policy: Decoder, updater: Updater, puzzles: list[dict[str, Any]], seed: int) -> Episodes:
+    """A step's rollout as `trainer.py` calls it."""
+    return play(
+        policy,
+        work.tokenizer,
+        work.task,
+        puzzles,
+        template=TEMPLATE,
+        samples=work.training.samples,
+        max_new_tokens=work.training.max_new_tokens,
+        limits=updater.limits,
+        stream=(seed, "benchmark"),
+    )
+
+
+class Project:
+    """One arm of this project."""
+
+    unit = "tokens"
+
+    def __init__(self, work: Work, scheme: str, **hyperparameters: float) -> None:
+        self.work, self.scheme, self.hyperparameters = work, scheme, hyperparameters
+        self.choices = list(work.budgets)
+
+    def step(self, seed: int, microbatch: int) -> Step:
+        work = self.work
+        settings = self.settings(microbatch_tokens=microbatch)
+        policy = load(work, work.dtype)
+        updater = Updater(settings, seed, policy)
+        began = now(work.device)
+        episodes = rollout(work, policy, updater, work.puzzles, seed)
+        sampled = now(work.device)
+        rewards = work.rewards(episodes.field("reward"))
+        weights = weighting.compute(self.scheme, rewards, episodes.field("correct", bool), **self.hyperparameters)
+        with counting(policy.embed_tokens) as passed:
+            updater.update(0, episodes, weights)
+        updated = now(work.device)
+        return Step(sampled - began, updated - sampled, episodes.lengths, weights != 0, sum(passed))
+
+    def learn(self, batch: Fixed) -> tuple[float, float]:
+        work, samples = self.work, batch.rewards.shape[1]
+        texts, prompts = zip(*work.prompts[: len(batch.rewards)], strict=True)
+        longest = max(map(len, batch.answers))
+        tokens = torch.tensor([[*answer, *[0] * (longest - len(answer))] for answer in batch.answers])
+        nothing = torch.zeros(tokens.shape, device=work.device)
+        drawn = Completions(
+            tokens=tokens.to(work.device),
+            log_probs=nothing,
+            entropies=nothing,
+            lengths=torch.tensor([len(answer) for answer in batch.answers], device=work.device),
+            finished=torch.ones(len(tokens), dtype=torch.bool, device=work.device),
+        )
+        scores = [Score(float(reward), False, False, 0, 0, False) for reward in batch.rewards.ravel()]
+        episodes = Episodes(prompts, texts, drawn, [""] * len(scores), scores, samples)
+        weights = weighting.compute("linear", batch.rewards, np.zeros(batch.rewards.shape, dtype=bool))
+        policy = load(work, torch.float32)
+        facts = Updater(self.settings(precision="float32"), 0, policy).update(0, episodes, weights)
+        return facts["loss"], facts["grad_norm"]
+
+    def settings(self, **changes: Any) -> Training:
+        return dataclasses.replace(self.work.training, **changes)

@@ -1,0 +1,73 @@
+"""Gradients of a loss over many samples, added up in micro-batches that only bound memory.
+
+The loss is a sum over tokens whose factors already carry the normaliser of the whole step, so it does not matter how
+the samples are cut. Every prompt is read once for all its samples.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.models.past import Prompts
+from softmax_rewards.objective import Batch, batches, parts, token_log_probs
+from softmax_rewards.optimiser import Optimiser
+from softmax_rewards.parallel import Workers, one_core
+
+Loss = Callable[[Batch, Tensor, Tensor], Tensor]
+"""A micro-batch, its tokens' log-probabilities and the entropies there, each `[tokens]` -> its part of the loss."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Q prompts with N completions each; row `r` is sample `r % N` of prompt `r // N`."""
+
+    prompts: Sequence[Sequence[int]]
+    completions: Tensor  # [Q·N, T] int64
+    lengths: Sequence[int]  # Q·N
+
+
+class Gradients:
+    """Computes gradients of `model` for `optimiser`; on a processor `threads` micro-batches at once."""
+
+    def __init__(self, model: Decoder, optimiser: Optimiser, threads: int) -> None:
+        self.model, self.optimiser = model, optimiser
+        self.workers = Workers(threads if model.embed_tokens.weight.device.type == "cpu" else 1)
+
+    def add(
+        self, samples: Samples, rows: Iterable[int], token_budget: int, loss: Loss, entropies: bool = False
+    ) -> float:
+        """Add the gradient of the loss over `rows` to the optimiser's; returns the loss.
+
+        A micro-batch has at most `token_budget` padded tokens, or one row. `loss` is given entropies if they are asked
+        for, else zeros. Raises torch.OutOfMemoryError, part of the gradient added.
+        """
+        if self.workers.count == 1:
+            return self._add(samples, rows, token_budget, loss, entropies)
+        with one_core():
+            return self._add(samples, rows, token_budget, loss, entropies)
+
+    def _add(self, samples: Samples, rows: Iterable[int], token_budget: int, loss: Loss, entropies: bool) -> float:
+        losses: list[Tensor] = []
+        size = len(samples.lengths) // len(samples.prompts)
+        for part in parts(samples.prompts, size, rows, token_budget):
+            prompts = Prompts(self.model, part.prompts).cut()
+
+            def compute(batch: Batch, prompts: Prompts = prompts) -> tuple[Tensor, Sequence[Tensor]]:
+                value = loss(batch, *token_log_probs(self.model, prompts, batch, entropies))
+                if self.workers.count == 1:
+                    value.backward()
+                    return value.detach(), ()
+                weights = tuple(self.optimiser.parameters.values())
+                return value.detach(), torch.autograd.grad(value, (*prompts.values, *weights))
+
+            work = batches(part, samples.completions, samples.lengths, token_budget)
+            for value, found in self.workers.map(compute, work):
+                losses.append(value)  # left on the device, where the next micro-batch need not wait for it
+                if found:
+                    prompts.add(found[: len(prompts.values)])
+                    self.optimiser.add(found[len(prompts.values) :])
+            prompts.backward()
+        return sum(value.item() for value in losses)

@@ -1,0 +1,147 @@
+"""What a pass of the decoder continues: the keys and values of earlier tokens.
+
+`Cache` is for sampling: one long store, filled in place, without gradients. `Prompts` is for training: the prompts of a
+batch, read once for all the answers that continue them, with gradients.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from softmax_rewards.models.shape import Shape
+
+if TYPE_CHECKING:
+    from softmax_rewards.models.decoder import Decoder
+
+
+class Past(Protocol):
+    """What a layer's attention asks for."""
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Take the new tokens' `keys, values[B, kv_heads, T, head_dim]`; return all that they attend to."""
+        ...
+
+
+class Cache:
+    """Keys and values of every layer: `[layers, 2, B, kv_heads, capacity, head_dim]`, filled column by column."""
+
+    def __init__(self, shape: Shape, rows: int, capacity: int, like: Tensor) -> None:
+        size = (shape.num_hidden_layers, 2, rows, shape.num_key_value_heads, capacity, shape.head_dim)
+        self.store = like.new_zeros(size)  # columns that are read behind a mask must be finite
+        self.capacity = capacity
+        self.length = 0  # columns in use, those that the next pass will write included
+        self.width = 0  # columns that attention reads; more than `length` only behind a mask
+
+    def open(self, count: int) -> None:
+        """Let the next pass write the next `count` columns."""
+        self.places = torch.arange(self.length, self.length + count, device=self.store.device)
+        self.length += count
+        self.width = self.length
+
+    def advance(self) -> None:
+        """Let the next pass write the column behind the last one; `places` changes in place."""
+        self.places += 1
+        self.length += 1
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the open columns of one layer; return the first `width` columns as views."""
+        for store, new in zip(self.store[layer], (keys, values), strict=True):
+            store.index_copy_(2, self.places, new)
+        return self.store[layer, 0, :, :, : self.width], self.store[layer, 1, :, :, : self.width]
+
+    def part(self, rows: slice) -> "Cache":
+        """The cache of some rows alone, in the same memory."""
+        part = copy(self)
+        part.store = self.store[:, :, rows]
+        return part
+
+    def repeat(self, times: int) -> None:
+        """Give every row `times` copies, one after another."""
+        if times == 1:
+            return
+        old = self.store
+        self.store = old.new_zeros((*old.shape[:2], times * old.shape[2], *old.shape[3:]))
+        for copies, own in zip(self.store.unflatten(2, (-1, times)), old, strict=True):
+            copies[..., : self.length, :] = own[:, :, None, :, : self.length]
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep only `rows`, ascending indices; in place and layer by layer, for the cache may fill the device."""
+        for layer in self.store.flatten(0, 1):
+            layer[: len(rows), :, : self.length] = layer[:, :, : self.length].index_select(0, rows)
+        self.store = self.store[:, :, : len(rows)]
+
+
+class Prompts:
+    """Q prompts without their last tokens, read once for all that continues them."""
+
+    def __init__(self, model: "Decoder", prompts: Sequence[Sequence[int]]) -> None:
+        device = model.embed_tokens.weight.device
+        counts = [len(prompt) - 1 for prompt in prompts]
+        self.counts, self.equal = torch.tensor(counts, device=device), len(set(counts)) == 1
+        self.width = max(*counts, 1)  # where all are one token long, a column that nobody sees
+        # Padded on the right, where causal attention keeps it out of sight of the prompt itself.
+        rows = [[*prompt[:-1], *[0] * (self.width - len(prompt) + 1)] for prompt in prompts]
+        record = _Record()
+        model(torch.tensor(rows, device=device), past=record)
+        self.values = record.values  # of every layer keys and values, each [Q, kv_heads, width, head_dim]
+
+    def cut(self) -> "Prompts":
+        """Cut the graph behind `values`: gradients of what continues the prompts stay there until `backward`."""
+        self._made = self.values
+        # In float32, where the gradients of many answers can be summed.
+        self.values = [value.detach().float().requires_grad_() for value in self.values]
+        return self
+
+    def add(self, gradients: Sequence[Tensor]) -> None:
+        """Add to the gradients of `values`."""
+        for value, gradient in zip(self.values, gradients, strict=True):
+            value.grad = gradient if value.grad is None else value.grad.add_(gradient)
+
+    def backward(self) -> None:
+        """Carry the gradients that have come together into the weights' own."""
+        torch.autograd.backward(
+            self._made, [value.grad.to(made.dtype) for value, made in zip(self.values, self._made, strict=True)]
+        )
+
+    def behind(self, owners: Tensor) -> "_Behind":
+        """The past of rows that continue the prompts `owners[B]`."""
+        return _Behind(self.values, owners)
+
+    def positions(self, owners: Tensor, length: int) -> Tensor:
+        """Positions of `length` tokens behind the prompts `owners[B]`, `[B, length]`."""
+        return self.counts[owners, None] + torch.arange(length, device=owners.device)
+
+    def mask(self, owners: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+        """What `length` tokens behind the prompts `owners[B]` do not see: `[B or 1, 1, length, width + length]`."""
+        counts = self.counts[:1] if self.equal else self.counts[owners]
+        column = torch.arange(self.width + length, device=owners.device)
+        later = column > column[self.width :, None]
+        padding = (column >= counts[:, None]) & (column < self.width)
+        hidden = later | padding[:, None, None]
+        return torch.zeros(hidden.shape, device=owners.device, dtype=dtype).masked_fill_(hidden, float("-inf"))
+
+
+class _Record:
+    """Keeps what goes by: layer after layer its keys, then its values."""
+
+    def __init__(self) -> None:
+        self.values: list[Tensor] = []
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        if len(self.values) == 2 * layer:  # a layer computed again for its gradients comes by again
+            self.values += [keys, values]
+        return keys, values
+
+
+class _Behind:
+    """Rows that continue prompts, `owners[B]`, whose keys and values are `values`."""
+
+    def __init__(self, values: Sequence[Tensor], owners: Tensor) -> None:
+        self.values, self.owners = values, owners
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        before = (value[self.owners].to(keys.dtype) for value in self.values[2 * layer : 2 * layer + 2])
+        return torch.cat((next(before), keys), 2), torch.cat((next(before), values), 2)
