@@ -12,10 +12,14 @@ from softmax_rewards import files, provenance
 def write_result(out: Path | None, name: str, results: Any) -> None:
     """Write `results` of the benchmark `name` with machine and versions to `out`; nothing without `out`."""
     if out is not None:
-        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
         date = datetime.date.today().isoformat()
-        machine = provenance.environment() | {"gpu": gpu, "cuda": torch.version.cuda, "memory_gb": memory_gb()}
-        files.write_json({"benchmark": name, "date": date, "machine": machine, "results": results}, out)
+        files.write_json({"benchmark": name, "date": date, "machine": described(), "results": results}, out)
+
+
+def described() -> dict[str, Any]:
+    """Machine, versions and revision."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return provenance.environment() | {"gpu": gpu, "cuda": torch.version.cuda, "memory_gb": memory_gb()}
 
 
 def memory_gb() -> float:

@@ -15,6 +15,7 @@ from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.past import Cache
 from softmax_rewards.models.replay import Replay
+from softmax_rewards.parallel import Workers, one_core
 from softmax_rewards.randomness import torch_stream
 
 Stream = tuple[int | str, ...]
@@ -22,6 +23,10 @@ Stream = tuple[int | str, ...]
 
 PREFILL_TOKENS = 2**15
 """Tokens of prompts that are read in one pass; its feed-forward part would else outweigh the cache."""
+
+LARGE = 2**23
+"""Parameters from which each core of a processor decodes rows of its own; the threads of a smaller model would wait
+for Python's lock more than they compute."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,6 @@ class Completions:
 FIELDS = [field.name for field in fields(Completions)]
 
 
-@torch.no_grad()
 def sample(
     model: Decoder,
     prompts: Sequence[Sequence[int]],
@@ -79,7 +83,7 @@ def sample(
         own = None if noise is None else noise[start * samples : (start + len(chunk)) * samples]
         part = None
         try:
-            part = _decode(model, chunk, samples, max_new_tokens, eos_ids, pad_id, own)
+            part = _decode_by_cores(model, chunk, samples, max_new_tokens, eos_ids, pad_id, own)
         except torch.OutOfMemoryError:
             if len(chunk) == 1:
                 raise
@@ -88,9 +92,40 @@ def sample(
             continue
         parts.append(part)
         start += len(chunk)
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[Completions]) -> Completions:
     return Completions(*(torch.cat([getattr(part, name) for part in parts]) for name in FIELDS))
 
 
+def _decode_by_cores(
+    model: Decoder,
+    prompts: Sequence[Sequence[int]],
+    samples: int,
+    max_new_tokens: int,
+    eos_ids: Sequence[int],
+    pad_id: int,
+    noise: Tensor | None,
+) -> Completions:
+    """Decode all rows, those of a large model on a processor in as many parts at once as PyTorch has threads."""
+    on_cpu = model.embed_tokens.weight.device.type == "cpu"
+    count = torch.get_num_threads() if on_cpu and model.shape.parameters >= LARGE else 1
+    size = -(-len(prompts) // count)
+
+    def decode(start: int) -> Completions:
+        chunk, rows = prompts[start : start + size], slice(start * samples, (start + size) * samples)
+        own = None if noise is None else noise[rows]
+        return _decode(model, chunk, samples, max_new_tokens, eos_ids, pad_id, own)
+
+    starts = range(0, len(prompts), size)
+    if len(starts) == 1:
+        return decode(0)
+    with one_core():
+        return _joined(list(Workers(count).map(decode, starts)))
+
+
+@torch.no_grad()  # whichever thread decodes
 def _decode(
     model: Decoder,
     prompts: Sequence[Sequence[int]],

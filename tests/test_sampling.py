@@ -122,6 +122,22 @@ def test_how_many_rows_are_decoded_at_once_changes_nothing(rows):
     torch.testing.assert_close(whole.log_probs, parted.log_probs, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_cores_that_decode_rows_of_their_own_change_nothing(monkeypatch, threads):
+    model = toy.decoder(vocabulary=7)
+    prompts = [[1, 2, 3], [3, 4], [6, 5, 4, 3, 2, 1], [2], [1, 1]]
+    whole = draw_all(model, prompts, 16, longest=30)
+    monkeypatch.setattr(sampling, "LARGE", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    decode, decoded = sampling._decode, []
+    monkeypatch.setattr(sampling, "_decode", lambda *given: decoded.append(len(given[1])) or decode(*given))
+    parted = draw_all(model, prompts, 16, longest=30)
+    assert len(decoded) == {2: 2, 3: 3, 8: 5}[threads] and sum(decoded) == len(prompts)
+    assert torch.equal(whole.tokens, parted.tokens) and torch.equal(whole.lengths, parted.lengths)
+    torch.testing.assert_close(whole.log_probs, parted.log_probs, atol=1e-5, rtol=0)
+    assert not parted.log_probs.requires_grad
+
+
 def test_out_of_memory_halves_the_rows_decoded_at_once_and_changes_nothing(monkeypatch, capsys):
     model = toy.decoder(vocabulary=7)
     prompts = [[1, 2, 3], [3, 4], [6, 5], [2], [1, 1]]

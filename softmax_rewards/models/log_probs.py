@@ -1,7 +1,8 @@
 """Log-probabilities and entropies from hidden states, without ever holding all logits.
 
 With a vocabulary of 152 k tokens the logits of one micro-batch outweigh everything else of the update. So they are
-computed in chunks of positions, reduced to two numbers a position, and computed again in the backward pass.
+computed in chunks of positions, reduced to two numbers a position, and, unless one chunk holds them all, computed
+again in the backward pass.
 """
 
 from collections.abc import Iterator
@@ -24,41 +25,46 @@ class LogProbs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, with_entropies: bool) -> tuple[Tensor, Tensor]:
-        log_probs, entropies, normalisers = hidden.new_zeros((3, len(targets)), dtype=torch.float32)
-        for part in _chunks(len(targets), len(head)):
-            logits = (hidden[part] @ head.T).float()
-            normalisers[part] = logits.logsumexp(1)
-            logits -= normalisers[part, None]  # from here on log p
-            log_probs[part] = logits.gather(1, targets[part, None])[:, 0]
+        log_probs, entropies = hidden.new_zeros((2, len(targets)), dtype=torch.float32)
+        parts, kept = list(_chunks(len(targets), len(head))), None
+        for part in parts:
+            log_p = _log_softmax(hidden[part], head)
+            log_probs[part] = log_p.gather(1, targets[part, None])[:, 0]
             if with_entropies:
-                entropies[part] = -torch.linalg.vecdot(logits.exp(), logits)
-        ctx.save_for_backward(hidden, head, targets, normalisers, entropies)
+                entropies[part] = -torch.linalg.vecdot(log_p.exp(), log_p)
+            if len(parts) == 1:
+                kept = log_p  # what fits into one chunk need not be computed again
+        ctx.save_for_backward(hidden, head, targets, entropies, kept)
         ctx.set_materialize_grads(False)  # an output that no loss uses costs nothing
         return log_probs, entropies
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, Tensor, None, None]:
-        hidden, head, targets, normalisers, entropies = ctx.saved_tensors
+        hidden, head, targets, entropies, kept = ctx.saved_tensors
         of_log_probs, of_entropies = gradients
         if of_log_probs is None:
-            of_log_probs = torch.zeros_like(normalisers)
+            of_log_probs = torch.zeros_like(entropies)
         of_hidden = torch.empty_like(hidden)
         of_head = torch.zeros_like(head, dtype=torch.float32)  # summed over chunks, so never in bfloat16
         for part in _chunks(len(targets), len(head)):
-            logits = (hidden[part] @ head.T).float()
-            logits -= normalisers[part, None]
-            weighted = logits.exp()
+            log_p = _log_softmax(hidden[part], head) if kept is None else kept
+            weighted = log_p.exp()
             if of_entropies is None:
                 weighted *= -of_log_probs[part, None]
             else:
-                logits.add_(entropies[part, None]).mul_(of_entropies[part, None]).add_(of_log_probs[part, None])
-                weighted *= logits.neg_()
+                factors = (log_p + entropies[part, None]).mul_(of_entropies[part, None]).add_(of_log_probs[part, None])
+                weighted *= factors.neg_()
             weighted.scatter_add_(1, targets[part, None], of_log_probs[part, None])
             of_logits = weighted.to(hidden.dtype)
             of_hidden[part] = of_logits @ head
             of_head += of_logits.T @ hidden[part]
         return of_hidden, of_head.to(head.dtype), None, None
+
+
+def _log_softmax(hidden: Tensor, head: Tensor) -> Tensor:
+    """log p of every token, `[T, V]` in float32."""
+    return (hidden @ head.T).float().log_softmax(1)
 
 
 def _chunks(positions: int, vocabulary: int) -> Iterator[slice]:

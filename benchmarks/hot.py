@@ -1,0 +1,155 @@
+"""The hot functions, one by one, with pytest-benchmark; `per_second` under `extra_info` counts what the name says.
+
+    pytest benchmarks/hot.py --benchmark-json benchmarks/results/hot.json
+
+No test asserts a time. What takes seconds is measured three times, all else until pytest-benchmark is satisfied.
+"""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import synthetic
+import torch
+import work
+from peers.project import load, rollout
+
+from softmax_rewards import aggregate, analysis, config, dataset, sources, weighting
+from softmax_rewards.rollout import Episodes
+from softmax_rewards.tasks import _countdown, countdown
+from softmax_rewards.update import Updater
+
+REPOSITORY = Path(__file__).parents[1]
+ROWS, GROUP = 4096, 8
+
+
+@pytest.fixture
+def measure(benchmark: Any) -> Callable[..., Any]:
+    """`measure(count, call)` times `call()`, which does `count` things; with `rounds` exactly so many times."""
+
+    def run(count: int, call: Callable[[], Any], rounds: int | None = None) -> Any:
+        result = benchmark.pedantic(call, rounds=rounds, warmup_rounds=1) if rounds else benchmark(call)
+        benchmark.extra_info["per_second"] = count / benchmark.stats.stats.median
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> work.Work:
+    """A step of the embedded model's shape with random weights: 64 prompts, 8 answers of 32 tokens."""
+    folder = tmp_path_factory.mktemp("work")
+    case = work.Case(longest=32, config=work.qwen2(64, 192, 2, 4, 1, 64))
+    return work.make(case, folder / "base", folder / "data", threads=1, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def updater(given: work.Work) -> Updater:
+    return Updater(given.training, 0, load(given, torch.float32))
+
+
+@pytest.fixture(scope="module")
+def episodes(given: work.Work, updater: Updater) -> Episodes:
+    return rollout(given, updater.gradients.model, updater, given.puzzles, seed=0)
+
+
+@pytest.mark.parametrize("scheme", weighting.names())
+def test_groups_weighted(measure: Callable[..., Any], scheme: str) -> None:
+    dice = np.random.default_rng(0)
+    rewards = dice.choice([0.0, 0.1, 1.1], size=(ROWS, GROUP), p=[0.4, 0.5, 0.1])
+    temperature = {"tau": 0.5} if "tau" in weighting.hyperparameters(scheme) else {}
+    measure(ROWS, lambda: weighting.compute(scheme, rewards, rewards > 1, **temperature))
+
+
+def test_groups_analysed(measure: Callable[..., Any], tmp_path: Path) -> None:
+    groups = 10**6
+    measure(groups, lambda: analysis.write(tmp_path, groups, (0.0, 1.1), GROUP, 0), rounds=3)
+
+
+@pytest.mark.parametrize("numbers", [3, 4])
+def test_puzzles_generated_with_a_reference(measure: Callable[..., Any], numbers: int) -> None:
+    def generate() -> dict[Any, Any]:
+        dice = np.random.default_rng(0)
+        return _countdown.generate(range(1, 13), numbers, range(1, 31), "+-*", 20_000, dice)
+
+    measure(len(generate()), generate, rounds=3)
+
+
+def test_puzzles_solved_exactly(measure: Callable[..., Any]) -> None:
+    dice = np.random.default_rng(0)
+    puzzles = [(dice.integers(1, 100, size=4).tolist(), int(dice.integers(10, 101))) for _ in range(50)]
+    measure(len(puzzles), lambda: [_countdown.solve(*puzzle) for puzzle in puzzles], rounds=3)
+
+
+@pytest.mark.parametrize("template", ["compact", "chat"])
+def test_answers_verified(measure: Callable[..., Any], template: str) -> None:
+    rows = countdown.build(countdown.Options(train=500, warm_start=500, test=64))["train"].to_dict("records")
+    dice, options = np.random.default_rng(0), countdown.DEFAULTS
+    answers = [(countdown.trace(row, dice, options, template), row) for row in rows]
+    measure(len(answers), lambda: [countdown.score(text, row, options) for text, row in answers])
+
+
+def test_tokens_decoded_to_text(measure: Callable[..., Any], given: work.Work, episodes: Episodes) -> None:
+    rows = episodes.completions.tokens.tolist()
+    measure(episodes.completions.tokens.numel(), lambda: given.tokenizer.decode_batch(rows))
+
+
+def test_tokens_sampled(measure: Callable[..., Any], given: work.Work, updater: Updater) -> None:
+    tokens = given.sequences * given.training.max_new_tokens
+    measure(tokens, lambda: rollout(given, updater.gradients.model, updater, given.puzzles, seed=0), rounds=5)
+
+
+def test_tokens_trained(measure: Callable[..., Any], updater: Updater, episodes: Episodes) -> None:
+    weights = np.random.default_rng(0).normal(size=episodes.lengths.shape)
+    measure(int(episodes.lengths.sum()), lambda: updater.update(0, episodes, weights), rounds=5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_parameters_stepped(measure: Callable[..., Any], given: work.Work, dtype: torch.dtype) -> None:
+    optimiser = Updater(given.training, 0, load(given, dtype)).optimiser
+    gradients = [torch.ones_like(value, dtype=torch.float32) for value in optimiser.parameters.values()]
+
+    def step() -> None:
+        optimiser.add([gradient.clone() for gradient in gradients])
+        optimiser.step(1.0, torch.Generator().manual_seed(0))
+
+    measure(given.shape.parameters, step)
+
+
+def test_runs_aggregated(measure: Callable[..., Any], tmp_path: Path) -> None:
+    arms = {f"softmax-{index}": {"scheme": "softmax", "tau": 0.1 + index / 10} for index in range(9)}
+    arms = {"baseline": {"scheme": "linear"}, **arms}
+    runs = synthetic.write_experiment(tmp_path / "runs", arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=10)
+    plan, experiment = REPOSITORY / "docs/analysis-plan.md", synthetic.experiment(arms, ["softmax-1"])
+    measure(len(runs), lambda: aggregate.write(runs, tmp_path / "summary", experiment, plan), rounds=3)
+
+
+def test_jobs_started(measure: Callable[..., Any], tmp_path: Path) -> None:
+    """A whole training job of one small step: nearly all of it is start-up."""
+    experiment = config.load(work.EXPERIMENT)
+    run = experiment.run(experiment.baseline, 0)
+    training = dataclasses.replace(run.training, steps=1, prompts=1, samples=2, max_new_tokens=1, device="cpu")
+    evaluation = dataclasses.replace(run.evaluation, puzzles=1, pass_puzzles=1, samples=1)
+    run = dataclasses.replace(run, training=training, evaluation=evaluation)
+    dataset.write(run.task, tmp_path / "data")
+    untrained = experiment.model | {"warm_start": experiment.model["warm_start"] | {"steps": 0}}
+    sources.build(untrained, run.task, tmp_path / "data", tmp_path / "base")
+    script = [sys.executable, "workflow/scripts/train.py", "--run", run.to_json()]
+    places = ["--data", tmp_path / "data/manifest.json", "--base", tmp_path / "base/manifest.json"]
+    number = iter(range(100))
+
+    def start() -> None:
+        record = ["--record", tmp_path / f"run-{next(number)}/run.json"]
+        subprocess.run([*script, *places, *record], cwd=REPOSITORY, check=True)
+
+    measure(1, start, rounds=3)
