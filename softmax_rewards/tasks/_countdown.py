@@ -230,7 +230,9 @@ def generate(
             except ZeroDivisionError:
                 continue
             if target.denominator == 1 and int(target) in targets:
-                puzzles.setdefault((tuple(sorted(leaves(tree))), int(target)), text(tree))
+                puzzle = tuple(sorted(leaves(tree))), int(target)
+                if puzzle not in puzzles:
+                    puzzles[puzzle] = text(tree)
 
     if comb(len(numbers) + count - 1, count) * forms <= _ENUMERABLE:
         add(_every(numbers, count, operators, rng))
