@@ -6,8 +6,7 @@ import torch
 from peers.project import load, rollout
 from work import Work
 
-from softmax_rewards.models.past import Prompts
-from softmax_rewards.objective import batches, parts, token_log_probs
+from softmax_rewards.gradients import Samples, log_probs
 from softmax_rewards.update import Updater
 
 PUZZLES = 8
@@ -26,15 +25,10 @@ def differences(work: Work, precision: str) -> torch.Tensor:
     updater = Updater(settings, 0, policy)
     drawn = rollout(work, policy, updater, work.puzzles[:PUZZLES], seed=0)
     answers = drawn.completions
-    lengths, rows, budget = answers.lengths.tolist(), range(len(answers.lengths)), updater.limits.microbatch_tokens
-    found = []
-    with torch.no_grad():
-        for part in parts(drawn.prompts, drawn.samples, rows, budget):
-            read = Prompts(policy, part.prompts)
-            for batch in batches(part, answers.tokens, lengths, budget):
-                log_probs, _ = token_log_probs(policy, read, batch)
-                found.append(batch.gather(answers.log_probs) - log_probs)
-    return torch.cat(found).double().cpu()
+    samples = Samples(drawn.prompts, answers.tokens, answers.lengths.tolist())
+    difference = answers.log_probs - log_probs(policy, samples, updater.limits.microbatch_tokens)
+    inside = torch.arange(difference.shape[1], device=difference.device) < answers.lengths[:, None]
+    return difference[inside].double().cpu()
 
 
 def statistics(values: torch.Tensor) -> dict[str, float]:

@@ -50,7 +50,7 @@ CHUNK_LOGITS = 2**26  # logits of one chunk of the objective, float32
 LOGIT_COPIES = {"update": 3, "rollout": 4}  # tensors of their size alive at once
 UPDATE_LOGIT_PASSES = 25  # over the logits of the update: made, normalised, made again and turned into gradients
 PREFILL_TOKENS = 2**15  # tokens of prompts read in one pass
-LOGIT_PASSES = 12  # over the logits, to draw one token a row: noise, Gumbel-max, log-probability
+LOGIT_PASSES = 12  # over the logits, to draw one token a row: log-probabilities, entropy, their running sum
 
 
 @dataclass(frozen=True)

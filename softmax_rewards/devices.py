@@ -18,6 +18,7 @@ SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")  # set by those that ass
 POLL = 0.5  # seconds between two looks at busy devices
 
 _held: int | None = None  # the locked file's descriptor; kept open, and with it the lease, until the process ends
+_offered: str | None = None  # CUDA_VISIBLE_DEVICES before the lease narrowed it
 
 
 def lease(device: str = "auto") -> str | None:
@@ -28,7 +29,7 @@ def lease(device: str = "auto") -> str | None:
 
     Returns the device's name as put into CUDA_VISIBLE_DEVICES. A second call returns the first one's lease.
     """
-    global _held
+    global _held, _offered
     if device == "cpu":
         return None
     if _held is not None:
@@ -41,7 +42,7 @@ def lease(device: str = "auto") -> str | None:
         for name, lock in names.items():
             descriptor = _try_lock(lock)
             if descriptor is not None:
-                _held = descriptor
+                _held, _offered = descriptor, os.environ.get(VISIBLE)
                 os.environ[VISIBLE] = name
                 return name
         if not waiting:
@@ -49,6 +50,11 @@ def lease(device: str = "auto") -> str | None:
             waiting = True
         time.sleep(POLL)
     return None
+
+
+def offered() -> str | None:
+    """CUDA_VISIBLE_DEVICES as it was before this process took its lease: for a process that takes one of its own."""
+    return os.environ.get(VISIBLE) if _held is None else _offered
 
 
 def devices() -> dict[str, Path]:

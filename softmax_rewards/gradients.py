@@ -29,6 +29,22 @@ class Samples:
     lengths: Sequence[int]  # Q·N
 
 
+@torch.no_grad()
+def log_probs(model: Decoder, samples: Samples, token_budget: int) -> Tensor:
+    """log π of every token of the completions, float32 `[Q·N, T]` on the model's device, 0 behind their ends.
+
+    A forward pass has at most `token_budget` padded tokens, or one row.
+    """
+    found = torch.zeros(samples.completions.shape, device=model.embed_tokens.weight.device)
+    size = len(samples.lengths) // len(samples.prompts)
+    completions = samples.completions.to(found.device)
+    for part in parts(samples.prompts, size, range(len(samples.lengths)), token_budget):
+        prompts = Prompts(model, part.prompts)
+        for batch in batches(part, completions, samples.lengths, token_budget):
+            found[batch.samples, batch.columns] = token_log_probs(model, prompts, batch)[0]
+    return found
+
+
 class Gradients:
     """Computes gradients of `model` for `optimiser`; on a processor `threads` micro-batches at once."""
 

@@ -129,6 +129,15 @@ def token_log_probs(model: Decoder, prompts: Prompts, batch: Batch, entropies: b
     return LogProbs.apply(hidden.flatten(0, 1)[batch.places], head, batch.targets, entropies)
 
 
+def kl_penalty(log_probs: Tensor, reference: Tensor) -> Tensor:
+    """The k3 estimate of KL(π‖π_ref) at every token, `[tokens]`: r − log r − 1 with r = π_ref/π, never below 0.
+
+    J. Schulman, "Approximating KL divergence" (2020); GRPO's penalty (arXiv 2402.03300, eq. 4).
+    """
+    log_ratio = reference - log_probs
+    return log_ratio.exp() - log_ratio - 1
+
+
 def policy_loss(log_probs: Tensor, old: Tensor, weights: Tensor, clip: tuple[float, float] | None) -> Tensor:
     """Σ over `[tokens]` of −weight·log π, or PPO's clipped surrogate (arXiv 1707.06347) with `clip` = (ε_low, ε_high).
 

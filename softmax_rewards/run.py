@@ -40,7 +40,13 @@ class Training:
     clip_low: float = 0.2
     clip_high: float = 0.2
     entropy_bonus: float = 0.0
+    kl: float = 0.0
+    kl_reference: Literal["device", "host", "process"] = "device"
     injection: float | None = None
+    imitation: float | None = None
+    target: float = 0.0
+    target_smoothing: float = 0.1
+    measure_noise: bool = False
     microbatch_tokens: int = 16384
     rollout_rows: int = 1024
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -63,8 +69,23 @@ class Training:
                 raise wrong(f"training.{name}", getattr(self, name), "a number above 0 and at most 1")
         if self.injection is not None and self.injection <= 0:
             raise wrong("training.injection", self.injection, "a reward above 0, or null for none")
-        if self.entropy_bonus < 0:
-            raise wrong("training.entropy_bonus", self.entropy_bonus, "a number of at least 0")
+        if self.imitation is not None and self.imitation < 0:
+            raise wrong("training.imitation", self.imitation, "a number of at least 0, or null for none")
+        for name in ("entropy_bonus", "kl", "target"):
+            if getattr(self, name) < 0:
+                raise wrong(f"training.{name}", getattr(self, name), "a number of at least 0")
+        if not 0 < self.target_smoothing < 1:
+            raise wrong("training.target_smoothing", self.target_smoothing, "a number above 0 and below 1")
+        teachers = [name for name in ("injection", "imitation") if getattr(self, name) is not None]
+        teachers += ["target"] * (self.target > 0)
+        if len(teachers) > 1:
+            raise wrong(f"training.{teachers[1]}", getattr(self, teachers[1]), f"null beside training.{teachers[0]}")
+        off_policy = [name for name in teachers if name != "target"]
+        if off_policy and self.kl:
+            # The penalty is an expectation under the policy, and a reference answer is none of its samples.
+            raise wrong("training.kl", self.kl, f"0 beside training.{off_policy[0]}")
+        if self.imitation is not None and self.updates > 1:
+            raise wrong("training.updates", self.updates, "1 beside training.imitation, which has no ratio to clip")
 
 
 @dataclass(frozen=True)

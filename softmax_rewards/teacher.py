@@ -1,11 +1,14 @@
-"""Teacher forcing by injection: a reference answer joins every group, so that no group is without a right one.
+"""Teacher forcing: a reference answer y* of every puzzle, and the ways in which it takes part in a step.
 
-It is weighted by the arm's scheme like any other sample, its tokens count in the loss, and it is off-policy: the
-policy did not write it, and nothing corrects for that.
+`inject` lets it join its group, so that no group is without a right answer: weighted by the arm's scheme like any
+other sample (`training.injection`), or with a loss of its own (`training.imitation`). It is off-policy: the policy did
+not write it, and nothing corrects for that. `smoothed_log_probs` only judges what the policy wrote
+(`training.target`).
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch.nn.functional import pad
 
@@ -42,3 +45,21 @@ def inject(episodes: Episodes, references: Sequence[Sequence[int]], reward: floa
         texts += [*episodes.texts[start : start + episodes.samples], ""]
         scores += [*episodes.scores[start : start + episodes.samples], teacher]
     return Episodes(episodes.prompts, episodes.prompt_texts, completions, texts, scores, episodes.samples + 1)
+
+
+def smoothed_log_probs(
+    episodes: Episodes, references: Sequence[Sequence[int]], smoothing: float, vocabulary: int
+) -> np.ndarray:
+    """log p*(y|x) of every completion, `[Q, N]` in nats, p* being the reference y* smoothed token by token.
+
+    At position t p* has y*_t with probability 1 − `smoothing`, and shares the rest among all `vocabulary` tokens;
+    behind the end of y* it is uniform. Without smoothing every other answer would have log 0.
+    """
+    tokens, lengths = episodes.completions.tokens, episodes.completions.lengths
+    columns = tokens.shape[1]
+    rows = [[*row[:columns], *[-1] * (columns - len(row))] for row in references]
+    wanted = torch.tensor(rows, device=tokens.device).repeat_interleave(episodes.samples, 0)
+    share = torch.where(wanted < 0, 1.0, smoothing) / vocabulary
+    chances = (share.double() + (1 - smoothing) * (tokens == wanted)).log()
+    inside = torch.arange(columns, device=tokens.device) < lengths[:, None]
+    return chances.masked_fill(~inside, 0.0).sum(1).cpu().numpy().reshape(-1, episodes.samples)

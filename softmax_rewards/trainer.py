@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from softmax_rewards import dataset, provenance, records, tasks, temperature, trajectory, weighting
+from softmax_rewards import dataset, provenance, records, reference, tasks, temperature, trajectory, weighting
 from softmax_rewards.files import read_manifest
 from softmax_rewards.models import checkpoint
+from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.progress import Progress, say
 from softmax_rewards.randomness import numpy_stream
 from softmax_rewards.rollout import Episodes, play
-from softmax_rewards.run import Run
+from softmax_rewards.run import Run, Training
 from softmax_rewards.runfolder import RunFolder
-from softmax_rewards.teacher import inject
+from softmax_rewards.teacher import inject, smoothed_log_probs
 from softmax_rewards.update import Updater
 
 
@@ -45,7 +46,11 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
     record = provenance.run_record(run.to_dict(), **sources, device=checkpoint.device_name(device))
     identity = " ".join((record["fingerprint"], *sources.values()))
 
-    with RunFolder(out, identity) as folder, TerminationRequest() as termination:
+    with (
+        RunFolder(out, identity) as folder,
+        TerminationRequest() as termination,
+        reference.opened(settings, base, device) as held_to,
+    ):
         puzzles = dataset.read(data, "train")
         held_out = dataset.read(data, "test", run.evaluation.puzzles)
         tokenizer = Tokenizer(base)
@@ -81,12 +86,16 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                 stream=(run.seed, "rollout", step),
             )
             sampled = time.perf_counter()
-            batch = episodes
-            if settings.injection is not None:
+            batch, bonus = episodes, 0.0
+            if settings.injection is not None or settings.imitation is not None or settings.target:
                 answers = references(run, tokenizer, template, [puzzles[index] for index in indices])
-                batch = inject(episodes, answers, settings.injection, tokenizer.pad_id)
-            weights, tau = weigh(run, step, batch)
-            losses = updater.update(step, batch, weights)
+                if settings.target:
+                    bonus = settings.target * log_ratios(episodes, answers, settings, policy)
+                else:
+                    batch = inject(episodes, answers, settings.injection or 0.0, tokenizer.pad_id)
+            # With `imitation` the reference answers have a loss of their own, and no share in their groups' weights.
+            weights, tau = weigh(run, step, batch if settings.imitation is None else episodes, bonus)
+            losses = updater.update(step, batch, weights, held_to)
             updated = time.perf_counter()
 
             generated = int(episodes.lengths.sum())
@@ -124,13 +133,26 @@ def references(run: Run, tokenizer: Tokenizer, template: str, puzzles: list[dict
     return [[*tokenizer.encode(task.reference(puzzle, template)), tokenizer.end_id] for puzzle in puzzles]
 
 
-def weigh(run: Run, step: int, episodes: Episodes) -> tuple[np.ndarray, float | None]:
-    """The weights `[Q, N]` of the arm's scheme, and the temperature they were computed at (None without one)."""
+def log_ratios(episodes: Episodes, answers: list[list[int]], settings: Training, policy: Decoder) -> np.ndarray:
+    """log p*(y|x) − log π(y|x) of every sample, `[Q, N]` in nats, p* the smoothed reference answer.
+
+    As part of the reward, factor β, it makes the expected gradient that of E[R] − β·KL(π‖p*).
+    """
+    target = smoothed_log_probs(episodes, answers, settings.target_smoothing, policy.shape.vocab_size)
+    own = episodes.completions.log_probs.double().sum(1).cpu().numpy()
+    return target - own.reshape(target.shape)
+
+
+def weigh(run: Run, step: int, episodes: Episodes, bonus: np.ndarray | float = 0.0) -> tuple[np.ndarray, float | None]:
+    """The weights `[Q, N]` of the arm's scheme, and the temperature they were computed at (None without one).
+
+    `bonus[Q, N]` is added to the rewards.
+    """
     given: dict[str, Any] = {key: value for key, value in run.weighting.items() if key != "scheme"}
     if "tau" in given:
         task, options = tasks.load(run.task)
         given["tau"] = temperature.resolve(given["tau"], step, task.reward_range(options))
-    rewards, correct = episodes.field("reward"), episodes.field("correct", bool)
+    rewards, correct = episodes.field("reward") + bonus, episodes.field("correct", bool)
     return weighting.compute(run.weighting["scheme"], rewards, correct, **given), given.get("tau")
 
 

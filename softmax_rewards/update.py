@@ -1,5 +1,8 @@
 """The update: weighted episodes → gradients, in micro-batches → new weights."""
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,8 +11,9 @@ from softmax_rewards import optimiser
 from softmax_rewards.gradients import Gradients, Samples
 from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Decoder
-from softmax_rewards.objective import Batch, policy_loss, sample_scales
+from softmax_rewards.objective import Batch, kl_penalty, policy_loss, sample_scales
 from softmax_rewards.randomness import torch_stream
+from softmax_rewards.reference import Reference
 from softmax_rewards.rollout import Episodes
 from softmax_rewards.run import Training
 
@@ -23,43 +27,63 @@ class Updater:
         self.gradients = Gradients(policy, self.optimiser, settings.threads)
         self.limits = Limits.of(settings)
 
-    def update(self, step: int, episodes: Episodes, weights: np.ndarray) -> dict[str, float]:
+    def update(
+        self, step: int, episodes: Episodes, weights: np.ndarray, reference: Reference | None = None
+    ) -> dict[str, float]:
         """Update `settings.updates` times on one batch of episodes with `weights[Q, N]`.
 
-        Returns loss and gradient norm before clipping of the first update. Raises FloatingPointError if loss or
-        gradient is not finite.
+        `reference` is what the KL penalty holds the policy to, if there is one. With `settings.imitation` every group
+        has the reference answer behind its N samples. Returns loss and gradient norm before clipping of the first
+        update, with a penalty also `kl`, its mean over the tokens (nats), and with `settings.measure_noise`
+        `gradient_cosine`. Raises FloatingPointError if loss or gradient is not finite.
         """
-        settings, lengths = self.settings, episodes.lengths.ravel()
-        finished = episodes.completions.finished.cpu().numpy()
+        settings, completions = self.settings, episodes.completions
+        finished = completions.finished.cpu().numpy()
         kept = finished if settings.skip_unfinished else np.ones_like(finished)
         if settings.skip_equal:
             kept = kept & np.repeat(np.ptp(episodes.field("reward"), axis=1) > 0, episodes.samples)
-        scales = sample_scales(lengths, kept, settings.normaliser, settings.max_new_tokens)
+        scales, factors = _factors(settings, episodes, kept, weights)
         rows = np.flatnonzero(kept)
-        if not settings.entropy_bonus:
+        if not (settings.entropy_bonus or settings.kl):
             # A weight of zero has a gradient of zero. One such row stays where there is no other, for a gradient of
             # zero still lets AdamW's momentum move the weights.
-            rows = rows[weights.ravel()[rows] != 0] if weights.ravel()[rows].any() else rows[:1]
-        loss = _Loss(settings, episodes.completions.log_probs, torch.tensor(scales), torch.tensor(weights.ravel()))
-        first: dict[str, float] = {}
+            rows = rows[factors[rows] != 0] if factors[rows].any() else rows[:1]
+        samples = Samples(episodes.prompts, completions.tokens, completions.lengths.tolist())
+        loss, facts = _Loss(settings, completions.log_probs, torch.tensor(scales), torch.tensor(factors)), {}
+        if reference is not None:
+            loss.reference = reference(samples, self.limits.microbatch_tokens)
+            penalties = kl_penalty(completions.log_probs, loss.reference)  # 0 behind the ends, where both are 0
+            facts["kl"] = float(penalties.sum() / completions.lengths.sum())
         for index in range(settings.updates):
-            value = self._gradients(episodes, rows.tolist(), loss)
+            measured = settings.measure_noise and index == 0
+            value, cosine = self._gradients(samples, rows, loss, measured)
             if not np.isfinite(value):
                 raise FloatingPointError(f"training has diverged: loss {value}")
             rounding = torch_stream(self.seed, "rounding", step, index, device=loss.factors.device)
             norm = self.optimiser.step(settings.clip_norm, rounding)
-            first = first or {"loss": value, "grad_norm": norm}
+            if index == 0:
+                facts = {"loss": value, "grad_norm": norm} | facts | ({"gradient_cosine": cosine} if measured else {})
             loss.is_first = False
-        return first
+        return facts
 
-    def _gradients(self, episodes: Episodes, rows: list[int], loss: "_Loss") -> float:
-        """The loss, once its whole gradient is there, in whatever micro-batches the memory allows."""
-        samples = Samples(episodes.prompts, episodes.completions.tokens, episodes.completions.lengths.tolist())
+    def _gradients(self, samples: Samples, rows: np.ndarray, loss: "_Loss", measured: bool) -> tuple[float, float]:
+        """The loss, once its whole gradient is there, in whatever micro-batches the memory allows.
+
+        Also the cosine between the gradients of every other prompt and of the rest if it is `measured`, else NaN.
+        """
+        prompt = rows // (len(samples.lengths) // len(samples.prompts))
+        shares = [rows[prompt % 2 == 0], rows[prompt % 2 == 1]] if measured else [rows]
         shortest, total = min((samples.lengths[row] for row in rows), default=0), sum(samples.lengths)
+        entropies = bool(self.settings.entropy_bonus)
         while True:
             budget = self.limits.microbatch_tokens
             try:
-                return self.gradients.add(samples, rows, budget, loss, entropies=bool(self.settings.entropy_bonus))
+                value = self.gradients.add(samples, shares[0].tolist(), budget, loss, entropies)
+                if not measured:
+                    return value, math.nan
+                half = {name: gradient.clone() for name, gradient in self.optimiser.gradients().items()}
+                value += self.gradients.add(samples, shares[1].tolist(), budget, loss, entropies)
+                return value, _cosine(half, self.optimiser.gradients())
             except torch.OutOfMemoryError:
                 if budget < 2 * shortest:  # half of a single answer cannot be computed
                     raise
@@ -80,14 +104,42 @@ class Updater:
             self.optimiser.load(kind, name, value)
 
 
-class _Loss:
-    """The part of a step's loss that a micro-batch has; `factors` and `bonuses` are those of each sample."""
+def _factors(
+    settings: Training, episodes: Episodes, kept: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The normaliser of every sample, and what its log-probability counts in the loss: each float64 `[Q·N]`."""
+    lengths = episodes.lengths.ravel()
+    if settings.imitation is None:
+        scales = sample_scales(lengths, kept, settings.normaliser, settings.max_new_tokens)
+        return scales, scales * weights.ravel()
+    # L_sup + λ·L_RL, each with a normaliser of its own: −log π(y*|x) is a mean over the reference answers' tokens.
+    taught = np.arange(len(lengths)) % episodes.samples == episodes.samples - 1
+    scales = sample_scales(lengths, kept & ~taught, settings.normaliser, settings.max_new_tokens)
+    weights = np.pad(weights, ((0, 0), (0, 1)))
+    return scales, settings.imitation * scales * weights.ravel() + (kept & taught) / lengths[taught].sum()
 
-    def __init__(self, settings: Training, sampled: Tensor, scales: Tensor, weights: Tensor) -> None:
+
+def _cosine(half: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> float:
+    """The cosine between a gradient and the rest of the whole one; NaN if one of them is 0."""
+    products = torch.zeros(3, dtype=torch.float64)
+    for name, gradient in whole.items():
+        first = half.get(name, torch.zeros_like(gradient))
+        second = gradient - first
+        pairs = ((first, second), (first, first), (second, second))
+        products += torch.stack([torch.sum(a * b, dtype=torch.float64) for a, b in pairs]).cpu()
+    mixed, *squares = products.tolist()
+    return mixed / math.sqrt(math.prod(squares)) if all(squares) else math.nan
+
+
+class _Loss:
+    """The part of a step's loss that a micro-batch has; normalisers and `factors` are those of each sample."""
+
+    def __init__(self, settings: Training, sampled: Tensor, scales: Tensor, factors: Tensor) -> None:
         self.settings = settings
-        self.factors = (scales * weights).float().to(sampled.device)
-        self.bonuses = (scales * settings.entropy_bonus).float().to(sampled.device)
+        self.factors = factors.float().to(sampled.device)
+        self.scales = scales.float().to(sampled.device)
         self.old = torch.zeros_like(sampled)  # before the first update
+        self.reference: Tensor | None = None  # log-probabilities of the KL penalty, as `old`
         self.is_first = True
 
     def __call__(self, batch: Batch, log_probs: Tensor, entropies: Tensor) -> Tensor:
@@ -100,6 +152,9 @@ class _Loss:
             if self.is_first:
                 self.old[batch.samples, batch.columns] = log_probs.detach()
             loss = policy_loss(log_probs, batch.gather(self.old), factors, (settings.clip_low, settings.clip_high))
+        scales = self.scales[batch.samples]
         if settings.entropy_bonus:
-            loss = loss - (self.bonuses[batch.samples] * entropies).sum()
+            loss = loss - settings.entropy_bonus * (scales * entropies).sum()
+        if self.reference is not None:
+            loss = loss + settings.kl * (scales * kl_penalty(log_probs, batch.gather(self.reference))).sum()
         return loss

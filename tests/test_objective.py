@@ -9,7 +9,7 @@ import toy
 
 from softmax_rewards import weighting
 from softmax_rewards.models.past import Prompts
-from softmax_rewards.objective import policy_loss, sample_scales, token_log_probs
+from softmax_rewards.objective import kl_penalty, policy_loss, sample_scales, token_log_probs
 
 LENGTHS = np.array([len(completion) for completion in toy.completions()])
 FINISHED = np.array([completion[-1] == toy.END for completion in toy.completions()])
@@ -167,3 +167,24 @@ def test_entropy_is_that_of_the_next_token_distribution(model):
         assert entropy[place].item() == pytest.approx(
             torch.distributions.Categorical(logits=logits).entropy().item(), abs=1e-5
         )
+
+
+def test_the_kl_penalty_is_unbiased_and_never_negative(probabilities):
+    other = toy.log_probs(toy.decoder(seed=5)).detach().double()
+    own = torch.tensor(probabilities).log()
+    penalties = kl_penalty(own, other)
+    assert (penalties >= 0).all()
+    exact = (own.exp() * (own - other)).sum()
+    torch.testing.assert_close((own.exp() * penalties).sum(), exact, atol=1e-6, rtol=0)
+
+
+def test_the_log_ratio_to_a_target_as_reward_pulls_the_policy_towards_it(model, probabilities, scores):
+    """E[(R + β·log p* − β·log π − b)·∇log π] = ∇(E[R] − β·KL(π‖p*)), whatever b."""
+    beta, target = 0.3, torch.linspace(-3, 1, len(RIGHT)).log_softmax(0)
+    log_probs = toy.log_probs(model)
+    objective = (log_probs.exp() * (torch.tensor(RIGHT).float() - beta * (log_probs - target))).sum()
+    gradients = torch.autograd.grad(objective, list(model.parameters()))
+    exact = torch.cat([part.flatten() for part in gradients]).double().numpy()
+    for baseline in (0.0, 0.7):
+        values = RIGHT + beta * (target.numpy() - np.log(probabilities)) - baseline
+        np.testing.assert_allclose(gradient_of_expectation(probabilities, scores, values), exact, atol=1e-6)

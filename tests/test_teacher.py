@@ -1,4 +1,4 @@
-"""Injection: the reference is one more sample of its group, and makes a policy that is never right learn."""
+"""Teacher forcing: what a reference answer does to a step, and that a policy that is never right learns by it."""
 
 import copy
 import dataclasses
@@ -14,9 +14,9 @@ from softmax_rewards.limits import Limits
 from softmax_rewards.objective import token_log_probs
 from softmax_rewards.rollout import Episodes
 from softmax_rewards.run import Training
-from softmax_rewards.sampling import sample
+from softmax_rewards.sampling import Completions, sample
 from softmax_rewards.tasks import Score
-from softmax_rewards.teacher import inject
+from softmax_rewards.teacher import inject, smoothed_log_probs
 from softmax_rewards.update import Updater
 
 PROMPTS, SAMPLES = [[1, 2, 3], [3, 4]], 4
@@ -84,3 +84,60 @@ def test_a_run_with_injection(tiny, tmp_path):
     assert len(episodes) == 3 * run.training.prompts * run.training.samples
     groups = episodes[episodes["step"] == 1].groupby("group")["weight"].mean()
     assert (groups < 1).any()  # softmax weights have mean 1 with the reference, which has the most
+
+
+def test_the_smoothed_reference_is_a_distribution_over_completions():
+    rows = toy.completions()
+    tokens = torch.tensor([[*row, *[9] * (toy.LONGEST - len(row))] for row in rows])
+    lengths = torch.tensor([len(row) for row in rows])
+    nothing = torch.zeros(tokens.shape)
+    drawn = Completions(tokens, nothing, nothing, lengths, torch.ones(len(rows), dtype=torch.bool))
+    group = Episodes([toy.PROMPT], [""], drawn, [""] * len(rows), [WRONG] * len(rows), len(rows))
+    found = {}
+    for smoothing in (0.3, 0.01):
+        (values,) = smoothed_log_probs(group, [[1, toy.END]], smoothing, toy.TOKENS)
+        assert np.exp(values).sum() == pytest.approx(1)
+        found[smoothing] = dict(zip(rows, np.exp(values), strict=True))
+    hit, miss = 0.7 + 0.3 / 3, 0.3 / 3
+    assert found[0.3][1, toy.END] == pytest.approx(hit * hit)
+    assert found[0.3][1, 2] == pytest.approx(hit * miss) and found[0.3][toy.END,] == pytest.approx(miss)
+    assert found[0.01][1, toy.END] > 0.98
+    (values,) = smoothed_log_probs(group, [[toy.END]], 0.3, toy.TOKENS)  # behind the reference all tokens are alike
+    assert dict(zip(rows, np.exp(values), strict=True))[1, 2] == pytest.approx(miss / 3)
+
+
+def test_imitation_adds_the_supervised_loss_to_a_multiple_of_the_other(model, episodes):
+    group, factor = inject(episodes, REFERENCES, 0.0, pad_id=0), 0.25
+    weights = np.random.default_rng(0).normal(size=(2, SAMPLES))
+    updater = Updater(Training(max_new_tokens=6, imitation=factor), 0, copy.deepcopy(model))
+    facts = updater.update(0, group, weights)
+
+    policy, drawn = copy.deepcopy(model), episodes.completions
+
+    def total(prompt, answer):
+        logits = policy.lm_head(policy(torch.tensor([prompt + answer]))[0]).log_softmax(-1)
+        return sum(logits[len(prompt) - 1 + place, token] for place, token in enumerate(answer))
+
+    answers = [row[:length] for row, length in zip(drawn.tokens.tolist(), drawn.lengths.tolist(), strict=True)]
+    sampled = sum(
+        weight * total(PROMPTS[row // SAMPLES], answer)
+        for row, (answer, weight) in enumerate(zip(answers, weights.ravel(), strict=True))
+    )
+    supervised = sum(total(prompt, answer) for prompt, answer in zip(PROMPTS, REFERENCES, strict=True))
+    loss = -supervised / sum(map(len, REFERENCES)) - factor * sampled / sum(map(len, answers))
+    loss.backward()
+    norm = torch.nn.utils.get_total_norm([value.grad for value in policy.parameters()]).item()
+    assert facts == pytest.approx({"loss": loss.item(), "grad_norm": norm}, rel=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"imitation": 1.0}, {"target": 0.05}])
+def test_runs_with_the_other_forms(tiny, tmp_path, options):
+    run, data, base = tiny
+    for name, changes in (("without", {}), ("with", options)):
+        settings = dataclasses.replace(run.training, steps=3, **changes)
+        trainer.train(dataclasses.replace(run, training=settings), data, base, tmp_path / name)
+    metrics = {name: pd.read_csv(tmp_path / name / "metrics.csv") for name in ("without", "with")}
+    first = [table.iloc[0] for table in metrics.values()]
+    assert first[0]["success"] == first[1]["success"] and first[0]["reward"] == first[1]["reward"]
+    assert first[0]["loss"] != first[1]["loss"]
+    assert (first[0]["weight_std"] == first[1]["weight_std"]) == ("imitation" in options)

@@ -194,3 +194,48 @@ def test_skipped_answers_leave_the_weights_alone(model, episodes):
     facts, weights, _ = updated(model, equal, skip_equal=True)
     assert facts == {"loss": 0.0, "grad_norm": 0.0}
     assert torch.equal(weights, torch.cat([value.detach().flatten() for value in model.parameters()]))
+
+
+@pytest.mark.parametrize("options", [{}, {"updates": 2}, {"normaliser": "sequence"}, {"threads": 2}])
+def test_the_kl_penalty_equals_a_direct_computation(model, episodes, monkeypatch, options):
+    monkeypatch.setattr(f"{__name__}.WEIGHTS", np.zeros_like(WEIGHTS))  # rows of weight 0 are penalised, too
+    other = toy.decoder(vocabulary=7, seed=3)
+    lengths = episodes.completions.lengths.tolist()
+    policy = copy.deepcopy(model)
+    settings = Training(max_new_tokens=LONGEST, kl=0.4, microbatch_tokens=50, **options)
+    updater = update.Updater(settings, 0, policy)
+    facts = updater.update(0, episodes, WEIGHTS, lambda samples, budget: gradients.log_probs(other, samples, budget))
+
+    direct, loss, mean = copy.deepcopy(model), 0.0, 0.0
+    for row, length in enumerate(lengths):
+        prompt, answer = PROMPTS[row // SAMPLES], episodes.completions.tokens[row, :length]
+        ids = torch.cat([torch.tensor(prompt), answer])[None]
+        places = slice(len(prompt) - 1, len(prompt) - 1 + length)
+        own, theirs = (
+            net.lm_head(net(ids)[0, places]).log_softmax(-1).gather(1, answer[:, None])[:, 0] for net in (direct, other)
+        )
+        ratio = (theirs.detach() - own).exp()
+        penalty = (ratio - ratio.log() - 1).sum()
+        scale = 1 / (len(lengths) * length) if options.get("normaliser") == "sequence" else 1 / sum(lengths)
+        loss, mean = loss + 0.4 * scale * penalty, mean + penalty.item() / sum(lengths)
+    loss.backward()
+    norm = torch.nn.utils.get_total_norm([value.grad for value in direct.parameters()]).item()
+    assert facts == pytest.approx({"loss": loss.item(), "grad_norm": norm, "kl": mean}, rel=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"threads": 2}])
+def test_the_cosine_is_that_of_two_halves_of_the_prompts(model, episodes, options):
+    def gradient(chosen):
+        policy = copy.deepcopy(model)
+        updater = update.Updater(Training(max_new_tokens=LONGEST), 0, policy)
+        rows = np.isin(np.arange(WEIGHTS.size) // SAMPLES, chosen).reshape(WEIGHTS.shape)
+        found = {}
+        updater.optimiser.step = lambda *_: found.update(updater.optimiser.gradients()) or 0.0
+        updater.update(0, episodes, WEIGHTS * rows)
+        return torch.cat([value.flatten() for value in found.values()])
+
+    plain = updated(model, episodes, microbatch_tokens=50)
+    measured = updated(model, episodes, measure_noise=True, microbatch_tokens=50, **options)
+    expected = torch.cosine_similarity(gradient([0, 2]), gradient([1]), dim=0).item()
+    assert measured[0].pop("gradient_cosine") == pytest.approx(expected, abs=1e-4)
+    assert_same(plain, measured)

@@ -76,7 +76,9 @@ def warm_start(wildcards):
 
 def gpus(wildcards):
     """GPUs that a job of the run asks for."""
-    return 0 if run_of(wildcards).training.device == "cpu" else 1
+    training = run_of(wildcards).training
+    served = bool(training.kl) and training.kl_reference == "process"
+    return 0 if training.device == "cpu" else 1 + served
 
 
 def schemes():
