@@ -171,6 +171,29 @@ WRONG = {
         changed(ablations__baseline__seeds=[]),
         ["ablations.baseline.seeds: []", "at least one"],
     ),
+    "a penalty below 0": (changed(training={"kl": -0.1}), ["training.kl: -0.1", "at least 0"]),
+    "an unknown place for the reference": (
+        changed(training={"kl_reference": "gpu"}),
+        ["training.kl_reference", "gpu", "process"],
+    ),
+    "imitation below 0": (changed(training={"imitation": -1.0}), ["training.imitation: -1.0", "null for none"]),
+    "a smoothing of 1": (changed(training={"target_smoothing": 1.0}), ["training.target_smoothing: 1.0", "below 1"]),
+    "two teachers": (
+        changed(training={"injection": 1.0, "imitation": 0.5}),
+        ["training.imitation: 0.5", "null beside training.injection"],
+    ),
+    "a target beside imitation": (
+        changed(training={"imitation": 0.5, "target": 0.1}),
+        ["training.target: 0.1", "null beside training.imitation"],
+    ),
+    "a penalty on answers that nobody sampled": (
+        changed(training={"injection": 1.0, "kl": 0.1}),
+        ["training.kl: 0.1", "0 beside training.injection"],
+    ),
+    "imitation with a ratio": (
+        changed(training={"imitation": 0.5, "updates": 2}),
+        ["training.updates: 2", "1 beside training.imitation"],
+    ),
     "a group of one": (changed(training={"samples": 1}), ["training.samples: 1", "at least 2"]),
     "a group of one in an ablation": (
         changed(ablations__baseline__training={"samples": 1}),

@@ -438,7 +438,7 @@ def test_too_many_test_puzzles():
     [
         ("numbers", 7), ("low", 0), ("high", 0), ("target_high", 0), ("operators", "+^"), ("operators", "++"),
         ("operators", ""), ("test", 0), ("held_out", 1.0), ("source", "web"), ("seed", -1),
-        ("persistence", 1.5), ("insight", 1.5), ("insight", -0.1), ("train", "many"),
+        ("persistence", 1.5), ("slips", -0.5), ("insight", 1.5), ("insight", -0.1), ("train", "many"),
         ("train", True), ("partial_format", 1), ("format_reward", 2), ("max_attempts", 0),
     ],
 )  # fmt: skip

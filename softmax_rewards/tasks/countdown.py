@@ -83,6 +83,8 @@ class Options:
     """Search traces: probability that an attempt is the reference expression instead of a random one."""
     max_attempts: int = 4
     """Search traces: attempts after which a trace gives up."""
+    slips: float = 0.0
+    """Search traces: probability that the answer is not closed, so that it neither counts nor has the format."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -107,7 +109,7 @@ class Options:
         need("held_out", 0 < self.held_out < 1, "between 0 and 1")
         need("seed", self.seed >= 0, "0 or more")
         need("format_reward", 0 <= self.format_reward <= 1, "0 to 1")
-        for key in ("persistence", "insight"):
+        for key in ("persistence", "insight", "slips"):
             need(key, 0 <= getattr(self, key) <= 1, "0 to 1")
 
 
@@ -238,7 +240,10 @@ def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFA
         attempts.append(worked)
         if worked[-1] == row["target"] or number == options.max_attempts or rng.random() >= options.persistence:
             break
-    return _countdown_wording.completion(attempts, row["target"], template, rng)
+    text = _countdown_wording.completion(attempts, row["target"], template, rng)
+    if options.slips and rng.random() < options.slips:
+        return text.removesuffix("</answer>")
+    return text
 
 
 # --- Verifier -------------------------------------------------------------------------------------
