@@ -8,6 +8,7 @@ key, the value and what is allowed. `config/README.md` explains every key.
 """
 
 import dataclasses
+import functools
 import inspect
 import json
 import re
@@ -121,18 +122,22 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
 
 
 def _merged(path: Path) -> dict[str, Any]:
-    values = read(path)
-    parent = values.pop(INHERIT, None)
-    if parent is None:
-        return values
-    source = path.with_name(f"{parent}.yaml")
-    if source == path or not source.is_file():
-        others = sorted(file.stem for file in path.parent.glob("*.yaml") if file != path)
-        raise ConfigError(f"{INHERIT}: {plugins.unknown('experiment', parent, others)}")
-    if INHERIT in read(source):
-        raise ConfigError(f"{INHERIT}: {source} itself extends a file; allowed: one level")
-    load(source)  # so that a mistake in the parent is reported with the parent's name
-    return _merge(read(source), values)
+    chain, layers = [path], [read(path)]  # the file itself, what it extends, what that extends …
+    while (parent := layers[-1].pop(INHERIT, None)) is not None:
+        source = path.with_name(f"{parent}.yaml")
+        if source in chain:
+            names = " → ".join(file.stem for file in [*chain, source])
+            raise ConfigError(
+                f"{INHERIT}: {names} goes round in a circle; allowed: files that do not extend each other"
+            )
+        if not source.is_file():
+            others = sorted(file.stem for file in path.parent.glob("*.yaml") if file not in chain)
+            raise ConfigError(f"{chain[-1]}: {INHERIT}: {plugins.unknown('experiment', parent, others)}")
+        chain.append(source)
+        layers.append(read(source))
+    if len(chain) > 1:
+        load(chain[1])  # so that a mistake in a parent is reported with the parent's name
+    return functools.reduce(_merge, reversed(layers))
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -111,11 +111,23 @@ def test_a_mistake_in_the_parent_names_the_parent(tmp_path):
     assert str(parent) in str(error.value)
 
 
-def test_extends_goes_one_level_and_needs_a_file(tmp_path):
+def test_extends_goes_on_to_the_last_file_which_must_be_there(tmp_path):
     write(tmp_path, MINIMAL, "first")
-    write(tmp_path, {"extends": "first"}, "second")
-    assert "one level" in refusal(write(tmp_path, {"extends": "second"}, "third"))
+    write(tmp_path, {"extends": "first", "training": {"steps": 7, "prompts": 3}}, "second")
+    third = config.load(write(tmp_path, {"extends": "second", "training": {"prompts": 5}}, "third"))
+    assert (third.training.steps, third.training.prompts) == (7, 5)
     assert "nearest: 'first'" in refusal(write(tmp_path, {"extends": "frist"}, "third"))
+    second = write(tmp_path, {"extends": "frist"}, "second")
+    assert refusal(write(tmp_path, {"extends": "second"}, "third")).startswith(f"{second}: extends: unknown")
+
+
+def test_files_that_extend_each_other_are_refused(tmp_path):
+    write(tmp_path, {"extends": "third"}, "first")
+    write(tmp_path, {"extends": "first"}, "second")
+    path = write(tmp_path, {"extends": "second"}, "third")
+    assert "third → second → first → third goes round in a circle" in refusal(path)
+    itself = write(tmp_path, {"extends": "alone"}, "alone")
+    assert "alone → alone" in refusal(itself)
 
 
 @pytest.mark.parametrize("text", ["4e-4", "4.0e-4", "0.0004", "4E-04", "4.e-4"])
