@@ -8,15 +8,14 @@ from typing import Any
 
 from softmax_rewards.evidence import BASE, LINEAR, Contrast
 from softmax_rewards.verdicts import (
-    COLD_START,
     Claim,
     best_rates,
     cold_start,
     every,
     falls_with_tau,
+    half_formatted,
     no_better,
     peak_at_half,
-    untested,
 )
 
 
@@ -60,6 +59,31 @@ def _noise(tau: float) -> Claim:
 
 
 HALF = softmax(0.5)
+
+
+def _rises(arm: dict, **training: Any) -> Contrast:
+    return Contrast(arm, BASE, "final", tolerant=False, training=training)
+
+
+def _taught(how: str, training: dict[str, float]) -> list[Claim]:
+    (form,) = training
+    name = f"{form} {training[form]:g}"
+    return [
+        Claim(
+            f"C12 {name}",
+            f"Teacher forcing cures the cold start: a reference {how}",
+            cold_start(_rises(LINEAR, **training)),
+            gated=False,
+        ),
+        Claim(
+            f"C12 {name}, softmax",
+            f"There softmax τ=0.5 is better than linear: a reference {how}",
+            cold_start(Contrast(HALF, LINEAR, tolerant=False, training=training)),
+            gated=False,
+        ),
+    ]
+
+
 CLAIMS: tuple[Claim, ...] = (
     Claim("C1", "Softmax τ=0.5 beats the linear baseline", every(Contrast(HALF, LINEAR))),
     Claim("C1 best rates", "The same with each arm at its best learning rate", best_rates(HALF, LINEAR)),
@@ -127,13 +151,11 @@ CLAIMS: tuple[Claim, ...] = (
         "Softmax τ=0.5 explores: it admits defeat more often than linear",
         every(Contrast(HALF, LINEAR, "gave_up", +1)),
     ),
-    Claim("C11", "Softmax lets a model too small for GRPO learn", cold_start(HALF), gated=False),
-    Claim(
-        "C12",
-        "Teacher forcing cures the cold start",
-        untested(f"teacher forcing on a base model of at most {100 * COLD_START:g} % success"),
-        gated=False,
-    ),
+    Claim("C11", "Softmax lets a model too small for GRPO learn", cold_start(_rises(HALF)), gated=False),
+    *_taught("injected as a right answer", {"injection": 1.0}),
+    *_taught("injected with the highest reward", {"injection": 1.1}),
+    *_taught("imitated beside the policy gradient", {"imitation": 1.0}),
+    *_taught("as a target for what the policy writes", {"target": 0.01}),
     _noise(0.75),
     _noise(1.0),
     _noise(2.0),
@@ -146,6 +168,6 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "P3",
         "Softmax's advantage appears where the answer format is not yet learned",
-        untested("a base model of about 50 % format, trained with and without the 0.1 for format"),
+        half_formatted(Contrast(HALF, LINEAR)),
     ),
 )

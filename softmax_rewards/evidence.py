@@ -7,6 +7,7 @@ exactly like the baseline count.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,7 @@ class Contrast:
     endpoint: str = "auc"
     sign: int = 1
     tolerant: bool = True  # whether a success rate within ±2 points counts as equal
+    training: Mapping[str, Any] = field(default_factory=dict)  # in which both arms differ from the baseline
 
 
 class Untested(Exception):
@@ -93,13 +95,13 @@ class Evidence:
     fits: Mapping[str, Fit] = field(default_factory=dict)
     p_holm: Mapping[str, float] = field(default_factory=dict)
 
-    def find(self, pattern: Mapping) -> str:
-        """The ablation with this weighting, trained like the baseline."""
-        training = self.configs[self.baseline]["training"]
+    def find(self, pattern: Mapping, changes: Mapping[str, Any] = MappingProxyType({})) -> str:
+        """The ablation with this weighting, trained like the baseline but for `changes`."""
+        training = {**self.configs[self.baseline]["training"], **changes}
         for name, config in self.configs.items():
             if matches(config["weighting"], pattern) and config["training"] == training:
                 return name
-        raise Untested(f"an arm with {label(pattern)}")
+        raise Untested(f"an arm with {label(pattern, changes)}")
 
     def rates(self, pattern: Mapping) -> dict[float, str]:
         """Learning rate -> ablation, of the arms that share all other training settings with the baseline."""
@@ -112,16 +114,16 @@ class Evidence:
 
     def pair(self, contrast: Contrast) -> tuple[np.ndarray, np.ndarray]:
         """Values of both sides [S], [S] over the seeds that both have."""
-        first = self.measures.loc[self.find(contrast.arm)]
+        first = self.measures.loc[self.find(contrast.arm, contrast.training)]
         if contrast.against == BASE:
             return first[contrast.endpoint].to_numpy(), first["base"].to_numpy()
-        second = self.measures.loc[self.find(contrast.against)]
+        second = self.measures.loc[self.find(contrast.against, contrast.training)]
         seeds = first.index.intersection(second.index)
         return first.loc[seeds, contrast.endpoint].to_numpy(), second.loc[seeds, contrast.endpoint].to_numpy()
 
     def adjusted(self, contrast: Contrast) -> float:
         """Holm's p if the contrast is a member of the primary family, else NaN."""
-        if contrast.endpoint != "auc" or contrast.against == BASE:
+        if contrast.endpoint != "auc" or contrast.against == BASE or contrast.training:
             return math.nan
         planned = self.find(contrast.against) == self.baseline
         return self.p_holm.get(self.find(contrast.arm), math.nan) if planned else math.nan
@@ -138,11 +140,14 @@ def matches(weighting: Any, pattern: Any) -> bool:
     return weighting == pattern
 
 
-def label(pattern: Mapping | str) -> str:
-    """A weighting in words: "softmax τ=0.5", "softmax τ 0.75→0.25", "linear"."""
+def label(pattern: Mapping | str, training: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """An arm in words: "softmax τ=0.5", "softmax τ 0.75→0.25", "linear", "linear with injection 1.0"."""
     if isinstance(pattern, str):
         return pattern
     tau, scheme = pattern.get("tau"), pattern["scheme"].replace("_", " ")
-    if tau is None:
-        return scheme
-    return f"{scheme} τ {tau['from']}→{tau['to']}" if isinstance(tau, Mapping) else f"{scheme} τ={tau}"
+    if isinstance(tau, Mapping):
+        scheme = f"{scheme} τ {tau['from']}→{tau['to']}"
+    elif tau is not None:
+        scheme = f"{scheme} τ={tau}"
+    changes = " and ".join(f"{key} {value}" for key, value in training.items())
+    return f"{scheme} with {changes}" if changes else scheme

@@ -43,7 +43,7 @@ def long(parts: Iterable[tuple[FinishedRun, pd.DataFrame]]) -> pd.DataFrame:
 
 
 def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
-    """One row a run, index (ablation, seed): every endpoint of `evidence.ENDPOINTS`, and "base"."""
+    """One row a run, index (ablation, seed): every endpoint of `evidence.ENDPOINTS`, "base" and "base_format"."""
     rows = {}
     for run in runs:
         curve, metrics = run.evaluations, run.metrics
@@ -51,6 +51,7 @@ def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
         early, late = metrics[metrics["step"] <= EARLY], metrics[metrics["step"] > 0.8 * last]
         rows[run.ablation, run.seed] = {
             "base": curve["success"].iloc[0],
+            "base_format": curve["format"].iloc[0],
             "auc": stats.area(steps, curve["success"]),
             "final": curve["success"].iloc[-1],
             "first_half": curve.loc[(steps > 0) & (steps <= last / 2), "success"].mean(),

@@ -34,6 +34,7 @@ SUPPORTED, CONTRADICTED, UNRESOLVED = "supported", "contradicted", "not resolved
 COLUMNS = ["claim", "statement", "verdict", "effect", "low", "high", "unit", "seeds", "model", "task", "sentence"]
 ALPHA = 0.05
 COLD_START = 0.005  # success at or below which a base model counts as too weak to start
+HALF_FORMATTED = (0.35, 0.65)  # share of well-formed answers of a base model that has half learned the format
 PEAK = Endpoint("temperature of the highest success", "τ/range")
 
 
@@ -78,8 +79,8 @@ def _compare(evidence: Evidence, contrast: Contrast) -> tuple[Interval, str]:
     interval, endpoint = mean_interval(first - second), ENDPOINTS[contrast.endpoint]
     if not len(first):
         raise Untested(f"a seed that both {label(contrast.arm)} and {label(contrast.against)} have")
-    arm = f"{label(contrast.arm)} {endpoint.value(first.mean())}"
-    against = f"{label(contrast.against)} {endpoint.value(second.mean())}"
+    arm = f"{label(contrast.arm, contrast.training)} {endpoint.value(first.mean())}"
+    against = f"{label(contrast.against, contrast.training)} {endpoint.value(second.mean())}"
     return interval, f"{endpoint.text}, {arm} against {against}: {_describe(endpoint, interval)}"
 
 
@@ -215,22 +216,25 @@ def falls_with_tau(scheme: str) -> Rule:
     return rule
 
 
-def cold_start(arm: Mapping) -> Rule:
-    """The arm ends above a base model of at most 0.5 % success."""
+def cold_start(*contrasts: Contrast) -> Rule:
+    """`every`, on a base model of at most 0.5 % success."""
 
     def rule(evidence: Evidence) -> Finding:
         if evidence.measures["base"].mean() > COLD_START:
             raise Untested(f"a base model of at most {100 * COLD_START:g} % success")
-        return assess(evidence, Contrast(arm, BASE, "final", tolerant=False))
+        return every(*contrasts)(evidence)
 
     return rule
 
 
-def untested(needs: str) -> Rule:
-    """A claim whose conditions no single experiment of this pipeline has yet."""
+def half_formatted(*contrasts: Contrast) -> Rule:
+    """`every`, on a base model of which about half of the answers have the right format."""
 
     def rule(evidence: Evidence) -> Finding:
-        raise Untested(needs)
+        low, high = HALF_FORMATTED
+        if not low <= evidence.measures["base_format"].mean() <= high:
+            raise Untested(f"a base model with {100 * low:g} to {100 * high:g} % of its answers in the right format")
+        return every(*contrasts)(evidence)
 
     return rule
 

@@ -32,7 +32,7 @@ def evidence(gains, *, weightings=None, spread=0.003, seeds=5, p_holm=None, trai
             row |= {"base": BASE_SUCCESS, "auc": BASE_SUCCESS + gain / 2, "final": BASE_SUCCESS + gain}
             row |= {endpoint: values[name] for endpoint, values in changes.items() if name in values}
             rows[name, seed] = {key: value + (key != "base") * rng.normal(0, spread) for key, value in row.items()}
-    measures = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"])
+    measures = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"]).assign(base_format=0.99)
     own = training or {}
     configs = {name: {"weighting": weightings[name], "training": TRAINING | own.get(name, {})} for name in gains}
     return Evidence(measures, configs, "baseline", p_holm=p_holm or {})
@@ -148,7 +148,7 @@ def test_absent_arms_are_named_as_not_tested():
     table = judged(evidence({"baseline": 0.10, "half": 0.20}))
     assert table.loc["C2", "verdict"] == UNRESOLVED
     assert table.loc["C2", "sentence"] == "Not tested in this experiment: needs an arm with softmax τ=0.25."
-    for claim in ("C4a", "C5", "C6a", "C12", "P1b", "P3"):
+    for claim in ("C4a", "C5", "C6a", "C12 injection 1", "P1b", "P3"):
         assert table.loc[claim, "sentence"].startswith("Not tested in this experiment: needs ")
         assert math.isnan(table.loc[claim, "effect"])
 
@@ -244,6 +244,32 @@ def test_cold_start_needs_a_weak_base_and_no_learning_baseline():
     known.measures[["base", "final"]] -= BASE_SUCCESS - 0.001
     table = judged(known)
     assert table.loc["C11", "verdict"] == SUPPORTED and table.loc["C1", "verdict"] == UNRESOLVED
+
+
+def test_teacher_forcing_is_judged_by_arms_that_share_it():
+    weightings = {"taught": LINEAR, "taught-half": SOFTMAX}
+    taught = {name: {"injection": 1.0} for name in weightings}
+    known = evidence(
+        {"baseline": 0.0, "half": 0.0, "taught": 0.05, "taught-half": 0.02},
+        weightings=weightings,
+        training=taught,
+        spread=0.001,
+    )
+    assert judged(known).loc["C12 injection 1", "sentence"].startswith("Not tested")
+    known.measures[["base", "final"]] -= BASE_SUCCESS - 0.001
+    table = judged(known)
+    cure, weights = table.loc["C12 injection 1"], table.loc["C12 injection 1, softmax"]
+    assert cure["verdict"] == SUPPORTED and "linear with injection 1.0 5.1 %" in cure["sentence"]
+    assert weights["verdict"] == CONTRADICTED and weights["effect"] == pytest.approx(-1.5, abs=0.2)
+    assert table.loc["C12 imitation 1", "verdict"] == UNRESOLVED
+    assert table.loc["C11", "verdict"] == UNRESOLVED  # the arm that was not taught
+
+
+def test_an_advantage_before_the_format_is_learned_needs_such_a_base():
+    known = evidence({"baseline": 0.05, "half": 0.15})
+    assert judged(known).loc["P3", "sentence"].startswith("Not tested in this experiment: needs a base model with 35")
+    known.measures["base_format"] = 0.5
+    assert judged(known).loc["P3", "verdict"] == SUPPORTED
 
 
 def test_noise_prediction_needs_both_arms():
