@@ -10,6 +10,8 @@ import torch
 import work
 from peers.project import trainers
 
+PATIENCE = 600  # seconds that a job waits for the others to be ready, before it counts as lost
+
 
 def compare(case: work.Case, base: Path, data: Path, jobs: int, steps: int, device: str) -> dict[str, Any]:
     """Tokens a second of one job, of `jobs` at once, and of one again; `ratio` is all against the mean of one."""
@@ -20,7 +22,7 @@ def compare(case: work.Case, base: Path, data: Path, jobs: int, steps: int, devi
 def _throughput(case: work.Case, base: Path, data: Path, jobs: int, steps: int, device: str) -> float:
     """Generated tokens a second, summed over jobs that begin at the same moment."""
     context = multiprocessing.get_context("spawn")
-    start, rates = context.Barrier(jobs), context.Queue()
+    start, rates = context.Barrier(jobs, timeout=PATIENCE), context.Queue()
     arguments = (case, base, data, steps, device, start, rates)
     processes = [context.Process(target=_job, args=(*arguments, seed), daemon=True) for seed in range(jobs)]
     for process in processes:

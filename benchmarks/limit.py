@@ -3,7 +3,9 @@
 Counted from the shape, for the prompts and answers that there were. An ideal trainer computes every prompt once a
 group. Rollout and forward pass of the update run over the same positions: the prompt, and every answer but its last
 token, from which nothing is predicted. The backward pass costs twice the forward pass. Decoding reads, for every
-further token, all weights once and each running row's keys and values. Norms, activations and sampling are left out.
+further token, all weights once, each running row's own keys and values, and its prompt's once a group. Norms,
+activations and sampling are left out. What fits into a processor's cache is read faster than a large copy, so that for
+a tiny model the bytes are no strict limit.
 """
 
 import time
@@ -92,11 +94,13 @@ def rollout_seconds(shape: Shape, prompts: Sequence[int], lengths: np.ndarray, i
     """The least a rollout of all answers at once can take: each token's FLOPs or bytes, whichever take longer."""
     none = np.ones(lengths.shape, dtype=int)  # answers of one token: the prompts alone
     total = max(forward_flops(shape, prompts, none) / rates.flops, weight_bytes(shape, item) / rates.bytes)
-    heads = np.broadcast_to(np.array(prompts)[:, None], lengths.shape).ravel()
+    heads = np.array(prompts)
     for token in range(1, int(lengths.max())):
-        running = heads[lengths.ravel() > token] + token  # the keys that each row sees
-        flops = len(running) * (matrix_flops(shape) + head_flops(shape)) + attention_flops(shape, running.sum())
-        read = weight_bytes(shape, item) + cache_bytes(shape, item) * running.sum()
+        running = lengths > token
+        seen = (heads[:, None] + token) * running  # the keys that each row sees
+        flops = running.sum() * (matrix_flops(shape) + head_flops(shape)) + attention_flops(shape, seen.sum())
+        kept = token * running.sum() + heads[running.any(1)].sum()
+        read = weight_bytes(shape, item) + cache_bytes(shape, item) * kept
         total += max(flops / rates.flops, read / rates.bytes)
     return float(total)
 

@@ -26,11 +26,13 @@ from torch.utils._pytree import tree_map_only
 from softmax_rewards import cost, optimiser
 from softmax_rewards.limits import Limits
 from softmax_rewards.models import catalogue
-from softmax_rewards.models.decoder import Cache, Decoder
+from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.models.past import Cache, Prompts
 from softmax_rewards.models.shape import Shape
-from softmax_rewards.objective import batches, token_log_probs
-from softmax_rewards.rollout import PREFILL_TOKENS, Episodes, sample
+from softmax_rewards.objective import batches, parts, token_log_probs
+from softmax_rewards.rollout import Episodes
 from softmax_rewards.run import Evaluation, Training
+from softmax_rewards.sampling import PREFILL_TOKENS, draw, sample
 from softmax_rewards.tasks import Score
 from softmax_rewards.update import Updater
 
@@ -87,7 +89,8 @@ def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float
     """
     rows, longest = answers(settings), settings.max_new_tokens
     tokens = torch.ones(rows, longest, dtype=torch.int64)
-    work = list(batches([[1] * PROMPT], tokens, [longest] * rows, rows, range(rows), settings.microbatch_tokens))
+    (part,) = parts([[1] * PROMPT], rows, range(rows), settings.microbatch_tokens)
+    work = list(batches(part, tokens, [longest] * rows, settings.microbatch_tokens))
     with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as counter:
         policy = policy_of(shape, settings, "cpu")
         # A state on the host would be counted here; what it leaves on the device is the sums of gradients.
@@ -95,10 +98,13 @@ def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float
         adamw = optimiser.Optimiser(policy, 1e-6) if on_host else optimiser.build(policy, 1e-6, "device")
         for _ in range(2):  # the state is there from the second step on
             counter.peak = counter.live
+            prompts = Prompts(policy, part.prompts).cut()
             for batch in work:
-                log_probs, entropies = token_log_probs(policy, batch)
+                log_probs, entropies = token_log_probs(policy, prompts, batch)
                 log_probs.sum().backward()
                 del log_probs, entropies
+            prompts.backward()
+            del prompts
             if not on_host:
                 with torch.no_grad():
                     adamw._apply(adamw.gradients(), torch.Generator())
@@ -118,15 +124,17 @@ def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float
 def rollout(policy: Decoder, prompts: int, samples: int, longest: int) -> None:
     """What a rollout allocates: the prompts read in parts, the cache, one token drawn, rows dropped."""
     cache = Cache(policy.shape, prompts, PROMPT + longest, policy.embed_tokens.weight)
+    cache.open(PROMPT)
     step, last = PREFILL_TOKENS // PROMPT, []
     for start in range(0, prompts, step):
         part = slice(start, min(start + step, prompts))
         ids = torch.ones(part.stop - start, PROMPT, dtype=torch.int64)
-        last.append(policy(ids, cache=cache.part(part))[:, -1])
-    cache.length = PROMPT
+        last.append(policy(ids, past=cache.part(part))[:, -1])
     cache.repeat(samples)
-    logits = policy.lm_head(torch.cat(last)).float().repeat_interleave(samples, 0)
-    (logits - torch.empty_like(logits).exponential_().log_()).argmax(1)
+    log_probs = policy.lm_head(torch.cat(last).repeat_interleave(samples, 0)).float().log_softmax(1)
+    probabilities = log_probs.exp()
+    torch.linalg.vecdot(probabilities, log_probs)
+    draw(probabilities, torch.zeros(len(log_probs), 1, dtype=torch.float64))
     cache.keep(torch.arange(prompts * samples - 1))
 
 
@@ -145,6 +153,7 @@ def measured(shape: Shape, settings: Training, evaluated: int) -> dict[str, floa
     completions = drawn(1, rows, 2, [])
     completions.tokens.resize_(rows, settings.max_new_tokens).fill_(1)
     completions.log_probs.resize_(rows, settings.max_new_tokens).fill_(-1.0)
+    completions.entropies.resize_(rows, settings.max_new_tokens).fill_(1.0)
     completions.lengths.fill_(settings.max_new_tokens)
     scores = [Score(float(row % 2), bool(row % 2), True, 1, 0, False) for row in range(rows)]
     episodes = Episodes([[1] * PROMPT], [""], completions, [""] * rows, scores, rows)

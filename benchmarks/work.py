@@ -119,6 +119,8 @@ class Work:
         """Rows of a micro-batch to try, for trainers that count in rows and hold all logits of a micro-batch."""
         room = (12 if self.device.type == "cuda" else 1) * 10**9  # bytes of float32 logits
         most = room // (4 * self.positions * self.shape.vocab_size)
+        if self.device.type == "cuda":  # where activations count more: as many tokens as this project's micro-batch
+            most = min(most, max(max(self.budgets) // self.positions, 4))
         fitting = [rows for rows in (4, 16, 64, 256) if rows <= most and self.sequences % rows == 0]
         if self.device.type == "cuda":  # on a GPU more rows are faster as long as they fit
             return fitting[-1:] or [1]

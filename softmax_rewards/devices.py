@@ -21,11 +21,11 @@ _held: int | None = None  # the locked file's descriptor; kept open, and with it
 _offered: str | None = None  # CUDA_VISIBLE_DEVICES before the lease narrowed it
 
 
-def lease(device: str = "auto") -> str | None:
+def lease(device: str = "auto", wait: bool = True) -> str | None:
     """Take a free GPU for this process and hide the others; call it before torch is imported.
 
-    Waits, saying so once, while every device is taken. Does nothing and returns None for `device` "cpu",
-    without GPUs, and under a scheduler that has already assigned this job its one device.
+    Waits, saying so once, while every device is taken, or does not `wait` and returns None. Does nothing and returns
+    None for `device` "cpu", without GPUs, and under a scheduler that has already assigned this job its one device.
 
     Returns the device's name as put into CUDA_VISIBLE_DEVICES. A second call returns the first one's lease.
     """
@@ -45,6 +45,8 @@ def lease(device: str = "auto") -> str | None:
                 _held, _offered = descriptor, os.environ.get(VISIBLE)
                 os.environ[VISIBLE] = name
                 return name
+        if not wait:
+            return None
         if not waiting:
             print(f"[device] all GPUs are taken ({', '.join(names)}); waiting for one", flush=True)
             waiting = True

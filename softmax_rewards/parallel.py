@@ -4,8 +4,9 @@ PyTorch's own way gives every core a share of every operation. The operations of
 and all cores wait for the slowest at each: one that another process keeps busy holds up everything.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -23,8 +24,20 @@ class Workers:
         self._pool = ThreadPoolExecutor(count) if count > 1 else None
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """The results in the order of the items; to be called within `one_core`."""
-        return map(function, items) if self._pool is None else self._pool.map(function, items)
+        """The results in the order of the items; to be called within `one_core`.
+
+        One item more than there are threads is under way or waits to be taken: a result may be as large as the model.
+        """
+        if self._pool is None:
+            yield from map(function, items)
+            return
+        pending: deque[Future[Result]] = deque()
+        for item in items:
+            pending.append(self._pool.submit(function, item))
+            if len(pending) > self.count:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """The frozen reference of the KL penalty: what the base model says of the answers that the policy sampled.
 
-It need not share the training GPU: its weights stay on the `device`, or on the `host` between steps, or it is a
-`process` of its own, on another GPU where one is free and else on the processor.
+It need not share the training GPU: its weights stay on the `device`, or on the `host`, whose memory caches the files
+that they are read from for each pass, or it is a `process` of its own, on another GPU where one is free and else on the
+processor.
 """
 
-import copy
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
@@ -34,13 +34,11 @@ def opened(settings: Training, base: Path, device: torch.device) -> Iterator[Ref
         with _served(base, dtype, device) as reference:
             yield reference
     else:
-        home = device if settings.kl_reference == "device" else torch.device("cpu")
-        model = checkpoint.load(base, home, dtype)
+        stays = checkpoint.load(base, device, dtype) if settings.kl_reference == "device" else None
 
         def reference(samples: Samples, token_budget: int) -> Tensor:
             # Before the update, when there are neither activations nor gradients, a copy finds room.
-            here = model if home == device else copy.deepcopy(model).to(device)
-            return log_probs(here, samples, token_budget)
+            return log_probs(stays or checkpoint.load(base, device, dtype), samples, token_budget)
 
         yield reference
 
@@ -77,7 +75,8 @@ def _serve(
     os.environ.pop(devices.VISIBLE, None)
     if offered is not None:
         os.environ[devices.VISIBLE] = offered
-    devices.lease(wanted)
+    if devices.devices() and devices.lease(wanted, wait=False) is None:
+        wanted = "cpu"  # every GPU is taken, that of this process's parent, too
     torch.set_num_threads(threads)
     model = checkpoint.load(base, checkpoint.pick_device(wanted), dtype)
     while True:

@@ -109,8 +109,8 @@ def _decode_by_cores(
     noise: Tensor | None,
 ) -> Completions:
     """Decode all rows, those of a large model on a processor in as many parts at once as PyTorch has threads."""
-    on_cpu = model.embed_tokens.weight.device.type == "cpu"
-    count = torch.get_num_threads() if on_cpu and model.shape.parameters >= LARGE else 1
+    threads = torch.get_num_threads() if model.embed_tokens.weight.device.type == "cpu" else 1
+    count = threads if model.shape.parameters >= LARGE and len(prompts) >= threads else 1
     size = -(-len(prompts) // count)
 
     def decode(start: int) -> Completions:
@@ -222,7 +222,7 @@ class Rows:
             self.mask.index_fill_(3, self.cache.places, 0.0)
         if self.noise is not None:
             self.uniform.copy_(self.noise[:, position : position + 1])
-        self._write(position, *self.step())
+        self._write(position, *self.replay(self._step))
         self.cache.advance()
 
     def keep(self, rows: Tensor) -> None:
@@ -248,7 +248,7 @@ class Rows:
     def _settle(self) -> None:
         """Prepare steps with the rows and the width of now."""
         self.cache.width = round_up(self.cache.length, self.pace.width)
-        self.step = Replay(self._step, self.places.device)
+        self.replay = Replay(self.places.device)
 
     def _step(self) -> tuple[Tensor, Tensor, Tensor]:
         # Whatever changes from one step to the next is a tensor here, for these lines may be recorded and replayed.

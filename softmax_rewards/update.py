@@ -1,7 +1,8 @@
 """The update: weighted episodes → gradients, in micro-batches → new weights."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from softmax_rewards.randomness import torch_stream
 from softmax_rewards.reference import Reference
 from softmax_rewards.rollout import Episodes
 from softmax_rewards.run import Training
+
+Result = TypeVar("Result")
 
 
 class Updater:
@@ -51,7 +54,7 @@ class Updater:
         samples = Samples(episodes.prompts, completions.tokens, completions.lengths.tolist())
         loss, facts = _Loss(settings, completions.log_probs, torch.tensor(scales), torch.tensor(factors)), {}
         if reference is not None:
-            loss.reference = reference(samples, self.limits.microbatch_tokens)
+            loss.reference = self._within_memory(samples, rows, lambda budget: reference(samples, budget))
             penalties = kl_penalty(completions.log_probs, loss.reference)  # 0 behind the ends, where both are 0
             facts["kl"] = float(penalties.sum() / completions.lengths.sum())
         for index in range(settings.updates):
@@ -67,23 +70,31 @@ class Updater:
         return facts
 
     def _gradients(self, samples: Samples, rows: np.ndarray, loss: "_Loss", measured: bool) -> tuple[float, float]:
-        """The loss, once its whole gradient is there, in whatever micro-batches the memory allows.
+        """The loss, once its whole gradient is there.
 
         Also the cosine between the gradients of every other prompt and of the rest if it is `measured`, else NaN.
         """
         prompt = rows // (len(samples.lengths) // len(samples.prompts))
         shares = [rows[prompt % 2 == 0], rows[prompt % 2 == 1]] if measured else [rows]
-        shortest, total = min((samples.lengths[row] for row in rows), default=0), sum(samples.lengths)
         entropies = bool(self.settings.entropy_bonus)
+
+        def compute(budget: int) -> tuple[float, float]:
+            value = self.gradients.add(samples, shares[0].tolist(), budget, loss, entropies)
+            if not measured:
+                return value, math.nan
+            half = {name: gradient.clone() for name, gradient in self.optimiser.gradients().items()}
+            value += self.gradients.add(samples, shares[1].tolist(), budget, loss, entropies)
+            return value, _cosine(half, self.optimiser.gradients())
+
+        return self._within_memory(samples, rows, compute)
+
+    def _within_memory(self, samples: Samples, rows: np.ndarray, compute: Callable[[int], Result]) -> Result:
+        """What `compute` makes of a token budget, in the largest micro-batches for which there is memory."""
+        shortest, total = min((samples.lengths[row] for row in rows), default=0), sum(samples.lengths)
         while True:
             budget = self.limits.microbatch_tokens
             try:
-                value = self.gradients.add(samples, shares[0].tolist(), budget, loss, entropies)
-                if not measured:
-                    return value, math.nan
-                half = {name: gradient.clone() for name, gradient in self.optimiser.gradients().items()}
-                value += self.gradients.add(samples, shares[1].tolist(), budget, loss, entropies)
-                return value, _cosine(half, self.optimiser.gradients())
+                return compute(budget)
             except torch.OutOfMemoryError:
                 if budget < 2 * shortest:  # half of a single answer cannot be computed
                     raise

@@ -1,6 +1,7 @@
 """What the benchmarks count and fit; what they measure is not tested."""
 
 import dataclasses
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 
 import growth
 import limit
+import memory
 import numpy as np
 import pytest
 import step
@@ -19,7 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.shape import Shape
 from softmax_rewards.models.tokenizer import Tokenizer
+from softmax_rewards.run import Training
 
+ROOT = Path(__file__).parents[1]
 CONFIG = work.qwen2(hidden=16, inner=24, layers=2, heads=4, kv_heads=2, vocabulary=40)
 SHAPE = Shape.from_config(CONFIG)
 
@@ -74,10 +78,25 @@ def test_the_limit_is_flops_or_bytes_whichever_takes_longer():
     flops = limit.forward_flops(SHAPE, [4], lengths)
     free = limit.rollout_seconds(SHAPE, [4], lengths, 4, limit.Rates(1.0, float("inf")))
     assert free == pytest.approx(flops)
-    reads = 3 * limit.weight_bytes(SHAPE, 4) + limit.cache_bytes(SHAPE, 4) * (5 + 5 + 6)
+    # Behind the prompt's 4 tokens, which are read once, two rows of 1 and then one of 2.
+    reads = 3 * limit.weight_bytes(SHAPE, 4) + limit.cache_bytes(SHAPE, 4) * ((4 + 1 + 1) + (4 + 2))
     assert limit.rollout_seconds(SHAPE, [4], lengths, 4, limit.Rates(float("inf"), 1.0)) == pytest.approx(reads)
     every = np.ones(lengths.shape, dtype=bool)
     assert limit.update_seconds(SHAPE, [4], lengths, every, limit.Rates(1.0, 1.0)) == pytest.approx(3 * flops)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "hot"))
+def test_every_benchmark_still_finds_what_it_measures(name):
+    importlib.import_module(name)
+
+
+def test_memory_is_counted_through_the_real_step():
+    settings = Training(prompts=2, samples=2, max_new_tokens=8, microbatch_tokens=64, precision="bfloat16")
+    peaks = memory.counted(SHAPE, settings, evaluated=4)
+    weights = 2 * SHAPE.parameters
+    assert set(peaks) == {"update", "rollout", "evaluation"} and min(peaks.values()) > weights
+    longer = dataclasses.replace(settings, max_new_tokens=80)
+    assert all(value > peaks[name] for name, value in memory.counted(SHAPE, longer, evaluated=4).items())
 
 
 def test_exponent():
@@ -113,10 +132,11 @@ def test_counting_sees_what_is_computed_with_gradients():
     embedding = torch.nn.Embedding(4, 2)
     with counting(embedding) as passed:
         embedding(torch.zeros(2, 3, dtype=torch.int64))
+        embedding(torch.zeros(1, 4, dtype=torch.int64))
         with torch.no_grad():
             embedding(torch.zeros(5, dtype=torch.int64))
     embedding(torch.zeros(7, dtype=torch.int64))
-    assert passed == [6]
+    assert passed == [6, 4]
 
 
 def taken(*rows: list[list[int]]) -> list[Step]:
@@ -157,7 +177,7 @@ def test_unequal_losses_are_told():
 def test_a_peer_that_cannot_be_had_is_one_line(tmp_path, peers, message):
     work.write_random(CONFIG, torch.float32, torch.device("cpu"), {"name": "countdown"}, tmp_path)
     command = [sys.executable, "benchmarks/step.py", "--shape", "long", "--base", str(tmp_path), "--peers", peers]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert message in line

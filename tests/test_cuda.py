@@ -88,7 +88,7 @@ def test_reading_the_prompts_in_parts_and_dropping_rows_changes_nothing(monkeypa
     _, device = both("qwen2")
     settings = {"samples": 40, "max_new_tokens": 60, "eos_ids": list(range(50)), "pad_id": 0, "limits": Limits(120, 1)}
     whole = sample(device, PROMPTS, **settings, stream=(0, "test"))
-    monkeypatch.setattr("softmax_rewards.rollout.PREFILL_TOKENS", 1)
+    monkeypatch.setattr("softmax_rewards.sampling.PREFILL_TOKENS", 1)
     parted = sample(device, PROMPTS, **settings, stream=(0, "test"))
     assert (whole.tokens == parted.tokens).float().mean() > 0.99  # sums in another order may tip a close draw
     assert len(set(whole.lengths.tolist())) > 3

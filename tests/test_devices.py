@@ -127,3 +127,15 @@ def test_progress_outside_the_workflow(tmp_path, capsys):
 )
 def test_clock(seconds, text):
     assert progress.clock(seconds) == text.replace("60 min", "1 h 00 min")
+
+
+def test_who_does_not_wait_goes_without_and_a_child_is_offered_what_its_parent_was(machine):
+    holder = machine(**{devices.VISIBLE: "GPU-0"})
+    assert line(holder) == "GPU-0"
+    code = (
+        "import os; from softmax_rewards import devices as d; print(d.lease(wait=False));"
+        "os.environ[d.VISIBLE] = 'GPU-0,GPU-3'; print(d.lease(wait=False), os.environ[d.VISIBLE], d.offered())"
+    )
+    environment = {**os.environ, devices.VISIBLE: "GPU-0"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.stdout.splitlines() == ["None", "GPU-3 GPU-3 GPU-0,GPU-3"]

@@ -1,6 +1,8 @@
 """Sampling is exact, independent of a row's neighbours, and agrees with the training pass."""
 
+import gc
 import itertools
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -17,7 +19,7 @@ from softmax_rewards.limits import Limits
 from softmax_rewards.models.past import Cache
 from softmax_rewards.objective import token_log_probs
 from softmax_rewards.randomness import numpy_stream
-from softmax_rewards.sampling import draw, sample
+from softmax_rewards.sampling import Rows, draw, sample
 
 
 def draw_all(model, prompts, samples, seed=0, longest=toy.LONGEST, greedy=False, rows=10**6, limits=None):
@@ -85,16 +87,16 @@ class Recording:
 
     made = 0
 
-    def __init__(self, step, device):
-        self.step, self.calls = step, 0
+    def __init__(self, device):
+        self.calls = 0
 
-    def __call__(self):
+    def __call__(self, step):
         self.calls += 1
         if self.calls == 1:
-            return self.step()
+            return step()
         if self.calls == 2:
             Recording.made += 1
-            self.graph = make_fx(lambda: self.step())()
+            self.graph = make_fx(lambda: step())()
         return self.graph()
 
 
@@ -122,17 +124,37 @@ def test_how_many_rows_are_decoded_at_once_changes_nothing(rows):
     torch.testing.assert_close(whole.log_probs, parted.log_probs, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_nothing_of_a_rollout_outlives_it(monkeypatch):
+    """On a GPU that would be the cache, and the graph with its memory."""
+    caches = []
+    monkeypatch.setattr(sampling, "Rows", lambda *given: caches.append(weakref.ref(given[1])) or Rows(*given))
+    gc.disable()
+    try:
+        draw_all(toy.decoder(vocabulary=7), [[1, 2, 3], [3, 4]], 8, longest=30)
+        assert len(caches) == 1 and caches[0]() is None
+    finally:
+        gc.enable()
+
+
+@pytest.fixture
+def threads_restored():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+@pytest.mark.usefixtures("threads_restored")
 def test_cores_that_decode_rows_of_their_own_change_nothing(monkeypatch, threads):
     model = toy.decoder(vocabulary=7)
     prompts = [[1, 2, 3], [3, 4], [6, 5, 4, 3, 2, 1], [2], [1, 1]]
     whole = draw_all(model, prompts, 16, longest=30)
     monkeypatch.setattr(sampling, "LARGE", 0)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    torch.set_num_threads(threads)
     decode, decoded = sampling._decode, []
     monkeypatch.setattr(sampling, "_decode", lambda *given: decoded.append(len(given[1])) or decode(*given))
     parted = draw_all(model, prompts, 16, longest=30)
-    assert len(decoded) == {2: 2, 3: 3, 8: 5}[threads] and sum(decoded) == len(prompts)
+    assert len(decoded) == threads and sum(decoded) == len(prompts) and torch.get_num_threads() == threads
     assert torch.equal(whole.tokens, parted.tokens) and torch.equal(whole.lengths, parted.lengths)
     torch.testing.assert_close(whole.log_probs, parted.log_probs, atol=1e-5, rtol=0)
     assert not parted.log_probs.requires_grad

@@ -10,24 +10,25 @@ from torch import Tensor
 
 
 class Replay:
-    """Calls `step`, on a GPU from the third call on by replaying the kernels recorded at the second.
+    """Calls the same `step` again and again, on a GPU from the third call on by replaying what the second recorded.
 
     `step` reads and writes tensors that stay where they are, and waits for none of their values. What it returns is
-    overwritten by the next call.
+    overwritten by the next call. It is given with each call and not kept: its owner keeps this, and a circle of the two
+    would keep the cache and the graph alive until Python looks for circles.
     """
 
-    def __init__(self, step: Callable[[], tuple[Tensor, ...]], device: torch.device) -> None:
-        self.step, self.on_gpu = step, device.type == "cuda"
+    def __init__(self, device: torch.device) -> None:
+        self.on_gpu = device.type == "cuda"
         self.graph: torch.cuda.CUDAGraph | None = None
         self.warm = False  # a first call loads kernels and allocates workspaces, which cannot be recorded
 
-    def __call__(self) -> tuple[Tensor, ...]:
+    def __call__(self, step: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         if not self.on_gpu or not self.warm:
             self.warm = True
-            return self.step()
+            return step()
         if self.graph is None:
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph):
-                self.result = self.step()
+                self.result = step()
         self.graph.replay()
         return self.result
