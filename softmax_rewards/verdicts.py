@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from softmax_rewards import multiplicity
 from softmax_rewards.evidence import BASE, ENDPOINTS, LINEAR, Contrast, Endpoint, Evidence, Untested, label
 from softmax_rewards.stats import (
-    CONFIDENCE,
     EQUIVALENCE,
     Interval,
     equivalent,
@@ -91,8 +91,7 @@ def assess(evidence: Evidence, contrast: Contrast) -> Finding:
     adjusted = evidence.adjusted(contrast)
     verdict, reason = decide(interval, contrast.sign, margin, adjusted)
     if verdict == UNRESOLVED and interval.n >= 2:
-        members = 1 if math.isnan(adjusted) else len(evidence.p_holm)  # Holm's first level is the strictest
-        level = 1 - (1 - CONFIDENCE) / members
+        level = multiplicity.strictest(1 if math.isnan(adjusted) else len(evidence.p_holm))
         effect = minimum_detectable_effect(interval.deviation, interval.n, confidence=level)
         found = endpoint.change(effect).lstrip("+")
         reason += f" ({interval.n} seeds find a true difference of {found} four times in five)"
