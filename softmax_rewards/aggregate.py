@@ -54,6 +54,7 @@ def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], pl
         "curves": summary.curves(loaded),
         "final": summary.final(loaded, measures),
         "comparisons": compared,
+        "robust": summary.robust_comparisons(measures, baseline),
         "puzzles": summary.puzzle_comparisons(loaded, baseline),
         "temperature": sweep,
         "negative_controls": summary.negative_controls(evidence),

@@ -6,6 +6,7 @@ SUMMARY_TABLES = expand(
         "curves.csv",
         "final.csv",
         "comparisons.csv",
+        "robust.csv",
         "puzzles.csv",
         "temperature.csv",
         "temperature_fit.json",
