@@ -15,6 +15,7 @@ import numpy as np
 from softmax_rewards import (
     analysis,
     claims,
+    failures,
     files,
     finished,
     reported_training,
@@ -58,6 +59,7 @@ def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], pl
         "puzzles": summary.puzzle_comparisons(loaded, baseline),
         "temperature": sweep,
         "negative_controls": summary.negative_controls(evidence),
+        "failures": failures.detect(loaded, baseline),
         "verdicts": verdicts.judge(claims.CLAIMS, evidence, *subject),
         "reported_training": reported_training.table(),
         "logged_weights": analysis.logged(summary.long([(run, run.groups) for run in loaded])),

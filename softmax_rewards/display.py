@@ -132,6 +132,24 @@ def provenance(described: Mapping[str, Any]) -> HTML:
     return table(pd.DataFrame({"what": list(facts), "value": [text(value) for value in facts.values()]}))
 
 
+def failures(found: pd.DataFrame, runs: pd.DataFrame) -> HTML:
+    """Which arm died of what: a sentence, and a row an arm.
+
+    `found`: failures.csv; `runs`: ablation and seed of every run, those without failure too.
+    """
+    died = found[found["mode"] == "success below base"]["ablation"].unique()
+    verdict = f"Below their base model fell: {', '.join(died)}." if len(died) else "No run fell below its base model."
+    rows = []
+    for arm, own in runs.groupby("ablation", sort=False):
+        modes = found[found["ablation"] == arm].groupby("mode", sort=False)
+        symptoms = [
+            f"{mode} ({len(hit)} of {len(own)} seeds, from step {', '.join(map(str, sorted(set(hit['step']))))})"
+            for mode, hit in modes
+        ]
+        rows.append({"arm": arm, "seeds": len(own), "failures": "\n".join(symptoms) or "none"})
+    return HTML(f"<p>{html.escape(verdict)}</p>{table(pd.DataFrame(rows)).data}")
+
+
 def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -> HTML:
     """Completions side by side: a row a puzzle (the first `puzzles`), a column an arm, the baseline first.
 

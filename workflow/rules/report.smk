@@ -11,6 +11,7 @@ SUMMARY_TABLES = expand(
         "temperature.csv",
         "temperature_fit.json",
         "negative_controls.csv",
+        "failures.csv",
         "verdicts.csv",
         "reported_training.csv",
         "logged_weights.csv",
