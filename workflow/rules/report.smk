@@ -11,6 +11,8 @@ SUMMARY_TABLES = expand(
         "temperature.csv",
         "temperature_fit.json",
         "negative_controls.csv",
+        "reasoning.csv",
+        "behaviours.csv",
         "failures.csv",
         "verdicts.csv",
         "reported_training.csv",
