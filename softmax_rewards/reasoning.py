@@ -33,11 +33,13 @@ _DEFEAT = re.compile(
     re.IGNORECASE,
 )
 
-COUNTED = ("attempts", "self_checks", "gave_up")  # by the verifier, over all puzzles
+COUNTED = ("attempts", "self_checks", "gave_up", "length", "finished")  # over all puzzles
 MEASURES = {
     "attempts": "equations tried an answer",
     "self_checks": "self-checks an answer",
     "gave_up": "share of answers that admit defeat",
+    "length": "tokens an answer",
+    "finished": "share of answers that end before the token limit",
     "arithmetic": "share of the written equations that are right",
     "says_check": "phrases of checking an answer",
     "says_retry": "phrases of starting anew an answer",
