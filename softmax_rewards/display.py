@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from IPython.display import HTML, Image
 
+from softmax_rewards.reasoning import MEASURES
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -150,14 +152,13 @@ def failures(found: pd.DataFrame, runs: pd.DataFrame) -> HTML:
     return HTML(f"<p>{html.escape(verdict)}</p>{table(pd.DataFrame(rows)).data}")
 
 
-def behaviours(frame: pd.DataFrame, names: Mapping[str, str]) -> HTML:
-    """A row an arm, a column a measure: mean [t interval over seeds] at the last step where it was measured.
+def behaviours(frame: pd.DataFrame) -> HTML:
+    """A row an arm, a column one of `reasoning.MEASURES`: mean [t interval over seeds] at the last step that has it.
 
-    `frame`: behaviours.csv; `names`: measure -> heading, in this order. What is 0 in every arm and at every step is
-    left out.
+    `frame`: behaviours.csv. What is 0 in every arm and at every step is left out.
     """
     columns = {}
-    for measure, name in names.items():
+    for measure, name in MEASURES.items():
         known = frame[(frame["measure"] == measure) & frame["mean"].notna()]
         if not known["mean"].any():
             continue

@@ -23,8 +23,8 @@ EVALUATIONS = 2  # evaluations on end
 ONE_SAMPLE = 1.2
 # Spread of the weights within a group over their RMS: below, 99 % of their square is a constant that tells nothing.
 FLAT = 0.1
-# Learning rates are tried in steps of about 3: a gradient off by more trains at another one, as far as Adam, which
-# divides a lasting scale out, and clipping let it through.
+# Learning rates are tried in steps of about 3. A gradient further off acts like another rate, as far as clipping and
+# Adam, which divides a lasting scale out, let it.
 GRADIENT = 3.0
 # Of the base model's entropy: at a fifth the samples of a group are mostly copies of each other.
 ENTROPY = 0.2
@@ -48,7 +48,7 @@ MODES = {
     "dead groups": "share of groups whose rewards are all equal",
     "success below base": "success on held-out puzzles",
 }
-COLUMNS = ["ablation", "seed", "mode", "step", "until", "value", "threshold"]
+COLUMNS = ["ablation", "seed", "mode", "step", "until", "value", "threshold", "measure"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def detect(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFrame:
         for watch in watches(run, None if run.ablation == baseline else norms.get(run.seed)):
             found = watch.began()
             if found:
-                rows.append({"ablation": run.ablation, "seed": run.seed, "mode": watch.mode, **found})
+                names = {"ablation": run.ablation, "seed": run.seed, "mode": watch.mode}
+                rows.append({**names, **found, "measure": MODES[watch.mode]})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -127,7 +128,7 @@ def group_figures(run: FinishedRun) -> pd.DataFrame:
 
     Columns as the modes: "collapse to one sample" (mean effective N over groups with one right answer), "flat
     weights" (mean spread over RMS, groups with right and wrong answers) and "dead groups" (share with all
-    rewards equal); NaN at a step without such groups.
+    rewards equal); NaN at a step without such groups. A reference that joined the groups is not logged with them.
     """
     spec = {key: value for key, value in run.record["config"]["weighting"].items() if key != "scheme"}
     scheme, taus = run.record["config"]["weighting"]["scheme"], run.metrics.set_index("step")["tau"]

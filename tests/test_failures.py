@@ -70,7 +70,7 @@ def test_every_mode_is_planted():
 def test_a_planted_failure_is_found_alone_where_it_began(detect, mode):
     (row,) = detect(PLANTED[mode]).to_dict("records")
     assert (row["ablation"], row["seed"], row["mode"]) == ("softmax-0.5", 1, mode)
-    assert (row["step"], row["until"]) == (BEGIN, synthetic.STEPS)
+    assert (row["step"], row["until"], row["measure"]) == (BEGIN, synthetic.STEPS, failures.MODES[mode])
     assert np.isfinite([row["value"], row["threshold"]]).all()
 
 

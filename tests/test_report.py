@@ -187,10 +187,13 @@ def test_behaviours_have_their_interval_at_the_last_step_that_has_them():
         ("a", 10, "says_check", 0.0, 0.0, 0.0, 3),
     ]
     frame = pd.DataFrame(figures, columns=["ablation", "step", "measure", "mean", "low", "high", "seeds"])
-    names = {"attempts": "tries", "arithmetic": "share of right equations", "says_check": "checks"}
-    shown = display.behaviours(frame, names).data.replace("\xa0", " ")
+    shown = display.behaviours(frame).data.replace("\xa0", " ")
     headings = re.findall(r"<th>([^<]*)</th>", shown)
-    assert headings == ["arm", "tries, step 10", "share of right equations, step 0"]
+    assert headings == [
+        "arm",
+        "equations tried an answer, step 10",
+        "share of the written equations that are right, step 0",
+    ]
     cells = re.findall(r"<td>([^<]*)</td>", shown)
     assert cells == ["a", "1.50 [1.25, 1.75]", "50.0 % [25.0, 75.0]", "b", "2.00 [no interval]", "–"]
 
