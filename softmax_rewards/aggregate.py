@@ -15,8 +15,10 @@ import numpy as np
 from softmax_rewards import (
     analysis,
     claims,
+    failures,
     files,
     finished,
+    reasoning,
     reported_training,
     summary,
     tasks,
@@ -46,6 +48,8 @@ def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], pl
     sweep = summary.temperatures(evidence, reward_range)
     fits = summary.fit_temperatures(sweep, evidence, high - low)
     evidence = replace(evidence, fits={scheme: both["auc"] for scheme, both in fits.items()})
+    arithmetic = getattr(task, "arithmetic", None)  # of a task whose answers have equations
+    behaviour = reasoning.measure(loaded, arithmetic)
     subject = (experiment["model"]["source"], experiment["task"]["name"])
 
     tables = {
@@ -54,14 +58,18 @@ def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], pl
         "curves": summary.curves(loaded),
         "final": summary.final(loaded, measures),
         "comparisons": compared,
+        "robust": summary.robust_comparisons(measures, baseline),
         "puzzles": summary.puzzle_comparisons(loaded, baseline),
         "temperature": sweep,
         "negative_controls": summary.negative_controls(evidence),
+        "reasoning": behaviour,
+        "behaviours": reasoning.over_seeds(behaviour),
+        "failures": failures.detect(loaded, baseline),
         "verdicts": verdicts.judge(claims.CLAIMS, evidence, *subject),
         "reported_training": reported_training.table(),
         "logged_weights": analysis.logged(summary.long([(run, run.groups) for run in loaded])),
     }
-    samples = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in text_samples(loaded))
+    samples = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in text_samples(loaded, arithmetic))
     plan_sha256 = files.sha256(plan)
 
     for name, table in tables.items():
@@ -74,13 +82,13 @@ def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], pl
     files.write_json(provenance(loaded, experiment["name"], plan_sha256), out_dir / "provenance.json")
 
 
-def text_samples(runs: Sequence[FinishedRun]) -> list[dict[str, Any]]:
+def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic | None) -> list[dict[str, Any]]:
     """Sampled texts of each ablation's smallest seed, by step, puzzle and ablation: arms side by side."""
     rows = []
     for ablation, own in by_ablation(runs):
         first = min(own, key=lambda run: run.seed)
-        with (first.folder / "samples.jsonl").open(encoding="utf-8") as lines:
-            rows += [{"ablation": ablation, "seed": first.seed, **json.loads(line)} for line in lines]
+        names = {"ablation": ablation, "seed": first.seed}
+        rows += [names | reasoning.annotated(sample, arithmetic) for sample in first.samples()]
     return sorted(rows, key=lambda row: (row["step"], row["puzzle"]))
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from IPython.display import HTML, Image
 
+from softmax_rewards.reasoning import MEASURES
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -132,11 +134,55 @@ def provenance(described: Mapping[str, Any]) -> HTML:
     return table(pd.DataFrame({"what": list(facts), "value": [text(value) for value in facts.values()]}))
 
 
+def failures(found: pd.DataFrame, runs: pd.DataFrame) -> HTML:
+    """Which arm died of what: a sentence, and a row an arm.
+
+    `found`: failures.csv; `runs`: ablation and seed of every run, those without failure too.
+    """
+    died = found[found["mode"] == "success below base"]["ablation"].unique()
+    verdict = f"Below their base model fell: {', '.join(died)}." if len(died) else "No run fell below its base model."
+    rows = []
+    for arm, own in runs.groupby("ablation", sort=False):
+        modes = found[found["ablation"] == arm].groupby("mode", sort=False)
+        symptoms = [
+            f"{mode} ({len(hit)} of {len(own)} seeds, from step {', '.join(map(str, sorted(set(hit['step']))))})"
+            for mode, hit in modes
+        ]
+        rows.append({"arm": arm, "seeds": len(own), "failures": "\n".join(symptoms) or "none"})
+    return HTML(f"<p>{html.escape(verdict)}</p>{table(pd.DataFrame(rows)).data}")
+
+
+def behaviours(frame: pd.DataFrame) -> HTML:
+    """A row an arm, a column one of `reasoning.MEASURES`: mean [t interval over seeds] at the last step that has it.
+
+    `frame`: behaviours.csv. What is 0 in every arm and at every step is left out.
+    """
+    columns = {}
+    for measure, name in MEASURES.items():
+        known = frame[(frame["measure"] == measure) & frame["mean"].notna()]
+        if not known["mean"].any():
+            continue
+        last = known[known["step"] == known["step"].max()].set_index("ablation")
+        columns[f"{name}, step {last['step'].iloc[0]}"] = pd.Series(
+            {arm: _limits(row, share=name.startswith("share")) for arm, row in last.to_dict("index").items()}
+        )
+    shown = pd.DataFrame(columns, index=frame["ablation"].unique()).rename_axis("arm").reset_index()
+    return table(shown, empty="No behaviour was measured.")
+
+
+def _limits(row: Mapping[str, float], share: bool) -> str:
+    """ "1.53 [1.38, 1.64]", in percent for a share."""
+    mean, low, high = (f"{100 * row[key]:.1f}" if share else f"{row[key]:.2f}" for key in ("mean", "low", "high"))
+    limits = "no interval" if pd.isna(row["low"]) else f"{low}, {high}"
+    return f"{mean}{' %' if share else ''} [{limits}]".replace(" ", "\u00a0").replace("-", "\u2212")
+
+
 def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -> HTML:
     """Completions side by side: a row a puzzle (the first `puzzles`), a column an arm, the baseline first.
 
-    `frame`: ablation, puzzle, prompt, completion, correct. The text is what a model wrote, so
-    it is escaped and shown as it is, line breaks kept.
+    `frame`: ablation, seed, step, puzzle, prompt, completion, correct, of one seed and step; and, if the task has
+    equations, how many are `right` of those `written`. The text is what a model wrote, so it is escaped and shown
+    as it is, line breaks kept.
     """
     if frame.empty:
         return HTML("<p><em>No samples were recorded.</em></p>")
@@ -148,11 +194,13 @@ def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -
         prompt = html.escape(group["prompt"].iloc[0])
         cells = "".join(_sample(by_arm.get(arm)) for arm in arms)
         rows.append(f"<tr><td><pre>{prompt}</pre></td>{cells}</tr>")
-    return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+    place = f"<p>After step {frame['step'].iloc[0]}, seed {frame['seed'].iloc[0]}.</p>"
+    return HTML(f"{place}<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
 
 
 def _sample(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "<td>–</td>"
     style, mark = ("supported", "✓ right") if row["correct"] else ("unresolved", "✗ wrong")
-    return f'<td><span class="{style}">{mark}</span><pre>{html.escape(row["completion"])}</pre></td>'
+    equations = f", {row['right']} of {row['written']} equations hold" if row.get("written") else ""
+    return f'<td><span class="{style}">{mark}</span>{equations}<pre>{html.escape(row["completion"])}</pre></td>'

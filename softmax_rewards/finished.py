@@ -41,6 +41,11 @@ class FinishedRun:
     def seed(self) -> int:
         return self.record["seed"]
 
+    def samples(self) -> list[dict[str, Any]]:
+        """The texts kept at each evaluation: step, puzzle, prompt, completion, reward, correct."""
+        with (self.folder / "samples.jsonl").open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
 
 def load(folders: Sequence[Path], experiment: Mapping[str, Any]) -> list[FinishedRun]:
     """Read and check runs; the baseline's first, then in the experiment's order of ablations, and by seed.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from softmax_rewards import stats, tau_rule, temperature
+from softmax_rewards import multiplicity, robust, stats, tau_rule, temperature
 from softmax_rewards.evidence import Evidence
 from softmax_rewards.finished import FinishedRun, by_ablation
 
@@ -99,7 +99,7 @@ def comparisons(runs: Sequence[FinishedRun], baseline: str, primary: Sequence[st
     a row without figures and counts. The rest is exploratory and unadjusted. All values in units of success;
     the `mde` of a primary row is at Holm's first, strictest level.
     """
-    levels = {True: 1 - (1 - stats.CONFIDENCE) / max(len(primary), 1), False: stats.CONFIDENCE}
+    levels = {True: multiplicity.strictest(len(primary)), False: stats.CONFIDENCE}
     curve = {(run.ablation, run.seed): run.evaluations for run in runs}
     rows = []
     for ablation, own in by_ablation(runs):
@@ -143,6 +143,25 @@ def _deltas(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, fl
         both["success"].iloc[-1] - both["success_b"].iloc[-1],
         stats.area(first["tokens"], first["success"], tokens) - stats.area(second["tokens"], second["success"], tokens),
     )
+
+
+def robust_comparisons(measures: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """The interquartile mean of every ablation over its seeds, and its probability to improve on the baseline.
+
+    One row an ablation and endpoint (auc, final); limits are bootstraps over seeds. The experiment is one task.
+    """
+    columns = ["ablation", "endpoint", "iqm", "iqm_low", "iqm_high"]
+    columns += ["improvement", "improvement_low", "improvement_high", "seeds"]
+    rows = []
+    for ablation, own in measures.groupby("ablation", sort=False):
+        for endpoint in ("auc", "final"):
+            scores, against = own[[endpoint]].to_numpy(), measures.loc[[baseline], [endpoint]].to_numpy()
+            middle = robust.stratified_bootstrap(robust.interquartile_mean, scores)
+            better = (np.nan,) * 3
+            if ablation != baseline:
+                better = robust.stratified_bootstrap(robust.probability_of_improvement, scores, against)
+            rows.append((ablation, endpoint, *middle, *better, len(own)))
+    return pd.DataFrame(rows, columns=columns)
 
 
 def puzzle_comparisons(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFrame:

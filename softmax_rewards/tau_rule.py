@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from softmax_rewards import multiplicity
 from softmax_rewards.stats import CONFIDENCE, Interval, mean_interval
 
 SMALLEST_GRID = 4
@@ -96,7 +97,7 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
         slope=mean_interval(np.polyfit(x, success.T, 1)[0]),
         best=float(taus[best]),
         bracket=(float(ratios[max(best - 1, 0)]), float(ratios[min(best + 1, grid - 1)])),
-        lead=mean_interval(success[:, best] - success[:, near], 1 - (1 - CONFIDENCE) / (grid - 1)),
+        lead=mean_interval(success[:, best] - success[:, near], multiplicity.strictest(grid - 1)),
         reason=reason,
     )
 

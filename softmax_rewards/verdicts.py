@@ -10,7 +10,8 @@ arm's, or minus its own base model, paired by seed, with a predicted sign.
     not resolved   anything else; arms that were not trained; everything, if the baseline learned nothing
 
 A claim of several contrasts is supported if all are, contradicted if one is. The first row, `gate`, says whether
-the baseline learned. `effect`, `low` and `high` are in `unit`; points are percentage points.
+the baseline learned. `effect`, `low` and `high` are in `unit`; points are percentage points. `sentence` gives every
+figure behind a verdict, `plain` says it to a newcomer.
 """
 
 import math
@@ -19,9 +20,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from softmax_rewards import multiplicity, wording
 from softmax_rewards.evidence import BASE, ENDPOINTS, LINEAR, Contrast, Endpoint, Evidence, Untested, label
 from softmax_rewards.stats import (
-    CONFIDENCE,
     EQUIVALENCE,
     Interval,
     equivalent,
@@ -29,9 +30,10 @@ from softmax_rewards.stats import (
     minimum_detectable_effect,
 )
 from softmax_rewards.tau_rule import CLAIMED_RATIO, SMALLEST_GRID, Fit
+from softmax_rewards.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
 
-SUPPORTED, CONTRADICTED, UNRESOLVED = "supported", "contradicted", "not resolved"
-COLUMNS = ["claim", "statement", "verdict", "effect", "low", "high", "unit", "seeds", "model", "task", "sentence"]
+COLUMNS = ["claim", "statement", "verdict", "plain", "effect", "low", "high", "unit", "seeds"]
+COLUMNS += ["model", "task", "sentence"]
 ALPHA = 0.05
 COLD_START = 0.005  # success at or below which a base model counts as too weak to start
 HALF_FORMATTED = (0.35, 0.65)  # share of well-formed answers of a base model that has half learned the format
@@ -92,8 +94,7 @@ def assess(evidence: Evidence, contrast: Contrast) -> Finding:
     adjusted = evidence.adjusted(contrast)
     verdict, reason = decide(interval, contrast.sign, margin, adjusted)
     if verdict == UNRESOLVED and interval.n >= 2:
-        members = 1 if math.isnan(adjusted) else len(evidence.p_holm)  # Holm's first level is the strictest
-        level = 1 - (1 - CONFIDENCE) / members
+        level = multiplicity.strictest(1 if math.isnan(adjusted) else len(evidence.p_holm))
         effect = minimum_detectable_effect(interval.deviation, interval.n, confidence=level)
         found = endpoint.change(effect).lstrip("+")
         reason += f" ({interval.n} seeds find a true difference of {found} four times in five)"
@@ -241,13 +242,22 @@ def half_formatted(*contrasts: Contrast) -> Rule:
 
 @dataclass(frozen=True)
 class Claim:
+    """A claim, its rule, and what it says in plain words (`wording.plain`)."""
+
     id: str
     statement: str
     rule: Rule
+    plain: str
     gated: bool = True  # whether it means nothing unless the baseline learned
 
 
-GATE = Claim("gate", "The linear baseline learned", every(Contrast(LINEAR, BASE, "final", tolerant=False)), gated=False)
+GATE = Claim(
+    "gate",
+    "The linear baseline learned",
+    every(Contrast(LINEAR, BASE, "final", tolerant=False)),
+    "training with the usual weights (GRPO's z-score) makes the model better{size}",
+    gated=False,
+)
 
 
 def judge(claims: Iterable[Claim], evidence: Evidence, model: str, task: str) -> pd.DataFrame:
@@ -264,13 +274,21 @@ def judge(claims: Iterable[Claim], evidence: Evidence, model: str, task: str) ->
             finding = claim.rule(evidence)
         except Untested as missing:
             sentence = f"Not tested in this experiment: needs {missing}."
-            rows.append(row | {"verdict": UNRESOLVED, "seeds": 0, "sentence": sentence})
+            row |= {"verdict": UNRESOLVED, "plain": wording.untried(claim.plain)}
+            rows.append(row | {"seeds": 0, "sentence": sentence})
             continue
         verdict, sentence = finding.verdict, finding.sentence
+        plain = wording.plain(claim.plain, verdict, finding.interval.estimate)
         if claim.gated and closed:
             verdict, sentence = UNRESOLVED, f"the baseline did not learn, so nothing is compared ({closed})"
+            plain = wording.CLOSED
         estimate, low, high = (finding.measure.scale * x for x in finding.interval[:3])
         row |= {"effect": estimate, "low": low, "high": high, "unit": finding.measure.unit}
-        row |= {"seeds": finding.interval.n, "verdict": verdict, "sentence": f"{model} on {task}: {sentence}."}
+        row |= {
+            "seeds": finding.interval.n,
+            "verdict": verdict,
+            "plain": plain,
+            "sentence": f"{model} on {task}: {sentence}.",
+        }
         rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -109,7 +109,18 @@ def test_tables(made, summary):
     assert gate["effect"] == pytest.approx(10, abs=1)
     fits = json.loads((summary / "temperature_fit.json").read_text())
     assert fits["softmax"]["auc"]["seeds"] == 3 and fits["softmax_centered"]["auc"]["ratio"] is None
-    assert {"reported_training", "logged_weights", "puzzles", "negative_controls"} < set(tables)
+    assert {"failures", "reported_training", "logged_weights", "puzzles", "negative_controls"} < set(tables)
+
+
+def test_robust_figures_stand_beside_the_paired_ones(summary):
+    table = pd.read_csv(summary / "robust.csv").set_index(["ablation", "endpoint"])
+    final = pd.read_csv(summary / "final.csv").set_index("ablation")
+    assert set(table.index) == {(arm, endpoint) for arm in synthetic.ARMS for endpoint in ("auc", "final")}
+    assert table.loc[("softmax-0.5", "final"), "iqm"] == pytest.approx(final.loc["softmax-0.5", "final"].mean())
+    # Planted far apart: every run of one is above every run of the other.
+    assert table.loc[("softmax-0.5", "auc"), ["improvement", "improvement_low"]].tolist() == [1, 1]
+    assert table.loc[("softmax-1.0", "auc"), ["improvement", "improvement_high"]].tolist() == [0, 0]
+    assert table.loc["baseline", "improvement"].isna().all()
 
 
 def test_samples_are_the_smallest_seeds_arms_side_by_side(summary):

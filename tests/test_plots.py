@@ -175,6 +175,16 @@ def test_gains_are_end_minus_base_in_points():
     assert [float(mark.get_xdata()[0]) for mark in marks] == pytest.approx([10.0])
 
 
+def test_improvements_are_the_probabilities_of_the_endpoint_without_the_baseline():
+    rows = {"ablation": ["baseline", "maxrl", "maxrl"], "endpoint": ["auc", "auc", "final"]}
+    values = {"improvement": [math.nan, 0.75, 0.1], "improvement_low": [math.nan, 0.5, 0.0], "improvement_high": 0.9}
+    axes = comparisons.improvement(pd.DataFrame({**rows, **values}), "auc").axes[0]
+    marks = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    assert [float(mark.get_xdata()[0]) for mark in marks] == [0.75]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["maxrl"]
+    assert [0.5, 0.9] in [list(line.get_xdata()) for line in axes.get_lines()]
+
+
 def test_coinciding_schemes_share_a_line_and_schemes_without_contrast_have_none():
     success = np.arange(1, 8) / 8
     shapes = {
@@ -216,7 +226,7 @@ def test_no_logged_groups_give_a_table_and_a_figure_that_can_be_read(tmp_path):
     assert texts(weights.by_temperature(pd.read_csv(tmp_path / "l.csv")))[0] == "Not enough data: no groups."
 
 
-EMPTY = pd.DataFrame(columns=[*runs().columns, "endpoint", "delta", "scheme", "final", "base", "pass@1"])
+EMPTY = pd.DataFrame(columns=[*runs().columns, "endpoint", "delta", "improvement", "scheme", "final", "base", "pass@1"])
 
 
 @pytest.mark.parametrize(
@@ -226,6 +236,7 @@ EMPTY = pd.DataFrame(columns=[*runs().columns, "endpoint", "delta", "scheme", "f
         lambda frame: training.over_training(frame, {"entropy": "entropy"}),
         training.pass_at_k,
         lambda frame: comparisons.forest(frame, "auc"),
+        lambda frame: comparisons.improvement(frame, "auc"),
         lambda frame: comparisons.temperature(frame, {}),
         comparisons.gains,
         weights.by_temperature,

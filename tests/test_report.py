@@ -152,24 +152,50 @@ def test_an_empty_table_says_what_is_missing():
     assert "no pairs" in display.table(pd.DataFrame(columns=["x"]), empty="no pairs").data
 
 
+def sample(ablation, puzzle, completion, correct, **counted):
+    row = {"ablation": ablation, "seed": 0, "step": 70, "puzzle": puzzle, "prompt": f"[1,2]={puzzle}:<think>"}
+    return row | {"completion": completion, "correct": correct} | counted
+
+
 def test_samples_stand_side_by_side_the_baseline_first_and_escaped():
-    rows = [
-        {"ablation": "a", "puzzle": 0, "prompt": "[1,2]=3:<think>", "completion": HOSTILE, "correct": False},
-        {
-            "ablation": "linear",
-            "puzzle": 0,
-            "prompt": "[1,2]=3:<think>",
-            "completion": "1+2",
-            "correct": True,
-        },
-        {"ablation": "a", "puzzle": 1, "prompt": "[2,2]=4:<think>", "completion": "2+2", "correct": True},
-    ]
+    rows = [sample("a", 0, HOSTILE, False), sample("linear", 0, "1+2", True), sample("a", 1, "2+2", True)]
     shown = display.samples(pd.DataFrame(rows), baseline="linear").data
     assert re.findall(r"<th>(\w+)</th>", shown) == ["puzzle", "linear", "a"]
     assert "<script" not in shown
     assert "&lt;script src=" in shown
     assert shown.count("✓ right") == 2
     assert shown.count("<td>–</td>") == 1
+    assert "After step 70, seed 0." in shown and "equations" not in shown
+
+
+def test_samples_tell_how_much_of_the_arithmetic_holds():
+    rows = [
+        sample("a", 0, "1+2=4no\n1+2=3yes", True, right=1, written=2),
+        sample("a", 1, "", False, right=0, written=0),
+    ]
+    shown = display.samples(pd.DataFrame(rows)).data
+    assert shown.count("equations hold") == 1 and "✓ right</span>, 1 of 2 equations hold" in shown
+
+
+def test_behaviours_have_their_interval_at_the_last_step_that_has_them():
+    figures = [
+        ("a", 0, "attempts", 1.0, math.nan, math.nan, 1),
+        ("a", 10, "attempts", 1.5, 1.25, 1.75, 3),
+        ("a", 0, "arithmetic", 0.5, 0.25, 0.75, 3),
+        ("a", 10, "arithmetic", math.nan, math.nan, math.nan, 0),
+        ("b", 10, "attempts", 2.0, math.nan, math.nan, 1),
+        ("a", 10, "says_check", 0.0, 0.0, 0.0, 3),
+    ]
+    frame = pd.DataFrame(figures, columns=["ablation", "step", "measure", "mean", "low", "high", "seeds"])
+    shown = display.behaviours(frame).data.replace("\xa0", " ")
+    headings = re.findall(r"<th>([^<]*)</th>", shown)
+    assert headings == [
+        "arm",
+        "equations tried an answer, step 10",
+        "share of the written equations that are right, step 0",
+    ]
+    cells = re.findall(r"<td>([^<]*)</td>", shown)
+    assert cells == ["a", "1.50 [1.25, 1.75]", "50.0 % [25.0, 75.0]", "b", "2.00 [no interval]", "–"]
 
 
 def test_interval_has_its_unit_and_says_when_there_is_none():

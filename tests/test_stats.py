@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as reference
 
-from softmax_rewards import stats
+from softmax_rewards import multiplicity, stats
 
 
 def test_mean_interval_is_scipys_one_sample_t():
@@ -150,3 +150,11 @@ def test_pass_at_k_equals_enumeration(samples):
 def test_pass_at_k_refuses_k_above_the_samples():
     with pytest.raises(ValueError, match=r"k = 5 must lie in 1\.\.4"):
         stats.pass_at_k([1], 4, 5)
+
+
+@pytest.mark.parametrize("members", [1, 3, 7])
+def test_the_strictest_confidence_is_that_of_holms_first_step(members):
+    level = 1 - multiplicity.strictest(members)
+    others = [1.0] * (members - 1)
+    assert stats.holm([0.99 * level, *others])[0] < 0.05 < stats.holm([1.01 * level, *others])[0]
+    assert multiplicity.strictest(0) == multiplicity.strictest(1) == stats.CONFIDENCE

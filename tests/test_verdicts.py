@@ -289,3 +289,29 @@ def test_contrasts_pair_by_seed():
     first, second = known.pair(Contrast(SOFTMAX, LINEAR))
     assert mean_interval(first - second).high - mean_interval(first - second).low < 0.02
     assert known.pair(Contrast(SOFTMAX, BASE))[1].tolist() == [BASE_SUCCESS] * 5
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_every_claim_reads_as_a_clause_and_tells_a_size_only_of_success(claim):
+    text = claim.plain.format(size=", much")
+    assert not re.search(r"[{}]", text) and text[-1] not in ".?!"
+    assert not re.search(r"\b(auc|Holm|interval|p =|equivalent|baseline|centred|linear)\b", text)
+
+
+def test_verdicts_in_plain_words():
+    better = judged(evidence({"baseline": 0.05, "half": 0.15})).loc[["gate", "C1", "C2"], "plain"]
+    assert better["gate"].startswith("Yes: training with the usual weights (GRPO's z-score) makes the model better, by")
+    assert re.fullmatch(
+        r"Yes: a softmax with temperature 0\.5 teaches the model more than the usual weights, "
+        r"by about (4\.[5-9]|5\.[0-5]) right answers in a hundred\.",
+        better["C1"],
+    )
+    assert better["C2"].startswith("Not tried: nothing that was trained here could tell whether a softmax with")
+    worse = judged(evidence({"baseline": 0.15, "half": 0.05})).loc["C1", "plain"]
+    assert re.search(
+        r"^No: here it is not so that .* \(measured: about [45]\.\d fewer right answers in a hundred\)\.$", worse
+    )
+    open_ = judged(evidence({"baseline": 0.15, "half": 0.17}, spread=0.04))
+    assert open_.loc["C1", "plain"].startswith("Open: these runs cannot tell whether a softmax")
+    closed = judged(evidence({"baseline": 0.0, "half": 0.15}))
+    assert closed.loc["C1", "plain"].startswith("Open: the usual weights taught the model nothing for certain")

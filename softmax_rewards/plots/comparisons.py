@@ -77,6 +77,33 @@ def _effect(row: Mapping[str, Any]) -> str:
 
 
 @styled
+def improvement(robust: pd.DataFrame, endpoint: str, baseline: str = "baseline") -> Figure:
+    """Probability that a seed of each arm beats one of the baseline, with bootstrap intervals, an arm a row.
+
+    `robust`: ablation, endpoint, improvement, improvement_low, improvement_high. The line at 50 % is no difference.
+    """
+    rows = robust[(robust["endpoint"] == endpoint) & robust["improvement"].notna()].set_index("ablation")
+    if rows.empty:
+        return nothing("no arm beside the baseline")
+    look = styles(list(robust["ablation"].unique()), baseline)
+    order = [arm for arm in look if arm in rows.index]
+    figure = Figure(figsize=(9, 1.0 + 0.3 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0.5, color=MUTED, linewidth=1)
+    for y, arm in enumerate(order):
+        row, colour = rows.loc[arm], look[arm]["color"]
+        axes.plot([row["improvement_low"], row["improvement_high"]], [y, y], color=colour, linewidth=2.2)
+        axes.plot(row["improvement"], y, "o", color=colour, markersize=7)
+    axes.set_yticks(range(len(order)), order)
+    axes.set_ylim(len(order) - 0.5, -0.5)
+    axes.set_xlim(-0.03, 1.03)
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel(f"probability that a seed beats a seed of {baseline}")
+    return figure
+
+
+@styled
 def gains(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
     """What each arm learned: success at the end minus its base model's, in points, with intervals over seeds.
 
