@@ -153,9 +153,17 @@ def signal_to_noise(
     """
     groups = by_right(success, group_size)
     w = weighting.compute(scheme, groups.rewards, groups.correct, **hyperparameters)
-    signal = np.mean(w * (groups.correct - success), axis=-1) @ groups.counts
+    signal = signals(w, groups.correct, success) @ groups.counts
     # Rounded: a scheme without signal gives 0, not the rounding errors of one machine.
     return round(float(signal), 15), float(np.sqrt(np.mean(w**2, axis=-1) @ groups.counts))
+
+
+def signals(weights: np.ndarray, correct: np.ndarray, success: float | np.ndarray) -> np.ndarray:
+    """Each group's part [Q] of the signal in `signal_to_noise`: the mean over its samples of w (c - p).
+
+    weights, correct [Q, N]; success: p of every prompt, or [Q, 1] with that of each.
+    """
+    return np.mean(weights * (correct - success), axis=-1)
 
 
 def _mean(values: np.ndarray, counts: np.ndarray) -> float:
