@@ -28,12 +28,13 @@ MATERIAL = 0.05  # of linear's signal-to-noise: a smaller gain is not worth a ch
 COMMON = 0.05  # of the groups: a size less common than this gets no table
 DEAD = 0.9  # share of all-equal groups from which nearly all are dead
 AMPLIFIED = 0.1  # of linear's squared weight, in all-wrong groups
-FEW = 30  # groups with contrast; below, a bootstrap of them is too sure of itself
+FEW = 20  # groups with right and wrong samples; a bootstrap of fewer is too sure of itself
 WIDTH = 110  # characters a line
 OWN_RESULT = (
     "A prediction for one batch is no training result. What this project measured by training, on its own tiny model "
     "(README.md, 'What was found so far'): softmax was nowhere better than linear, and worse the higher tau; "
-    "softmax_centered was level with linear. Try a change on several seeds before you believe it."
+    "softmax_centered was level with linear. Schemes missing from that table were not trained. Try a change on several "
+    "seeds before you believe it."
 )
 
 
@@ -79,8 +80,8 @@ def limits(signal: np.ndarray, square: np.ndarray, counts: np.ndarray, seed: int
 
     def ratios(drawn: np.ndarray) -> np.ndarray:
         noise = np.sqrt(square @ drawn / total)
-        # Rounded, as in `signal_to_noise`: no signal is 0, not the rounding errors of one machine.
-        return np.divide(np.round(signal @ drawn / total, 12), noise, out=np.zeros(len(noise)), where=noise > 0)
+        # Rounded: no signal is 0 and proportional schemes are equal, whatever the rounding errors of one machine.
+        return np.round(np.divide(signal @ drawn / total, noise, out=np.zeros(len(noise)), where=noise > 0), 12)
 
     found = ratios(counts)
     sampled = np.array([ratios(rng.multinomial(total, counts / total)) for _ in range(draws)])
@@ -116,8 +117,8 @@ def _moments(w: np.ndarray, groups: Population) -> tuple[np.ndarray, np.ndarray]
     return signals(w - constant, groups.correct, success_of_prompts(groups)), np.mean(w**2, axis=-1)
 
 
-def suggestion(figures: pd.DataFrame) -> str:
-    """What to use, why, and how sure that is, from `table`."""
+def suggestion(figures: pd.DataFrame, mixed: int) -> str:
+    """What to use, why, and how sure that is, from `table` and the number of groups with right and wrong samples."""
     linear = figures.iloc[0]
     if figures["snr"].max() <= 0:
         return (
@@ -126,6 +127,11 @@ def suggestion(figures: pd.DataFrame) -> str:
         )
     if linear["snr"] <= 0:
         return "Suggestion: none. Within groups, right samples do not have higher rewards: check reward and correct."
+    if mixed < FEW:
+        return (
+            f"Suggestion: stay with linear. Only {mixed} groups have both right and wrong samples, fewer than {FEW}: "
+            "there is no difference that this log can show."
+        )
     worth = MATERIAL * linear["snr"]
     others = figures.iloc[1:]
     best = others.loc[others["better"].idxmax()]
@@ -168,8 +174,6 @@ def warnings(groups: Population, reward_range: float) -> list[str]:
             f"{share @ ~contrast:.1%} of the groups are dead (all rewards equal): linear learns from {alive} of "
             f"{int(counts.sum())} groups. Easier prompts or more samples a prompt matter more than any scheme."
         )
-    if alive < FEW:
-        found.append(f"Only {alive} groups have contrast, fewer than {FEW}: the intervals are too narrow.")
     small = contrast & ~correct.any(axis=-1) & (np.ptp(rewards, axis=-1) < reward_range / 2)
     square = np.mean(weighting.compute("linear", rewards, correct) ** 2, axis=-1) * counts
     if square.sum() and square @ small >= AMPLIFIED * square.sum():
@@ -217,11 +221,13 @@ def report(log: RewardLog, seed: int = 0) -> str:
 
 def _section(size: int, groups: Population, reward_range: float, seed: int) -> list[str]:
     share = groups.counts / groups.counts.sum()
+    right = groups.correct.sum(axis=-1)
+    mixed = int(groups.counts @ ((right > 0) & (right < size)))
     dead = share @ (groups.rewards.max(axis=-1) == groups.rewards.min(axis=-1))
     figures = table(groups, reward_range, seed)
     lines = [
-        f"{int(groups.counts.sum())} groups of N = {size}: success {share @ groups.correct.mean(axis=-1):.1%}, "
-        f"no sample right in {share @ ~groups.correct.any(axis=-1):.1%}, all rewards equal in {dead:.1%}.",
+        f"{int(groups.counts.sum())} groups of N = {size}: success {share @ right / size:.1%}, "
+        f"no sample right in {share @ (right == 0):.1%}, all rewards equal in {dead:.1%}.",
         "",
         f"{'scheme':<17}{'tau/range':>9}{'tau':>9}{'eff. N':>8}{'zero':>7}{'w right':>9}{'w wrong':>9}{'all-wrong':>10}"
         f"{'S/N':>8}  against linear [95 %]",
@@ -233,7 +239,7 @@ def _section(size: int, groups: Population, reward_range: float, seed: int) -> l
             f"{row.scheme:<17}{tau}{row.effective_n:>8.2f}{row.zero_groups:>7.0%}{row.weight_right:>9.3g}"
             f"{row.weight_wrong:>9.3g}{row.all_wrong:>10.0%}{row.snr:>8.3f}{against}"
         )
-    said = [*(f"Warning: {warning}" for warning in warnings(groups, reward_range)), suggestion(figures)]
+    said = [*(f"Warning: {warning}" for warning in warnings(groups, reward_range)), suggestion(figures, mixed)]
     return [*lines, "", *(textwrap.fill(text, WIDTH) for text in said)]
 
 
