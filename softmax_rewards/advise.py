@@ -150,7 +150,7 @@ def suggestion(figures: pd.DataFrame, mixed: int) -> str:
         also = f" Predicted less than {MATERIAL:.0%} below it, so as good: {names}." if names else ""
         return (
             f"Suggestion: try {_name(best)}. Predicted signal-to-noise {best['snr']:.3f}, linear {linear['snr']:.3f}, "
-            f"difference {interval}: the same precision from {saved:.0%} fewer samples. Reason: {why}.{also}"
+            f"difference {interval}: by that the same precision from {saved:.0%} fewer samples. Reason: {why}.{also}"
         )
     if others["high"].max() < worth:
         sure = f"No setting gains {MATERIAL:.0%} or more; this log is large enough to say so."
@@ -198,11 +198,11 @@ def report(log: RewardLog, seed: int = 0) -> str:
     number = sum(int(groups.counts.sum()) for groups in log.by_size.values())
     lines = [f"{log.layout} log: {number} groups. Reward: {log.reward}. Right: {log.right}."]
     for count, what in (
-        (log.single, "groups of one sample are left out: nothing to compare"),
-        (log.unscored, "samples without a reward are left out"),
-        (log.repeated, "groups were written again at a later step and count once"),
+        (log.single, "Groups of one sample, left out as there is nothing to compare"),
+        (log.unscored, "Samples without a reward, left out"),
+        (log.repeated, "Groups written again at a later step, counted once"),
     ):
-        lines += [f"{count} {what}."] if count else []
+        lines += [f"{what}: {count}."] if count else []
     values = [groups.rewards for groups in log.by_size.values()]
     low, high = (pick(map(pick, [part.ravel() for part in values]), default=0.0) for pick in (min, max))
     if low == high:
@@ -215,7 +215,7 @@ def report(log: RewardLog, seed: int = 0) -> str:
             continue
         lines += ["", *_section(size, groups, high - low, seed)]
     if rare:
-        lines += ["", f"{rare} groups of rare sizes are left out: fewer than {COMMON:.0%} of the groups have each."]
+        lines += ["", f"Groups of rare sizes, each fewer than {COMMON:.0%} of all, left out: {rare}."]
     return "\n".join([*lines, "", textwrap.fill(OWN_RESULT, WIDTH)])
 
 

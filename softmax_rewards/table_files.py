@@ -28,6 +28,8 @@ def files(path: Path) -> list[Path]:
         if len(kinds) != 1:
             raise ValueError(f"{path}: {' and '.join(kinds) or 'no'} files; allowed: one of {', '.join(SUFFIXES)}")
         return found
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: its name ends in {path.suffix!r}; allowed: {', '.join(SUFFIXES)} or a folder")
     return [path]

@@ -1,9 +1,11 @@
 """Advice: figures against hand-computed ones, planted logs, and what is said when nothing can be told."""
 
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,7 +82,7 @@ def test_the_prediction_is_the_exact_one_where_all_prompts_are_equal():
         chosen = {"tau": 0.5} if "tau" in weighting.hyperparameters(scheme) else {}
         signal, noise = signal_to_noise(scheme, chosen, 0.09, 8)
         found = row(figures, scheme, 0.5 if chosen else None)["snr"]
-        assert found == pytest.approx(signal / noise, abs=1e-5), scheme
+        assert found == pytest.approx(signal / noise if noise else 0.0, abs=1e-5), scheme
 
 
 def test_the_prediction_needs_no_success_rates_of_prompts():
@@ -210,11 +212,23 @@ def test_the_command(tmp_path, capsys):
     path.write_text("prompt,score,right\n" + "".join(cells + odd), encoding="utf-8")
     advise.main([str(path), "--group", "prompt", "--reward", "score", "--correct", "right"])
     said = capsys.readouterr().out
-    assert "100 groups of N = 8" in said and "1 groups of one sample" in said and "1 groups of rare sizes" in said
+    assert "100 groups of N = 8" in said and "nothing to compare: 1." in said and "5% of all, left out: 1." in said
     assert "Suggestion: " in said and "no training result" in said
     assert max(map(len, said.splitlines())) <= 120
     with pytest.raises(SystemExit, match="unknown column 'group'"):
         advise.main([str(path)])
+
+
+def test_the_example_of_the_page_is_what_the_command_prints(tmp_path, capsys):
+    """But for the limits, which depend on which other schemes there are."""
+    page = (Path(__file__).parents[1] / "docs" / "what-should-i-use.md").read_text(encoding="utf-8")
+    (code,), (shown,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.S) for kind in ("python", "text"))
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    (tmp_path / "rewards.csv").write_text(made, encoding="utf-8")
+    advise.main([str(tmp_path / "rewards.csv"), "--correct", "correct"])
+    printed = {line.split("[")[0] for line in capsys.readouterr().out.splitlines()}
+    rows = [line.split("[")[0] for line in shown.split("\nWarning")[0].splitlines()]
+    assert len(rows) > 30 and set(rows) <= printed
 
 
 def test_advice_needs_no_torch():

@@ -234,8 +234,8 @@ def test_bytes_that_are_no_text(tmp_path):
 
 
 def test_a_missing_file_and_mixed_or_empty_folders(tmp_path):
-    with pytest.raises(ValueError, match=r"none.csv: cannot be read \(No such file or directory\)"):
-        reward_log.read(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="none: no such file or folder"):
+        reward_log.read(tmp_path / "none")
     with pytest.raises(ValueError, match=r"no files; allowed: one of \.csv"):
         reward_log.read(tmp_path)
     for name in ("a.csv", "b.jsonl"):
