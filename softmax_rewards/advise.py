@@ -144,7 +144,7 @@ def suggestion(figures: pd.DataFrame, mixed: int) -> str:
                 f"{_name(best)} {best['all_wrong']:.0%}"
             )
         else:
-            why = "it weighs groups of different success rates differently"
+            why = "it spreads weight differently within and between the groups that have right samples"
         level = others[(others["snr"] >= (1 - MATERIAL) * best["snr"]) & (others["low"] > 0)].drop(best.name)
         names = ", ".join(_name(row) for _, row in level.iterrows())
         also = f" Predicted less than {MATERIAL:.0%} below it, so as good: {names}." if names else ""
