@@ -107,7 +107,7 @@ def summarise(population: Population, scheme: str, hyperparameters: dict[str, An
     contrast       mean weight of the right minus that of the wrong, over groups that have both
     effective_n    mean over groups with any weight, as entropy and max_share (`concentration`)
     zero_groups    share of groups without any weight
-    ratio          best : worst weight, geometric mean over groups with contrast and a positive worst weight
+    ratio          best : worst weight, geometric mean over groups with contrast where both are positive
     second_moment  E[sum of w^2 over a group]; rms: sqrt(E[w^2]), the scale of the gradient
     """
     if weighting.couples_groups(scheme):
@@ -121,7 +121,7 @@ def summarise(population: Population, scheme: str, hyperparameters: dict[str, An
 
     rows = np.arange(len(w))
     best, worst = w[rows, rewards.argmax(-1)], w[rows, rewards.argmin(-1)]
-    comparable = (rewards.max(-1) > rewards.min(-1)) & (worst > 0)
+    comparable = (rewards.max(-1) > rewards.min(-1)) & (best > 0) & (worst > 0)
     log_ratio = np.log(np.where(comparable, best, 1.0)) - np.log(np.where(comparable, worst, 1.0))
 
     weighted = np.any(w != 0, axis=-1)
@@ -153,9 +153,17 @@ def signal_to_noise(
     """
     groups = by_right(success, group_size)
     w = weighting.compute(scheme, groups.rewards, groups.correct, **hyperparameters)
-    signal = np.mean(w * (groups.correct - success), axis=-1) @ groups.counts
+    signal = signals(w, groups.correct, success) @ groups.counts
     # Rounded: a scheme without signal gives 0, not the rounding errors of one machine.
     return round(float(signal), 15), float(np.sqrt(np.mean(w**2, axis=-1) @ groups.counts))
+
+
+def signals(weights: np.ndarray, correct: np.ndarray, success: float | np.ndarray) -> np.ndarray:
+    """Each group's part [Q] of the signal in `signal_to_noise`: the mean over its samples of w (c - p).
+
+    weights, correct [Q, N]; success: p of every prompt, or [Q, 1] with that of each.
+    """
+    return np.mean(weights * (correct - success), axis=-1)
 
 
 def _mean(values: np.ndarray, counts: np.ndarray) -> float:
