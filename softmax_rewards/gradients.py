@@ -28,6 +28,11 @@ class Samples:
     completions: Tensor  # [Q·N, T] int64
     lengths: Sequence[int]  # Q·N
 
+    @property
+    def per_prompt(self) -> int:
+        """N."""
+        return len(self.lengths) // len(self.prompts)
+
 
 @torch.no_grad()
 def log_probs(model: Decoder, samples: Samples, token_budget: int) -> Tensor:
@@ -36,9 +41,8 @@ def log_probs(model: Decoder, samples: Samples, token_budget: int) -> Tensor:
     A forward pass has at most `token_budget` padded tokens, or one row.
     """
     found = torch.zeros(samples.completions.shape, device=model.embed_tokens.weight.device)
-    size = len(samples.lengths) // len(samples.prompts)
     completions = samples.completions.to(found.device)
-    for part in parts(samples.prompts, size, range(len(samples.lengths)), token_budget):
+    for part in parts(samples.prompts, samples.per_prompt, range(len(samples.lengths)), token_budget):
         prompts = Prompts(model, part.prompts)
         for batch in batches(part, completions, samples.lengths, token_budget):
             found[batch.samples, batch.columns] = token_log_probs(model, prompts, batch)[0]
@@ -67,8 +71,7 @@ class Gradients:
 
     def _add(self, samples: Samples, rows: Iterable[int], token_budget: int, loss: Loss, entropies: bool) -> float:
         losses: list[Tensor] = []
-        size = len(samples.lengths) // len(samples.prompts)
-        for part in parts(samples.prompts, size, rows, token_budget):
+        for part in parts(samples.prompts, samples.per_prompt, rows, token_budget):
             prompts = Prompts(self.model, part.prompts).cut()
 
             def compute(batch: Batch, prompts: Prompts = prompts) -> tuple[Tensor, Sequence[Tensor]]:

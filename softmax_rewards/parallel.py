@@ -1,4 +1,4 @@
-"""Several cores of a processor, each computing a micro-batch of its own.
+"""Several cores of a processor, each computing a micro-batch or rows of its own.
 
 PyTorch's own way gives every core a share of every operation. The operations of a small model are too short for that,
 and all cores wait for the slowest at each: one that another process keeps busy holds up everything.

@@ -5,7 +5,7 @@ distribution function at one uniform number, which belongs to its row and positi
 neither on the other rows nor on how many are decoded at once, and arms that share a stream share their noise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -75,15 +75,22 @@ def sample(
     noise = None
     if stream is not None:
         # Drawn on the processor for every device, in float64: a probability below 2^-24 is a probability, too.
-        size = (len(prompts) * samples, max_new_tokens)
+        size = (len(prompts), samples, max_new_tokens)
         noise = torch.rand(size, dtype=torch.float64, generator=torch_stream(*stream))
+
+    def decode(chosen: slice) -> Completions:
+        own = None if noise is None else noise[chosen].flatten(0, 1)
+        return _decode(model, prompts[chosen], samples, max_new_tokens, eos_ids, pad_id, own)
+
+    # Rows of a large model on a processor are decoded in as many parts at once as PyTorch has threads.
+    apart = model.shape.parameters >= LARGE and model.embed_tokens.weight.device.type == "cpu"
+    cores = torch.get_num_threads() if apart else 1
     start, parts = 0, []
     while start < len(prompts):
-        chunk = prompts[start : start + max(limits.rollout_rows // samples, 1)]
-        own = None if noise is None else noise[start * samples : (start + len(chunk)) * samples]
+        chunk = range(start, min(start + max(limits.rollout_rows // samples, 1), len(prompts)))
         part = None
         try:
-            part = _decode_by_cores(model, chunk, samples, max_new_tokens, eos_ids, pad_id, own)
+            part = _by_cores(decode, chunk, cores)
         except torch.OutOfMemoryError:
             if len(chunk) == 1:
                 raise
@@ -91,7 +98,7 @@ def sample(
             limits.lower("rollout_rows", len(chunk) // 2 * samples)
             continue
         parts.append(part)
-        start += len(chunk)
+        start = chunk.stop
     return _joined(parts)
 
 
@@ -99,30 +106,14 @@ def _joined(parts: Sequence[Completions]) -> Completions:
     return Completions(*(torch.cat([getattr(part, name) for part in parts]) for name in FIELDS))
 
 
-def _decode_by_cores(
-    model: Decoder,
-    prompts: Sequence[Sequence[int]],
-    samples: int,
-    max_new_tokens: int,
-    eos_ids: Sequence[int],
-    pad_id: int,
-    noise: Tensor | None,
-) -> Completions:
-    """Decode all rows, those of a large model on a processor in as many parts at once as PyTorch has threads."""
-    threads = torch.get_num_threads() if model.embed_tokens.weight.device.type == "cpu" else 1
-    count = threads if model.shape.parameters >= LARGE and len(prompts) >= threads else 1
-    size = -(-len(prompts) // count)
-
-    def decode(start: int) -> Completions:
-        chunk, rows = prompts[start : start + size], slice(start * samples, (start + size) * samples)
-        own = None if noise is None else noise[rows]
-        return _decode(model, chunk, samples, max_new_tokens, eos_ids, pad_id, own)
-
-    starts = range(0, len(prompts), size)
-    if len(starts) == 1:
-        return decode(0)
+def _by_cores(decode: Callable[[slice], Completions], chunk: range, cores: int) -> Completions:
+    """`decode` of the prompts `chunk`, an equal share on each core if there is a prompt for each."""
+    if not 1 < cores <= len(chunk):
+        return decode(slice(chunk.start, chunk.stop))
+    size = -(-len(chunk) // cores)
+    shares = [slice(start, min(start + size, chunk.stop)) for start in range(chunk.start, chunk.stop, size)]
     with one_core():
-        return _joined(list(Workers(count).map(decode, starts)))
+        return _joined(list(Workers(cores).map(decode, shares)))
 
 
 @torch.no_grad()  # whichever thread decodes

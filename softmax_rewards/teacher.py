@@ -2,8 +2,7 @@
 
 `inject` lets it join its group, so that no group is without a right answer: weighted by the arm's scheme like any
 other sample (`training.injection`), or with a loss of its own (`training.imitation`). It is off-policy: the policy did
-not write it, and nothing corrects for that. `smoothed_log_probs` only judges what the policy wrote
-(`training.target`).
+not write it, and nothing corrects for that. `log_ratios` only judge what the policy wrote (`training.target`).
 """
 
 from collections.abc import Sequence
@@ -45,6 +44,18 @@ def inject(episodes: Episodes, references: Sequence[Sequence[int]], reward: floa
         texts += [*episodes.texts[start : start + episodes.samples], ""]
         scores += [*episodes.scores[start : start + episodes.samples], teacher]
     return Episodes(episodes.prompts, episodes.prompt_texts, completions, texts, scores, episodes.samples + 1)
+
+
+def log_ratios(
+    episodes: Episodes, references: Sequence[Sequence[int]], smoothing: float, vocabulary: int
+) -> np.ndarray:
+    """log p*(y|x) − log π(y|x) of every sample, `[Q, N]` in nats, p* the smoothed reference answer.
+
+    As part of the reward, factor β, it makes the expected gradient that of E[R] − β·KL(π‖p*).
+    """
+    target = smoothed_log_probs(episodes, references, smoothing, vocabulary)
+    own = episodes.completions.log_probs.double().sum(1).cpu().numpy()
+    return target - own.reshape(target.shape)
 
 
 def smoothed_log_probs(

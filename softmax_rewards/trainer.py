@@ -17,14 +17,13 @@ import torch
 from softmax_rewards import dataset, provenance, records, reference, tasks, temperature, trajectory, weighting
 from softmax_rewards.files import read_manifest
 from softmax_rewards.models import checkpoint
-from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.progress import Progress, say
 from softmax_rewards.randomness import numpy_stream
 from softmax_rewards.rollout import Episodes, play
-from softmax_rewards.run import Run, Training
+from softmax_rewards.run import Run
 from softmax_rewards.runfolder import RunFolder
-from softmax_rewards.teacher import inject, smoothed_log_probs
+from softmax_rewards.teacher import inject, log_ratios
 from softmax_rewards.update import Updater
 
 
@@ -90,7 +89,8 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
             if settings.injection is not None or settings.imitation is not None or settings.target:
                 answers = references(run, tokenizer, template, [puzzles[index] for index in indices])
                 if settings.target:
-                    bonus = settings.target * log_ratios(episodes, answers, settings, policy)
+                    vocabulary = policy.shape.vocab_size
+                    bonus = settings.target * log_ratios(episodes, answers, settings.target_smoothing, vocabulary)
                 else:
                     batch = inject(episodes, answers, settings.injection or 0.0, tokenizer.pad_id)
             # With `imitation` the reference answers have a loss of their own, and no share in their groups' weights.
@@ -131,16 +131,6 @@ def references(run: Run, tokenizer: Tokenizer, template: str, puzzles: list[dict
     """Token ids of the puzzles' reference answers, the end token included."""
     task, _ = tasks.load(run.task)
     return [[*tokenizer.encode(task.reference(puzzle, template)), tokenizer.end_id] for puzzle in puzzles]
-
-
-def log_ratios(episodes: Episodes, answers: list[list[int]], settings: Training, policy: Decoder) -> np.ndarray:
-    """log p*(y|x) − log π(y|x) of every sample, `[Q, N]` in nats, p* the smoothed reference answer.
-
-    As part of the reward, factor β, it makes the expected gradient that of E[R] − β·KL(π‖p*).
-    """
-    target = smoothed_log_probs(episodes, answers, settings.target_smoothing, policy.shape.vocab_size)
-    own = episodes.completions.log_probs.double().sum(1).cpu().numpy()
-    return target - own.reshape(target.shape)
 
 
 def weigh(run: Run, step: int, episodes: Episodes, bonus: np.ndarray | float = 0.0) -> tuple[np.ndarray, float | None]:

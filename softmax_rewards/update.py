@@ -74,7 +74,7 @@ class Updater:
 
         Also the cosine between the gradients of every other prompt and of the rest if it is `measured`, else NaN.
         """
-        prompt = rows // (len(samples.lengths) // len(samples.prompts))
+        prompt = rows // samples.per_prompt
         shares = [rows[prompt % 2 == 0], rows[prompt % 2 == 1]] if measured else [rows]
         entropies = bool(self.settings.entropy_bonus)
 

@@ -86,19 +86,9 @@ def improvement(robust: pd.DataFrame, endpoint: str, baseline: str = "baseline")
     if rows.empty:
         return nothing("no arm beside the baseline")
     look = styles(list(robust["ablation"].unique()), baseline)
-    order = [arm for arm in look if arm in rows.index]
-    figure = Figure(figsize=(9, 1.0 + 0.3 * len(order)), layout="constrained")
-    axes = figure.subplots()
-    axes.axvline(0.5, color=MUTED, linewidth=1)
-    for y, arm in enumerate(order):
-        row, colour = rows.loc[arm], look[arm]["color"]
-        axes.plot([row["improvement_low"], row["improvement_high"]], [y, y], color=colour, linewidth=2.2)
-        axes.plot(row["improvement"], y, "o", color=colour, markersize=7)
-    axes.set_yticks(range(len(order)), order)
-    axes.set_ylim(len(order) - 0.5, -0.5)
+    figure, axes = _intervals(rows[["improvement", "improvement_low", "improvement_high"]], look, nothing_at=0.5)
     axes.set_xlim(-0.03, 1.03)
     axes.xaxis.set_major_formatter(PERCENT)
-    axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"probability that a seed beats a seed of {baseline}")
     return figure
 
@@ -113,19 +103,25 @@ def gains(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
         return nothing("no finished run")
     found = over_seeds(final.assign(gain=final["final"] - final["base"], step=0), "gain").set_index("ablation")
     look = styles(list(found.index), baseline)
+    figure, axes = _intervals(100 * found[["mean", "low", "high"]], look, nothing_at=0)
+    axes.set_xlabel("success at the end − success of the base model, percentage points")
+    return figure
+
+
+def _intervals(found: pd.DataFrame, look: Mapping[str, Mapping[str, Any]], nothing_at: float) -> tuple[Figure, Axes]:
+    """An arm a row, in the order of `look`: its estimate and interval, the three columns of `found` (index: arms)."""
     order = [arm for arm in look if arm in found.index]
     figure = Figure(figsize=(9, 1.0 + 0.3 * len(order)), layout="constrained")
     axes = figure.subplots()
-    axes.axvline(0, color=MUTED, linewidth=1)
+    axes.axvline(nothing_at, color=MUTED, linewidth=1)
     for y, arm in enumerate(order):
-        row, colour = found.loc[arm], look[arm]["color"]
-        axes.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colour, linewidth=2.2)
-        axes.plot(100 * row["mean"], y, "o", color=colour, markersize=7)
+        (estimate, low, high), colour = found.loc[arm], look[arm]["color"]
+        axes.plot([low, high], [y, y], color=colour, linewidth=2.2)
+        axes.plot(estimate, y, "o", color=colour, markersize=7)
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(len(order) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("success at the end − success of the base model, percentage points")
-    return figure
+    return figure, axes
 
 
 @styled
