@@ -1,8 +1,7 @@
 """How Countdown's prompts and searches are worded: `compact` for the embedded model, English for real ones.
 
-The prompts of `base` are those of TinyZero (Pan et al., 2025), word for word; the messages of `chat` are those of
-GRPO-Zero, which corrected TinyZero's system text. A search is a list of attempts, each a list of steps from
-the expression down to its value; the last attempt is answered with.
+The question is that of TinyZero (Pan et al., 2025), word for word. A search is a list of attempts, each a list of
+steps from the expression down to its value; the last attempt is answered with.
 """
 
 from collections.abc import Sequence
@@ -10,56 +9,34 @@ from typing import Any
 
 import numpy as np
 
-from softmax_rewards.tasks import _expressions
+from softmax_rewards.tasks import _conversation, _expressions
 from softmax_rewards.tasks._expressions import Tree
 
 TEMPLATES = ("compact", "chat", "base")
 
-_SYSTEM = (
-    "You are a helpful assistant. You first think about the reasoning process in your mind and then provide "
-    "the user with the answer."
-)
 _USER = (
     "Using the numbers [{numbers}], create an equation that equals {target}. You can use basic arithmetic "
     "operations (+, -, *, /) and each number can only be used once. Show your work in <think> </think> tags. "
     "And return the final answer in <answer> </answer> tags, for example <answer> (1 + 2) / 3 </answer>."
 )
-_PREFIX = "Let me solve this step by step.\n<think>"
-_BASE = (
-    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The "
-    "assistant first thinks about the reasoning process in the mind and then provides the user with the "
-    "answer.\nUser: {question}\nAssistant: {prefix}"
-)
 
 
 def prompt(numbers: Sequence[int], target: int, template: str) -> str | list[dict[str, str]]:
     """The prompt, which ends by opening `<think>`: text, or for `chat` messages."""
-    _check(template)
+    _conversation.check(template, TEMPLATES)
     if template == "compact":
         return f"[{','.join(map(str, numbers))}]={target}:<think>"
-    question = _USER.format(numbers=", ".join(map(str, numbers)), target=target)
-    if template == "base":
-        return _BASE.format(question=question, prefix=_PREFIX)
-    return [
-        {"role": "system", "content": _SYSTEM},
-        {"role": "user", "content": question},
-        {"role": "assistant", "content": _PREFIX},
-    ]
+    return _conversation.prompt(_USER.format(numbers=", ".join(map(str, numbers)), target=target), template)
 
 
 def completion(
     attempts: Sequence[Sequence[Tree]], target: int, template: str, rng: np.random.Generator | None = None
 ) -> str:
     """A search as it continues the prompt. `rng` chooses among ways to say it in English, without it the first."""
-    _check(template)
+    _conversation.check(template, TEMPLATES)
     compact = template == "compact"
     thinking = _compact(attempts, target) if compact else _english(attempts, target, rng)
     return f"{thinking}</think>\n<answer>{_expressions.text(attempts[-1][0], spaced=not compact)}</answer>"
-
-
-def _check(template: str) -> None:
-    if template not in TEMPLATES:
-        raise ValueError(f"template: {template!r}; allowed: {', '.join(TEMPLATES)}")
 
 
 def _compact(attempts: Sequence[Sequence[Tree]], target: int) -> str:

@@ -15,7 +15,8 @@ embedded model, `[3,5,7]=22:<think>`, one goes on as on the left, after the prom
 A new task is a module like this one; what several tasks may need is in the private modules beside it.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from softmax_rewards.tasks import (
     _countdown_wording,
     _equations,
     _expressions,
+    _options,
 )
 
 ALPHABET: tuple[str, ...] = (
@@ -85,15 +87,8 @@ class Options:
     """Search traces: attempts after which a trace gives up."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            given = getattr(self, field.name)
-            if type(given) is not field.type and not (field.type is float and type(given) is int):
-                raise ValueError(f"task.{field.name}: {given!r}; allowed: {field.type.__name__}")
-
-        def need(key: str, holds: bool, allowed: str) -> None:
-            if not holds:
-                raise ValueError(f"task.{key}: {getattr(self, key)!r}; allowed: {allowed}")
-
+        _options.check_types(self)
+        need = partial(_options.need, self)
         need("source", self.source in ("generate", "public"), "generate, public")
         need("numbers", 2 <= self.numbers <= _countdown.MAX_NUMBERS, f"2 to {_countdown.MAX_NUMBERS}")
         need("low", self.low >= 1, "1 or more")
