@@ -4,6 +4,8 @@ The prompt of `base` is that of TinyZero (Pan et al., 2025), word for word; the 
 GRPO-Zero, which corrected TinyZero's system text.
 """
 
+TEMPLATES = ("compact", "chat", "base")
+
 _SYSTEM = (
     "You are a helpful assistant. You first think about the reasoning process in your mind and then provide "
     "the user with the answer."
@@ -27,7 +29,7 @@ def prompt(question: str, template: str) -> str | list[dict[str, str]]:
     ]
 
 
-def check(template: str, allowed: tuple[str, ...]) -> None:
+def check(template: str, allowed: tuple[str, ...] = TEMPLATES) -> None:
     """Raise ValueError unless `template` is one of `allowed`."""
     if template not in allowed:
         raise ValueError(f"template: {template!r}; allowed: {', '.join(allowed)}")
