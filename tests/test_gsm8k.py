@@ -4,12 +4,14 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softmax_rewards import config, dataset
+from softmax_rewards import config, dataset, sources, trainer
+from softmax_rewards.models import catalogue
 from softmax_rewards.tasks import _numbers, gsm8k
 from softmax_rewards.tasks.gsm8k import Options
 
@@ -250,11 +252,25 @@ def test_prompts_open_the_thinking():
         gsm8k.prompt(ROW, "compact")
 
 
-def test_an_experiment_with_a_language_model_is_valid():
+def test_a_language_model_takes_a_step_with_a_warm_start_and_teacher_forcing(public, tmp_path, monkeypatch):
+    """Random weights and single bytes as tokens; a whole vocabulary would take a minute."""
+    monkeypatch.setitem(catalogue.MODELS["qwen2.5-0.5b"].config, "vocab_size", 1024)
     spec = {
-        "task": {"name": "gsm8k"},
-        "model": {"source": "random", "shape": "qwen2.5-0.5b"},
+        "task": TASK,
+        "model": {
+            "source": "random",
+            "shape": "qwen2.5-0.5b",
+            "layers": 1,
+            "warm_start": {"steps": 1, "traces": 2, "device": "cpu"},
+        },
+        "training": {"steps": 1, "prompts": 2, "samples": 2, "max_new_tokens": 4, "injection": 1.1, "device": "cpu"},
+        "evaluation": {"puzzles": 2, "pass_puzzles": 1, "pass_samples": 16, "samples": 1},
         "seeds": [0],
         "ablations": {"baseline": {"weighting": {"scheme": "linear"}}},
     }
-    assert config.check("words", spec).task["test"] == 1319
+    run = config.check("words", spec).run("baseline", 0)
+    dataset.write(run.task, tmp_path / "data", public)
+    sources.build(run.model, run.task, tmp_path / "data", tmp_path / "base")
+    trainer.train(run, tmp_path / "data", tmp_path / "base", tmp_path / "run")
+    (metrics,) = pd.read_csv(tmp_path / "run/metrics.csv").to_dict("records")
+    assert np.isfinite(metrics["loss"]) and metrics["grad_norm"] > 0
