@@ -12,7 +12,7 @@ slip now and then, say whether the result is right, and try again. After the com
     86*47=86*40+86*7=3440+602=4042yes</think>
     <answer>4042</answer>
 
-A model that imitates them slips as often. So right answers are rare, though each right digit is the likeliest.
+A small model that imitates them slips as often, and makes mistakes of its own: fluent in format, it is seldom right.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Options:
     """Seed of the data."""
     format_reward: float = 0.1
     """Reward of an answer in the right format, beside the 1.0 of a correct one."""
-    slip: float = 0.6
+    slip: float = 0.25
     """Search traces: probability that a product of one digit has a wrong digit."""
     persistence: float = 0.6
     """Search traces: probability of another attempt after a wrong one."""
