@@ -42,15 +42,15 @@ def first(file: Path) -> dict[str, Any]:
     raise ValueError(f"{file}: no rows; allowed: one or more")
 
 
-def rows(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """("FILE, row 7", row) of each row. It has all of `columns`, if given, and maybe others."""
+def rows(file: Path, columns: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+    """("FILE, row 7", row) of each row, which has all of `columns` and maybe others."""
     readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": lambda file: _parquet(file, columns)}
     try:
         for number, row in readers[file.suffix](file):
             where = f"{file}, row {number}"
-            for column in columns or ():
+            for column in columns:
                 if column not in row:
-                    raise ValueError(f"{where}: no column {column!r}; allowed: the columns of the first row")
+                    raise ValueError(f"{where}: no column {column!r}; allowed: rows with {', '.join(columns)}")
             yield where, row
     except UnicodeDecodeError:
         raise ValueError(f"{file}: not text in UTF-8") from None
@@ -88,10 +88,10 @@ def _jsonl(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, row
 
 
-def _parquet(file: Path, columns: Sequence[str] | None) -> Iterator[tuple[int, dict[str, Any]]]:
+def _parquet(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     with parquet.ParquetFile(file) as table:
         _once(table.schema_arrow.names, file)
-        batches = table.iter_batches(batch_size=1024, columns=columns)
+        batches = table.iter_batches(batch_size=1024, columns=columns or None)
         yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
 
 

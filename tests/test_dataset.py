@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from softmax_rewards import dataset, files, hub, provenance
+from softmax_rewards import dataset, files, hub, plugins, provenance
 from softmax_rewards.tasks import countdown
 
 TASK = {"name": "countdown", "train": 50, "warm_start": 40, "test": 30}
@@ -139,6 +139,12 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 
 
 def test_the_code_of_a_task_includes_its_private_parts():
-    parts = {name.rpartition(".")[2] for name in provenance.closure(Path(dataset.__file__), ["tasks.countdown"])}
-    assert {file.stem for file in Path(countdown.__file__).parent.glob("_[a-z]*.py")} < parts
-    assert "hub" not in parts, "how files are fetched concerns no trained run"
+    entry = Path(dataset.__file__)
+    parts = {
+        task: {name.rpartition(".")[2] for name in provenance.closure(entry, [f"tasks.{task}"])}
+        for task in plugins.names("softmax_rewards.tasks")
+    }
+    private = {file.stem for file in Path(countdown.__file__).parent.glob("_[a-z]*.py")}
+    assert {name for name in private if name.startswith("_countdown")} < parts["countdown"]
+    assert private <= set().union(*parts.values()), "none that no task uses"
+    assert all("hub" not in names for names in parts.values()), "how files are fetched concerns no trained run"

@@ -67,6 +67,15 @@ def find(text: str) -> list[Equation]:
     ]
 
 
+def right_and_written(text: str) -> tuple[int, int]:
+    """How many equations of `text` are right, and how many there are.
+
+    Text that does not parse is not counted; a division by zero counts as wrong, `a = b = c` as `a = c`.
+    """
+    found = [equation.holds() for equation in find(text)]
+    return found.count(True), len(found) - found.count(None)
+
+
 def _judged(behind: str) -> bool | None:
     found = _MARK.search(behind.lower())
     return None if found is None else found.lastgroup == "right"

@@ -15,7 +15,8 @@ embedded model, `[3,5,7]=22:<think>`, one goes on as on the left, after the prom
 A new task is a module like this one; what several tasks may need is in the private modules beside it.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from softmax_rewards.tasks import (
     _countdown_wording,
     _equations,
     _expressions,
+    _options,
 )
 
 ALPHABET: tuple[str, ...] = (
@@ -87,15 +89,8 @@ class Options:
     """Search traces: probability that the answer is not closed, so that it neither counts nor has the format."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            given = getattr(self, field.name)
-            if type(given) is not field.type and not (field.type is float and type(given) is int):
-                raise ValueError(f"task.{field.name}: {given!r}; allowed: {field.type.__name__}")
-
-        def need(key: str, holds: bool, allowed: str) -> None:
-            if not holds:
-                raise ValueError(f"task.{key}: {getattr(self, key)!r}; allowed: {allowed}")
-
+        _options.check_types(self)
+        need = partial(_options.need, self)
         need("source", self.source in ("generate", "public"), "generate, public")
         need("numbers", 2 <= self.numbers <= _countdown.MAX_NUMBERS, f"2 to {_countdown.MAX_NUMBERS}")
         need("low", self.low >= 1, "1 or more")
@@ -291,9 +286,5 @@ def solution(completion: str, row: dict[str, Any]) -> str | None:
 
 
 def arithmetic(completion: str) -> tuple[int, int]:
-    """How many equations `expression = number` in the thinking are right, and how many there are.
-
-    Text that does not parse is not counted; a division by zero counts as wrong, `a = b = c` as `a = c`.
-    """
-    found = [equation.holds() for equation in _equations.find(completion.partition("</think>")[0])]
-    return found.count(True), len(found) - found.count(None)
+    """How many equations `expression = number` in the thinking are right, and how many there are."""
+    return _equations.right_and_written(completion.partition("</think>")[0])
