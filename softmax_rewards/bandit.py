@@ -10,6 +10,7 @@ moments of X are sums over compositions, not over the K^N sequences, and mean an
 Every scheme is asked for one group at a time: one that couples groups sees a batch of one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import multinomial
 
-from softmax_rewards import analysis, populations, weighting
+from softmax_rewards import populations, weighting
 
 RIGHT, FORMED, NEITHER = range(3)  # kinds of arms
 ARMS = 10
@@ -71,12 +72,15 @@ def bandit(success: float, formed: float, reward_range: tuple[float, float], arm
     """The right arm has probability `success`, the others share the rest evenly.
 
     formed  share of the wrong arms (rounded down to whole arms) that are well formed: these pay 1/11 of the range
-    Raises ValueError for a success outside (0, 1), a share outside [0, 1], or fewer than two arms.
+    Raises ValueError for a success outside (0, 1), a share outside [0, 1], fewer than two arms, or an empty range.
     """
     if not (0 < success < 1 and 0 <= formed <= 1 and arms >= 2):
         raise ValueError(
             f"success {success}, formed {formed}, arms {arms}; wanted: 0 < success < 1, 0 <= formed <= 1, arms >= 2"
         )
+    low, high = reward_range
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise ValueError(f"reward_range: {reward_range} is not allowed; wanted: finite (low, high) with low < high")
     policy = np.full(arms, (1 - success) / (arms - 1))
     policy[0] = success
     kinds = np.full(arms, NEITHER)
@@ -163,16 +167,17 @@ def sampled(problem: Bandit, of: Table, pulls: np.ndarray) -> tuple[Figures, Fig
     return Figures(signal, noise, signal / noise), Figures(*errors)
 
 
-def signals(group_size: int, reward_range: tuple[float, float], shares: tuple[float, ...], seed: int) -> pd.DataFrame:
+def signals(
+    tables: Sequence[Table], reward_range: tuple[float, float], shares: Sequence[float], seed: int
+) -> pd.DataFrame:
     """success, formed, scheme, tau, then signal, noise and snr exactly, *_sampled and *_error, and predicted.
 
-    All schemes are shown the same sampled groups. `predicted` is the ratio that `populations.signal_to_noise` gives
-    without a policy, for scores of equal length; it knows 0/1 rewards only and is missing elsewhere.
+    `tables` have one group size, and all are shown the same sampled groups. `predicted` is the ratio that
+    `populations.signal_to_noise` gives without a policy, for scores of equal length; it knows rewards of two values
+    only and is missing elsewhere.
     """
     rng = np.random.default_rng(seed)
-    tables = [table(scheme, chosen, group_size, reward_range) for scheme, chosen in analysis.settings(group_size)]
-    low, high = reward_range
-    unit = high - low
+    group_size, unit = len(tables[0].weights) - 1, reward_range[1] - reward_range[0]
     rows = []
     for success in SUCCESS:
         for formed in shares:

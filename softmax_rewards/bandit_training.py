@@ -18,7 +18,7 @@ from softmax_rewards.stats import mean_interval
 RATES = {"sgd": 0.1, "adam": 0.02}
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as the trainer has them
 FORMED_SHARES = (0.0, 0.5)  # of the wrong arms
-CURVE = {"success": 0.02, "steps": 500, "seeds": 32, "every": 10}
+CURVE = {"success": 0.02, "steps": 500, "seeds": 32, "every": 20}
 FACTORIAL = {"steps": 500, "seeds": 10}
 SIZES = (2, 4, 8, 16, 32, 64)
 BASES = (0.005, 0.02, 0.1, 0.3)
@@ -32,15 +32,20 @@ def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, see
     reward_range  (lowest, highest) reward of signals and curves; the factorial has ranges of its own
     group_size    N of signals and curves; the factorial has sizes of its own
     """
+    tables = [table(scheme, chosen, group_size, reward_range) for scheme, chosen in analysis.settings(group_size)]
+    runs = trained(tables, reward_range, seed)
     swept = factorial(seed)
-    tables = {
-        "bandit_signal": signals(group_size, reward_range, FORMED_SHARES, seed),
-        "bandit_training": curves(group_size, reward_range, seed),
+    peaks = optima(swept)
+    made = {
+        "bandit_signal": signals(tables, reward_range, FORMED_SHARES, seed),
+        "bandit_curves": curves(runs, tables),
+        "bandit_means": means(runs, tables),
         "bandit_temperature": temperatures(swept),
-        "bandit_optimum": optima(swept),
+        "bandit_optimum": peaks,
+        "bandit_rule": rule(peaks),
     }
-    for name, made in tables.items():
-        files.write_csv(made, out_dir / f"{name}.csv")
+    for name, frame in made.items():
+        files.write_csv(frame, out_dir / f"{name}.csv")
 
 
 def train(
@@ -80,20 +85,45 @@ def train(
     return success.reshape(steps + 1, len(tables), seeds)
 
 
-def curves(group_size: int, reward_range: tuple[float, float], seed: int) -> pd.DataFrame:
-    """optimiser, formed, scheme, tau, step, mean, low, high: success in CURVE's setting, 95 % t intervals over seeds."""
+Trained = dict[tuple[str, float], np.ndarray]
+"""(optimiser, share of wrong arms that are well formed) -> what `train` returns."""
+
+
+def trained(tables: Sequence[Table], reward_range: tuple[float, float], seed: int) -> Trained:
+    """Training of `tables` in CURVE's setting with every optimiser and share."""
     rng = np.random.default_rng(seed)
-    tables = [table(scheme, chosen, group_size, reward_range) for scheme, chosen in analysis.settings(group_size)]
-    rows = []
+    found = {}
     for optimiser in RATES:
         for formed in FORMED_SHARES:
             problem = bandit(CURVE["success"], formed, reward_range)
-            found = train(problem, tables, optimiser, CURVE["steps"], CURVE["seeds"], rng)
-            for place, of in enumerate(tables):
-                for step in range(0, CURVE["steps"] + 1, CURVE["every"]):
-                    row = {"optimiser": optimiser, "formed": formed} | of.name | {"step": step}
-                    rows.append(row | _interval(found[step, place]))
+            found[optimiser, formed] = train(problem, tables, optimiser, CURVE["steps"], CURVE["seeds"], rng)
+    return found
+
+
+def curves(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
+    """optimiser, formed, scheme, tau, step, mean, low, high: success with 95 % t intervals over seeds."""
+    rows = []
+    for (optimiser, formed), success in runs.items():
+        for place, of in enumerate(tables):
+            for step in range(0, len(success), CURVE["every"]):
+                row = {"optimiser": optimiser, "formed": formed} | of.name | {"step": step}
+                rows.append(row | _interval(success[step, place]))
     return pd.DataFrame(rows)
+
+
+def means(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
+    """optimiser, formed, scheme, tau, mean, low, high: mean success over training with intervals; final: at its end."""
+    rows = []
+    for (optimiser, formed), success in runs.items():
+        for place, of in enumerate(tables):
+            row = {"optimiser": optimiser, "formed": formed} | of.name | _interval(over_training(success)[place])
+            rows.append(row | {"final": success[-1, place].mean()})
+    return pd.DataFrame(rows)
+
+
+def over_training(success: np.ndarray) -> np.ndarray:
+    """Mean height of success [T+1, ...] over T updates, by trapezoids; [...]."""
+    return np.trapezoid(success, axis=0) / (len(success) - 1)
 
 
 def factorial(seed: int) -> pd.DataFrame:
@@ -113,8 +143,8 @@ def factorial(seed: int) -> pd.DataFrame:
             problem = bandit(base, 0.0, (0.0, 1.0))
             for optimiser in RATES:
                 found = train(problem, tables, optimiser, FACTORIAL["steps"], len(seeds), rng)
-                area = np.trapezoid(found, axis=0) / FACTORIAL["steps"]
-                success = dict(zip([(of.scheme, of.hyperparameters["tau"]) for of in tables], area, strict=True))
+                names = [(of.scheme, of.hyperparameters["tau"]) for of in tables]
+                success = dict(zip(names, over_training(found), strict=True))
                 for scheme in SWEPT:
                     for span, tau, ratio in places:
                         cell = {"optimiser": optimiser, "scheme": scheme, "range": span, "base": base}
@@ -139,7 +169,7 @@ def optima(swept: pd.DataFrame) -> pd.DataFrame:
 
     best, best_ratio    the τ of the grid with the highest mean, and over the range
     is_half             whether that is range/2, which every grid has
-    lead, lead_low/high success at `best` − at range/2, with the interval that allows for having chosen `best`
+    lead, lead_low/high success at `best` − at range/2, its interval allows for having chosen `best`
     interior, peak, peak_low/high, reason   whether the parabola has a maximum in the grid; τ/range; else why not
     """
     rows = []
@@ -153,6 +183,25 @@ def optima(swept: pd.DataFrame) -> pd.DataFrame:
         row |= {"interior": fit.interior, "peak": fit.ratio, "peak_low": fit.low, "peak_high": fit.high}
         rows.append(cell | row | {"reason": fit.reason})
     return pd.DataFrame(rows)
+
+
+def rule(peaks: pd.DataFrame) -> pd.DataFrame:
+    """optimiser, scheme, cells, then in how many cells of `optima` each of these holds:
+
+    is_half   the best τ of the grid is range/2;  beaten: another τ is better than range/2, the interval above 0
+    at_edge   the best τ is the grid's lowest or highest
+    interior  the parabola has a maximum inside the grid;  holds_half: range/2 lies inside that maximum's interval
+    """
+    half = tau_rule.CLAIMED_RATIO
+    extremes = min(analysis.TAUS), max(analysis.TAUS)
+    cells = peaks.assign(
+        cells=1,
+        beaten=peaks["lead_low"] > 0,
+        at_edge=peaks["best"].isin(extremes),
+        holds_half=peaks["peak_low"].lt(half) & peaks["peak_high"].gt(half),
+    )
+    counted = ["cells", "is_half", "beaten", "at_edge", "interior", "holds_half"]
+    return cells.groupby(["optimiser", "scheme"], as_index=False, sort=False)[counted].sum()
 
 
 def _interval(values: np.ndarray) -> dict[str, float]:
