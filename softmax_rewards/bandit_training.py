@@ -24,6 +24,7 @@ SIZES = (2, 4, 8, 16, 32, 64)
 BASES = (0.005, 0.02, 0.1, 0.3)
 RANGES = (0.5, 1.0, 1.1, 2.0)  # so that half of each is one of the temperatures
 SWEPT = ("softmax", "softmax_centered")
+CELL = ["optimiser", "scheme", "range", "base", "group_size"]  # of the factorial
 
 
 def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, seed: int) -> None:
@@ -151,9 +152,6 @@ def factorial(seed: int) -> pd.DataFrame:
                         cell |= {"group_size": size, "tau": tau, "ratio": ratio, "seed": seeds}
                         parts.append(pd.DataFrame(cell | {"success": success[scheme, ratio]}))
     return pd.concat(parts, ignore_index=True)
-
-
-CELL = ["optimiser", "scheme", "range", "base", "group_size"]
 
 
 def temperatures(swept: pd.DataFrame) -> pd.DataFrame:
