@@ -124,7 +124,7 @@ def means(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
 
 def over_training(success: np.ndarray) -> np.ndarray:
     """Mean height of success [T+1, ...] over T updates, by trapezoids; [...]."""
-    return np.trapezoid(success, axis=0) / (len(success) - 1)
+    return (success[1:] + success[:-1]).mean(axis=0) / 2
 
 
 def factorial(seed: int) -> pd.DataFrame:
