@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from softmax_rewards import analysis, files
-from softmax_rewards.plots import comparisons, training, weights
+from softmax_rewards.plots import bandit, comparisons, training, weights
 from softmax_rewards.plots.style import families, styles
 
 ARMS = ["baseline", "softmax-0.25", "softmax-0.5", "softmax-1.0", "centered-0.5", "anneal-0.75-0.25", "maxrl"]
@@ -226,7 +226,52 @@ def test_no_logged_groups_give_a_table_and_a_figure_that_can_be_read(tmp_path):
     assert texts(weights.by_temperature(pd.read_csv(tmp_path / "l.csv")))[0] == "Not enough data: no groups."
 
 
-EMPTY = pd.DataFrame(columns=[*runs().columns, "endpoint", "delta", "improvement", "scheme", "final", "base", "pass@1"])
+def bandit_rows(**columns):
+    """Two schemes with a temperature and the linear one, with the columns of the bandit's tables."""
+    settings = [("linear", math.nan)] + [(scheme, tau) for scheme in SOFTMAXES for tau in (0.5, 0.25)]
+    frame = pd.DataFrame(settings, columns=["scheme", "tau"])
+    return frame.assign(formed=0.0, **columns)
+
+
+SOFTMAXES = ("softmax", "softmax_centered")
+
+
+def test_the_bandits_signal_is_a_line_of_exact_figures_in_the_order_of_temperature():
+    rows = bandit_rows(success=0.09, snr=[0.3, 0.1, 0.2, 0.3, 0.3], snr_sampled=0.2, snr_error=0.01, predicted=0.2)
+    drawn = lines(bandit.signal_to_noise(rows))
+    [(x, y)] = drawn["softmax"]
+    assert (list(x), list(y)) == ([0.25, 0.5], [0.2, 0.1])
+    assert list(drawn["linear"][0][1]) == [0.3, 0.3]
+
+
+def test_the_bandits_curves_have_a_row_of_panels_a_share_and_linear_in_each():
+    parts = [
+        bandit_rows(optimiser="adam", step=step, mean=0.1 * step).assign(formed=f) for step in (0, 5) for f in (0, 1)
+    ]
+    drawn = lines(bandit.curves(pd.concat(parts), "adam"))
+    assert len(drawn["linear"]) == 6
+    assert len(drawn["τ = 0.5"]) == 4
+    np.testing.assert_allclose(drawn["τ = 0.5"][0], [[0, 5], [0, 0.5]])
+
+
+def test_the_bandits_success_over_training_has_a_panel_an_optimiser():
+    parts = [bandit_rows(optimiser=name, mean=0.5, low=0.4, high=0.6) for name in ("sgd", "adam")]
+    figure = bandit.over_training(pd.concat(parts))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        f"{name}, 0% of wrong arms formed" for name in ("plain ascent", "Adam")
+    ]
+
+
+def test_the_bandits_optima_are_in_brackets_unless_half_the_range_is_beaten():
+    row = {"optimiser": "adam", "scheme": "softmax", "range": 1.0, "base": 0.1}
+    frame = pd.DataFrame({**row, "group_size": [4, 8], "best_ratio": [0.25, 2.0], "lead_low": [0.01, -0.01]})
+    figure = bandit.optima(frame)
+    assert {"0.25", "(2)"} <= set(texts(figure))
+    assert texts(bandit.optima(frame, span=3.0))[0].startswith("Not enough data")
+
+
+EMPTY_COLUMNS = ["endpoint", "delta", "improvement", "scheme", "final", "base", "pass@1", "optimiser", "range"]
+EMPTY = pd.DataFrame(columns=[*runs().columns, *EMPTY_COLUMNS])
 
 
 @pytest.mark.parametrize(
@@ -240,6 +285,10 @@ EMPTY = pd.DataFrame(columns=[*runs().columns, "endpoint", "delta", "improvement
         lambda frame: comparisons.temperature(frame, {}),
         comparisons.gains,
         weights.by_temperature,
+        bandit.signal_to_noise,
+        lambda frame: bandit.curves(frame, "adam"),
+        bandit.over_training,
+        bandit.optima,
     ],
 )
 def test_an_empty_table_gives_a_figure_that_says_so(draw):

@@ -2,6 +2,10 @@ ANALYSIS_TABLES = expand(
     f"{RESULTS}/{{{{experiment}}}}/analysis/{{table}}.csv",
     table=["groups", "schemes", "ratios", "collapse", "universal", "difficulty", "snr", "reported"],
 )
+BANDIT_TABLES = expand(
+    f"{RESULTS}/{{{{experiment}}}}/analysis/bandit_{{table}}.csv",
+    table=["signal", "curves", "means", "temperature", "optimum", "rule"],
+)
 
 
 rule weight_analysis:
@@ -18,3 +22,19 @@ rule weight_analysis:
         out=f"{RESULTS}/{{experiment}}/analysis",
     shell:
         "python workflow/scripts/weight_analysis.py --settings {params.run:q} --out {params.out:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"
+
+
+rule bandit:
+    output:
+        BANDIT_TABLES,
+    log:
+        f"{RESULTS}/{{experiment}}/logs/bandit.log",
+    priority: 10
+    conda:
+        "../../environment.yml"
+    params:
+        run=lambda wildcards: bandit_settings(EXPERIMENTS[wildcards.experiment]),
+        code=code("bandit.py", *schemes()),
+        out=f"{RESULTS}/{{experiment}}/analysis",
+    shell:
+        "python workflow/scripts/bandit.py --settings {params.run:q} --out {params.out:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"

@@ -138,14 +138,17 @@ def plan(experiment):
     return Path(RESULTS) / experiment.name, folders, min(workflow.cores, GPUS or workflow.cores)
 
 
-def analysis_settings(experiment):
-    """Params of the weight analysis: a million groups for each simulated population of the experiment's rewards."""
+def bandit_settings(experiment, **more):
+    """Params of the bandit: the experiment's rewards and groups."""
     task = plugins.load("softmax_rewards.tasks", experiment.task["name"], "task")
     low, high = task.reward_range(configuration.options("tasks", experiment.task))
     size = experiment.training.samples
-    return configuration.canonical(
-        {"samples": 1_000_000, "reward_range": [low, high], "group_size": size, "seed": 0}
-    )
+    return configuration.canonical({"reward_range": [low, high], "group_size": size, "seed": 0, **more})
+
+
+def analysis_settings(experiment):
+    """Params of the weight analysis: the bandit's, and a million groups for each simulated population."""
+    return bandit_settings(experiment, samples=1_000_000)
 
 
 def reports(wildcards):

@@ -49,6 +49,7 @@ rule aggregate:
 rule notebook:
     input:
         ANALYSIS_TABLES,
+        BANDIT_TABLES,
         SUMMARY_TABLES,
         notebook="notebooks/{notebook}.ipynb",
     output:
