@@ -3,7 +3,7 @@
     python -m softmax_rewards.advise LOG [--group COLUMN] [--reward COLUMN[=FACTOR],…] [--correct COLUMN]
 
 Every scheme of `weighting` is applied to the logged groups, those with a temperature at fixed shares of the reward
-range. What comes out is a prediction for one batch, in the model of `populations.signal_to_noise`, and no training
+range. What comes out is a prediction for one batch, in the model of `signal_noise`, and no training
 result. Groups of different sizes are analysed apart: effective N and signal-to-noise mean something else at another N.
 docs/what-should-i-use.md explains the output.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from softmax_rewards import analysis, reward_log, weighting
-from softmax_rewards.populations import Population, signals, summarise
+from softmax_rewards import analysis, reward_log, signal_noise, weighting
+from softmax_rewards.populations import Population, summarise
 from softmax_rewards.reward_log import RewardLog
 from softmax_rewards.stats import CONFIDENCE
 
@@ -53,7 +53,7 @@ def table(groups: Population, reward_range: float, seed: int = 0) -> pd.DataFram
     for scheme, hyperparameters in chosen:
         figures = summarise(groups, scheme, hyperparameters, seed)
         w = weighting.compute(scheme, groups.rewards, groups.correct, **hyperparameters)
-        signal, square = _moments(w, groups)
+        signal, square = signal_noise.moments(w, groups)
         moments.append((signal, square))
         hopeless = ~groups.correct.any(axis=-1)
         total = square @ groups.counts
@@ -93,28 +93,6 @@ def limits(signal: np.ndarray, square: np.ndarray, counts: np.ndarray, seed: int
         quantile = np.quantile(np.max(np.abs(spread - better)[:, varies] / deviation[varies], axis=1), CONFIDENCE)
     half = np.where(varies, quantile * deviation, 0.0)
     return pd.DataFrame({"snr": found, "better": better, "low": better - half, "high": better + half})
-
-
-def success_of_prompts(groups: Population) -> np.ndarray:
-    """Success rate of each group's prompt [G, 1]: the group's own, drawn towards that of the log.
-
-    Bühlmann's credibility: the more groups differ beyond what chance gives at one success rate, the more a group's own
-    rate counts. It matters only for schemes whose mean weight differs between groups.
-    """
-    rates, share = groups.correct.mean(axis=-1), groups.counts / groups.counts.sum()
-    size, total = groups.rewards.shape[1], groups.counts.sum()
-    mean = rates @ share
-    spread = (rates - mean) ** 2 @ share * total / max(total - 1, 1)
-    chance = rates * (1 - rates) @ share / (size - 1)
-    own = max(0.0, 1 - chance / spread) if spread > 0 else 0.0
-    return (mean + own * (rates - mean))[:, None]
-
-
-def _moments(w: np.ndarray, groups: Population) -> tuple[np.ndarray, np.ndarray]:
-    """Signal and mean squared weight [G] of each distinct group."""
-    # A constant has no expected signal; without it that of a sample of groups is free of the constant's noise.
-    constant = w.mean(axis=-1) @ groups.counts / groups.counts.sum()
-    return signals(w - constant, groups.correct, success_of_prompts(groups)), np.mean(w**2, axis=-1)
 
 
 def suggestion(figures: pd.DataFrame, mixed: int) -> str:

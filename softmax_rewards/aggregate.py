@@ -15,13 +15,16 @@ import numpy as np
 from softmax_rewards import (
     analysis,
     claims,
+    contrasts,
     failures,
     files,
     finished,
     reasoning,
     reported_training,
+    signal_noise,
     summary,
     tasks,
+    tau_choice,
     verdicts,
 )
 from softmax_rewards.evidence import Evidence
@@ -61,7 +64,11 @@ def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], pl
         "robust": summary.robust_comparisons(measures, baseline),
         "puzzles": summary.puzzle_comparisons(loaded, baseline),
         "temperature": sweep,
+        "tau_choice": tau_choice.table(evidence, sweep, summary.base_groups(loaded, baseline), high - low),
         "negative_controls": summary.negative_controls(evidence),
+        "arms": contrasts.arms(evidence),
+        "contrasts": contrasts.table(evidence),
+        "signal_noise": signal_noise.measured(loaded, reward_range),
         "reasoning": behaviour,
         "behaviours": reasoning.over_seeds(behaviour),
         "failures": failures.detect(loaded, baseline),

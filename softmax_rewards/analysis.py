@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from softmax_rewards import concentration, files, reported, weighting
+from softmax_rewards import concentration, files, reported, signal_noise, weighting
 from softmax_rewards.populations import (
     FIGURES,
     Population,
     canonical,
     composed,
-    signal_to_noise,
+    from_log,
     simulate,
     summarise,
 )
@@ -231,13 +231,13 @@ def difficulty(group_size: int, reward_range: tuple[float, float]) -> pd.DataFra
 def snr(group_size: int) -> pd.DataFrame:
     """scheme, tau, success, signal, noise, snr, bound, stated: predicted signal-to-noise, 0/1 rewards.
 
-    Per square root of the number of samples, in units explained at `populations.signal_to_noise`; bound = its
-    largest possible value; stated = the plan's figure at N = 8, where it has one.
+    Per square root of the number of samples, in the model of `signal_noise`; bound = its largest possible value;
+    stated = the plan's figure at N = 8, where it has one.
     """
     rows = []
     for success in SNR_SUCCESS:
         for scheme, chosen in settings(group_size):
-            signal, noise = signal_to_noise(scheme, chosen, success, group_size)
+            signal, noise = signal_noise.at_success(scheme, chosen, success, group_size)
             comparable = (success, group_size) == (0.09, 8)
             stated = STATED_SNR.get((scheme, chosen.get("tau"))) if comparable else None
             # pass@k with k = N gives every group zero weights: no noise, and no signal.
@@ -261,24 +261,15 @@ def logged(
     chosen  (scheme, hyperparameters) pairs; all of `settings` if None
     by      columns to keep apart, such as the ablation
     Returns by, group_size, scheme, tau and the figures, which a table without groups has as columns too.
-    Raises ValueError for an impossible group.
+    Raises ValueError as `populations.from_log`.
     """
     counted = table.groupby([*by, "rewards", "right"], as_index=False, sort=True)["count"].sum()
     counted["group_size"] = counted["rewards"].str.split().str.len()
     rows = []
     for place, part in counted.groupby([*by, "group_size"], sort=True):
-        rewards = np.array([[float(reward) for reward in row.split()] for row in part["rewards"]])
-        right, count = part["right"].to_numpy(), part["count"].to_numpy()
-        bad = (right < 0) | (right > rewards.shape[1]) | (count < 0) | np.any(np.diff(rewards) > 0, axis=-1)
-        if bad.any():
-            row = part[bad].iloc[0]
-            raise ValueError(
-                f"logged group {row['rewards']!r}, right={row['right']}, count={row['count']}: wanted "
-                "rewards from highest to lowest, right from 0 to their number, count >= 0"
-            )
-        population = Population(rewards, np.arange(rewards.shape[1]) < right[:, None], count)
+        population = from_log(part)
         names = dict(zip([*by, "group_size"], place, strict=True))
-        for scheme, parameters in settings(rewards.shape[1]) if chosen is None else chosen:
+        for scheme, parameters in settings(names["group_size"]) if chosen is None else chosen:
             figures = summarise(population, scheme, parameters, seed)
             rows.append(names | _setting(scheme, parameters) | figures)
     return pd.DataFrame(rows, columns=[*by, "group_size", "scheme", "tau", *FIGURES])

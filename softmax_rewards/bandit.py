@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import multinomial
 
-from softmax_rewards import populations, weighting
+from softmax_rewards import populations, signal_noise, weighting
 
 RIGHT, FORMED, NEITHER = range(3)  # kinds of arms
 ARMS = 10
@@ -173,7 +173,7 @@ def signals(
     """success, formed, scheme, tau, then signal, noise and snr exactly, *_sampled and *_error, and predicted.
 
     `tables` have one group size, and all are shown the same sampled groups. `predicted` is the ratio that
-    `populations.signal_to_noise` gives without a policy, for scores of equal length; it knows rewards of two values
+    `signal_noise.at_success` gives without a policy, for scores of equal length; it knows rewards of two values
     only and is missing elsewhere.
     """
     rng = np.random.default_rng(seed)
@@ -195,7 +195,7 @@ def signals(
 def _predicted(of: Table, success: float, group_size: int, unit: float) -> float:
     """The policy-free ratio; its rewards are 0/1, so τ is taken in units of the range."""
     chosen = {name: value / unit if name == "tau" else value for name, value in of.hyperparameters.items()}
-    signal, noise = populations.signal_to_noise(of.scheme, chosen, success, group_size)
+    signal, noise = signal_noise.at_success(of.scheme, chosen, success, group_size)
     return signal / noise if noise else 0.0
 
 

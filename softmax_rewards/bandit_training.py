@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from softmax_rewards import analysis, files, tau_rule
+from softmax_rewards import analysis, files, tau_choice, tau_rule
 from softmax_rewards.bandit import FORMED, Bandit, Table, bandit, signals, table
 from softmax_rewards.stats import mean_interval
 
@@ -44,6 +44,7 @@ def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, see
         "bandit_temperature": temperatures(swept),
         "bandit_optimum": peaks,
         "bandit_rule": rule(peaks),
+        "bandit_choice": tau_choice.over_cells(swept),
     }
     for name, frame in made.items():
         files.write_csv(frame, out_dir / f"{name}.csv")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binom
 
 from softmax_rewards import concentration, weighting
@@ -90,6 +91,24 @@ def by_right(success: float, group_size: int) -> Population:
     return composed(right, 0 * right, group_size, (0.0, 1.0), binom.pmf(right, group_size, success))
 
 
+def from_log(table: pd.DataFrame) -> Population:
+    """Groups as training logs them, all of one size.
+
+    table  columns rewards ("1.1 0.1 0 0", highest first), right (so many, from the first, are right) and count
+    Raises ValueError naming the first impossible group.
+    """
+    rewards = np.array([[float(reward) for reward in row.split()] for row in table["rewards"]])
+    right, count = table["right"].to_numpy(), table["count"].to_numpy()
+    bad = (right < 0) | (right > rewards.shape[1]) | (count < 0) | np.any(np.diff(rewards) > 0, axis=-1)
+    if bad.any():
+        row = table[bad].iloc[0]
+        raise ValueError(
+            f"logged group {row['rewards']!r}, right={row['right']}, count={row['count']}: wanted "
+            "rewards from highest to lowest, right from 0 to their number, count >= 0"
+        )
+    return Population(rewards, np.arange(rewards.shape[1]) < right[:, None], count)
+
+
 def batch(population: Population, size: int, seed: int) -> Population:
     """All groups one by one if there are at most `size`, else `size` of them drawn without replacement."""
     counts = population.counts.astype(np.int64)
@@ -139,31 +158,6 @@ def summarise(population: Population, scheme: str, hyperparameters: dict[str, An
         "second_moment": second_moment,
         "rms": float(np.sqrt(second_moment / w.shape[1])),
     }
-
-
-def signal_to_noise(
-    scheme: str, hyperparameters: dict[str, Any], success: float, group_size: int
-) -> tuple[float, float]:
-    """Signal E[w (c - p)] and noise sqrt(E[w^2]) per sample, at success rate p, for 0/1 rewards; exact.
-
-    Model: score vectors of different samples are independent with mean 0 and equal length, and along the true
-    gradient a score is proportional to c - p. The batch gradient, the mean of w times score over Q*N samples,
-    then has mean ~ E[w (c - p)] and standard deviation ~ sqrt(E[w^2] / QN). The ratio is at most
-    sqrt(p (1 - p)). A common factor cancels: a scheme that couples groups is shown each composition once.
-    """
-    groups = by_right(success, group_size)
-    w = weighting.compute(scheme, groups.rewards, groups.correct, **hyperparameters)
-    signal = signals(w, groups.correct, success) @ groups.counts
-    # Rounded: a scheme without signal gives 0, not the rounding errors of one machine.
-    return round(float(signal), 15), float(np.sqrt(np.mean(w**2, axis=-1) @ groups.counts))
-
-
-def signals(weights: np.ndarray, correct: np.ndarray, success: float | np.ndarray) -> np.ndarray:
-    """Each group's part [Q] of the signal in `signal_to_noise`: the mean over its samples of w (c - p).
-
-    weights, correct [Q, N]; success: p of every prompt, or [Q, 1] with that of each.
-    """
-    return np.mean(weights * (correct - success), axis=-1)
 
 
 def _mean(values: np.ndarray, counts: np.ndarray) -> float:

@@ -11,6 +11,7 @@ import pandas as pd
 from softmax_rewards import multiplicity, robust, stats, tau_rule, temperature
 from softmax_rewards.evidence import Evidence
 from softmax_rewards.finished import FinishedRun, by_ablation
+from softmax_rewards.populations import Population, from_log
 
 EARLY = 10  # steps; the claims about entropy, length and gradient norm speak of steps 1–10
 SWEPT = ("softmax", "softmax_centered")
@@ -213,6 +214,12 @@ def fit_temperatures(
         success = evidence.measures[endpoint].unstack("ablation")[grid["ablation"]].dropna()
         fits.setdefault(scheme, {})[endpoint] = tau_rule.fit(grid["tau"], success, reward_range)
     return fits
+
+
+def base_groups(runs: Sequence[FinishedRun], baseline: str) -> Population:
+    """Groups that the base model, little changed, gives: of the baseline's first steps."""
+    early = pd.concat([run.groups[run.groups["step"] <= EARLY] for run in runs if run.ablation == baseline])
+    return from_log(early.groupby(["rewards", "right"], as_index=False)["count"].sum())
 
 
 def negative_controls(evidence: Evidence) -> pd.DataFrame:

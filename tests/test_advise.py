@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softmax_rewards import advise, weighting
-from softmax_rewards.populations import Population, by_right, signal_to_noise
+from softmax_rewards import advise, signal_noise, weighting
+from softmax_rewards.populations import Population, by_right
 from softmax_rewards.reward_log import RewardLog
 
 
@@ -75,12 +75,12 @@ def test_figures_of_two_groups_by_hand():
 
 
 def test_the_prediction_is_the_exact_one_where_all_prompts_are_equal():
-    """Groups in exactly the proportions of one success rate, against `populations.signal_to_noise`."""
+    """Groups in exactly the proportions of one success rate, against `signal_noise.at_success`."""
     exact = by_right(0.09, 8)
     figures = advise.table(replace(exact, counts=np.round(1e7 * exact.counts).astype(int)), 1.0)
     for scheme in weighting.names():
         chosen = {"tau": 0.5} if "tau" in weighting.hyperparameters(scheme) else {}
-        signal, noise = signal_to_noise(scheme, chosen, 0.09, 8)
+        signal, noise = signal_noise.at_success(scheme, chosen, 0.09, 8)
         found = row(figures, scheme, 0.5 if chosen else None)["snr"]
         assert found == pytest.approx(signal / noise if noise else 0.0, abs=1e-5), scheme
 
@@ -101,7 +101,7 @@ def test_success_of_prompts_is_the_posterior_mean_under_a_beta_prior():
     rewards, correct, _ = drawn(200_000, 3, success=0.2, spread=5.0)
     groups = packed(rewards, correct)
     expected = (groups.correct.sum(-1) + 1.0) / (8 + 5.0)
-    assert advise.success_of_prompts(groups)[:, 0] == pytest.approx(expected, abs=0.015)
+    assert signal_noise.success_of_prompts(groups)[:, 0] == pytest.approx(expected, abs=0.015)
 
 
 # ---- limits -------------------------------------------------------------------------------------

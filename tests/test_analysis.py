@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from softmax_rewards import analysis, concentration, populations, reported, weighting
+from softmax_rewards import analysis, concentration, populations, reported, signal_noise, weighting
 
 RANGE = (0.0, 1.1)
 NAMES = ["collapse", "difficulty", "groups", "ratios", "reported", "schemes", "snr", "universal"]
@@ -162,7 +162,7 @@ def test_signal_to_noise_against_a_simulation_of_scores():
     right = rng.random((200_000, 8)) < 0.09
     for scheme, chosen in (("linear", {}), ("softmax", {"tau": 0.5})):
         w = weighting.compute(scheme, right.astype(float), right, **chosen)
-        signal, noise = populations.signal_to_noise(scheme, chosen, 0.09, 8)
+        signal, noise = signal_noise.at_success(scheme, chosen, 0.09, 8)
         assert np.mean(w * (right - 0.09)) == pytest.approx(signal, rel=0.02)
         assert np.sqrt(np.mean(w**2)) == pytest.approx(noise, rel=0.02)
 

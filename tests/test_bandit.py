@@ -11,7 +11,7 @@ import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmax_rewards import analysis, bandit, populations, weighting
+from softmax_rewards import analysis, bandit, signal_noise, weighting
 from softmax_rewards import bandit_training as training
 from softmax_rewards.objective import policy_loss, sample_scales, token_log_probs
 
@@ -213,7 +213,7 @@ def test_many_arms_have_the_signal_to_noise_that_is_predicted_without_a_policy()
     for scheme, chosen in analysis.settings(8, taus=(0.55,)):
         unit = {name: value / 1.1 if name == "tau" else value for name, value in chosen.items()}
         if not weighting.couples_groups(scheme):  # here it is shown one group at a time
-            signal, noise = populations.signal_to_noise(scheme, unit, 0.01, 8)
+            signal, noise = signal_noise.at_success(scheme, unit, 0.01, 8)
             found = bandit.figures(problem, bandit.table(scheme, chosen, 8, RANGE)).snr
             # The prediction's noise is a second moment, around 0 instead of the mean.
             around_zero = found / np.sqrt(1 + 8 * found**2)

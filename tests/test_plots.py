@@ -185,6 +185,35 @@ def test_improvements_are_the_probabilities_of_the_endpoint_without_the_baseline
     assert [0.5, 0.9] in [list(line.get_xdata()) for line in axes.get_lines()]
 
 
+def test_contrasts_are_the_pairs_of_one_question_in_points():
+    pairs = {"question": ["the constant", "the setting"], "what": ["a − b", "kl, with a"], "endpoint": "auc"}
+    table = pd.DataFrame({**pairs, "delta": [-0.01, 0.2], "low": [-0.03, 0.1], "high": [0.01, 0.3]})
+    axes = comparisons.contrasts(table, "the constant").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a − b"]
+    assert [-3.0, 1.0] in [list(line.get_xdata()) for line in axes.get_lines()]
+
+
+def test_each_other_setting_has_a_panel_with_the_baseline_in_its_own():
+    arms = ["baseline", "linear-kl", "softmax-0.5-kl", "linear-ppo"]
+    settings = [None, "kl 0.02", "kl 0.02", "updates 4"]
+    table = pd.DataFrame(
+        {"ablation": arms, "weighting": ["linear", "linear", "softmax", "linear"], "setting": settings}
+    )
+    figure = training.by_setting(runs(arms), table)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["kl 0.02", "updates 4"]
+    assert [[line.get_label() for line in axes.get_lines()] for axes in figure.axes] == [
+        ["baseline", "linear", "softmax"],
+        ["baseline", "linear"],
+    ]
+
+
+def test_predicted_noise_is_scaled_so_that_the_baselines_lies_on_what_was_measured():
+    table = pd.DataFrame({"ablation": ["baseline", "softmax-1.0"], "snr": [0.4, 0.1], "predicted": [0.2, 0.1]})
+    figure = training.signal_noise(table.assign(snr_low=0.0, snr_high=0.5))
+    [(x, _)] = lines(figure)["predicted, scaled to the baseline"]
+    assert list(x) == pytest.approx([0.4, 0.2])
+
+
 def test_coinciding_schemes_share_a_line_and_schemes_without_contrast_have_none():
     success = np.arange(1, 8) / 8
     shapes = {
@@ -270,7 +299,20 @@ def test_the_bandits_optima_are_in_brackets_unless_half_the_range_is_beaten():
     assert texts(bandit.optima(frame, span=3.0))[0].startswith("Not enough data")
 
 
-EMPTY_COLUMNS = ["endpoint", "delta", "improvement", "scheme", "final", "base", "pass@1", "optimiser", "range"]
+EMPTY_COLUMNS = [
+    "endpoint",
+    "question",
+    "setting",
+    "weighting",
+    "delta",
+    "improvement",
+    "scheme",
+    "final",
+    "base",
+    "pass@1",
+    "optimiser",
+    "range",
+]
 EMPTY = pd.DataFrame(columns=[*runs().columns, *EMPTY_COLUMNS])
 
 
@@ -284,6 +326,9 @@ EMPTY = pd.DataFrame(columns=[*runs().columns, *EMPTY_COLUMNS])
         lambda frame: comparisons.improvement(frame, "auc"),
         lambda frame: comparisons.temperature(frame, {}),
         comparisons.gains,
+        lambda frame: comparisons.contrasts(frame, "the constant"),
+        lambda frame: training.by_setting(frame, frame),
+        training.signal_noise,
         weights.by_temperature,
         bandit.signal_to_noise,
         lambda frame: bandit.curves(frame, "adam"),

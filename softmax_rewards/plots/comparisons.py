@@ -77,6 +77,23 @@ def _effect(row: Mapping[str, Any]) -> str:
 
 
 @styled
+def contrasts(table: pd.DataFrame, question: str, endpoint: str = "auc") -> Figure:
+    """Differences of the pairs of one question in percentage points with intervals, a pair a row.
+
+    `table`: question, what, endpoint, delta, low, high.
+    """
+    rows = table[(table["question"] == question) & (table["endpoint"] == endpoint)]
+    if rows.empty:
+        return nothing("no such pair of arms")
+    rows = rows.set_index("what")
+    look = {what: {"color": matplotlib.colormaps["Blues"](0.75)} for what in rows.index}
+    figure, axes = _intervals(100 * rows[["delta", "low", "high"]], look, nothing_at=0)
+    axes.axvspan(-100 * EQUIVALENCE, 100 * EQUIVALENCE, color="#eef1f4", zorder=0)
+    axes.set_xlabel("difference in percentage points")
+    return figure
+
+
+@styled
 def improvement(robust: pd.DataFrame, endpoint: str, baseline: str = "baseline") -> Figure:
     """Probability that a seed of each arm beats one of the baseline, with bootstrap intervals, an arm a row.
 

@@ -12,8 +12,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from softmax_rewards.plots.style import MUTED, PERCENT, families, legend_below, nothing, styled, styles
+from softmax_rewards.plots.style import (
+    BASELINE,
+    MUTED,
+    PERCENT,
+    SINGLES,
+    families,
+    legend_below,
+    nothing,
+    styled,
+    styles,
+)
 from softmax_rewards.stats import mean_interval
+
+SETTINGS_A_LINE = 4
 
 
 def over_seeds(frame: pd.DataFrame, value: str, x: str = "step") -> pd.DataFrame:
@@ -51,6 +63,68 @@ def trajectories(frame: pd.DataFrame, value: str = "success", x: str = "step", b
         if column == 0:
             axes.set_ylabel(f"{value} rate (held-out puzzles)")
         legend_below(axes)
+    return figure
+
+
+@styled
+def by_setting(frame: pd.DataFrame, arms: pd.DataFrame, baseline: str = "baseline") -> Figure:
+    """Success over training of the arms that were trained in another setting, a panel a setting.
+
+    `frame` as for `trajectories`; `arms`: ablation, weighting, setting (missing for the baseline's). Dashed: the
+    baseline in its own setting.
+    """
+    settings = arms.dropna(subset=["setting"])
+    if settings.empty:
+        return nothing("every arm was trained in the setting of the baseline")
+    curves = over_seeds(frame, "success")
+    places = list(settings.groupby("setting", sort=False))
+    lines = -(-len(places) // SETTINGS_A_LINE)
+    figure = Figure(figsize=(10, 3.1 * lines), layout="constrained")
+    grid = figure.subplots(lines, SETTINGS_A_LINE, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[len(places) :]:
+        axes.remove()
+    weightings = settings["weighting"].unique()
+    colours = {weighting: SINGLES[i % len(SINGLES)] for i, weighting in enumerate(weightings)}
+    for axes, (setting, members) in zip(grid.flat, places, strict=False):
+        _lines(axes, curves, [baseline], {baseline: BASELINE}, markers=False)
+        for arm, weighting in zip(members["ablation"], members["weighting"], strict=True):
+            curve = curves[curves["ablation"] == arm]
+            axes.plot(curve["x"], curve["mean"], color=colours[weighting], label=weighting)
+            axes.fill_between(
+                curve["x"], curve["low"], curve["high"], color=colours[weighting], alpha=0.14, linewidth=0
+            )
+        axes.set_title(setting, fontsize=8.5)
+        axes.yaxis.set_major_formatter(PERCENT)
+        _focus(axes, frame["success"])
+        legend_below(axes)
+    return figure
+
+
+@styled
+def signal_noise(table: pd.DataFrame, baseline: str = "baseline") -> Figure:
+    """Signal-to-noise of a batch, as measured between its halves and as predicted, an arm a row.
+
+    `table`: ablation, snr, snr_low, snr_high, predicted. The prediction knows no policy, only ratios between schemes:
+    its marks are scaled so that the baseline's lies on what was measured.
+    """
+    if baseline not in set(table["ablation"]):
+        return nothing("the baseline did not log how much its gradients agree")
+    rows = table.set_index("ablation")
+    scale = rows.loc[baseline, "snr"] / rows.loc[baseline, "predicted"]
+    look = styles(list(rows.index), baseline)
+    figure = Figure(figsize=(9, 1.2 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for y, (arm, row) in enumerate(rows.iterrows()):
+        axes.plot([row["snr_low"], row["snr_high"]], [y, y], color=look[arm]["color"], linewidth=2.2)
+        axes.plot(row["snr"], y, "o", color=look[arm]["color"], markersize=7, label="measured" if y == 0 else None)
+    predicted = {"color": "#1b1f24", "markersize": 8, "label": "predicted, scaled to the baseline"}
+    axes.plot(scale * rows["predicted"], range(len(rows)), "x", **predicted)
+    axes.set_yticks(range(len(rows)), rows.index)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("signal / noise of one batch")
+    legend_below(axes, columns=2)
     return figure
 
 

@@ -4,7 +4,7 @@ ANALYSIS_TABLES = expand(
 )
 BANDIT_TABLES = expand(
     f"{RESULTS}/{{{{experiment}}}}/analysis/bandit_{{table}}.csv",
-    table=["signal", "curves", "means", "temperature", "optimum", "rule"],
+    table=["signal", "curves", "means", "temperature", "optimum", "rule", "choice"],
 )
 
 

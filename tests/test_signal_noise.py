@@ -1,0 +1,86 @@
+"""Signal-to-noise of a batch: from rewards and weights, and from the cosine of two halves."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from softmax_rewards import finished, signal_noise
+from softmax_rewards.populations import by_right
+
+RANGE = (0.0, 1.1)
+
+
+@pytest.mark.parametrize("snr", [0.3, 1.0, 3.0])
+def test_the_cosine_of_halves_tells_the_ratio_of_the_whole(snr):
+    """Halves are signal + noise, in so many dimensions and pairs that their mean cosine has hardly any spread."""
+    rng = np.random.default_rng(0)
+    dimensions, cosines = 20_000, []
+    # The whole is the mean of the halves: its noise is √½ of theirs.
+    deviation = math.sqrt(2) / snr / math.sqrt(dimensions)
+    for _ in range(200):
+        halves = deviation * rng.normal(size=(2, dimensions))
+        halves[:, 0] += 1.0
+        first, second = halves / np.linalg.norm(halves, axis=1, keepdims=True)
+        cosines.append(first @ second)
+    assert signal_noise.of_cosine(np.mean(cosines)) == pytest.approx(snr, rel=0.03)
+
+
+def test_a_cosine_below_zero_is_no_signal_and_one_of_one_no_noise():
+    assert signal_noise.of_cosine(-0.1) == 0
+    assert signal_noise.of_cosine(1.0) == math.inf
+    assert math.isnan(signal_noise.of_cosine(math.nan))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "chosen"),
+    [("linear", {}), ("softmax", {"tau": 0.5}), ("softmax_centered", {"tau": 1.0}), ("rloo", {}), ("raft", {})],
+)
+def test_groups_in_exact_proportions_have_the_ratio_of_their_success_rate(scheme, chosen):
+    signal, noise = signal_noise.at_success(scheme, chosen, 0.09, 8)
+    assert signal_noise.of_groups(scheme, chosen, by_right(0.09, 8)) == pytest.approx(signal / noise, rel=1e-6)
+
+
+def test_no_weight_is_no_signal():
+    assert signal_noise.of_groups("raft", {}, by_right(1e-300, 8)) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    arms = {
+        "baseline": {"scheme": "linear"},
+        "softmax-auto": {"scheme": "softmax", "tau": "auto"},
+        "anneal": {"scheme": "softmax", "tau": {"from": 0.75, "to": 0.25, "steps": 60}},
+        "silent": {"scheme": "rloo"},
+    }
+    folders = synthetic.write_experiment(tmp_path, arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=3)
+    for folder in folders:
+        if folder.parent.name != "silent":
+            metrics = pd.read_csv(folder / "metrics.csv")
+            cosines = 0.1 + 0.01 * int(folder.name[-1]) + 0.2 * (-1.0) ** metrics["step"]
+            metrics.assign(gradient_cosine=cosines).to_csv(folder / "metrics.csv", index=False)
+    return finished.load(folders, synthetic.experiment(arms))
+
+
+def test_measured_beside_predicted(runs):
+    table = signal_noise.measured(runs, RANGE).set_index("ablation")
+    assert list(table.index) == ["baseline", "softmax-auto", "anneal"]
+    row = table.loc["softmax-auto"]
+    assert row["tau"] == pytest.approx(0.55)
+    assert row["cosine"] == pytest.approx(0.11)
+    assert row["snr"] == pytest.approx(math.sqrt(2 * 0.11 / 0.89))
+    assert row["snr_low"] < row["snr"] < row["snr_high"]
+    assert row["seeds"] == 3
+    assert 0 < row["predicted"] < table.loc["baseline", "predicted"]
+    assert math.isnan(table.loc["anneal", "predicted"])
+    assert math.isnan(table.loc["anneal", "tau"])
+
+
+def test_runs_that_measured_nothing_give_an_empty_table(tmp_path):
+    arms = {"baseline": {"scheme": "linear"}}
+    folders = synthetic.write_experiment(tmp_path, arms=arms, seeds=2)
+    table = signal_noise.measured(finished.load(folders, synthetic.experiment(arms)), RANGE)
+    assert table.empty
+    assert list(table) == signal_noise.COLUMNS
