@@ -8,11 +8,12 @@ bfloat16 weights and first moment (2 + 2), gradients summed and second moment in
 takes `HOST` bytes there (masters and moments) and leaves weights and gradients here. The update adds what autograd
 keeps of one micro-batch (with gradient checkpointing each layer's input and all of one layer), three chunks of logits
 and the gradient of the largest parameter. Sampling adds the cache of `rollout_rows` sequences and a few tensors as
-large as their logits; gradients are freed by then.
+large as their logits; gradients are freed by then. A KL reference on the device adds its weights, measured noise one
+gradient more; a reference that is copied there for its pass finds the room of the gradients.
 
 *Time.* Decoding a token takes the longest of reading memory (weights, cache, `LOGIT_PASSES` over the logits),
 2 FLOPs a parameter and row, and starting every layer's kernels; the update takes 6 FLOPs a parameter and token, 8 with
-gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits. Evaluations while training and at the end are
+gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits; a KL reference takes 2. Evaluations while training and at the end are
 counted; making the base model is not. The device is an H100 (80 GB, SXM): peaks as NVIDIA gives them for dense
 matrices, of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These shares are
 guesses: take hours for good to a factor of two.
@@ -140,11 +141,14 @@ def memory(shape: Shape, training: Training, evaluation: Evaluation) -> Memory:
     """Peak memory of a run, from its shape and settings."""
     size, longest = BYTES[training.precision], PROMPT_TOKENS + training.max_new_tokens
     state = STATE[training.precision, training.optimiser_state] * shape.parameters
+    if training.kl and training.kl_reference == "device":
+        state += size * shape.parameters
     every = training.prompts * training.samples * longest
     tokens = min(max(training.microbatch_tokens, longest), every)
     logits = LOGIT_COPIES["update"] * 4 * min(CHUNK_LOGITS, tokens * shape.vocab_size)
     largest = max(shape.vocab_size, 2 * shape.intermediate_size) * shape.hidden_size
     update = activations(shape, training, tokens) + logits + largest * (GRADIENT + size)
+    update += GRADIENT * shape.parameters * training.measure_noise
 
     samplings = (
         (training.prompts, training.samples),
@@ -192,6 +196,9 @@ def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
     step = _sampling(shape, training, training.prompts, training.samples) + training.updates * _update(
         shape, training, batch
     )
+    if training.kl:
+        tokens = batch * (PROMPT_TOKENS + training.max_new_tokens)
+        step += 2 * shape.parameters * tokens / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])
     points = training.steps // evaluation.every + 1 + (training.steps % evaluation.every > 0)
     # At the end sampled and greedy answers again, and those of pass@k.
     curve = (points + 2) * _sampling(shape, training, evaluation.puzzles, 1)

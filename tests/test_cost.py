@@ -111,6 +111,20 @@ def test_hours_of_the_update():
     assert (host - base) * 3600 == pytest.approx(25 * 4e-9 * PARAMETERS, rel=1e-6)
 
 
+def test_a_kl_reference_costs_its_weights_and_a_forward_pass():
+    plain, kl = cost.memory(TINY, TRAINING, EVALUATION), cost.memory(TINY, changed(kl=0.02), EVALUATION)
+    assert kl.update - plain.update == kl.rollout - plain.rollout == 2 * PARAMETERS  # bfloat16
+    assert cost.memory(TINY, changed(kl=0.02, kl_reference="host"), EVALUATION) == plain
+    longer = cost.hours(TINY, changed(kl=0.02), EVALUATION) - cost.hours(TINY, TRAINING, EVALUATION)
+    assert longer * 3600 == pytest.approx(25 * 2 * PARAMETERS * 12 * LONGEST / (0.4 * 989e12), rel=1e-3)
+
+
+def test_measured_noise_costs_one_gradient_more():
+    plain, measured = (cost.memory(TINY, changed(measure_noise=on), EVALUATION) for on in (False, True))
+    assert measured.update - plain.update == 4 * PARAMETERS
+    assert measured.rollout == plain.rollout
+
+
 def test_hours_where_memory_or_arithmetic_is_the_limit():
     """Qwen2.5-3B, 512 answers of 1024 tokens, worked out by hand."""
     shape = Shape.from_config(catalogue.find("qwen2.5-3b").config)
