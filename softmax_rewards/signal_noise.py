@@ -22,7 +22,7 @@ from softmax_rewards.populations import Population, by_right, from_log
 from softmax_rewards.stats import mean_interval
 
 COLUMNS = ["ablation", "scheme", "tau", "seeds", "cosine", "cosine_low", "cosine_high"]
-COLUMNS += ["snr", "snr_low", "snr_high", "predicted"]
+COLUMNS += ["snr", "snr_low", "snr_high", "predicted", "predicted_cosine"]
 
 
 def at_success(scheme: str, hyperparameters: dict[str, Any], success: float, group_size: int) -> tuple[float, float]:
@@ -80,6 +80,7 @@ def measured(runs: Sequence[FinishedRun], reward_range: tuple[float, float]) -> 
     snr        of a whole batch, from the cosine and its limits; a cosine below 0 gives 0
     predicted  `of_groups` of all groups that the arm trained on, per square root of the number of samples; NaN for a
                schedule
+    predicted_cosine  what that ratio makes of a half's, times one factor for all arms: the least squares one
     """
     rows = []
     for ablation, own in by_ablation(runs):
@@ -94,7 +95,12 @@ def measured(runs: Sequence[FinishedRun], reward_range: tuple[float, float]) -> 
             predicted = of_groups(scheme, hyperparameters, from_log(logged))
         tau = (hyperparameters or {}).get("tau", math.nan)
         rows.append((ablation, scheme, tau, len(own), *limits, *map(of_cosine, limits), predicted))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS[:-1]).astype({"predicted": float})
+    # Of a half: (signal/noise)^2 = c/(1 - c).
+    known = table.dropna(subset=["predicted"])
+    squares, odds = known["predicted"] ** 2, known["cosine"] / (1 - known["cosine"])
+    scaled = table["predicted"] ** 2 * (squares @ odds) / (squares @ squares)
+    return table.assign(predicted_cosine=scaled / (1 + scaled))
 
 
 def of_cosine(cosine: float) -> float:

@@ -207,11 +207,12 @@ def test_each_other_setting_has_a_panel_with_the_baseline_in_its_own():
     ]
 
 
-def test_predicted_noise_is_scaled_so_that_the_baselines_lies_on_what_was_measured():
-    table = pd.DataFrame({"ablation": ["baseline", "softmax-1.0"], "snr": [0.4, 0.1], "predicted": [0.2, 0.1]})
-    figure = training.signal_noise(table.assign(snr_low=0.0, snr_high=0.5))
-    [(x, _)] = lines(figure)["predicted, scaled to the baseline"]
-    assert list(x) == pytest.approx([0.4, 0.2])
+def test_measured_and_predicted_agreement_of_gradients_stand_side_by_side():
+    table = pd.DataFrame({"ablation": ["baseline", "anneal"], "cosine": [0.02, 0.01], "predicted_cosine": [0.03, None]})
+    figure = training.signal_noise(table.assign(cosine_low=-0.01, cosine_high=0.05))
+    [(x, _)] = lines(figure)["predicted"]
+    assert x[0] == 0.03 and math.isnan(x[1])
+    assert list(lines(figure)["measured"][0][0]) == [0.02]
 
 
 def test_coinciding_schemes_share_a_line_and_schemes_without_contrast_have_none():

@@ -75,7 +75,17 @@ def test_measured_beside_predicted(runs):
     assert row["seeds"] == 3
     assert 0 < row["predicted"] < table.loc["baseline", "predicted"]
     assert math.isnan(table.loc["anneal", "predicted"])
+    assert math.isnan(table.loc["anneal", "predicted_cosine"])
     assert math.isnan(table.loc["anneal", "tau"])
+
+
+def test_the_prediction_is_scaled_by_least_squares_over_the_arms(runs):
+    """Squares of the ratios of halves: what is left of them is orthogonal to what is predicted."""
+    table = signal_noise.measured(runs, RANGE).dropna(subset=["predicted"])
+    odds, predicted = (table[name] / (1 - table[name]) for name in ("cosine", "predicted_cosine"))
+    assert (odds - predicted) @ table["predicted"] ** 2 == pytest.approx(0, abs=1e-12)
+    ratio = np.sqrt(predicted / predicted.iloc[0])
+    assert ratio.tolist() == pytest.approx((table["predicted"] / table["predicted"].iloc[0]).tolist())
 
 
 def test_runs_that_measured_nothing_give_an_empty_table(tmp_path):

@@ -102,28 +102,25 @@ def by_setting(frame: pd.DataFrame, arms: pd.DataFrame, baseline: str = "baselin
 
 @styled
 def signal_noise(table: pd.DataFrame, baseline: str = "baseline") -> Figure:
-    """Signal-to-noise of a batch, as measured between its halves and as predicted, an arm a row.
+    """Cosine of the gradients of two halves of a batch, as measured and as predicted, an arm a row.
 
-    `table`: ablation, snr, snr_low, snr_high, predicted. The prediction knows no policy, only ratios between schemes:
-    its marks are scaled so that the baseline's lies on what was measured.
+    `table`: ablation, cosine, cosine_low, cosine_high, predicted_cosine.
     """
-    if baseline not in set(table["ablation"]):
-        return nothing("the baseline did not log how much its gradients agree")
+    if table.empty:
+        return nothing("no arm logged how much its gradients agree")
     rows = table.set_index("ablation")
-    scale = rows.loc[baseline, "snr"] / rows.loc[baseline, "predicted"]
     look = styles(list(rows.index), baseline)
-    figure = Figure(figsize=(9, 1.2 + 0.3 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(9, 1.4 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
+    axes.axvline(0, color=MUTED, linewidth=1)
     for y, (arm, row) in enumerate(rows.iterrows()):
-        axes.plot([row["snr_low"], row["snr_high"]], [y, y], color=look[arm]["color"], linewidth=2.2)
-        axes.plot(row["snr"], y, "o", color=look[arm]["color"], markersize=7, label="measured" if y == 0 else None)
-    predicted = {"color": "#1b1f24", "markersize": 8, "label": "predicted, scaled to the baseline"}
-    axes.plot(scale * rows["predicted"], range(len(rows)), "x", **predicted)
+        axes.plot([row["cosine_low"], row["cosine_high"]], [y, y], color=look[arm]["color"], linewidth=2.2)
+        axes.plot(row["cosine"], y, "o", color=look[arm]["color"], markersize=7, label=None if y else "measured")
+    axes.plot(rows["predicted_cosine"], range(len(rows)), "x", color="#1b1f24", markersize=8, label="predicted")
     axes.set_yticks(range(len(rows)), rows.index)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlim(left=0)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("signal / noise of one batch")
+    axes.set_xlabel("cosine of the gradients of two halves of a batch")
     legend_below(axes, columns=2)
     return figure
 
