@@ -53,7 +53,7 @@ def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], pl
     evidence = replace(evidence, fits={scheme: both["auc"] for scheme, both in fits.items()})
     arithmetic = getattr(task, "arithmetic", None)  # of a task whose answers have equations
     behaviour = reasoning.measure(loaded, arithmetic)
-    subject = (experiment["model"]["source"], experiment["task"]["name"])
+    subject = (experiment["name"], experiment["model"]["source"], experiment["task"]["name"])
 
     tables = {
         "trajectories": summary.long([(run, run.evaluations) for run in loaded]),

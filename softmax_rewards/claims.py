@@ -7,8 +7,7 @@ endpoints and thresholds, before the runs: see docs/analysis-plan.md.
 from typing import Any
 
 from softmax_rewards.evidence import BASE, LINEAR, Contrast
-from softmax_rewards.verdicts import (
-    Claim,
+from softmax_rewards.rules import (
     best_rates,
     cold_start,
     every,
@@ -17,6 +16,7 @@ from softmax_rewards.verdicts import (
     no_better,
     peak_at_half,
 )
+from softmax_rewards.verdicts import Claim
 
 
 def softmax(tau: Any) -> dict:

@@ -64,9 +64,10 @@ def _cell(value: object, form: str | Callable[[object], str] | None) -> str:
         text = "yes" if value else "no"
     else:
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    if text in _VERDICTS:
-        return f'<span class="{_VERDICTS[text]}">{text}</span>'
-    return html.escape(text).replace("\n", "<br>")
+    first, line_break, rest = html.escape(text).replace("\n", "<br>").partition("<br>")
+    if first in _VERDICTS:
+        first = f'<span class="{_VERDICTS[first]}">{first}</span>'
+    return first + line_break + rest
 
 
 def points(value: float) -> str:
@@ -98,6 +99,16 @@ def interval(frame: pd.DataFrame) -> pd.Series:
         return numbers if pd.isna(row["unit"]) else f"{numbers} {row['unit']}"
 
     return pd.Series([text(row) for row in frame.to_dict("records")], index=frame.index, dtype=object)
+
+
+def by_experiment(verdicts: pd.DataFrame) -> HTML:
+    """A row a claim, a column an experiment: its verdict and effect. `verdicts`: as of `verdicts.overview`."""
+    cells = verdicts.assign(cell=verdicts["verdict"] + "\n" + interval(verdicts), tested=verdicts["seeds"] > 0)
+    order = verdicts["claim"].unique()
+    wide = cells[cells["tested"]].pivot(index="claim", columns="experiment", values="cell").reindex(order)
+    wide = wide[[name for name in verdicts["experiment"].unique() if name in wide]]
+    statements = verdicts.drop_duplicates("claim").set_index("claim")["statement"]
+    return table(wide.assign(statement=statements).reset_index()[["claim", "statement", *wide]])
 
 
 def fits(described: Mapping[str, Mapping[str, Mapping]]) -> HTML:

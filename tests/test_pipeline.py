@@ -154,6 +154,19 @@ def test_the_pipeline(finished):
     shutil.copytree(folder / "runs", repository.folder / "kept", ignore=shutil.ignore_patterns("model"))
     shutil.rmtree(folder)
     assert repository.planned() == ANALYSIS + ALL + AGGREGATE + REPORTS
+
+    # Several experiments have a page of all their verdicts.
+    kept = (repository.folder / config).read_text() + "archive: kept\n"
+    for name in ("one", "two"):
+        (repository.folder / f"{name}.yaml").write_text(kept)
+    both = ("--config", "experiments=[one.yaml, two.yaml]")
+    done = repository.snakemake("results/overview/report/overview.html", *both)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert Counter(re.findall(r"^\[(\w+)\]", done.stdout, re.MULTILINE)) == {"aggregate": 2, "report": 1}
+    table = (repository.folder / "results/overview/summary/verdicts.csv").read_text()
+    assert ",one," in table and ",two," in table
+    shutil.rmtree(repository.folder / "results")
+
     assert repository.edited(config, append("archive: kept\n")) == ANALYSIS + AGGREGATE + REPORTS
     shutil.rmtree(repository.folder / "kept/softmax-0.5/seed-1")
     missing = runs(("softmax-0.5", 1))

@@ -33,3 +33,16 @@ def test_the_report_is_copied_and_its_figures_become_files(tmp_path):
     }
     assert (docs / "figures/training-2.png").read_bytes() == PNG
     assert (docs / "training.html").read_text() == "page"
+
+
+def test_chosen_pages_and_a_report_without_provenance(tmp_path):
+    for name in ("overview", "training"):
+        (tmp_path / "report").mkdir(exist_ok=True)
+        (tmp_path / f"report/{name}.ipynb").write_text(json.dumps({"cells": []}))
+        (tmp_path / f"report/{name}.html").write_text("page")
+    (tmp_path / "summary").mkdir()
+    (tmp_path / "summary/verdicts.csv").write_text("claim\n")
+    written = publish(tmp_path, tmp_path / "docs", ["overview"])
+    assert {path.name for path in written} == {"overview.ipynb", "overview.html", "verdicts.csv"}
+    with pytest.raises(FileNotFoundError, match="no executed notebook controls"):
+        publish(tmp_path, tmp_path / "docs", ["controls"])

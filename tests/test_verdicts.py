@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softmax_rewards import tau_rule, verdicts
+from softmax_rewards import rules, tau_rule, verdicts
 from softmax_rewards.claims import CLAIMS
 from softmax_rewards.evidence import BASE, ENDPOINTS, LINEAR, Contrast, Evidence, Untested, label, matches
 from softmax_rewards.stats import Interval, mean_interval
-from softmax_rewards.verdicts import CONTRADICTED, SUPPORTED, UNRESOLVED
+from softmax_rewards.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
 
 TRAINING = {"steps": 120, "learning_rate": 4e-4}
 BASE_SUCCESS = 0.09
@@ -39,7 +39,8 @@ def evidence(gains, *, weightings=None, spread=0.003, seeds=5, p_holm=None, trai
 
 
 def judged(known, **names):
-    table = verdicts.judge(CLAIMS, known, names.get("model", "mini"), names.get("task", "countdown"))
+    subject = (names.get("experiment", "e"), names.get("model", "mini"), names.get("task", "countdown"))
+    table = verdicts.judge(CLAIMS, known, *subject)
     return table.set_index("claim")
 
 
@@ -65,12 +66,12 @@ def interval(low, high, n=5):
     ],
 )
 def test_decide(low, high, sign, adjusted, expected):
-    assert verdicts.decide(interval(low, high), sign, 0.02, adjusted)[0] == expected
+    assert rules.decide(interval(low, high), sign, 0.02, adjusted)[0] == expected
 
 
 def test_equivalence_is_for_success_rates_only():
-    assert verdicts.decide(interval(-0.01, 0.01), 1)[0] == UNRESOLVED
-    assert verdicts.decide(interval(0.001, 0.01), 1)[0] == SUPPORTED
+    assert rules.decide(interval(-0.01, 0.01), 1)[0] == UNRESOLVED
+    assert rules.decide(interval(0.001, 0.01), 1)[0] == SUPPORTED
 
 
 def test_arms_are_found_by_weighting_and_training_not_by_name():
@@ -315,3 +316,17 @@ def test_verdicts_in_plain_words():
     assert open_.loc["C1", "plain"].startswith("Open: these runs cannot tell whether a softmax")
     closed = judged(evidence({"baseline": 0.0, "half": 0.15}))
     assert closed.loc["C1", "plain"].startswith("Open: the usual weights taught the model nothing for certain")
+
+
+def test_the_overview_has_every_claim_in_the_experiments_that_tested_it():
+    first = verdicts.judge(CLAIMS, evidence({"baseline": 0.06, "half": 0.1}), "first", "mini", "countdown")
+    arms = {"hot": {"scheme": "softmax", "tau": 1.0}}
+    known = evidence({"baseline": 0.06, "half": 0.1, "hot": -0.05}, weightings=arms)
+    second = verdicts.judge(CLAIMS, known, "second", "mini", "countdown")
+    table = verdicts.overview([first, second])
+    assert list(table["claim"].unique()) == list(first["claim"])
+    experiments = {claim: list(rows["experiment"]) for claim, rows in table.groupby("claim")}
+    assert experiments["C1"] == ["first", "second"]
+    assert experiments["C3a τ=1.0"] == ["second"]
+    assert experiments["C2"] == ["first"]  # which says that it lacks the arm
+    assert table.set_index("claim").loc["C2", "seeds"] == 0

@@ -152,11 +152,12 @@ def analysis_settings(experiment):
 
 
 def reports(wildcards):
-    """What `snakemake` makes: the pages of every experiment."""
+    """What `snakemake` makes: the pages of every experiment, and an overview of several."""
     # A dry run says what the experiments cost. Snakemake knows that it is one only now, with the rules read.
     if workflow.dryrun:
         print_estimates()
-    return [f"{RESULTS}/{name}/report/{notebook}.html" for name in EXPERIMENTS for notebook in NOTEBOOKS]
+    pages = [f"{RESULTS}/{name}/report/{notebook}.html" for name in EXPERIMENTS for notebook in NOTEBOOKS]
+    return pages + [f"{RESULTS}/overview/report/overview.html"] * (len(EXPERIMENTS) > 1)
 
 
 @functools.cache  # Snakemake asks for an input more than once

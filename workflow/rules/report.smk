@@ -80,3 +80,26 @@ rule notebook:
         "python workflow/scripts/execute_notebook.py --notebook {input.notebook:q} --parameters {params.run:q}"
         " --output {output.notebook:q} --html {output.html:q} --partial {log.partial:q} 2> {log.errors:q}"
         " || (tail -n 1 {log.errors:q}; exit 1)"
+
+
+rule overview:
+    input:
+        verdicts=expand(f"{RESULTS}/{{experiment}}/summary/verdicts.csv", experiment=EXPERIMENTS),
+        notebook="notebooks/overview/overview.ipynb",
+    output:
+        verdicts=f"{RESULTS}/overview/summary/verdicts.csv",
+        notebook=f"{RESULTS}/overview/report/overview.ipynb",
+        html=f"{RESULTS}/overview/report/overview.html",
+    log:
+        errors=f"{RESULTS}/overview/logs/overview.log",
+        partial=f"{RESULTS}/overview/logs/overview.ipynb",
+    conda:
+        "../../environment.yml"
+    params:
+        run=configuration.canonical({"results": RESULTS}),
+        code=[code("overview.py"), provenance.fingerprint(Path("notebooks/overview/overview.ipynb"))],
+    shell:
+        "(python workflow/scripts/overview.py --out {output.verdicts:q} {input.verdicts:q}"
+        " && python workflow/scripts/execute_notebook.py --notebook {input.notebook:q} --parameters {params.run:q}"
+        " --output {output.notebook:q} --html {output.html:q} --partial {log.partial:q}) 2> {log.errors:q}"
+        " || (tail -n 1 {log.errors:q}; exit 1)"

@@ -8,7 +8,8 @@ from softmax_rewards.publish import publish
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("results", type=Path, help="results/<experiment>")
 parser.add_argument("docs", type=Path, help="folder for the notebooks, pages and figures")
+parser.add_argument("--pages", nargs="*", default=(), help="only these: index controls")
 arguments = parser.parse_args()
 
-for file in publish(arguments.results, arguments.docs):
+for file in publish(arguments.results, arguments.docs, arguments.pages):
     print(file)

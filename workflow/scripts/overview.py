@@ -1,0 +1,15 @@
+"""The verdicts of several experiments in one table, claim by claim."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from softmax_rewards import files, verdicts
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("verdicts", type=Path, nargs="+", help="verdicts.csv of each experiment")
+parser.add_argument("--out", type=Path, required=True)
+arguments = parser.parse_args()
+
+files.write_csv(verdicts.overview([pd.read_csv(path) for path in arguments.verdicts]), arguments.out)
