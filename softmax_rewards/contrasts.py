@@ -53,7 +53,8 @@ def pairs(evidence: Evidence) -> Iterator[tuple[str, str, str, str]]:
         if twin:
             other = _find(evidence, {**weighting, "scheme": twin}, training)
             if other:
-                yield "the constant", arm, other, f"{label(weighting)} − {label({**weighting, 'scheme': twin})}"
+                place = f", with {changed(training, usual)}" if training != usual else ""
+                yield "the constant", arm, other, f"{label(weighting)} − {label({**weighting, 'scheme': twin})}{place}"
         if training == usual:
             continue
         setting = changed(training, usual)

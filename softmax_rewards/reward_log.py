@@ -37,7 +37,7 @@ class RewardLog:
     """What a log says.
 
     layout   "plain", "TRL" or "verl"
-    reward   which columns the reward is made of; right: what makes a sample right
+    reward   which columns the reward is made of; right: what makes a sample right, `inferred` without a column for it
     by_size  N → the groups of N samples, each with the highest reward first
     single   groups of one sample, which no scheme can weigh and `by_size` leaves out
     unscored samples without any reward (TRL); repeated: groups written again at a later step (TRL)
@@ -46,6 +46,7 @@ class RewardLog:
     layout: str
     reward: str
     right: str
+    inferred: bool
     by_size: dict[int, Population]
     single: int
     unscored: int
@@ -113,7 +114,8 @@ def read(path: Path, group: str | None = None, reward: str | None = None, correc
         kept = [[sample._replace(right=sample.reward > middle) for sample in rows] for rows in kept]
     made = " + ".join(name if factor == 1 else f"{factor:g}·{name}" for name, factor in layout.reward.items())
     single = sum(len(rows) == 1 for rows in kept)
-    return RewardLog(layout.name, made, right, _by_size(kept), single, unscored, count - len(kept))
+    inferred = layout.correct is None
+    return RewardLog(layout.name, made, right, inferred, _by_size(kept), single, unscored, count - len(kept))
 
 
 def _by_size(groups: Sequence[Sequence[_Sample]]) -> dict[int, Population]:

@@ -21,7 +21,8 @@ from softmax_rewards.finished import FinishedRun, by_ablation
 from softmax_rewards.populations import Population, by_right, from_log
 from softmax_rewards.stats import mean_interval
 
-COLUMNS = ["ablation", "scheme", "tau", "seeds", "cosine", "cosine_low", "cosine_high"]
+UNDEFINED = 0.05  # share of steps without a cosine up to which the others stand for all
+COLUMNS = ["ablation", "scheme", "tau", "seeds", "undefined", "cosine", "cosine_low", "cosine_high"]
 COLUMNS += ["snr", "snr_low", "snr_high", "predicted", "predicted_cosine"]
 
 
@@ -73,33 +74,39 @@ def _signals(weights: np.ndarray, correct: np.ndarray, success: float | np.ndarr
 
 
 def measured(runs: Sequence[FinishedRun], reward_range: tuple[float, float]) -> pd.DataFrame:
-    """A row an arm whose runs logged `gradient_cosine`, columns COLUMNS.
+    """A row an arm whose runs logged `gradient_cosine`, columns COLUMNS; the first arm is the baseline.
 
     tau        of a constant temperature; NaN for a scheme without and for a schedule
+    undefined  share of the steps without a cosine, where half a batch had no weight: such steps have no signal, so that
+               the mean of the others is too high, and from UNDEFINED on not given
     cosine     its mean over the steps of a run, then over seeds, with the t interval over seeds
     snr        of a whole batch, from the cosine and its limits; a cosine below 0 gives 0
     predicted  `of_groups` of all groups that the arm trained on, per square root of the number of samples; NaN for a
-               schedule
-    predicted_cosine  what that ratio makes of a half's, times one factor for all arms: the least squares one
+               schedule, and in another setting than the baseline's, whose gradient may have other parts
+    predicted_cosine  what that ratio makes of a half's, with one factor for all arms: least squares, weighted by seeds
     """
     rows = []
     for ablation, own in by_ablation(runs):
         if "gradient_cosine" not in own[0].metrics:
             continue
-        found = mean_interval([run.metrics["gradient_cosine"].mean() for run in own])
-        limits = (found.estimate, found.low, found.high)
-        scheme, hyperparameters = _setting(own[0].record["config"]["weighting"], reward_range)
+        config = own[0].record["config"]
+        undefined = float(np.mean([run.metrics["gradient_cosine"].isna().mean() for run in own]))
+        limits = (math.nan,) * 3
+        if undefined < UNDEFINED:
+            found = mean_interval([run.metrics["gradient_cosine"].mean() for run in own])
+            limits = (found.estimate, found.low, found.high)
+        scheme, hyperparameters = _setting(config["weighting"], reward_range)
         predicted = math.nan
-        if hyperparameters is not None:
+        if hyperparameters is not None and config["training"] == runs[0].record["config"]["training"]:
             logged = pd.concat([run.groups for run in own]).groupby(["rewards", "right"], as_index=False)["count"].sum()
             predicted = of_groups(scheme, hyperparameters, from_log(logged))
         tau = (hyperparameters or {}).get("tau", math.nan)
-        rows.append((ablation, scheme, tau, len(own), *limits, *map(of_cosine, limits), predicted))
+        rows.append((ablation, scheme, tau, len(own), undefined, *limits, *map(of_cosine, limits), predicted))
     table = pd.DataFrame(rows, columns=COLUMNS[:-1]).astype({"predicted": float})
     # Of a half: (signal/noise)^2 = c/(1 - c).
-    known = table.dropna(subset=["predicted"])
+    known = table.dropna(subset=["predicted", "cosine"])
     squares, odds = known["predicted"] ** 2, known["cosine"] / (1 - known["cosine"])
-    scaled = table["predicted"] ** 2 * (squares @ odds) / (squares @ squares)
+    scaled = table["predicted"] ** 2 * (known["seeds"] * squares @ odds) / (known["seeds"] * squares @ squares)
     return table.assign(predicted_cosine=scaled / (1 + scaled))
 
 

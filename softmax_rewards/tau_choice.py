@@ -17,13 +17,14 @@ from softmax_rewards.stats import mean_interval
 from softmax_rewards.tau_rule import CLAIMED_RATIO
 
 Cell = tuple[float, float, int]  # of the bandit's factorial: reward range, base success, N
-Rule = Callable[[str, Sequence[float], Population, float], float]
+Rule = Callable[[str, Sequence[float], Population, float], float | None]
 # What log(τ/range) is linear in.
 FITTED: Mapping[str, Callable[[Cell], np.ndarray]] = {
     "fitted share of the range": lambda cell: np.array([1.0]),
     "fitted to the success rate": lambda cell: np.array([1.0, np.log(cell[1])]),
     "fitted to N": lambda cell: np.array([1.0, np.log(cell[2])]),
 }
+SAME = 0.01  # of log effective N: differences below are none
 CELL = ["optimiser", "scheme"]
 COLUMNS = ["scheme", "rule", "tau", "ratio", "best", "regret", "low", "high", "seeds"]
 
@@ -33,8 +34,11 @@ def half_the_range(scheme: str, taus: Sequence[float], groups: Population, rewar
     return min(taus, key=lambda tau: abs(np.log(tau / (CLAIMED_RATIO * reward_range))))
 
 
-def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float:
-    """The τ whose weights lie on as many samples as the z-score's, in groups with unequal rewards."""
+def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float | None:
+    """The τ whose weights lie on as many samples as the z-score's, in groups with unequal rewards.
+
+    None where effective N hardly depends on τ: for two-valued rewards all schemes with mean 0 have the same.
+    """
     unequal = np.ptp(groups.rewards, axis=-1) > 0
     mixed = Population(groups.rewards[unequal], groups.correct[unequal], groups.counts[unequal])
 
@@ -42,7 +46,10 @@ def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population
         return float(np.log(populations.summarise(mixed, name, hyperparameters)["effective_n"]))
 
     wanted = log_effective_n("linear")
-    return min(taus, key=lambda tau: abs(log_effective_n(scheme, tau=tau) - wanted))
+    away = {tau: abs(log_effective_n(scheme, tau=tau) - wanted) for tau in taus}
+    if max(away.values()) - min(away.values()) < SAME:
+        return None
+    return min(away, key=away.__getitem__)
 
 
 def signal_to_noise(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float:
@@ -67,8 +74,10 @@ RULES: Mapping[str, Rule] = {
 def table(evidence: Evidence, sweep: pd.DataFrame, groups: Population, reward_range: float) -> pd.DataFrame:
     """A row a scheme with a grid of τ and a rule: its choice and what that cost in mean success over training.
 
-    sweep   as of `summary.temperatures`;  groups  those of the base model
-    regret  paired by seed; its interval allows for having chosen the best τ among the others (Bonferroni)
+    sweep     as of `summary.temperatures`;  groups  those of the base model
+    regret    at the best τ tried less at the choice, paired by seed; NaN where the rule chooses none
+    low, high limits of what the best τ, whichever it is, would have gained: the largest limits over the other τ, each
+              with Bonferroni's confidence; at least 0
     """
     rows = []
     for scheme, grid in sweep[sweep["endpoint"] == "auc"].groupby("scheme"):
@@ -76,13 +85,16 @@ def table(evidence: Evidence, sweep: pd.DataFrame, groups: Population, reward_ra
         success.columns = grid["tau"].to_numpy()
         if len(success.columns) < 2 or success.empty:
             continue
-        best = float(success.mean().idxmax())
+        best, level = float(success.mean().idxmax()), multiplicity.strictest(len(success.columns) - 1)
         for name, rule in RULES.items():
-            tau = float(rule(scheme, success.columns, groups, reward_range))
-            level = multiplicity.strictest(len(success.columns) - 1)
-            lost = mean_interval(success[best] - success[tau], level)
-            place = (scheme, name, tau, tau / reward_range, best)
-            rows.append((*place, lost.estimate, lost.low, lost.high, lost.n))
+            tau = rule(scheme, success.columns, groups, reward_range)
+            if tau is None:
+                rows.append((scheme, name, np.nan, np.nan, best, np.nan, np.nan, np.nan, len(success)))
+                continue
+            gains = [mean_interval(success[other] - success[tau], level) for other in success if other != tau]
+            low, high = (max(0.0, max(getattr(gain, limit) for gain in gains)) for limit in ("low", "high"))
+            regret = success[best].mean() - success[tau].mean()
+            rows.append((scheme, name, float(tau), tau / reward_range, best, regret, low, high, len(success)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -90,34 +102,45 @@ def over_cells(swept: pd.DataFrame) -> pd.DataFrame:
     """The rules over the bandit's factorial (`bandit_training.factorial`), and others fitted to it.
 
     A fitted rule is log(τ/range) linear in what its name says, by least squares on the best τ of the other cells: all
-    but those of the same base success and N, which share their runs.
-    Returns optimiser, scheme, rule, then over cells: the mean regret, the share in which the choice is the best τ, and
-    the mean spread, success at the best τ less that at the worst.
+    but those of the same base success and N, which share their runs. The best τ, also those that are fitted, is found
+    on one half of the seeds and its gain over the choice measured on the other, both ways round: found and measured on
+    the same runs, the best of many looks better than it is. A regret below 0 is chance.
+    Returns optimiser, scheme, rule, then over the cells in which the rule chooses: the mean regret, the share in which
+    the choice is the best τ, and the mean spread, success at the best τ less that at the worst.
     """
+    seeds = np.sort(swept["seed"].unique())
+    halves = seeds[::2], seeds[1::2]
     rows = []
-    for place, part in swept.groupby(CELL, sort=False):
-        mean = part.groupby(["range", "base", "group_size", "tau"])["success"].mean()
-        cells = {cell: grid.droplevel([0, 1, 2]) for cell, grid in mean.groupby(level=[0, 1, 2])}
-        for cell, success in cells.items():
-            best = success.idxmax()
-            for rule, tau in _choices(place[1], cell, cells).items():
-                figures = (success[best] - success[tau], tau == best, success[best] - success.min())
-                rows.append((*place, rule, *figures))
-    table = pd.DataFrame(rows, columns=[*CELL, "rule", "regret", "best", "spread"])
+    for found, measured in (halves, halves[::-1]):
+        for place, part in swept.groupby(CELL, sort=False):
+            cells, judged = (_means(part[part["seed"].isin(half)]) for half in (found, measured))
+            for cell, success in cells.items():
+                best, worst = success.idxmax(), success.idxmin()
+                spread = judged[cell][best] - judged[cell][worst]
+                for rule, tau in _choices(place[1], cell, cells).items():
+                    lost = np.nan if tau is None else judged[cell][best] - judged[cell][tau]
+                    rows.append((*place, rule, lost, np.nan if tau is None else tau == best, spread))
+    table = pd.DataFrame(rows, columns=[*CELL, "rule", "regret", "best", "spread"]).astype({"best": float})
     return table.groupby([*CELL, "rule"], as_index=False, sort=False).mean()
 
 
-def _choices(scheme: str, cell: Cell, cells: Mapping[Cell, pd.Series]) -> dict[str, float]:
+def _means(runs: pd.DataFrame) -> dict[Cell, pd.Series]:
+    """Cell -> mean success by τ."""
+    mean = runs.groupby(["range", "base", "group_size", "tau"])["success"].mean()
+    return {cell: grid.droplevel([0, 1, 2]) for cell, grid in mean.groupby(level=[0, 1, 2])}
+
+
+def _choices(scheme: str, cell: Cell, cells: Mapping[Cell, pd.Series]) -> dict[str, float | None]:
     """Rule -> its τ in a cell, of cells with mean success by τ."""
     reward_range, base, group_size = cell
     taus = list(cells[cell].index)
     of_base = by_right(base, group_size)
     groups = Population(reward_range * of_base.rewards, of_base.correct, of_base.counts)
-    found = {name: rule(scheme, taus, groups, reward_range) for name, rule in RULES.items()}
+    chosen = {name: rule(scheme, taus, groups, reward_range) for name, rule in RULES.items()}
     others = [other for other in cells if other[1:] != cell[1:]]
     for name, features in FITTED.items():
         wanted = np.array([np.log(cells[other].idxmax() / other[0]) for other in others])
         coefficients = np.linalg.lstsq(np.array([features(other) for other in others]), wanted, rcond=None)[0]
         target = features(cell) @ coefficients
-        found[name] = min(taus, key=lambda tau, target=target: abs(np.log(tau / reward_range) - target))
-    return found
+        chosen[name] = min(taus, key=lambda tau, target=target: abs(np.log(tau / reward_range) - target))
+    return chosen

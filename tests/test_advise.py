@@ -34,7 +34,7 @@ def drawn(number, seed, format_share=0.0, success=0.05, spread=10.0):
 
 def log(groups):
     size = groups.rewards.shape[1]
-    return RewardLog("plain", "reward", "column correct", {size: groups}, 0, 0, 0)
+    return RewardLog("plain", "reward", "column correct", False, {size: groups}, 0, 0, 0)
 
 
 def mixed(groups):
@@ -178,7 +178,7 @@ def test_no_signal_at_all():
     assert "no weighting finds a signal" in advise.report(log(packed(0.1 * (rewards == 0.1), correct & False)))
     assert "check reward and correct" in advise.report(log(packed(-rewards, correct)))
     assert "All rewards are equal" in advise.report(log(packed(0 * rewards, correct)))
-    assert "All rewards are equal" in advise.report(replace(log(packed(rewards, correct)), by_size={}, single=3))
+    assert "No group has two samples" in advise.report(replace(log(packed(rewards, correct)), by_size={}, single=3))
 
 
 # ---- warnings -----------------------------------------------------------------------------------
@@ -189,9 +189,31 @@ def test_warnings_where_the_log_shows_it():
     assert "of the groups are dead" in rare[0] and len(rare) == 1
     mixed = advise.warnings(packed(*drawn(400, 9, 0.5)[:2]), 1.1)
     assert mixed[0].startswith("Format amplification") and mixed[1].startswith("3 reward values") and len(mixed) == 2
-    assert advise.warnings(packed(*drawn(400, 9, success=0.2)[:2]), 1.1) == []
+    assert advise.warnings(packed(*drawn(400, 9, success=0.1)[:2]), 1.1) == []
     (easy,) = advise.warnings(packed(*drawn(400, 9, success=0.7)[:2]), 1.1)
     assert "Success is 7" in easy and "not rare" in easy
+
+
+def test_what_was_inferred_to_be_right_is_doubted_where_it_is_common(tmp_path, capsys):
+    """Rewards of 0 and 0.1: no answer was right, half had the format."""
+    path = tmp_path / "cold.csv"
+    path.write_text("group,reward\n" + "".join(f"{i // 4},{0.1 * (i % 2)}\n" for i in range(200)), encoding="utf-8")
+    advise.main([str(path)])
+    assert "What is right was inferred" in " ".join(capsys.readouterr().out.split())
+    path.write_text("group,reward\n" + "".join(f"{i // 8},{float(i % 8 == 0)}\n" for i in range(200)))
+    advise.main([str(path)])
+    assert "inferred" not in capsys.readouterr().out
+
+
+def test_logs_in_which_no_group_can_be_compared_say_why(tmp_path, capsys):
+    path = tmp_path / "log.csv"
+    path.write_text("group,reward\n" + "".join(f"{i},{i % 2}\n" for i in range(20)), encoding="utf-8")
+    advise.main([str(path)])
+    assert "No group has two samples or more" in capsys.readouterr().out
+    sizes = [f"{size},{place % 2}\n" for size in range(2, 40) for place in range(size)]
+    path.write_text("group,reward\n" + "".join(sizes), encoding="utf-8")
+    advise.main([str(path)])
+    assert "38 group sizes, none of them 5% of the groups" in capsys.readouterr().out
 
 
 def test_format_amplification_by_hand():

@@ -58,7 +58,8 @@ def test_decimals_have_their_exact_value_however_they_are_written(digits, places
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_fractions_have_their_exact_value(top, bottom):
-    assert _numbers.parse(f"{top}/{bottom}") == (Fraction(top, bottom) if bottom else None)
+    lowest = bottom > 1 and Fraction(top, bottom).denominator == bottom
+    assert _numbers.parse(f"{top}/{bottom}") == (Fraction(top, bottom) if lowest else None)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_what_is_read_as_a_number_is_that_number_to_others(text):
 # --- Verifier -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["18", "18.", "18.0", "$18", "$18.00", "36/2", " 18 ", "\n18\n", "018"])
+@pytest.mark.parametrize("text", ["18", "18.", "18.0", "$18", "$18.00", " 18 ", "\n18\n", "018"])
 def test_right_answers(text):
     score = gsm8k.score(answer(text), ROW)
     assert (score.reward, score.correct, score.formatted, score.gave_up) == (1.1, True, True, False)
@@ -95,7 +96,8 @@ def test_right_answers(text):
     "text",
     [
         "", "1,8", "-18", "18.0000000001", "18 dollars", "18, 19", "17 or 18", "9*2", "18)", "\u0661\u0668",
-        "\uff11\uff18", "18/1/1", "18/0", "9" * 10_000, "18" + " " * 10_000 + ".", "0." + "0" * 10_000, "<answer>18",
+        "\uff11\uff18", "18/1/1", "18/0",
+        "36/2", "18/1", "9" * 10_000, "18" + " " * 10_000 + ".", "0." + "0" * 10_000, "<answer>18",
         "18</answer>", "__import__('os')",
     ],
 )  # fmt: skip

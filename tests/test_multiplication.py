@@ -29,7 +29,7 @@ def answer(text, thinking="47*86=47*80+47*6=3760+282=4042yes"):
 # --- Verifier -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["4042", "4,042", "4042.", "4042.0", "8084/2", " 4042 ", "\n4042\n", "04042"])
+@pytest.mark.parametrize("text", ["4042", "4,042", "4042.", "4042.0", "$4042", " 4042 ", "\n4042\n", "04042"])
 def test_right_answers(text):
     score = multiplication.score(answer(text), ROW)
     assert score.reward == multiplication.reward_range(Options())[1] == 1.1
@@ -40,7 +40,8 @@ def test_right_answers(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "4041", "-4042", "47*86", "4042 or 4043", "4042.0001", "40 42", "4042no", "4042/0", "4e3", "9" * 10_000,
+        "", "4041", "-4042", "47*86", "4042 or 4043", "4042.0001", "40 42", "4042no", "4042/0", "4042/1",
+        "8084/2", "404200/100", "4e3", "9" * 10_000,
         "\u0664\u0660\u0664\u0662", "\uff14\uff10\uff14\uff12", "4042" + " " * 10_000 + ".", "<answer>4042",
         "4042</answer>", "__import__('os')", "9**9**9", "(" * 5000,
     ],
@@ -145,8 +146,19 @@ def test_no_held_out_pair_is_anywhere_else(digits, seed, train, warm_start, test
     }  # fmt: skip
     held_out = {frozenset(row.values()) for row in rows["test"]}
     assert len(held_out) == test
+    assert digits == 1 or not any(number % 10 == 0 for row in rows["test"] for number in row.values())
     assert not held_out & {frozenset(row.values()) for row in rows["train"] + rows["warm_start"]}
     assert all(len(str(number)) == digits for entries in rows.values() for row in entries for number in row.values())
+
+
+def test_no_trace_works_out_a_held_out_product():
+    found = multiplication.build(Options(train=4000, warm_start=3000, test=1000))
+    held_out = {frozenset(row.values()) for row in found["test"].to_dict("records")}
+    rng = np.random.default_rng(0)
+    for row in found["warm_start"].to_dict("records"):
+        trace = multiplication.trace(row, rng)
+        products = {frozenset(map(int, pair)) for pair in re.findall(r"(\d+)\*(\d+)", trace)}
+        assert not products & held_out, trace
 
 
 def test_the_tables_on_disk(tmp_path):
@@ -175,9 +187,9 @@ def test_more_rows_than_pairs_repeat_them_evenly_in_both_orders():
     [
         ({"digits": 0}, r"task\.digits: 0; allowed: 1 to 6"),
         ({"digits": 7}, r"task\.digits: 7; allowed: 1 to 6"),
-        ({"digits": 1}, r"task\.test: 1024; allowed: 1 to 44, one less than there are pairs of numbers of 1 digits"),
+        ({"digits": 1}, r"task\.test: 1024; allowed: 1 to 44, so many pairs of numbers of 1 digits can be held out"),
         ({"train": 0}, r"task\.train: 0; allowed: 1 or more"),
-        ({"test": 4095}, r"task\.test: 4095; allowed: 1 to 4094"),
+        ({"test": 3322}, r"task\.test: 3322; allowed: 1 to 3321"),
         ({"slip": 1.5}, r"task\.slip: 1\.5; allowed: 0 to 1"),
         ({"slip": True}, r"task\.slip: True; allowed: float"),
         ({"seed": -1}, r"task\.seed: -1; allowed: 0 or more"),

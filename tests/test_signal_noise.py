@@ -88,6 +88,37 @@ def test_the_prediction_is_scaled_by_least_squares_over_the_arms(runs):
     assert ratio.tolist() == pytest.approx((table["predicted"] / table["predicted"].iloc[0]).tolist())
 
 
+def test_steps_without_a_gradient_make_the_mean_too_high_and_are_not_passed_over(tmp_path):
+    arms = {"baseline": {"scheme": "linear"}}
+    folders = synthetic.write_experiment(tmp_path, arms=arms, seeds=2)
+    for missing, folder in zip((2, 12), folders, strict=True):
+        metrics = pd.read_csv(folder / "metrics.csv").assign(gradient_cosine=0.1)
+        metrics.loc[: missing - 1, "gradient_cosine"] = math.nan
+        metrics.to_csv(folder / "metrics.csv", index=False)
+    loaded = finished.load(folders, synthetic.experiment(arms))
+    both, first = signal_noise.measured(loaded, RANGE), signal_noise.measured(loaded[:1], RANGE)
+    assert both["undefined"][0] == pytest.approx(7 / 120)
+    assert both[["cosine", "snr", "predicted_cosine"]].isna().all(axis=None)
+    assert first["cosine"][0] == pytest.approx(0.1)
+
+
+def test_arms_of_another_setting_are_measured_and_not_predicted(tmp_path):
+    arms = {"baseline": {"scheme": "linear"}, "taught": {"scheme": "linear"}}
+    training = {"baseline": synthetic.TRAINING, "taught": synthetic.TRAINING | {"imitation": 1.0}}
+    for name in arms:
+        for seed in range(2):
+            folder = synthetic.write_run(
+                tmp_path, name, seed, arms[name], lambda steps: 0.1 + 0 * steps, training=training[name]
+            )
+            metrics = pd.read_csv(folder / "metrics.csv").assign(gradient_cosine=0.5 if name == "taught" else 0.1)
+            metrics.to_csv(folder / "metrics.csv", index=False)
+    loaded = finished.load(sorted(tmp_path.glob("*/*")), synthetic.experiment(arms))
+    table = signal_noise.measured(loaded, RANGE).set_index("ablation")
+    assert table.loc["taught", "cosine"] == pytest.approx(0.5)
+    assert math.isnan(table.loc["taught", "predicted"])
+    assert table.loc["baseline", "predicted_cosine"] == pytest.approx(0.1)
+
+
 def test_runs_that_measured_nothing_give_an_empty_table(tmp_path):
     arms = {"baseline": {"scheme": "linear"}}
     folders = synthetic.write_experiment(tmp_path, arms=arms, seeds=2)

@@ -55,7 +55,7 @@ class Options:
     warm_start: int = 20_000
     """Products for the supervised start, of the same pairs of numbers as `train`."""
     test: int = 1024
-    """Distinct pairs of numbers held out, which in neither order are in either of the others."""
+    """Distinct pairs of numbers held out, which in neither order are in either of the others, nor part of a trace."""
     seed: int = 0
     """Seed of the data."""
     format_reward: float = 0.1
@@ -73,9 +73,9 @@ class Options:
         need("digits", 1 <= self.digits <= MAX_DIGITS, f"1 to {MAX_DIGITS}")
         for key in ("train", "warm_start", "max_attempts"):
             need(key, getattr(self, key) >= 1, "1 or more")
-        pairs = _pairs(self.digits)
-        allowed = f"1 to {pairs - 1}, one less than there are pairs of numbers of {self.digits} digits"
-        need("test", 1 <= self.test < pairs, allowed)
+        most = min(_pairs(self.digits) - 1, _pairs_without_tens(self.digits))
+        allowed = f"1 to {most}, so many pairs of numbers of {self.digits} digits can be held out"
+        need("test", 1 <= self.test <= most, allowed)
         need("seed", self.seed >= 0, "0 or more")
         for key in ("format_reward", "slip", "persistence"):
             need(key, 0 <= getattr(self, key) <= 1, "0 to 1")
@@ -84,6 +84,12 @@ class Options:
 def _pairs(digits: int) -> int:
     """How many unordered pairs of numbers of so many digits there are."""
     numbers = 9 * 10 ** (digits - 1)
+    return numbers * (numbers + 1) // 2
+
+
+def _pairs_without_tens(digits: int) -> int:
+    """As many of them as have no multiple of ten. The others are partial products in the traces of other pairs."""
+    numbers = 81 * 10 ** (digits - 2) if digits > 1 else 9
     return numbers * (numbers + 1) // 2
 
 
@@ -111,14 +117,17 @@ def identity(row: dict[str, Any]) -> tuple[int, ...]:
 def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
     """The tables `train`, `test` and `warm_start`, with columns a and b; `folder` is not used.
 
-    The same options give the same tables. Held-out pairs are uniform over all unordered pairs. Where rows outnumber
-    the other pairs, each comes equally often, give or take one, its numbers in either order.
+    The same options give the same tables. Held-out pairs are uniform over unordered pairs without a multiple of ten.
+    Where rows outnumber the other pairs, each comes equally often, give or take one, its numbers in either order.
     """
     rng = np.random.default_rng(options.seed)
-    total = _pairs(options.digits)
+    least, total = 10 ** (options.digits - 1), _pairs(options.digits)
     others = min(max(options.train, options.warm_start), total - options.test)
-    drawn = rng.choice(total, options.test + others, replace=False)
-    held_out, rest = drawn[: options.test], drawn[options.test :]
+    # Four pairs of five may be held out: among so many there are enough.
+    drawn = rng.choice(total, min(3 * options.test + 100 + others, total), replace=False)
+    free = np.array([all(number % 10 for number in _pair(index, least)) for index in drawn.tolist()])
+    held_out = drawn[free][: options.test]
+    rest = drawn[~np.isin(drawn, held_out)][:others]
     return {
         "train": _table(np.resize(rest, options.train), options.digits, rng),
         "test": _table(held_out, options.digits, rng),
