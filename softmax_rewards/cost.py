@@ -13,10 +13,10 @@ gradient more; a reference that is copied there for its pass finds the room of t
 
 *Time.* Decoding a token takes the longest of reading memory (weights, cache, `LOGIT_PASSES` over the logits),
 2 FLOPs a parameter and row, and starting every layer's kernels; the update takes 6 FLOPs a parameter and token, 8 with
-gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits; a KL reference takes 2. Evaluations while training and at the end are
-counted; making the base model is not. The device is an H100 (80 GB, SXM): peaks as NVIDIA gives them for dense
-matrices, of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These shares are
-guesses: take hours for good to a factor of two.
+gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits; a KL reference takes 2. Evaluations while training
+and at the end are counted; making the base model is not. The device is an H100 (80 GB, SXM): peaks as NVIDIA gives them
+for dense matrices, of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These
+shares are guesses: take hours for good to a factor of two.
 """
 
 import json

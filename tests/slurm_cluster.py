@@ -1,7 +1,7 @@
 """A SLURM cluster of one machine for tests: real daemons on the loopback, two graphics cards that are none.
 
-Debian's packages `slurm-wlm` and `munge` are all it needs. Configuration, keys, sockets and spool lie in one folder; nothing
-of the machine's own SLURM is touched, and every daemon is a child of this process.
+Debian's packages `slurm-wlm` and `munge` are all it needs. Configuration, keys, sockets and spool lie in one folder;
+nothing of the machine's own SLURM is touched, and every daemon is a child of this process.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel")
@@ -117,7 +117,7 @@ def _output(environment: dict[str, str], *command: str) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
 
 
-def _wait(ready, folder: Path) -> None:
+def _wait(ready: Callable[[], bool], folder: Path) -> None:
     end = time.monotonic() + PATIENCE
     while not ready():
         if time.monotonic() > end:
