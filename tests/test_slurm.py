@@ -74,7 +74,7 @@ def test_a_cancelled_training_job_is_submitted_again_and_resumes(cluster, tmp_pa
             subprocess.run(["scancel", job], env=environment, check=True)
             snakemake.wait(timeout=PATIENCE)
         finally:
-            snakemake.terminate()  # cancels what it has submitted
+            snakemake.kill()  # asked to end it would wait for its jobs, which the cluster ends with itself
             snakemake.wait()
     said = (tmp_path / "output").read_text()
     assert snakemake.returncode == 0, said
