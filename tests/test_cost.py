@@ -262,3 +262,21 @@ def test_the_estimates_of_this_repository_need_no_torch():
 def test_what_is_known_elsewhere_too_is_the_same():
     """`cost` must not import torch, so it repeats these."""
     assert (cost.CHUNK_LOGITS, cost.PREFILL_TOKENS) == (log_probs.CHUNK_ELEMENTS, sampling.PREFILL_TOKENS)
+
+
+def test_what_a_training_job_asks_a_scheduler_for(tmp_path):
+    experiment = config.load(Path("config/experiments/countdown-qwen2.5-3b.yaml"))
+    run = experiment.run("baseline", 0)
+    shape = cost.shape_of(run.model)
+    asked = cost.request(run)
+    estimated = 60 * cost.hours(shape, run.training, run.evaluation)
+    assert 2 * estimated + 30 <= asked.runtime < 2 * estimated + 31  # minutes
+    # 3.09e9 parameters: 8 bytes each for copies, 12 more where moments and masters are on the host.
+    host = dataclasses.replace(run, training=dataclasses.replace(run.training, optimiser_state="host"))
+    assert asked.mem_mb == pytest.approx(6_000 + 8 * 3086, abs=10)
+    assert cost.request(host).mem_mb == pytest.approx(6_000 + 20 * 3086, abs=20)
+    # No estimate: on a processor, of a model that the pipeline makes, of one that is not there.
+    on_cpu = dataclasses.replace(run, training=dataclasses.replace(run.training, device="cpu"))
+    made = config.load(Path("config/experiments/countdown-mini.yaml")).run("baseline", 0)
+    absent = dataclasses.replace(run, model={"source": "local", "path": str(tmp_path / "absent")})
+    assert {cost.request(each) for each in (on_cpu, made, absent)} == {cost.UNKNOWN}

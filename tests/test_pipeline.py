@@ -118,6 +118,15 @@ def test_the_pipeline(finished):
     assert "Nothing to be done" in again.stdout + again.stderr
     assert children_seconds() - before < 8
 
+    # Snakemake's own report holds the verdicts and every page, with their captions, and needs no network.
+    done = repository.snakemake("--report", "report.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    added = re.findall(r"Adding (\S+) \(", done.stdout + done.stderr)
+    assert sorted(added) == sorted([page.name for page in pages] + ["verdicts.csv"])
+    report = (repository.folder / "report.html").read_text()
+    assert not re.search(r'(src|href)="https?://[^"]*\.(js|css)', report)
+    assert all(f"notebooks/{page.stem}.ipynb" in report for page in pages) and "docs/analysis-plan.md" in report
+
     softmax = runs(("softmax-0.5", 0), ("softmax-0.5", 1))
     new_seed = lambda text: text.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")  # noqa: E731
     config = "tests/smoke/smoke.yaml"

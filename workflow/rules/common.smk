@@ -81,6 +81,14 @@ def gpus(wildcards):
     return 0 if training.device == "cpu" else 1 + served
 
 
+def mem_mb(wildcards):
+    return cost.request(run_of(wildcards)).mem_mb
+
+
+def runtime(wildcards):
+    return cost.request(run_of(wildcards)).runtime
+
+
 def schemes():
     return [f"weighting.{name}" for name in plugins.names("softmax_rewards.weighting")]
 
@@ -135,7 +143,8 @@ def plan(experiment):
     folders = {
         f"runs/{run.ablation}/seed-{run.seed}": provenance.run_fingerprint(run.to_dict()) for run in runs
     }
-    return Path(RESULTS) / experiment.name, folders, min(workflow.cores, GPUS or workflow.cores)
+    slots = workflow.nodes or workflow.cores  # a cluster counts jobs, a machine cores
+    return Path(RESULTS) / experiment.name, folders, min(slots, GPUS or slots)
 
 
 def bandit_settings(experiment, **more):

@@ -14,6 +14,8 @@ rule evaluate:
     threads: lambda wildcards: run_of(wildcards).training.threads
     resources:
         gpu=gpus,
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         code=run_code("evaluate"),
     shell:

@@ -18,13 +18,14 @@ SUMMARY_TABLES = expand(
         "reasoning.csv",
         "behaviours.csv",
         "failures.csv",
-        "verdicts.csv",
         "reported_training.csv",
         "logged_weights.csv",
         "samples.jsonl",
         "provenance.json",
     ],
 )
+
+VERDICTS = f"{RESULTS}/{{experiment}}/summary/verdicts.csv"
 
 
 rule aggregate:
@@ -33,6 +34,9 @@ rule aggregate:
         plan="docs/analysis-plan.md",
     output:
         SUMMARY_TABLES,
+        verdicts=report(
+            VERDICTS, caption="../report/verdicts.rst", category="{experiment}", labels={"page": "verdicts"}
+        ),
     log:
         f"{RESULTS}/{{experiment}}/logs/aggregate.log",
     priority: 5
@@ -55,10 +59,16 @@ rule notebook:
         ANALYSIS_TABLES,
         BANDIT_TABLES,
         SUMMARY_TABLES,
+        VERDICTS,
         notebook="notebooks/{notebook}.ipynb",
     output:
         notebook=f"{RESULTS}/{{experiment}}/report/{{notebook}}.ipynb",
-        html=f"{RESULTS}/{{experiment}}/report/{{notebook}}.html",
+        html=report(
+            f"{RESULTS}/{{experiment}}/report/{{notebook}}.html",
+            caption="../report/page.rst",
+            category="{experiment}",
+            labels={"page": "{notebook}"},
+        ),
     log:
         errors=f"{RESULTS}/{{experiment}}/logs/report/{{notebook}}.log",
         partial=f"{RESULTS}/{{experiment}}/logs/report/{{notebook}}.ipynb",

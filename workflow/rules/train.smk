@@ -24,6 +24,8 @@ rule train:
     threads: lambda wildcards: run_of(wildcards).training.threads
     resources:
         gpu=gpus,
+        mem_mb=mem_mb,
+        runtime=runtime,
     params:
         run=lambda wildcards: run_of(wildcards).to_json(),
         code=run_code("train"),
