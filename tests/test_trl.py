@@ -15,12 +15,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
+from softmax_rewards import imported
 from softmax_rewards.integrations.scheme import Scheme
 from softmax_rewards.integrations.trl import WeightedGRPOTrainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TRL's and accelerate's own
 WORDS = ["<pad>", "<eos>", "yes", "no", "one", "two", "three", "four"]
 SAMPLES, PROMPTS, RANGE = 8, 4, (0.0, 1.1)
+DATA = Dataset.from_list([{"prompt": word} for word in ("one", "two", "three", "four")])
 
 
 def accuracy(completions, **_):
@@ -40,20 +42,19 @@ def tokenizer():
 
 @pytest.fixture
 def build(tokenizer, tmp_path):
-    def make(kind, rewards=(accuracy, well_formed), reward_weights=(1.0, 0.1), steps=1, own=None, **extra):
+    def make(kind, steps=1, folder=tmp_path, own=None, **extra):
         torch.manual_seed(0)
         sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
         ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
         config = Qwen2Config(vocab_size=len(WORDS), num_key_value_heads=1, max_position_embeddings=32, **sizes, **ids)
         arguments = GRPOConfig(
-            output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", disable_tqdm=True, seed=0,
+            output_dir=str(folder), use_cpu=True, bf16=False, report_to="none", disable_tqdm=True, seed=0,
             max_steps=steps, save_strategy="no", logging_strategy="no", num_generations=SAMPLES,
             per_device_train_batch_size=SAMPLES * PROMPTS // 2, gradient_accumulation_steps=2, max_completion_length=4,
-            reward_weights=list(reward_weights), gradient_checkpointing=False, **(own or {}),
+            reward_weights=[1.0, 0.1], gradient_checkpointing=False, **(own or {}),
         )  # fmt: skip
-        prompts = Dataset.from_list([{"prompt": word} for word in ("one", "two", "three", "four")])
         model = Qwen2ForCausalLM(config)
-        trainer = kind(model, list(rewards), arguments, prompts, processing_class=tokenizer, **extra)
+        trainer = kind(model, [accuracy, well_formed], arguments, DATA, processing_class=tokenizer, **extra)
         seen, compute = [], trainer._compute_loss
 
         def spy(model, inputs):
@@ -156,8 +157,23 @@ def test_missing_rewards_count_as_trl_counts_them(build):
 
 def test_an_evaluation_is_weighed_too(build):
     trainer, seen = build(WeightedGRPOTrainer, scheme=Scheme({"scheme": "uniform"}, RANGE))
-    trainer.evaluate(trainer.train_dataset)
+    trainer.evaluate(DATA)
     assert seen and {row[3] for row in seen} == {1.0}
+
+
+def test_its_own_log_can_be_judged(build, tmp_path):
+    evaluated = {"eval_strategy": "steps", "eval_steps": 1, "eval_on_start": True}
+    for name in ("linear", "dr_grpo"):
+        scheme = Scheme({"scheme": name}, RANGE)
+        trainer, _ = build(
+            WeightedGRPOTrainer, 2, tmp_path / name / "seed-0", evaluated, scheme=scheme, eval_dataset=DATA
+        )
+        trainer.train()
+        trainer.save_state()
+    first, second = imported.read(tmp_path, "eval_rewards/accuracy/mean")
+    assert (first.ablation, second.ablation) == ("linear", "dr_grpo")
+    assert first.evaluations["step"].tolist() == [0, 1, 2]
+    assert first.evaluations["success"].between(0, 1).all()
 
 
 @pytest.mark.parametrize(

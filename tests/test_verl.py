@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from softmax_rewards import weighting
+from softmax_rewards import imported, weighting
 from softmax_rewards.integrations.scheme import Scheme
 from softmax_rewards.integrations.verl import advantages, estimator, settings
 
@@ -132,6 +132,19 @@ def test_the_settings_come_from_verls_kind_of_config(core):
     OmegaConf.set_struct(config, True)
     assert settings("softmax", config) == Scheme({"scheme": "softmax", "tau": {"auto": 0.25}}, (0.0, 1.1), 1.0)
     assert settings("linear", OmegaConf.create({"gamma": 1.0})) == Scheme({"scheme": "linear"}, (0.0, 1.0))
+
+
+def test_its_own_log_can_be_judged(core, tmp_path, monkeypatch):
+    tracking = pytest.importorskip("verl.utils.tracking", reason="needs verl", exc_type=ImportError)
+    key = "val-core/countdown/acc/mean@1"
+    (tmp_path / "linear" / "seed-0").mkdir(parents=True)
+    monkeypatch.setenv("VERL_FILE_LOGGER_PATH", str(tmp_path / "linear" / "seed-0" / "log.jsonl"))
+    log = tracking.FileLogger("project", "run")
+    for step, metrics in ((0, {key: np.float64(0.125)}), (1, {"critic/score/mean": 0.2}), (2, {key: 0.25})):
+        log.log(metrics, step)
+    log.finish()
+    (run,) = imported.read(tmp_path, key)
+    assert run.evaluations[["step", "success"]].to_numpy().tolist() == [[0, 0.125], [2, 0.25]]
 
 
 @pytest.mark.parametrize("theirs", ["rloo", "rloo_vectorized", "grpo", "grpo_vectorized", "dr_grpo"])
