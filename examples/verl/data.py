@@ -1,7 +1,4 @@
-"""A task's puzzles as the parquet files that verl reads.
-
-python examples/verl/data.py config/experiments/countdown-qwen2.5-3b.yaml data/verl/countdown
-"""
+"""A task's puzzles as the parquet files that verl reads."""
 
 import argparse
 import json
@@ -12,7 +9,7 @@ import pandas as pd
 
 from softmax_rewards import config, dataset, hub, tasks
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("experiment", type=Path, help="file of an experiment, which names the task and its options")
 parser.add_argument("out", type=Path, help="folder for train.parquet and test.parquet")
 parser.add_argument(

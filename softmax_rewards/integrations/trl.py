@@ -71,7 +71,7 @@ class WeightedGRPOTrainer(GRPOTrainer):
         own, count = self.accelerator.process_index, len(inputs)
         theirs = output["advantages"]
         output["advantages"] = torch.as_tensor(weights[own * count : (own + 1) * count]).to(theirs)
-        logged = self._logs["advantages"]
+        logged = self._logs["advantages"]  # TRL has put its own at the end, as many as there is room for
         for _ in range(min(len(weights), len(logged))):
             logged.pop()
         logged.extend(weights.tolist())
