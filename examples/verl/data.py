@@ -1,0 +1,39 @@
+"""A task's puzzles as the parquet files that verl reads."""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from softmax_rewards import config, dataset, hub, tasks
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("experiment", type=Path, help="file of an experiment, which names the task and its options")
+parser.add_argument("out", type=Path, help="folder for train.parquet and test.parquet")
+parser.add_argument(
+    "--public", type=Path, default=Path("data/public"), help="the task's public data, fetched if need be"
+)
+arguments = parser.parse_args()
+
+experiment = config.load(arguments.experiment)
+name = experiment.task["name"]
+task, _ = tasks.load(experiment.task)
+arguments.out.mkdir(parents=True, exist_ok=True)
+with tempfile.TemporaryDirectory() as made:
+    dataset.write(experiment.task, Path(made), arguments.public / name, hub.fetch)
+    for split, count in (("train", None), ("test", experiment.evaluation.puzzles)):
+        rows = [
+            {
+                "data_source": name,
+                "prompt": task.prompt(puzzle, "chat"),
+                "reward_model": {
+                    "style": "rule",
+                    "ground_truth": json.dumps(puzzle, default=lambda array: array.tolist()),
+                },
+                "extra_info": {"index": index, "task": json.dumps(experiment.task)},
+            }
+            for index, puzzle in enumerate(dataset.read(Path(made), split, count))
+        ]
+        pd.DataFrame(rows).to_parquet(arguments.out / f"{split}.parquet", index=False)
