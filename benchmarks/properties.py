@@ -5,21 +5,18 @@ data set or a table gives what it holds or a ValueError of one line, and runs no
 a few.
 """
 
-import ast
 import functools
 import itertools
 import os
-import re
 import string
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
-from operator import add, mul, sub, truediv
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import oracles
 import pandas as pd
 import torch
 import work
@@ -89,58 +86,6 @@ def placed(file: Path, data: bytes) -> Path:
 
 # --- Verifiers ------------------------------------------------------------------------------------
 
-_PLAIN = r"(?:(?!</?(?:think|answer)>).)*"  # text without any of the four tags
-_FORMAT = re.compile(rf"{_PLAIN}</think>\n<answer>({_PLAIN})</answer>", re.DOTALL)
-_ANSWER = re.compile(rf"(?:(?!</?answer>).)*</think>{_PLAIN}<answer>({_PLAIN})</answer>{_PLAIN}", re.DOTALL)
-_OPERATIONS = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.Div: truediv}
-
-
-def _expression_is_right(answer: str, row: dict[str, Any]) -> bool:
-    """Python's own parser, nothing evaluated: the numbers each once, and the target by exact fractions."""
-    if len(answer) > 200 or not re.fullmatch(r"[-+*/() 0-9]+", answer) or re.search(r"(?<![0-9])0[0-9]", answer):
-        return False
-
-    def value(node: ast.AST) -> Fraction:
-        if isinstance(node, ast.BinOp):
-            return _OPERATIONS[type(node.op)](value(node.left), value(node.right))
-        used.append(node.value)
-        return Fraction(node.value)
-
-    used: list[int] = []
-    try:
-        return value(ast.parse(answer.strip(), mode="eval").body) == row["target"] and sorted(used) == sorted(
-            row["nums"]
-        )
-    except (SyntaxError, KeyError, AttributeError, ZeroDivisionError):
-        return False
-
-
-def _number_is_right(answer: str, right: Fraction) -> bool:
-    """A number read by hand: sign, $, whole part with commas or none, then a fraction, a denominator or nothing."""
-    text = answer.removesuffix(".")
-    sign = -1 if "-" in text[:2].replace("$", "") or text[:1] == "-" else 1
-    if text[:2] in ("-$", "$-"):
-        text = text[2:]
-    elif text[:1] in ("-", "$"):
-        text = text[1:]
-    whole, point, behind = text.partition("/" if "/" in text else ".")
-    first, *groups = whole.split(",")
-    if len(answer) > 40 or not all(len(group) == 3 for group in groups) or (groups and len(first) > 3):
-        return False
-    digits = [first, *groups, behind] if point and whole else [behind] if point == "." else [first, *groups]
-    if not all(part.isascii() and part.isdigit() for part in digits):
-        return False
-    number = Fraction(int("".join([first, *groups]) or "0"))
-    if point == "/":
-        return int(behind) != 0 and sign * number / int(behind) == right
-    return sign * (number + Fraction(int(behind or "0"), 10 ** len(behind))) == right
-
-
-ORACLES: dict[str, Callable[[str, dict[str, Any]], bool]] = {
-    "countdown": _expression_is_right,
-    "gsm8k": lambda answer, row: _number_is_right(answer, Fraction(row["answer"])),
-    "multiplication": lambda answer, row: _number_is_right(answer, Fraction(row["a"] * row["b"])),
-}
 ROWS: dict[str, dict[str, Any]] = {
     "countdown": {"nums": [3, 5, 7], "target": 22, "solution": "3*5+7"},
     "gsm8k": {"question": "How many?", "solution": "2*617=1,234. Half is 617.", "answer": "1234"},
@@ -176,11 +121,12 @@ def verifier(name: str, _: Path) -> Target:
         assert (task.solution(completion, row) is not None) == score.correct, "solution and score differ"
         right, written = task.arithmetic(completion)
         assert 0 <= right <= written, "more equations right than written"
-        if name in ORACLES:
-            found = _ANSWER.fullmatch(completion)
-            correct = found is not None and ORACLES[name](found[1].strip(" \n"), row)
+        if name in oracles.ORACLES:
+            correct = oracles.is_right(name, completion, row)
             assert score.correct == correct, "correct differs from the independent reading"
-            assert score.formatted == bool(_FORMAT.fullmatch(completion)), "format differs from the independent reading"
+            assert score.formatted == bool(oracles.FORMATTED.fullmatch(completion)), (
+                "format differs from the independent reading"
+            )
             assert score.reward == correct + task.DEFAULTS.format_reward * score.formatted, "reward differs"
 
     return Target(make, check)
