@@ -29,8 +29,8 @@ INPUTS = {  # for each target; what is slow to read gets fewer
     "table .jsonl": 45_000,
     "table .parquet": 50_000,
     "dataset": 20_000,
-    "config": 5_000,
-    "checkpoint": 6_000,
+    "config": 1_500,
+    "checkpoint": 1_500,
 }
 SPARE = 2 * 2**30  # bytes
 SHOWN = 300  # characters of an input that a finding shows

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from softmax_rewards import plugins
+from softmax_rewards.tasks import _expressions, countdown
 
 TARGETS = properties.targets()
 VERIFIERS = [name for name in TARGETS if name.startswith("verifier ")]
@@ -81,6 +82,14 @@ def test_the_independent_reading_finds_right_answers_among_the_inputs(made, name
     target, row = made(f"verifier {name}"), properties.ROWS[name]
     right = [oracles.is_right(name, target.make(Random(seed)), row) for seed in range(300)]
     assert right.count(True) >= 15 and right.count(False) >= 15
+
+
+def test_a_verifier_that_forgets_the_numbers_is_found(made, monkeypatch):
+    monkeypatch.setattr(countdown, "_right", lambda answer, row: _expressions.parse(answer or ""))
+    with pytest.raises(AssertionError, match="correct differs from the independent reading"):
+        for seed in range(100):
+            target = made("verifier countdown")
+            target.check(target.make(Random(seed)))
 
 
 @pytest.mark.parametrize(
