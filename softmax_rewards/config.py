@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import inspect
 import json
+import math
 import re
 import tempfile
 import types
@@ -72,6 +73,8 @@ def load(path: Path) -> Experiment:
         return check(path.stem, _merged(path))
     except ValueError as error:
         raise ConfigError(str(error) if str(error).startswith(f"{path}:") else f"{path}: {error}") from None
+    except RecursionError:  # an alias within what it stands for is without end
+        raise ConfigError(f"{path}: nested without end, or too deeply; allowed: a few levels") from None
 
 
 def options(kind: Literal["tasks", "sources"], spec: Mapping[str, Any]) -> Any:
@@ -123,15 +126,16 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
 
 def _merged(path: Path) -> dict[str, Any]:
     chain, layers = [path], [read(path)]  # the file itself, what it extends, what that extends …
+    beside = {file.stem: file for file in path.parent.glob("*.yaml")}
     while (parent := layers[-1].pop(INHERIT, None)) is not None:
-        source = path.with_name(f"{parent}.yaml")
+        source = beside.get(str(parent))
         if source in chain:
             names = " → ".join(file.stem for file in [*chain, source])
             raise ConfigError(
                 f"{INHERIT}: {names} goes round in a circle; allowed: files that do not extend each other"
             )
-        if not source.is_file():
-            others = sorted(file.stem for file in path.parent.glob("*.yaml") if file not in chain)
+        if source is None:
+            others = sorted(name for name, file in beside.items() if file not in chain)
             raise ConfigError(f"{chain[-1]}: {INHERIT}: {plugins.unknown('experiment', parent, others)}")
         chain.append(source)
         layers.append(read(source))
@@ -246,8 +250,8 @@ def _weighting(spec: Any, where: str) -> dict[str, Any]:
                 temperature.validate(value)
             except ValueError as error:
                 raise ConfigError(f"{where}.tau: {error}") from None
-        elif isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise wrong(dotted(where, key), value, "a number")
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
+            raise wrong(dotted(where, key), value, "a finite number")
         resolved[key] = float(value) if key == "tau" and isinstance(value, int) else value
     return resolved
 

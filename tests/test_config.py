@@ -130,6 +130,28 @@ def test_files_that_extend_each_other_are_refused(tmp_path):
     assert "alone → alone" in refusal(itself)
 
 
+@pytest.mark.parametrize("name", ["../first", "x" * 300, "a\0b", ["first"], {"a": "first"}, 3])
+def test_only_a_file_beside_it_is_extended(tmp_path, name):
+    (tmp_path / "below").mkdir()
+    write(tmp_path, MINIMAL, "first")
+    message = refusal(write(tmp_path / "below", {"extends": name}))
+    assert message.startswith("extends: unknown experiment")
+
+
+@pytest.mark.parametrize(
+    "text", ["task: &a [*a]", "task: &a {name: *a}", "task: " + "{a: " * 1500, "seeds: " + "[" * 500]
+)
+def test_what_is_nested_without_end_is_refused(tmp_path, text):
+    assert refusal(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf"])
+def test_hyperparameters_are_finite(tmp_path, number):
+    text = f"{{ablations: {{baseline: {{weighting: {{scheme: passk, k: {number}}}}}}}, "
+    text += "task: {name: countdown}, model: {source: mini}, seeds: [0]}"
+    assert "allowed: a finite number" in refusal(write(tmp_path, text))
+
+
 @pytest.mark.parametrize("text", ["4e-4", "4.0e-4", "0.0004", "4E-04", "4.e-4"])
 def test_numbers_in_scientific_notation_are_numbers(tmp_path, text):
     path = write(tmp_path, yaml.safe_dump(MINIMAL) + f"training: {{learning_rate: {text}}}\n")

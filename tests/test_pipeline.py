@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from softmax_rewards import runstate
+
 ROOT = Path(__file__).parents[1]
 PARTS = ("softmax_rewards", "workflow", "notebooks", "profiles", "config", "tests/smoke")
 FILES = ("Snakefile", "environment.yml", "docs/analysis-plan.md")
@@ -106,6 +108,8 @@ def test_the_pipeline(finished):
     assert not [page.name for page in pages if re.search(r'(src|href)="https?://[^"]*\.(js|css)', page.read_text())]
     run = json.loads((folder / "runs/softmax-0.5/seed-1/run.json").read_text())
     assert run["fingerprint"] == json.loads((folder / "plan.json").read_text())["runs"]["runs/softmax-0.5/seed-1"]
+    seen = runstate.read(folder, runstate.Locks({}))
+    assert [(one.state, one.step, one.steps, one.note) for one in seen] == [("finished", 4, 4, "")] * 4
     lines = re.findall(r"\[train\] run (\d) of 4 .* step (\d)/4  success \d+\.\d %", output)
     assert Counter(step for _, step in lines) == {"0": 4, "2": 4, "4": 4}
     assert max(lines)[0] in "34"

@@ -7,10 +7,11 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmax_rewards import display, report
+from softmax_rewards import aggregate, display, report
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 HOSTILE = '<script src="https://example.org/x.js">alert(1)</script>'
@@ -87,6 +88,28 @@ def test_the_page_runs_no_script_and_needs_no_network(executed):
 def test_text_of_a_model_is_shown_and_not_run(executed):
     page = (executed / "out/page.html").read_text(encoding="utf-8")
     assert "&lt;script src=" in page
+
+
+def test_the_page_of_samples_runs_nothing_that_a_model_wrote(tmp_path):
+    wrote = f"{HOSTILE}</pre></td></table><img src=x onerror=alert(1)><iframe src='https://example.org'></iframe>"
+    arms = {name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")}
+    runs = synthetic.write_experiment(tmp_path / "runs", arms=arms, seeds=2, steps=20)
+    for file in tmp_path.glob("runs/*/*/samples.jsonl"):
+        rows = [json.loads(line) | {"prompt": wrote, "completion": wrote} for line in file.read_text().splitlines()]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "plan.md").write_text("the plan\n")
+    aggregate.write(runs, tmp_path / "made/summary", synthetic.experiment(arms), tmp_path / "plan.md")
+    given = {"experiment": "made", "results": str(tmp_path), "baseline": "baseline"}
+    copy, page = tmp_path / "out/reasoning.ipynb", tmp_path / "out/reasoning.html"
+    report.execute(NOTEBOOKS / "reasoning.ipynb", copy, page, given, tmp_path / "logs/reasoning.ipynb")
+    outputs = [output.data for cell in nbformat.read(copy, as_version=4).cells for output in cell.get("outputs", [])]
+    tables = "".join(data.get("text/html", "") for data in outputs)
+    for shown in (page.read_text(encoding="utf-8"), tables):
+        tags = Tags(shown)
+        assert "table" in {tag for tag, _ in tags.found}
+        assert not {"script", "iframe"} & {tag for tag, _ in tags.found}
+        assert not [name for _, attributes in tags.found for name in attributes if name.startswith("on")]
+        assert shown.count("&lt;script src=") > 2 * len(arms)
 
 
 def test_figures_have_alternative_text(executed):

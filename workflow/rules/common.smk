@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from softmax_rewards import archive, cost, files, plugins, progress, provenance
+from softmax_rewards import archive, cost, files, plugins, progress, provenance, runstate
 from softmax_rewards import config as configuration
 
 # Jobs use the Python that runs Snakemake, also when its environment is not activated.

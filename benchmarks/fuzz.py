@@ -1,0 +1,112 @@
+"""The properties of `properties.py` for many inputs: how many, how long, and what was found.
+
+    python benchmarks/fuzz.py [--share 1.0] [--out benchmarks/results/fuzz.json]
+
+An input is made from its target's name and its number, so that a finding can be made again: `Random("config 17")`. Each
+target runs in a process of its own, which may take 2 GiB beyond what it begins with: reading that takes more is a
+MemoryError, and so a finding. A process that dies is a finding too; the next one goes on behind the input that it died
+of.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import properties
+from machine import write_result
+
+INPUTS = {  # for each target; what is slow to read gets fewer
+    "verifier": 305_000,
+    "table .csv": 45_000,
+    "table .jsonl": 45_000,
+    "table .parquet": 6_000,
+    "dataset": 3_000,
+    "config": 1_500,
+    "checkpoint": 1_500,
+}
+SPARE = 2 * 2**30  # bytes
+SHOWN = 300  # characters of an input that a finding shows
+
+
+def place(error: BaseException) -> str:
+    """What a finding goes by: the error, and the innermost line of this project that it passed."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "softmax_rewards" in frame.filename]
+    said = str(error).splitlines()[0][:80] if isinstance(error, AssertionError) else ""
+    at = f"{Path(frames[-1].filename).stem}.{frames[-1].name}" if frames else "properties"
+    return f"{type(error).__name__} in {at} {said}".strip()
+
+
+def part(name: str, begin: int, end: int, folder: Path) -> None:
+    """Check the inputs from `begin` to `end` and print what was found; the number at hand stands in `folder`/at."""
+    target = properties.targets()[name](folder)
+    taken = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + SPARE, taken + SPARE))
+    found: dict[str, dict[str, Any]] = {}
+    with (folder / "at").open("r+b") as at:
+        for number in range(begin, end):
+            at.seek(0)
+            at.write(b"%12d" % number)
+            at.flush()
+            given = target.make(Random(f"{name} {number}"))
+            try:
+                target.check(given)
+            except Exception as error:
+                entry = found.setdefault(place(error), {"times": 0, "number": number, "input": repr(given)[:SHOWN]})
+                entry["times"] += 1
+                entry.setdefault("message", str(error.__context__ or error)[:SHOWN])
+    print(json.dumps(found))
+
+
+def run(name: str, total: int) -> dict[str, Any]:
+    """All inputs of a target, in as many processes as die of one, and one more."""
+    began, next_one, findings = time.perf_counter(), 0, {}
+    with tempfile.TemporaryDirectory() as folder:
+        at = Path(folder) / "at"
+        while next_one < total:
+            at.write_bytes(b"%12d" % next_one)
+            arguments = [sys.executable, __file__, "--part", name, str(next_one), str(total), folder]
+            done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                findings |= json.loads(done.stdout.splitlines()[-1])
+                break
+            number = int(at.read_bytes())
+            last = (done.stderr.splitlines() or [""])[-1][:SHOWN]
+            findings[f"ended with {done.returncode} at input {number}"] = {
+                "times": 1,
+                "number": number,
+                "message": last,
+            }
+            next_one = number + 1
+    seconds = round(time.perf_counter() - began, 1)
+    return {"inputs": total, "seconds": seconds, "findings": findings}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--share", type=float, default=1.0, help="of the usual number of inputs")
+    parser.add_argument("--out", type=Path, help="a JSON file for the result")
+    parser.add_argument("--part", nargs=4, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.part:
+        name, begin, end, folder = given.part
+        part(name, int(begin), int(end), Path(folder))
+        return
+    results = {}
+    for name in properties.targets():
+        inputs = INPUTS.get(name, INPUTS["verifier"])  # a task's verifier, whatever tasks there are
+        results[name] = run(name, max(round(given.share * inputs), 1))
+        print(name, json.dumps(results[name], indent=1), flush=True)
+    together = {key: round(sum(one[key] for one in results.values()), 1) for key in ("inputs", "seconds")}
+    write_result(given.out, "fuzz", together | {"targets": results})
+
+
+if __name__ == "__main__":
+    main()
