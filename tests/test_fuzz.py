@@ -17,7 +17,7 @@ from softmax_rewards.tasks import _expressions, countdown
 
 TARGETS = properties.targets()
 VERIFIERS = [name for name in TARGETS if name.startswith("verifier ")]
-# Training depends on `dataset.py`; see the findings in benchmarks/results/fuzz.json.
+# Some of what pyarrow raises passes through `dataset.read`, on which training depends.
 ESCAPES = pytest.mark.xfail(reason="pandas' own errors pass through dataset.read", raises=(OSError, KeyError))
 
 
