@@ -292,7 +292,7 @@ def small(monkeypatch):
     monkeypatch.setattr(bandit, "SAMPLED", 100)
 
 
-NAMES = {f"bandit_{name}.csv" for name in ("signal", "curves", "means", "temperature", "optimum", "rule")}
+NAMES = {f"bandit_{name}.csv" for name in ("signal", "curves", "means", "temperature", "optimum", "rule", "choice")}
 
 
 def test_equal_arguments_give_equal_bytes(small, tmp_path):
