@@ -23,6 +23,7 @@ _TEMPLATE = """
   table { border-collapse: collapse; margin: 1rem 0; font-size: .84rem; font-variant-numeric: tabular-nums; }
   th, td { padding: .25rem .55rem; border-bottom: 1px solid #e4e7eb; text-align: left; vertical-align: top; }
   thead th { border-bottom: 2px solid #8c959f; }
+  td:first-child { white-space: nowrap; }
   .number { text-align: right; white-space: nowrap; }
   td pre { margin: 0; white-space: pre-wrap; word-break: break-word; font-size: .8rem; }
   .supported { color: #00644a; font-weight: 600; } .contradicted { color: #a03c00; font-weight: 600; }

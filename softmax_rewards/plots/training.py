@@ -186,7 +186,9 @@ def _panels(
 ) -> tuple[Figure, list[list[tuple[Axes, list[str]]]]]:
     """A grid of `rows` x families; each place is its axes and the arms it shows, the baseline first."""
     groups = families(arms, baseline) or {baseline: []}
-    figure = Figure(figsize=(min(10.0, 2.2 + 2.6 * len(groups)), height * rows + 0.6), layout="constrained")
+    # The legends stand below the panels, and take their lines from no panel's height.
+    legend = 0.2 * max(map(len, groups.values()))
+    figure = Figure(figsize=(min(10.0, 2.2 + 2.6 * len(groups)), height * rows + legend), layout="constrained")
     grid = figure.subplots(rows, len(groups), squeeze=False, sharex=True, sharey="row")
     for axes, family in zip(grid[0], groups, strict=True):
         axes.set_title(family.replace("_", " "))
