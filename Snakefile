@@ -30,8 +30,7 @@ wildcard_constraints:
 
 onstart:
     for experiment in EXPERIMENTS.values():
-        progress.write_plan(*plan(experiment))
-        files.write_text(experiment.to_json(), Path(RESULTS) / experiment.name / runstate.EXPERIMENT)
+        write_plan(experiment)
 
 
 rule all:

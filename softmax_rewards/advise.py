@@ -190,10 +190,10 @@ def report(log: RewardLog, seed: int = 0) -> str:
         (log.repeated, "Groups written again at a later step, counted once"),
     ):
         lines += [f"{what}: {count}."] if count else []
-    values = [groups.rewards for groups in log.by_size.values()]
-    low, high = (pick(map(pick, [part.ravel() for part in values]), default=0.0) for pick in (min, max))
     if not number:
         return "\n".join([*lines, "Suggestion: none. No group has two samples or more; there is nothing to compare."])
+    values = [groups.rewards for groups in log.by_size.values()]
+    low, high = (pick(map(pick, [part.ravel() for part in values])) for pick in (min, max))
     if low == high:
         return "\n".join([*lines, "Suggestion: none. All rewards are equal; no scheme has anything to weigh."])
     lines.append(f"Rewards from {low:.6g} to {high:.6g}; tau as a share of that range.")

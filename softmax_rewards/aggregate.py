@@ -65,7 +65,7 @@ def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], pl
         "puzzles": summary.puzzle_comparisons(loaded, baseline),
         "temperature": sweep,
         "tau_choice": tau_choice.table(evidence, sweep, summary.base_groups(loaded, baseline), high - low),
-        "negative_controls": summary.negative_controls(evidence),
+        "negative_controls": contrasts.negative_controls(evidence),
         "arms": contrasts.arms(evidence),
         "contrasts": contrasts.table(evidence),
         "signal_noise": signal_noise.measured(loaded, reward_range),

@@ -4,7 +4,7 @@
 * "the setting": one weighting, trained in another setting and in the baseline's;
 * "the weights": any weighting against linear, both trained in the same other setting.
 
-Paired by seed and unadjusted: they explain, and decide no claim.
+Paired by seed and unadjusted: they explain, and decide no claim. Beside them stand pairs that should not differ.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,6 +17,12 @@ from softmax_rewards.evidence import LINEAR, Evidence, label
 
 # A scheme with the constant 1, and the one that is the same without.
 WITH_CONSTANT = {"softmax": "softmax_centered", "linear_plus_one": "linear"}
+# Pairs that Adam makes nearly the same: a scheme, and the one it should not differ from.
+CONTROLS = (
+    ("softmax_scaled", "softmax_centered"),
+    ("softmax_matched", "softmax"),
+    ("rloo", "dr_grpo"),
+)
 ENDPOINTS = ("auc", "final")
 COLUMNS = ["question", "ablation", "against", "what", "endpoint", "delta", "low", "high", "p", "seeds", "mde"]
 
@@ -49,21 +55,17 @@ def pairs(evidence: Evidence) -> Iterator[tuple[str, str, str, str]]:
     usual = evidence.configs[evidence.baseline]["training"]
     for arm, config in evidence.configs.items():
         weighting, training = config["weighting"], config["training"]
-        twin = WITH_CONSTANT.get(weighting["scheme"])
-        if twin:
-            other = _find(evidence, {**weighting, "scheme": twin}, training)
-            if other:
-                place = f", with {changed(training, usual)}" if training != usual else ""
-                yield "the constant", arm, other, f"{label(weighting)} − {label({**weighting, 'scheme': twin})}{place}"
-        if training == usual:
-            continue
         setting = changed(training, usual)
-        other = _find(evidence, weighting, usual)
-        if other:
-            yield "the setting", arm, other, f"{setting}, with {label(weighting)}"
-        other = _find(evidence, LINEAR, training)
-        if other and other != arm:
-            yield "the weights", arm, other, f"{label(weighting)} − linear, with {setting}"
+        within = f", with {setting}" if setting else ""
+        twin = {**weighting, "scheme": WITH_CONSTANT.get(weighting["scheme"])}
+        for other in _alike(evidence, twin, training):
+            yield "the constant", arm, other, f"{label(weighting)} − {label(twin)}{within}"
+        if setting:
+            for other in _alike(evidence, weighting, usual):
+                yield "the setting", arm, other, f"{setting}, with {label(weighting)}"
+            for other in _alike(evidence, LINEAR, training):
+                if other != arm:
+                    yield "the weights", arm, other, f"{label(weighting)} − linear{within}"
 
 
 def changed(training: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
@@ -71,10 +73,22 @@ def changed(training: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in training.items() if value != usual.get(key))
 
 
-def _find(evidence: Evidence, weighting: Mapping[str, Any], training: Mapping[str, Any]) -> str | None:
-    """The first arm of exactly this weighting and training, if there is one."""
-    wanted = {"weighting": dict(weighting), "training": training}
-    for name, config in evidence.configs.items():
-        if {key: config[key] for key in wanted} == wanted:
-            return name
-    return None
+def negative_controls(evidence: Evidence) -> pd.DataFrame:
+    """AUC differences of arms that should not differ: same τ where both have one, trained alike."""
+    rows = []
+    for arm, config in evidence.configs.items():
+        for scheme, twin in CONTROLS:
+            if config["weighting"]["scheme"] != scheme:
+                continue
+            for other in _alike(evidence, {**config["weighting"], "scheme": twin}, config["training"]):
+                auc = evidence.measures["auc"]
+                interval = stats.mean_interval((auc[arm] - auc[other]).dropna())
+                limits = (interval.estimate, interval.low, interval.high, interval.n)
+                rows.append((arm, other, *limits, stats.equivalent(interval)))
+    return pd.DataFrame(rows, columns=["ablation", "against", "delta", "low", "high", "seeds", "equivalent"])
+
+
+def _alike(evidence: Evidence, weighting: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
+    """The arms of exactly this weighting and training."""
+    wanted = {"weighting": weighting, "training": training}
+    return [name for name, config in evidence.configs.items() if {key: config[key] for key in wanted} == wanted]

@@ -92,11 +92,12 @@ def by_right(success: float, group_size: int) -> Population:
 
 
 def from_log(table: pd.DataFrame) -> Population:
-    """Groups as training logs them, all of one size.
+    """Groups as training logs them, all of one size; equal ones are added up.
 
     table  columns rewards ("1.1 0.1 0 0", highest first), right (so many, from the first, are right) and count
     Raises ValueError naming the first impossible group.
     """
+    table = table.groupby(["rewards", "right"], as_index=False)["count"].sum()
     rewards = np.array([[float(reward) for reward in row.split()] for row in table["rewards"]])
     right, count = table["right"].to_numpy(), table["count"].to_numpy()
     bad = (right < 0) | (right > rewards.shape[1]) | (count < 0) | np.any(np.diff(rewards) > 0, axis=-1)

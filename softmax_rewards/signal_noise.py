@@ -98,8 +98,7 @@ def measured(runs: Sequence[FinishedRun], reward_range: tuple[float, float]) -> 
         scheme, hyperparameters = _setting(config["weighting"], reward_range)
         predicted = math.nan
         if hyperparameters is not None and config["training"] == runs[0].record["config"]["training"]:
-            logged = pd.concat([run.groups for run in own]).groupby(["rewards", "right"], as_index=False)["count"].sum()
-            predicted = of_groups(scheme, hyperparameters, from_log(logged))
+            predicted = of_groups(scheme, hyperparameters, from_log(pd.concat([run.groups for run in own])))
         tau = (hyperparameters or {}).get("tau", math.nan)
         rows.append((ablation, scheme, tau, len(own), undefined, *limits, *map(of_cosine, limits), predicted))
     table = pd.DataFrame(rows, columns=COLUMNS[:-1]).astype({"predicted": float})

@@ -15,12 +15,6 @@ from softmax_rewards.populations import Population, from_log
 
 EARLY = 10  # steps; the claims about entropy, length and gradient norm speak of steps 1–10
 SWEPT = ("softmax", "softmax_centered")
-# Pairs that Adam makes nearly the same: a scheme, and the one it should not differ from.
-CONTROLS = (
-    ("softmax_scaled", "softmax_centered"),
-    ("softmax_matched", "softmax"),
-    ("rloo", "dr_grpo"),
-)
 COMPARISON_COLUMNS = [
     "ablation",
     "against",
@@ -218,23 +212,4 @@ def fit_temperatures(
 
 def base_groups(runs: Sequence[FinishedRun], baseline: str) -> Population:
     """Groups that the base model, little changed, gives: of the baseline's first steps."""
-    early = pd.concat([run.groups[run.groups["step"] <= EARLY] for run in runs if run.ablation == baseline])
-    return from_log(early.groupby(["rewards", "right"], as_index=False)["count"].sum())
-
-
-def negative_controls(evidence: Evidence) -> pd.DataFrame:
-    """AUC differences of arms that should not differ: same τ where both have one, trained alike."""
-    columns = ["ablation", "against", "delta", "low", "high", "seeds", "equivalent"]
-    rows = []
-    for ablation, arm in evidence.configs.items():
-        for scheme, twin in CONTROLS:
-            if arm["weighting"]["scheme"] != scheme:
-                continue
-            wanted = {"training": arm["training"], "weighting": {**arm["weighting"], "scheme": twin}}
-            for other, against in evidence.configs.items():
-                if {key: against[key] for key in wanted} == wanted:
-                    auc = evidence.measures["auc"]
-                    interval = stats.mean_interval((auc[ablation] - auc[other]).dropna())
-                    limits = (interval.estimate, interval.low, interval.high, interval.n)
-                    rows.append((ablation, other, *limits, stats.equivalent(interval)))
-    return pd.DataFrame(rows, columns=columns)
+    return from_log(pd.concat([run.groups[run.groups["step"] <= EARLY] for run in runs if run.ablation == baseline]))

@@ -4,6 +4,7 @@ Each rule picks one τ of a grid from what is known beforehand: the reward range
 costs is the success at the best τ of the grid, less the success at its choice.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,9 +38,12 @@ def half_the_range(scheme: str, taus: Sequence[float], groups: Population, rewar
 def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float | None:
     """The τ whose weights lie on as many samples as the z-score's, in groups with unequal rewards.
 
-    None where effective N hardly depends on τ: for two-valued rewards all schemes with mean 0 have the same.
+    None without such groups, and where effective N hardly depends on τ: for two-valued rewards all schemes with mean 0
+    have the same.
     """
     unequal = np.ptp(groups.rewards, axis=-1) > 0
+    if not unequal.any():
+        return None
     mixed = Population(groups.rewards[unequal], groups.correct[unequal], groups.counts[unequal])
 
     def log_effective_n(name: str, **hyperparameters: Any) -> float:
@@ -132,15 +136,21 @@ def _means(runs: pd.DataFrame) -> dict[Cell, pd.Series]:
 
 def _choices(scheme: str, cell: Cell, cells: Mapping[Cell, pd.Series]) -> dict[str, float | None]:
     """Rule -> its τ in a cell, of cells with mean success by τ."""
-    reward_range, base, group_size = cell
-    taus = list(cells[cell].index)
-    of_base = by_right(base, group_size)
-    groups = Population(reward_range * of_base.rewards, of_base.correct, of_base.counts)
-    chosen = {name: rule(scheme, taus, groups, reward_range) for name, rule in RULES.items()}
+    taus = tuple(cells[cell].index)
+    chosen = dict(_beforehand(scheme, cell, taus))
     others = [other for other in cells if other[1:] != cell[1:]]
     for name, features in FITTED.items():
         wanted = np.array([np.log(cells[other].idxmax() / other[0]) for other in others])
         coefficients = np.linalg.lstsq(np.array([features(other) for other in others]), wanted, rcond=None)[0]
         target = features(cell) @ coefficients
-        chosen[name] = min(taus, key=lambda tau, target=target: abs(np.log(tau / reward_range) - target))
+        chosen[name] = min(taus, key=lambda tau, target=target: abs(np.log(tau / cell[0]) - target))
     return chosen
+
+
+@functools.cache  # the same for every optimiser and half of the seeds
+def _beforehand(scheme: str, cell: Cell, taus: tuple[float, ...]) -> dict[str, float | None]:
+    """Rule of RULES -> its τ in a cell."""
+    reward_range, base, group_size = cell
+    of_base = by_right(base, group_size)
+    groups = Population(reward_range * of_base.rewards, of_base.correct, of_base.counts)
+    return {name: rule(scheme, taus, groups, reward_range) for name, rule in RULES.items()}

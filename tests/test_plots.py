@@ -209,7 +209,7 @@ def test_each_other_setting_has_a_panel_with_the_baseline_in_its_own():
 
 def test_measured_and_predicted_agreement_of_gradients_stand_side_by_side():
     table = pd.DataFrame({"ablation": ["baseline", "anneal"], "cosine": [0.02, 0.01], "predicted_cosine": [0.03, None]})
-    figure = training.signal_noise(table.assign(cosine_low=-0.01, cosine_high=0.05))
+    figure = comparisons.signal_noise(table.assign(cosine_low=-0.01, cosine_high=0.05))
     [(x, _)] = lines(figure)["predicted"]
     assert x[0] == 0.03 and math.isnan(x[1])
     assert list(lines(figure)["measured"][0][0]) == [0.02]
@@ -329,7 +329,7 @@ EMPTY = pd.DataFrame(columns=[*runs().columns, *EMPTY_COLUMNS])
         comparisons.gains,
         lambda frame: comparisons.contrasts(frame, "the constant"),
         lambda frame: training.by_setting(frame, frame),
-        training.signal_noise,
+        comparisons.signal_noise,
         weights.by_temperature,
         bandit.signal_to_noise,
         lambda frame: bandit.curves(frame, "adam"),

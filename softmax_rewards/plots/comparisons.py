@@ -125,8 +125,30 @@ def gains(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
     return figure
 
 
-def _intervals(found: pd.DataFrame, look: Mapping[str, Mapping[str, Any]], nothing_at: float) -> tuple[Figure, Axes]:
-    """An arm a row, in the order of `look`: its estimate and interval, the three columns of `found` (index: arms)."""
+@styled
+def signal_noise(table: pd.DataFrame, baseline: str = "baseline") -> Figure:
+    """Cosine of the gradients of two halves of a batch, as measured and as predicted, an arm a row.
+
+    `table`: ablation, cosine, cosine_low, cosine_high, predicted_cosine.
+    """
+    if table.empty:
+        return nothing("no arm logged how much its gradients agree")
+    look = styles(list(table["ablation"]), baseline)
+    rows = table.set_index("ablation").reindex([arm for arm in look if arm in set(table["ablation"])])
+    figure, axes = _intervals(rows[["cosine", "cosine_low", "cosine_high"]], look, nothing_at=0, label="measured")
+    axes.plot(rows["predicted_cosine"], range(len(rows)), "x", color="#1b1f24", markersize=8, label="predicted")
+    axes.set_xlabel("cosine of the gradients of two halves of a batch")
+    legend_below(axes, columns=2)
+    return figure
+
+
+def _intervals(
+    found: pd.DataFrame, look: Mapping[str, Mapping[str, Any]], nothing_at: float, label: str | None = None
+) -> tuple[Figure, Axes]:
+    """An arm a row, in the order of `look`: its estimate and interval, the three columns of `found` (index: arms).
+
+    `label` is that of the estimates in a legend.
+    """
     order = [arm for arm in look if arm in found.index]
     figure = Figure(figsize=(9, 1.0 + 0.3 * len(order)), layout="constrained")
     axes = figure.subplots()
@@ -134,7 +156,7 @@ def _intervals(found: pd.DataFrame, look: Mapping[str, Mapping[str, Any]], nothi
     for y, arm in enumerate(order):
         (estimate, low, high), colour = found.loc[arm], look[arm]["color"]
         axes.plot([low, high], [y, y], color=colour, linewidth=2.2)
-        axes.plot(estimate, y, "o", color=colour, markersize=7)
+        axes.plot(estimate, y, "o", color=colour, markersize=7, label=None if y else label)
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(len(order) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)

@@ -5,6 +5,7 @@ Lines are means over seeds and bands 95 % t intervals, missing where there is on
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -83,45 +84,16 @@ def by_setting(frame: pd.DataFrame, arms: pd.DataFrame, baseline: str = "baselin
     grid = figure.subplots(lines, SETTINGS_A_LINE, sharex=True, sharey=True, squeeze=False)
     for axes in grid.flat[len(places) :]:
         axes.remove()
-    weightings = settings["weighting"].unique()
-    colours = {weighting: SINGLES[i % len(SINGLES)] for i, weighting in enumerate(weightings)}
+    colours = zip(settings["weighting"].unique(), cycle(SINGLES), strict=False)
+    look = {baseline: BASELINE} | {weighting: {"color": colour} for weighting, colour in colours}
     for axes, (setting, members) in zip(grid.flat, places, strict=False):
-        _lines(axes, curves, [baseline], {baseline: BASELINE}, markers=False)
-        for arm, weighting in zip(members["ablation"], members["weighting"], strict=True):
-            curve = curves[curves["ablation"] == arm]
-            axes.plot(curve["x"], curve["mean"], color=colours[weighting], label=weighting)
-            axes.fill_between(
-                curve["x"], curve["low"], curve["high"], color=colours[weighting], alpha=0.14, linewidth=0
-            )
+        names = {baseline: baseline, **dict(zip(members["ablation"], members["weighting"], strict=True))}
+        shown = curves[curves["ablation"].isin(names)].replace({"ablation": names})
+        _lines(axes, shown, list(names.values()), look, markers=False)
         axes.set_title(setting, fontsize=8.5)
         axes.yaxis.set_major_formatter(PERCENT)
         _focus(axes, frame["success"])
         legend_below(axes)
-    return figure
-
-
-@styled
-def signal_noise(table: pd.DataFrame, baseline: str = "baseline") -> Figure:
-    """Cosine of the gradients of two halves of a batch, as measured and as predicted, an arm a row.
-
-    `table`: ablation, cosine, cosine_low, cosine_high, predicted_cosine.
-    """
-    if table.empty:
-        return nothing("no arm logged how much its gradients agree")
-    rows = table.set_index("ablation")
-    look = styles(list(rows.index), baseline)
-    figure = Figure(figsize=(9, 1.4 + 0.3 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    axes.axvline(0, color=MUTED, linewidth=1)
-    for y, (arm, row) in enumerate(rows.iterrows()):
-        axes.plot([row["cosine_low"], row["cosine_high"]], [y, y], color=look[arm]["color"], linewidth=2.2)
-        axes.plot(row["cosine"], y, "o", color=look[arm]["color"], markersize=7, label=None if y else "measured")
-    axes.plot(rows["predicted_cosine"], range(len(rows)), "x", color="#1b1f24", markersize=8, label="predicted")
-    axes.set_yticks(range(len(rows)), rows.index)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.grid(axis="y", visible=False)
-    axes.set_xlabel("cosine of the gradients of two halves of a batch")
-    legend_below(axes, columns=2)
     return figure
 
 

@@ -137,14 +137,16 @@ def run_files(wildcards):
     ]
 
 
-def plan(experiment):
-    """Arguments of `progress.write_plan`: the experiment's folder, the runs to train, how many run at once."""
+def write_plan(experiment):
+    """What progress lines and the status page go by: the runs to train, how many run at once, their settings."""
     runs = [run for run in experiment.runs() if archived(experiment, run) is None]
     folders = {
         f"runs/{run.ablation}/seed-{run.seed}": provenance.run_fingerprint(run.to_dict()) for run in runs
     }
     slots = workflow.nodes or workflow.cores  # a cluster counts jobs, a machine cores
-    return Path(RESULTS) / experiment.name, folders, min(slots, GPUS or slots)
+    folder = Path(RESULTS) / experiment.name
+    progress.write_plan(folder, folders, min(slots, GPUS or slots))
+    files.write_text(experiment.to_json(), folder / runstate.EXPERIMENT)
 
 
 def bandit_settings(experiment, **more):

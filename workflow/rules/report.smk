@@ -107,7 +107,11 @@ rule overview:
         "../../environment.yml"
     params:
         run=configuration.canonical({"results": RESULTS}),
-        code=[code("overview.py"), provenance.fingerprint(Path("notebooks/overview/overview.ipynb"))],
+        code=[
+            code("overview.py"),
+            code("execute_notebook.py"),
+            provenance.fingerprint(Path("notebooks/overview/overview.ipynb")),
+        ],
     shell:
         "(python workflow/scripts/overview.py --out {output.verdicts:q} {input.verdicts:q}"
         " && python workflow/scripts/execute_notebook.py --notebook {input.notebook:q} --parameters {params.run:q}"
