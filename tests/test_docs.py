@@ -103,3 +103,9 @@ def test_constraints_pin_every_dependency_and_no_local_file():
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines)
     pinned = {line.split("==")[0].lower() for line in lines}
     assert {re.split(r"[>=<\[]", need)[0].lower() for need in wanted} <= pinned
+
+
+def test_every_experiment_stands_in_the_configs_readme():
+    text = (ROOT / "config/README.md").read_text(encoding="utf-8")
+    missing = [file.stem for file in (ROOT / "config/experiments").glob("*.yaml") if f"`{file.stem}`" not in text]
+    assert not missing
