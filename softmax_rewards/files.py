@@ -37,7 +37,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON file's mapping; ValueError names a file that is missing, not UTF-8, not JSON or no mapping."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor JSON
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: neither UTF-8 nor JSON
         raise ValueError(f"{path}: not a readable JSON file ({error})") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path}: {type(value).__name__}; a JSON object is needed")
@@ -66,6 +66,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         return read_json(folder / "manifest.json")
     except ValueError as error:
         raise ValueError(f"{folder}: no readable manifest.json, the folder is not complete ({error})") from error
+
+
+def changed(folder: Path) -> list[str]:
+    """The files that are not, or not any longer, as the folder's manifest has them; ValueError without a manifest."""
+    digests = read_manifest(folder)["files"]
+    return [name for name, digest in digests.items() if not _is(folder, name, digest)]
+
+
+def _is(folder: Path, name: str, digest: str) -> bool:
+    # A name that leads elsewhere is no file of the folder's.
+    return Path(name).name == name and (folder / name).is_file() and sha256(folder / name) == digest
 
 
 def sha256(path: Path) -> str:
