@@ -81,8 +81,9 @@ def _say_once(text: str) -> None:
 def keep(results: Path, archive: Path) -> list[Path]:
     """Copy each finished run of `results/<experiment>` to `archive/<ablation>/seed-<n>`; returns the folders.
 
-    A finished run has been evaluated. `manifest.json`, written last, has the sha256 of each of a run's files. The copy's `run.json` is taken away first, so that a copy cut short before it is
-    written does not count; one cut short after it does not either, unless its evaluation is of this very run.
+    A finished run has been evaluated. `manifest.json`, written last, has the sha256 of each file. The copy's `run.json`
+    is taken away first, so that a copy cut short before it is written does not count; one cut short after it does not
+    either, unless its evaluation is of this very run.
     """
     kept = []
     for source in sorted((results / "runs").glob("*/*")):

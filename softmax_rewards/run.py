@@ -13,7 +13,6 @@ from typing import Any, Literal, Self
 
 from softmax_rewards.terminal import plain
 
-
 SHOWN = 200  # characters of a value that a message shows
 
 

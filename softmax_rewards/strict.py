@@ -165,8 +165,8 @@ def _check(node: yaml.Node, where: str, seen: dict[yaml.Node, tuple[int, int] | 
     """Size and height of what `node` stands for, with every alias written out.
 
     `seen` has those of the nodes before it, None of the ones around it: each is visited once, since ten lines of
-    aliases can stand for billions of values. Raises ConfigError for keys that are no text or stand twice, and for what is
-    nested without end or too deeply, or too large.
+    aliases can stand for billions of values. Raises ConfigError for keys that are no text or stand twice, and for what
+    is nested without end or too deeply, or too large.
     """
     if node in seen:
         found = seen[node]

@@ -43,7 +43,7 @@ def serving(hub: Hub):
 
 
 def checksum(content: bytes) -> dict[str, object]:
-    """What the hub says of a file: the sha256 of a large one, of every one git's checksum of what is in the repository."""
+    """What the hub says of a file: the sha256 of a large one, of every one git's checksum of what it stores."""
     stored, size = content, {"size": len(content)}
     if len(content) >= 4096:
         digest = hashlib.sha256(content).hexdigest()

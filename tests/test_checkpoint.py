@@ -339,7 +339,7 @@ def test_a_pickle_is_never_run_whatever_its_name(tmp_path, name, dump):
     (tmp_path / "model.safetensors").unlink()
     with (tmp_path / name).open("wb") as file:
         dump(Touch(tmp_path / "made"), file)
-    with pytest.raises(ValueError, match="not a readable safetensors file|pickled weights are not loaded") as error:
+    with pytest.raises(ValueError, match=r"not a readable safetensors file|pickled weights are not loaded") as error:
         checkpoint.load(tmp_path)
     assert str(error.value).isprintable()
     assert not (tmp_path / "made").exists()

@@ -186,7 +186,7 @@ def test_a_value_that_was_read_by_others_is_shown_in_part():
     value = ["x"]
     for _ in range(60):
         value = [value, value]
-    with pytest.raises(ConfigError, match="results: .* is not allowed; allowed: text") as error:
+    with pytest.raises(ConfigError, match=r"results: .* is not allowed; allowed: text") as error:
         config.settings({"experiments": ["x"], "results": value}, "c.yaml")
     assert len(str(error.value)) < 300
 

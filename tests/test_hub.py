@@ -125,7 +125,7 @@ def test_a_damaged_file_is_fetched_again_and_refused_if_it_stays_damaged(server,
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path, monkeypatch, name):
     with serving(Hub("Owner/Puzzles", {name: b"rows"}, kind="datasets")) as standin:
         monkeypatch.setenv("HF_ENDPOINT", standin.url)
-        with pytest.raises(ValueError, match="the hub names a file '.*'; allowed: names below the folder") as error:
+        with pytest.raises(ValueError, match=r"the hub names a file '.*'; allowed: names below the folder") as error:
             hub.fetch("Owner/Puzzles", "main", ["*.parquet"], tmp_path / "out", kind="dataset")
     assert str(error.value).isprintable()
     assert not list(tmp_path.rglob("*.parquet"))
