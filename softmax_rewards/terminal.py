@@ -12,7 +12,7 @@ TAIL = 65_536  # bytes of a log in which its last line is looked for
 
 def plain(text: str) -> str:
     """`text` as one line, each character that does not print (line breaks, escapes, marks of direction) written out."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def tail(log: Path) -> str:
@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         said = [line for line in tail(Path(log)).split("\n") if line.strip()]
     except OSError as error:
         said = [f"{log}: cannot be read ({error.strerror})"]
-    sys.exit(plain(said[-1]) if said else 1)
+    print(plain(said[-1]) if said else "")
+    sys.exit(1)
 
 
 if __name__ == "__main__":
