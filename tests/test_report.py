@@ -93,9 +93,7 @@ def test_text_of_a_model_is_shown_and_not_run(executed):
 
 def test_the_page_of_samples_runs_nothing_that_a_model_wrote(tmp_path):
     wrote = f"{HOSTILE}</pre></td></table><img src=x onerror=alert(1)><iframe src='https://example.org'></iframe>"
-    wrote += (
-        "<a href='javascript:alert(1)'>x</a>[x](javascript:alert(1)) ![x](x) $\\frac$ \x1b]0;title\x07\x1b[31mred"
-    )
+    wrote += "<a href='javascript:alert(1)'>x</a>[x](javascript:alert(1)) ![x](x) $\\frac$ \x1b]0;title\x07\x1b[31mred"
     arms = {name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")}
     runs = synthetic.write_experiment(tmp_path / "runs", arms=arms, seeds=2, steps=20)
     for file in tmp_path.glob("runs/*/*/samples.jsonl"):
