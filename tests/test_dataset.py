@@ -130,7 +130,7 @@ def test_the_hub_takes_what_is_asked_of_it():
 def test_a_split_that_cannot_be_read_is_named_in_one_line(folder, tmp_path, damage):
     file = tmp_path / "test.parquet"
     whole = (folder / "test.parquet").read_bytes()
-    file.write_bytes(whole[: len(whole) // 2] + bytes(40) + whole[len(whole) // 2 + 40 :] if damage is None else damage)
+    file.write_bytes(whole[:4] + bytes(40) + whole[44:] if damage is None else damage)
     with pytest.raises(ValueError, match=r"test\.parquet: not a readable parquet file \(") as error:
         dataset.read(tmp_path, "test")
     assert str(error.value).isprintable()
