@@ -5,18 +5,28 @@ are read concerns no trained run.
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from softmax_rewards.terminal import plain
+
+SHOWN = 200  # characters of a value that a message shows
+
 
 class ConfigError(ValueError):
-    """Wrong input, said in one line."""
+    """Wrong input, said in one line, which a terminal can show whatever the input was."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
 
 
 def wrong(key: str, value: Any, allowed: str) -> ConfigError:
-    return ConfigError(f"{key}: {json.dumps(value, default=repr)} is not allowed; allowed: {allowed}")
+    # Not written out whole first: a value that others read, as Snakemake its config, may have aliases without bound.
+    shown = "".join(itertools.islice(json.JSONEncoder(default=repr).iterencode(value), SHOWN))
+    return ConfigError(f"{key}: {shown[:SHOWN]} is not allowed; allowed: {allowed}")
 
 
 def canonical(value: Any) -> str:

@@ -105,8 +105,16 @@ def test_only_an_error_in_the_log_is_a_failure(experiment, log, state):
 
 
 def test_the_reason_of_a_failure_cannot_draw_on_the_terminal(experiment):
-    write(experiment / "logs/train/baseline-seed-0.log", "ValueError: \033[2J\a\x9b1mred")
-    assert states(experiment)["baseline", 0].note == "ValueError:  [2J  1mred"
+    write(experiment / "logs/train/baseline-seed-0.log", "ValueError: \033[2J\a\x9b1mred\u2028\u202e.")
+    assert r"ValueError: \x1b[2J\x07\x9b1mred\u2028\u202e." in status.page([experiment], NO_LOCKS)
+
+
+def test_names_of_folders_cannot_draw_on_the_terminal(tmp_path):
+    name = "arm\033]0;title\a\nrow"
+    finish(tmp_path / name / f"runs/{name}/seed-0")
+    shown = status.page([tmp_path / name], NO_LOCKS)
+    assert shown.replace("\n", "").isprintable() and len(shown.splitlines()) == 3
+    assert shown.count(r"arm\x1b]0;title\x07\nrow") == 2
 
 
 def test_only_the_end_of_a_long_log_is_read(experiment):
