@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+DAY = 24 * 60 * 60  # seconds
+
 
 class ConfigError(ValueError):
     """Wrong input, said in one line."""
@@ -47,6 +49,8 @@ class Training:
     target: float = 0.0
     target_smoothing: float = 0.1
     measure_noise: bool = False
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    reward_seconds: float = 60.0
     microbatch_tokens: int = 16384
     rollout_rows: int = 1024
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -59,6 +63,8 @@ class Training:
     def __post_init__(self) -> None:
         _at_least(self, "training", 1, "steps", "prompts", "max_new_tokens", "updates", "microbatch_tokens")
         _at_least(self, "training", 1, "rollout_rows", "checkpoint_every", "threads")
+        if not 0 < self.reward_seconds <= DAY:
+            raise wrong("training.reward_seconds", self.reward_seconds, f"a number above 0 and at most {DAY}")
         if self.samples < 2:  # a group of one has no contrast: its z-score is 0 whatever the reward
             raise wrong("training.samples", self.samples, "an integer of at least 2 (the group size)")
         for name in ("learning_rate", "clip_norm"):

@@ -81,6 +81,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                 template=template,
                 samples=settings.samples,
                 max_new_tokens=settings.max_new_tokens,
+                reward_seconds=settings.reward_seconds,
                 limits=updater.limits,
                 stream=(run.seed, "rollout", step),
             )
