@@ -1,6 +1,7 @@
 """The tables of a run while it grows: lines appended at every step, cut back to a checkpoint on resume."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ class RunLog:
 
     def append(self, table: str, row: dict[str, Any]) -> None:
         """Add one row; it is on disk after the next `sizes()`."""
+        # JSON has no NaN and no infinity, which Python would write: null, an empty cell of the table.
+        row = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
+        }
         self._files[table].write(json.dumps(row).encode() + b"\n")
 
     def sizes(self) -> dict[str, int]:

@@ -14,8 +14,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from softmax_rewards import dataset, provenance, records, reference, tasks, temperature, trajectory, weighting
+from softmax_rewards import (
+    dataset,
+    divergence,
+    provenance,
+    records,
+    reference,
+    tasks,
+    temperature,
+    trajectory,
+    weighting,
+)
 from softmax_rewards.files import read_manifest
+from softmax_rewards.limits import exhausted
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.progress import Progress, say
@@ -32,8 +43,8 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
 
     An interrupted run continues from its last checkpoint in `out` and ends with the same bytes as an uninterrupted
     one (on a GPU the same up to rounding, whose order is not fixed there). Raises SystemExit(143) after a checkpoint
-    on SIGTERM, RuntimeError if another process trains in `out`, FloatingPointError if the loss or the gradient is no
-    longer finite.
+    on SIGTERM, RuntimeError if another process trains in `out`, FloatingPointError if the loss, the gradient or the
+    weights are no longer finite, scoring.RewardError for a verifier that fails, and torch.OutOfMemoryError.
     """
     settings = run.training
     torch.set_num_threads(settings.threads)
@@ -46,6 +57,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
     identity = " ".join((record["fingerprint"], *sources.values()))
 
     with (
+        exhausted(settings),
         RunFolder(out, identity) as folder,
         TerminationRequest() as termination,
         reference.opened(settings, base, device) as held_to,
@@ -96,7 +108,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                     batch = inject(episodes, answers, settings.injection or 0.0, tokenizer.pad_id)
             # With `imitation` the reference answers have a loss of their own, and no share in their groups' weights.
             weights, tau = weigh(run, step, batch if settings.imitation is None else episodes, bonus)
-            losses = updater.update(step, batch, weights, held_to)
+            losses = divergence.update(updater, folder, step, indices, batch, weights, held_to)
             updated = time.perf_counter()
 
             generated = int(episodes.lengths.sum())
@@ -116,6 +128,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                     f"{out}: stopped on request after step {step + 1}; the next start goes on from there",
                 )
                 raise SystemExit(128 + signal.SIGTERM)
+        divergence.forget(out)
         folder.finish(policy, base, record | {"template": template})
 
 
