@@ -11,6 +11,7 @@ from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.sampling import Completions, Stream, sample
+from softmax_rewards.scoring import score
 from softmax_rewards.tasks import Score
 
 
@@ -45,11 +46,15 @@ def play(
     template: str,
     samples: int,
     max_new_tokens: int,
+    reward_seconds: float,
     limits: Limits,
     stream: Stream | None,
 ) -> Episodes:
-    """Sample `samples` completions of every puzzle and score them with the verifier of `task` (name and options)."""
-    module, options = tasks.load(task)
+    """Sample `samples` completions of every puzzle and score them with the verifier of `task` (name and options).
+
+    The verifier has `reward_seconds` for all of them; raises `scoring.RewardError` if it fails.
+    """
+    module, _ = tasks.load(task)
     prompt_texts, prompts = zip(*(tokenizer.prompt(module.prompt(puzzle, template)) for puzzle in puzzles), strict=True)
     completions = sample(
         model,
@@ -65,5 +70,6 @@ def play(
     texts = tokenizer.decode_batch(
         [row[:length] for row, length in zip(completions.tokens.tolist(), kept, strict=True)]
     )
-    scores = [module.score(text, puzzles[row // samples], options) for row, text in enumerate(texts)]
+    batch = "greedy" if stream is None else " ".join(map(str, stream[1:]))
+    scores = score(task, puzzles, texts, batch=batch, seconds=reward_seconds)
     return Episodes(prompts, prompt_texts, completions, texts, scores, samples)

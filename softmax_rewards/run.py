@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from softmax_rewards.terminal import plain
 
+DAY = 24 * 60 * 60  # seconds
 SHOWN = 200  # characters of a value that a message shows
 
 
@@ -57,6 +58,8 @@ class Training:
     target: float = 0.0
     target_smoothing: float = 0.1
     measure_noise: bool = False
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    reward_seconds: float = 60.0
     microbatch_tokens: int = 16384
     rollout_rows: int = 1024
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -69,6 +72,8 @@ class Training:
     def __post_init__(self) -> None:
         _at_least(self, "training", 1, "steps", "prompts", "max_new_tokens", "updates", "microbatch_tokens")
         _at_least(self, "training", 1, "rollout_rows", "checkpoint_every", "threads")
+        if not 0 < self.reward_seconds <= DAY:
+            raise wrong("training.reward_seconds", self.reward_seconds, f"a number above 0 and at most {DAY}")
         if self.samples < 2:  # a group of one has no contrast: its z-score is 0 whatever the reward
             raise wrong("training.samples", self.samples, "an integer of at least 2 (the group size)")
         for name in ("learning_rate", "clip_norm"):
