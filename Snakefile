@@ -29,8 +29,11 @@ wildcard_constraints:
 
 
 onstart:
-    for experiment in EXPERIMENTS.values():
-        write_plan(experiment)
+    begin()
+
+
+onerror:
+    explain_full_disk()
 
 
 rule all:
