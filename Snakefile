@@ -20,14 +20,6 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
-wildcard_constraints:
-    experiment="[^/]+",
-    ablation="[^/]+",
-    seed="[0-9]+",
-    key="[^/]+",
-    notebook="[^/]+",
-
-
 onstart:
     begin()
 

@@ -9,6 +9,7 @@ machine, and nothing where there is no /proc.
 import contextlib
 import fcntl
 import os
+import shlex
 import signal
 from pathlib import Path
 from typing import TextIO
@@ -22,8 +23,9 @@ _held: TextIO | None = None  # kept open, and with it the lock, until the proces
 
 
 def prefix(results: Path) -> str:
-    """What a job's bash command begins with to be known as one at work in `results`, a path without quotes."""
-    return f"if [ -e '{results / LOCK}' ]; then exec {MARK}< '{results / LOCK}'; fi; "
+    """What a job's bash command begins with, to be known as one at work in `results`."""
+    lock = shlex.quote(str(results / LOCK))
+    return f"if [ -e {lock} ]; then exec {MARK}< {lock}; fi; "
 
 
 def hold(results: Path) -> None:
@@ -99,4 +101,4 @@ def _workflow(results: Path, process: str) -> str:
 
 def _jobs(results: Path, left: dict[int, str]) -> str:
     named = ", ".join(f"process {process} ({script})" for process, script in left.items())
-    return f"{results}: {named} of a killed workflow still at work here; wait for it or stop it"
+    return f"{results}: jobs of a killed workflow are at work here: {named}; wait for them or stop them"

@@ -77,7 +77,8 @@ def test_the_job_of_a_killed_workflow_keeps_a_second_one_out_until_it_ends(tmp_p
     orphan = job(start, results, tmp_path)
     first.kill()
     first.wait()
-    told = f"{results}: process {orphan} (job.py) of a killed workflow still at work here; wait for it or stop it"
+    told = f"{results}: jobs of a killed workflow are at work here: process {orphan} (job.py)"
+    told += "; wait for them or stop them"
     assert line(workflow(start, results)) == told
     assert holders.explanation(results).startswith(told) and "`snakemake --unlock`" in holders.explanation(results)
     holders.stop(results)

@@ -45,6 +45,14 @@ if workflow.is_main_process and any(Path(".snakemake/locks").glob("*.lock")):
     print(f"[workflow] {holders.explanation(Path(RESULTS))}", file=sys.stderr)
 
 
+wildcard_constraints:
+    experiment="[^/]+",
+    ablation="[^/]+",
+    seed="[0-9]+",
+    key="[^/]+",
+    notebook="[^/]+",
+
+
 def key(name, *specs):
     """A folder's name for everything made from equal settings: shared by experiments, never overwritten."""
     return f"{name}-{hashlib.sha256(configuration.canonical(specs).encode()).hexdigest()[:8]}"
