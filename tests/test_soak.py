@@ -41,13 +41,15 @@ def test_random_kills_change_no_byte(undisturbed, tmp_path, capsys):
         try:
             main = repository.start()
             starts += 1
-            while (hit := disturb(repository, main, chance, seconds / PER_START)) or main.returncode != 0:
-                kills += hit
-                if main.poll() is not None:
+            while True:
+                if kills.total() < KILLS:
+                    kills += disturb(repository, main, chance, seconds / PER_START)
+                else:
+                    main.wait()
+                if main.poll() == 0:
+                    break
+                if main.returncode is not None:
                     recover(repository, main)
-                    if kills.total() >= KILLS:
-                        succeeded(repository.snakemake())
-                        break
                     main = repository.start()
                     starts += 1
         finally:
@@ -65,8 +67,7 @@ def disturb(repository: Repository, main: subprocess.Popen, chance: random.Rando
     """After a while kill a process: a kind that lives is drawn, then one of it. Returns the kind if one was hit."""
     time.sleep(chance.uniform(0, 2 * pause))
     alive = repository.processes()
-    if not alive:
-        main.wait()
+    if not alive:  # the main process has not begun, or has just ended
         return Counter()
     kind = chance.choice(sorted(set(alive.values())))
     victim = chance.choice(sorted(process for process, own in alive.items() if own == kind))
