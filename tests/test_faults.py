@@ -188,8 +188,13 @@ def test_two_processes_on_one_results_folder(repository, undisturbed, tmp_path):
     targets = (str(repository.folder / VERDICTS), "--config", *places)
     main = in_the_middle(repository, *targets)
     named = f"{repository.folder / 'results'}: process {main.pid} (snakemake) is at work here"
+    training = of_kind(repository, "train")
+    for process in training:  # it is still at work however slow the others start
+        os.kill(process, signal.SIGSTOP)
     for other in (repository, twin):
         assert named in refused(other.snakemake(*targets))
+    for process in training:
+        os.kill(process, signal.SIGCONT)
     assert main.wait() == 0, repository.said()
     assert same(repository.folder / "results", undisturbed)
 
