@@ -4,7 +4,6 @@ An experiment's key `archive` names the folder. A run found there with the finge
 is taken as it is; any other is trained.
 """
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from softmax_rewards import provenance
-from softmax_rewards.run import Training
+from softmax_rewards.run import Run
 
 # Of a run's files all but the weights, the episodes and what only resuming needs.
 KEPT = (
@@ -60,8 +59,8 @@ def _finished(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     texts = ((folder / name).read_text(encoding="utf-8") for name in ("run.json", "evaluation.json"))
     record, judged = map(json.loads, texts)
     config = record["config"]
-    trained = dataclasses.asdict(Training()) | config["training"]
-    same = all(config[key] == run[key] for key in ("ablation", "seed", "weighting")) and trained == run["training"]
+    same = all(config[key] == run[key] for key in ("ablation", "seed", "weighting"))
+    same = same and Run.from_dict(config).to_dict()["training"] == run["training"]
     return (record, judged) if same and record["fingerprint"] == judged.get("fingerprint") else None
 
 

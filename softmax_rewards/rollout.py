@@ -10,7 +10,8 @@ from softmax_rewards import tasks
 from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.sampling import Completions, Stream, sample
+from softmax_rewards.ranks import ALONE, Ranks
+from softmax_rewards.sampling import Completions, Stream, joined, sample
 from softmax_rewards.tasks import Score
 
 
@@ -47,8 +48,12 @@ def play(
     max_new_tokens: int,
     limits: Limits,
     stream: Stream | None,
+    ranks: Ranks = ALONE,
 ) -> Episodes:
-    """Sample `samples` completions of every puzzle and score them with the verifier of `task` (name and options)."""
+    """Sample `samples` completions of every puzzle and score them with the verifier of `task` (name and options).
+
+    Each of several `ranks` plays its share of the puzzles, and is told of the rest; there must be one for each rank.
+    """
     module, options = tasks.load(task)
     prompt_texts, prompts = zip(*(tokenizer.prompt(module.prompt(puzzle, template)) for puzzle in puzzles), strict=True)
     completions = sample(
@@ -60,10 +65,16 @@ def play(
         pad_id=tokenizer.pad_id,
         limits=limits,
         stream=stream,
+        share=ranks.share(len(puzzles)),
     )
     kept = (completions.lengths - completions.finished.long()).tolist()
     texts = tokenizer.decode_batch(
         [row[:length] for row, length in zip(completions.tokens.tolist(), kept, strict=True)]
     )
-    scores = [module.score(text, puzzles[row // samples], options) for row, text in enumerate(texts)]
+    own = puzzles[ranks.share(len(puzzles)).start :]
+    scores = [module.score(text, own[row // samples], options) for row, text in enumerate(texts)]
+    if ranks.count > 1:
+        parts, *lists = zip(*ranks.gather((completions.to("cpu"), texts, scores)), strict=True)
+        completions = joined(parts).to(ranks.device)
+        texts, scores = ([item for part in parts for item in part] for parts in lists)
     return Episodes(prompts, prompt_texts, completions, texts, scores, samples)

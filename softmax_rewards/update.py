@@ -2,18 +2,20 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from softmax_rewards import optimiser
+from softmax_rewards import optimiser, sharded
 from softmax_rewards.gradients import Gradients, Samples
 from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.objective import Batch, kl_penalty, policy_loss, sample_scales
 from softmax_rewards.randomness import torch_stream
+from softmax_rewards.ranks import ALONE, Ranks
 from softmax_rewards.reference import Reference
 from softmax_rewards.rollout import Episodes
 from softmax_rewards.run import Training
@@ -22,13 +24,26 @@ Result = TypeVar("Result")
 
 
 class Updater:
-    """Updates `policy`, and holds what of it a resumed run must know."""
+    """Updates `policy`, and holds what of it a resumed run must know.
 
-    def __init__(self, settings: Training, seed: int, policy: Decoder) -> None:
-        self.settings, self.seed = settings, seed
-        self.optimiser = optimiser.build(policy, settings.learning_rate, settings.optimiser_state)
-        self.gradients = Gradients(policy, self.optimiser, settings.threads)
+    Of several `ranks` each holds a share of the policy, which must be in float32.
+    """
+
+    def __init__(self, settings: Training, seed: int, policy: Decoder, ranks: Ranks = ALONE) -> None:
+        self.settings, self.seed, self.policy, self.ranks = settings, seed, policy, ranks
+        if ranks.count == 1:
+            self.optimiser = optimiser.build(policy, settings.learning_rate, settings.optimiser_state)
+        else:
+            sharded.shard(policy, ranks, getattr(torch, settings.precision))
+            self.optimiser = sharded.ShardedAdamW(policy, settings.learning_rate, ranks)
+        self.gradients = Gradients(policy, self.optimiser, settings.threads, ranks)
         self.limits = Limits.of(settings)
+
+    def whole(self) -> AbstractContextManager[Decoder]:
+        """Within the block, the policy as a model that runs by itself, for sampling and for files."""
+        if self.ranks.count == 1:
+            return nullcontext(self.policy)
+        return sharded.whole(self.policy, self.ranks, getattr(torch, self.settings.precision))
 
     def update(
         self, step: int, episodes: Episodes, weights: np.ndarray, reference: Reference | None = None
@@ -52,14 +67,20 @@ class Updater:
             # zero still lets AdamW's momentum move the weights.
             rows = rows[factors[rows] != 0] if factors[rows].any() else rows[:1]
         samples = Samples(episodes.prompts, completions.tokens, completions.lengths.tolist())
+        share = self.ranks.share(len(samples.prompts))
+        rows = rows[np.isin(rows // samples.per_prompt, share)]
         loss, facts = _Loss(settings, completions.log_probs, torch.tensor(scales), torch.tensor(factors)), {}
         if reference is not None:
-            loss.reference = self._within_memory(samples, rows, lambda budget: reference(samples, budget))
-            penalties = kl_penalty(completions.log_probs, loss.reference)  # 0 behind the ends, where both are 0
-            facts["kl"] = float(penalties.sum() / completions.lengths.sum())
+            own, place = samples.of(share), slice(share.start * samples.per_prompt, share.stop * samples.per_prompt)
+            loss.reference = torch.zeros_like(completions.log_probs)
+            loss.reference[place] = self._within_memory(samples, rows, lambda budget: reference(own, budget))
+            # 0 behind the ends, where both are 0
+            penalties = kl_penalty(completions.log_probs[place], loss.reference[place])
+            facts["kl"] = self.ranks.sum(float(penalties.sum())) / int(completions.lengths.sum())
         for index in range(settings.updates):
             measured = settings.measure_noise and index == 0
             value, cosine = self._gradients(samples, rows, loss, measured)
+            value = self.ranks.sum(value)
             if not np.isfinite(value):
                 raise FloatingPointError(f"training has diverged: loss {value}")
             rounding = torch_stream(self.seed, "rounding", step, index, device=loss.factors.device)
@@ -84,7 +105,7 @@ class Updater:
                 return value, math.nan
             half = {name: gradient.clone() for name, gradient in self.optimiser.gradients().items()}
             value += self.gradients.add(samples, shares[1].tolist(), budget, loss, entropies)
-            return value, _cosine(half, self.optimiser.gradients())
+            return value, self._cosine(half, self.optimiser.gradients())
 
         return self._within_memory(samples, rows, compute)
 
@@ -96,7 +117,8 @@ class Updater:
             try:
                 return compute(budget)
             except torch.OutOfMemoryError:
-                if budget < 2 * shortest:  # half of a single answer cannot be computed
+                # Half of a single answer cannot be computed, and a rank cannot go back while the others go on.
+                if budget < 2 * shortest or self.ranks.count > 1:
                     raise
             # Outside of `except`, whose traceback keeps tensors alive. Half-made gradients go, and all is made again.
             self.optimiser.discard()
@@ -109,10 +131,20 @@ class Updater:
     def load(self, kind: str, name: str, value: Tensor) -> None:
         """Set one tensor of `state`."""
         if kind == "policy":
-            with torch.no_grad():
-                self.optimiser.parameters[name].copy_(value)
+            self.optimiser.set(name, value)
         else:
             self.optimiser.load(kind, name, value)
+
+    def _cosine(self, half: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> float:
+        """The cosine between a gradient and the rest of the whole one; NaN if one of them is 0."""
+        products = torch.zeros(3, dtype=torch.float64)
+        for name, gradient in whole.items():
+            first = half.get(name, torch.zeros_like(gradient))
+            second = gradient - first
+            pairs = ((first, second), (first, first), (second, second))
+            products += torch.stack([torch.sum(a * b, dtype=torch.float64) for a, b in pairs]).cpu()
+        mixed, *squares = sum(self.ranks.gather(products)).tolist()
+        return mixed / math.sqrt(math.prod(squares)) if all(squares) else math.nan
 
 
 def _factors(
@@ -128,18 +160,6 @@ def _factors(
     scales = sample_scales(lengths, kept & ~taught, settings.normaliser, settings.max_new_tokens)
     weights = np.pad(weights, ((0, 0), (0, 1)))
     return scales, settings.imitation * scales * weights.ravel() + (kept & taught) / lengths[taught].sum()
-
-
-def _cosine(half: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> float:
-    """The cosine between a gradient and the rest of the whole one; NaN if one of them is 0."""
-    products = torch.zeros(3, dtype=torch.float64)
-    for name, gradient in whole.items():
-        first = half.get(name, torch.zeros_like(gradient))
-        second = gradient - first
-        pairs = ((first, second), (first, first), (second, second))
-        products += torch.stack([torch.sum(a * b, dtype=torch.float64) for a, b in pairs]).cpu()
-    mixed, *squares = products.tolist()
-    return mixed / math.sqrt(math.prod(squares)) if all(squares) else math.nan
 
 
 class _Loss:
