@@ -15,9 +15,8 @@ the float32 state; each gathers the layers that it computes with, and for sampli
 *Time.* Decoding a token takes the longest of reading memory (weights, cache, `LOGIT_PASSES` over the logits),
 2 FLOPs a parameter and row, and starting every layer's kernels; the update takes 6 FLOPs a parameter and token, 8 with
 gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits; a KL reference takes 2. Evaluations while training
-and at the end are counted; making the base model is not. Several GPUs are taken to share out a run's training, not its final
-evaluation, without loss. The device is an H100 (80 GB, SXM): peaks as NVIDIA gives them
-for dense matrices, of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These
+and at the end are counted; making the base model is not. Several GPUs are taken to share out a run's training without
+loss, but not its final evaluation. The device is an H100 (80 GB, SXM): peaks as NVIDIA gives them for dense matrices, of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These
 shares are guesses: take hours for good to a factor of two.
 """
 
@@ -234,9 +233,7 @@ def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
     """Hours of one run, its final evaluation included."""
     prompts = -(-training.prompts // training.gpus)
     batch = prompts * training.samples
-    step = _sampling(shape, training, prompts, training.samples) + training.updates * _update(
-        shape, training, batch
-    )
+    step = _sampling(shape, training, prompts, training.samples) + training.updates * _update(shape, training, batch)
     if training.kl:
         tokens = batch * (PROMPT_TOKENS + training.max_new_tokens)
         step += 2 * shape.parameters * tokens / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])

@@ -26,6 +26,7 @@ class Ranks:
     index: int = 0
     count: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    launcher: int | None = None  # the process that started the ranks
 
     @property
     def first(self) -> bool:
@@ -47,6 +48,14 @@ class Ranks:
     def sum(self, value: float) -> float:
         """The sum over the ranks, the same to the bit on each."""
         return sum(self.gather(value))
+
+    def any(self, value: bool) -> bool:
+        """Whether it is so on any rank."""
+        return any(self.gather(value))
+
+    def deserted(self) -> bool:
+        """Whether whoever started this rank, and holds the lease of its GPU, is gone."""
+        return self.launcher is not None and os.getppid() != self.launcher
 
 
 ALONE = Ranks()
@@ -76,7 +85,7 @@ def opened(wanted: str) -> Iterator[Ranks]:
     # Objects go by gloo, over the host; only tensors of the sharded policy go from GPU to GPU.
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Ranks(distributed.get_rank(), distributed.get_world_size(), device)
+        yield Ranks(distributed.get_rank(), distributed.get_world_size(), device, os.getppid())
     except Exception as error:
         get_error_handler().record_exception(error)  # for `launch.py`, which says it again
         raise

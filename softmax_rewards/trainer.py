@@ -110,14 +110,15 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
             )
             timing = records.timing_row(step + 1, sampled - began, updated - sampled, generated, own.device)
             folder.log.append("timing", timing | dataclasses.asdict(updater.limits))
-            ending = any(own.gather(termination.requested))  # all ranks at the same step
+            ending = own.any(termination.requested or own.deserted())  # all ranks at the same step
             if (step + 1) % settings.checkpoint_every == 0 or ending:
                 folder.checkpoint(step + 1, tokens, updater)
             if ending:
-                say(
-                    "train",
-                    f"{out}: stopped on request after step {step + 1}; the next start goes on from there",
-                )
+                if own.first:
+                    say(
+                        "train",
+                        f"{out}: stopped on request after step {step + 1}; the next start goes on from there",
+                    )
                 raise SystemExit(128 + signal.SIGTERM)
 
 
