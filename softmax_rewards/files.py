@@ -1,25 +1,67 @@
 """Files that appear whole or not at all: written beside their place, flushed to disk, moved in."""
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+ADVICE = {
+    errno.ENOSPC: "free some",
+    errno.EDQUOT: "free some",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+}
+
+
+class NotWritten(OSError):
+    """A file could not be written: one line says which, why and what to do."""
+
+    then = ""  # what starting again does, from those who know
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}; {ADVICE.get(self.errno, 'see to it')} and start again{self.then}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise NotWritten, which names `path`, for an OSError of the block; not for a file that it read and found missing.
+
+    The system's own error names no file once the file is open.
+    """
+    try:
+        yield
+    except (NotWritten, FileNotFoundError):
+        raise
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise NotWritten(error.errno, reason, str(path)) from error
+
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; on leaving without an error it takes `path`'s place."""
+    """Give a path beside `path` to write to; on leaving without an error it takes `path`'s place, else it goes.
+
+    Raises NotWritten naming `path`.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    yield partial
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            with suppress(OSError):  # the first error is the one to tell
+                partial.unlink()  # it may be what fills the disk
+            raise
 
 
 def write_text(text: str, path: Path) -> None:
@@ -56,8 +98,7 @@ def write_manifest(folder: Path, names: list[str], **facts: Any) -> None:
     It is written last, so that a folder with a manifest is complete.
     """
     digests = {name: sha256(folder / name) for name in sorted(names)}
-    together = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-    write_json({"files": digests, "sha256": together, **facts}, folder / "manifest.json")
+    write_json({"files": digests, "sha256": _together(digests), **facts}, folder / "manifest.json")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -66,6 +107,42 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         return read_json(folder / "manifest.json")
     except ValueError as error:
         raise ValueError(f"{folder}: no readable manifest.json, the folder is not complete ({error})") from error
+
+
+def verified_manifest(folder: Path) -> dict[str, Any]:
+    """The folder's manifest, once every file has its checksum; ValueError names the first that is damaged."""
+    manifest = read_manifest(folder)
+    digests = manifest.get("files")
+    if not isinstance(digests, dict) or manifest.get("sha256") != _together(digests):
+        raise ValueError(f"{folder / 'manifest.json'} is damaged (sha256 differs)")
+    verify(folder, digests)
+    return manifest
+
+
+def verify(folder: Path, digests: Mapping[str, str]) -> None:
+    """Compare files in `folder` with their sha256; ValueError names the first that differs or cannot be read."""
+    for name, digest in digests.items():
+        try:
+            found = sha256(folder / name)
+        except OSError as error:
+            raise ValueError(f"{folder / name} is damaged ({error.strerror})") from error
+        if found != digest:
+            raise ValueError(f"{folder / name} is damaged (sha256 differs)")
+
+
+def _together(digests: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name: a hard link where the file system has them, else a copy."""
+    with appearing(target) as partial:
+        target.unlink(missing_ok=True)  # a link does not replace another one of the same file
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)
 
 
 def sha256(path: Path) -> str:

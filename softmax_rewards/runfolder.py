@@ -1,7 +1,8 @@
 """The folder of a training run: its lock, its growing logs, its checkpoints, its finished tables.
 
-state/                    while the run is under way: logs and the newest checkpoint
+state/                    while the run is under way: logs and the newest two checkpoints
 metrics.csv … model/      written when it has finished, `run.json` last
+finished/                 second names of these files, the weights not, with checksums
 """
 
 import dataclasses
@@ -9,14 +10,28 @@ import fcntl
 import json
 import os
 import shutil
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
-from safetensors import safe_open
 
-from softmax_rewards.files import appearing, read_manifest, write_csv, write_json, write_text
+from softmax_rewards import saved
+from softmax_rewards.files import (
+    NotWritten,
+    appearing,
+    link,
+    read_manifest,
+    sha256,
+    verify,
+    write_csv,
+    write_json,
+    write_manifest,
+    write_text,
+    writing,
+)
 from softmax_rewards.limits import Limits
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Decoder
@@ -26,6 +41,19 @@ from softmax_rewards.update import Updater
 
 # The files that say a run has ended: `run.json`, and what `evaluate.py` adds.
 FINISHED = ("run.json", "evaluation.json", "puzzles.csv")
+# What a workflow that lost sight of a run deletes before it starts the run again: its declared outputs. `run.json` is
+# the last to be put back.
+DECLARED = (
+    "metrics.csv",
+    "groups.csv",
+    "episodes.parquet",
+    "evaluations.csv",
+    "samples.jsonl",
+    "timing.csv",
+    "model/config.json",
+    "run.json",
+)
+CHECKPOINTS = 2  # the newest may turn out to be damaged
 
 
 class RunFolder:
@@ -38,71 +66,99 @@ class RunFolder:
         self.out, self.state, self.identity = out, out / "state", identity
 
     def __enter__(self) -> Self:
-        self.out.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.out / ".lock").open("a+")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "unknown"
-            self._lock.close()
-            raise RuntimeError(f"{self.out}: process {holder} is training this run; wait for it or stop it") from None
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
-        # What an earlier run left here must not be taken for this one's, should this one be cut short.
-        for name in FINISHED:
-            (self.out / name).unlink(missing_ok=True)
-        self.state.mkdir(exist_ok=True)
-        self.log = RunLog(self.state)
+        with writing(self.out), ExitStack() as undo:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self._lock = undo.enter_context((self.out / ".lock").open("a+"))
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._lock.seek(0)
+                process, _, host = self._lock.read().strip().partition(" ")
+                raise RuntimeError(
+                    f"{self.out}: process {process or 'unknown'} is training this run on {host or 'an unknown host'};"
+                    " wait for it or stop it"
+                ) from None
+            self._lock.truncate(0)
+            self._lock.write(f"{os.getpid()} {socket.gethostname()}\n")
+            self._lock.flush()
+            # What an earlier run left here must not be taken for this one's, should this one be cut short.
+            for name in FINISHED:
+                (self.out / name).unlink(missing_ok=True)
+            self.log = RunLog(self.state)
+            undo.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.log.close()
-        self._lock.close()
+        if isinstance(error, NotWritten):
+            newest = saved.newest_first(self.state)[:1]
+            step = f"goes on from step {saved.steps(newest[0])}" if newest else "begins anew"
+            error.then = f": the run {step}"
+        with self._lock:
+            try:
+                self.log.close()
+            except NotWritten:
+                if error is None:  # else it would hide the first one
+                    raise
+
+    def restore(self) -> bool:
+        """Put the files of a run that has ended here back in their places; False unless it was this very run, whole."""
+        kept, model = self.out / "finished", self.out / "model"
+        if not kept.is_dir():
+            return False
+        try:
+            facts = saved.read(kept)
+            self._expect(facts, kept)
+            verify(model, facts["model"])
+        except ValueError as error:
+            say("train", f"{error}; the run that ended here is not taken")
+            shutil.rmtree(kept)
+            return False
+        for name in DECLARED:
+            link(kept / name, self.out / name)
+            os.utime(self.out / name)  # older than its inputs, it would count as out of date
+        self._drop_state()
+        say("train", f"{self.out}: this run had ended, with the same code, data and settings; its files are back")
+        return True
 
     def resume(self, updater: Updater) -> tuple[int, int]:
-        """Load the newest checkpoint into `updater`: (updates done, tokens generated), or (0, 0)."""
-        saved = sorted(self.state.glob("checkpoint-*"))
-        if saved:
-            state = json.loads((saved[-1] / "state.json").read_text(encoding="utf-8"))
-            if state["identity"] == self.identity:
-                self.log.truncate(state["log"])
-                for file in saved[-1].glob("*.safetensors"):
-                    with safe_open(file, framework="pt") as tensors:
-                        for name in tensors.keys():  # noqa: SIM118 (not a mapping)
-                            updater.load(file.stem, name, tensors.get_tensor(name))
-                updater.limits = Limits(**state["limits"])
-                return state["step"], state["tokens"]
-            say("train", f"{saved[-1]} is of other code, data or settings: starting anew")
-        for folder in saved:
-            self._discard(folder)
-        self.log.truncate(dict.fromkeys(self.log.sizes(), 0))
-        return 0, 0
+        """Load the newest whole checkpoint into `updater`: (updates done, tokens generated), or (0, 0).
+
+        Those that are damaged, or whose logs are, are deleted.
+        """
+        problems: dict[Path, ValueError] = {}
+        found, state = None, {"step": 0, "tokens": 0}
+        for folder in saved.newest_first(self.state):
+            try:
+                facts = saved.read(folder)
+                self._expect(facts, folder)
+                self.log.truncate(facts["log"])
+            except ValueError as error:
+                problems[folder] = error
+            else:
+                found, state = folder, facts
+                break
+        for folder, problem in problems.items():
+            say("train", f"{problem}; {f'going on from {found.name}' if found else 'starting anew'}")
+            saved.discard(folder)
+        if found:
+            saved.load(found, updater)
+            updater.limits = Limits(**state["limits"])
+        else:
+            self.log.clear()
+        return state["step"], state["tokens"]
 
     def checkpoint(self, step: int, tokens: int, updater: Updater) -> None:
-        """Save everything the run needs to go on after `step` updates, then drop older checkpoints."""
-        partial = self.state / "partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        for kind, tensors in updater.state().items():  # one file a kind: the host holds one kind at a time
-            values = {name: value.detach().cpu() for name, value in tensors.items()}
-            checkpoint.write_tensors(values, partial / f"{kind}.safetensors")
-        state = {"step": step, "tokens": tokens, "identity": self.identity, "log": self.log.sizes()}
-        write_json(state | {"limits": dataclasses.asdict(updater.limits)}, partial / "state.json")
-        older = list(self.state.glob("checkpoint-*"))
-        os.rename(partial, self.state / f"checkpoint-{step:08d}")
-        for folder in older:
-            self._discard(folder)
+        """Save everything the run needs to go on after `step` updates, then drop older checkpoints but one."""
+        facts = {"step": step, "tokens": tokens, "identity": self.identity, "log": self.log.marks()}
+        saved.write(self.state, step, updater, facts | {"limits": dataclasses.asdict(updater.limits)})
+        for folder in saved.newest_first(self.state)[CHECKPOINTS:]:
+            saved.discard(folder)
 
-    def _discard(self, folder: Path) -> None:
-        """Delete a checkpoint; renamed first, so that one half deleted is never taken for a whole one."""
-        partial = self.state / "partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        os.rename(folder, partial)
-        shutil.rmtree(partial)
+    def _expect(self, facts: dict[str, Any], folder: Path) -> None:
+        if facts.get("identity") != self.identity:
+            raise ValueError(f"{folder} is of other code, data or settings")
 
     def finish(self, policy: Decoder, base: Path, record: dict[str, Any]) -> None:
         """Write the final weights and tables; `run.json`, which marks the run as finished, comes last."""
@@ -111,7 +167,8 @@ class RunFolder:
         model.mkdir()
         for name in read_manifest(base)["files"]:  # the tokenizer and its settings, under whatever names
             if not name.endswith(".safetensors") and name not in ("config.json", checkpoint.INDEX):
-                shutil.copyfile(base / name, model / name)
+                with appearing(model / name) as partial:
+                    shutil.copyfile(base / name, partial)
         checkpoint.save(policy, model, checkpoint.read_config(base))
         for name in ("metrics", "evaluations", "timing"):
             write_csv(self.log.table(name), self.out / f"{name}.csv")
@@ -122,7 +179,21 @@ class RunFolder:
         write_csv(reward_groups(episodes), self.out / "groups.csv")
         texts = self.log.rows("samples")
         write_text("".join(json.dumps(row) + "\n" for row in texts), self.out / "samples.jsonl")
-        write_json(record, self.out / "run.json")
+        self._keep(record)
+        link(self.out / "finished" / "run.json", self.out / "run.json")
+        self._drop_state()
+
+    def _keep(self, record: dict[str, Any]) -> None:
+        """Make `finished/`, its manifest last; the weights are declared nowhere, and stay where they are."""
+        kept, model = self.out / "finished", self.out / "model"
+        for name in DECLARED[:-1]:
+            link(self.out / name, kept / name)
+        write_json(record, kept / "run.json")
+        weights = {file.name: sha256(file) for file in sorted(model.iterdir()) if file.name != "config.json"}
+        write_json({"identity": self.identity, "model": weights}, kept / "state.json")
+        write_manifest(kept, [*DECLARED, "state.json"])
+
+    def _drop_state(self) -> None:
         discarded = self.out / "state.discarded"
         shutil.rmtree(discarded, ignore_errors=True)  # of a run that was killed right here
         os.rename(self.state, discarded)

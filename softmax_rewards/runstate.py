@@ -68,10 +68,10 @@ class Locks:
         self._held = {(int(one[5].split(":")[-1]), int(one[4])) for one in entries if one[1] == "FLOCK"}
 
     def holder(self, lock: Path) -> int | None:
-        """The process that holds `lock` and has written its number there."""
+        """The process that holds `lock` and has written its number there, before all else."""
         try:
-            process, inode = int(lock.read_text(encoding="utf-8")), lock.stat().st_ino
-        except (OSError, ValueError):
+            process, inode = int(lock.read_text(encoding="utf-8").split()[0]), lock.stat().st_ino
+        except (OSError, ValueError, IndexError):
             return None
         if self._held is None:
             return process if _lives(process) else None
@@ -186,7 +186,7 @@ def _left(folder: Path, steps: int | None, step: int, pace: float | None) -> flo
         since = time.time() - (folder / "state/timing.jsonl").stat().st_mtime  # rows are written in blocks
     except OSError:
         since = 0.0
-    return max(pace * (steps - step) - since, 0.0)
+    return max(pace * (steps - step) - max(since, 0.0), 0.0)  # a clock set back makes it negative
 
 
 def _failure(log: Path) -> str | None:

@@ -30,10 +30,11 @@ from softmax_rewards.update import Updater
 def train(run: Run, data: Path, base: Path, out: Path) -> None:
     """Train one arm with one seed from the base model in `base` on the puzzles in `data`; all files go to `out`.
 
-    An interrupted run continues from its last checkpoint in `out` and ends with the same bytes as an uninterrupted
-    one (on a GPU the same up to rounding, whose order is not fixed there). Raises SystemExit(143) after a checkpoint
-    on SIGTERM, RuntimeError if another process trains in `out`, FloatingPointError if the loss or the gradient is no
-    longer finite.
+    An interrupted run continues from its last whole checkpoint in `out` and ends with the same bytes as an
+    uninterrupted one (on a GPU the same up to rounding, whose order is not fixed there); one that had ended is not
+    trained again. Raises SystemExit(143) after a checkpoint on SIGTERM, RuntimeError if another process trains in
+    `out`, NotWritten if the disk does not take a file, FloatingPointError if the loss or the gradient is no longer
+    finite.
     """
     settings = run.training
     torch.set_num_threads(settings.threads)
@@ -48,6 +49,8 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
         TerminationRequest() as termination,
         reference.opened(settings, base, own.device) as held_to,
     ):
+        if folder.restore():
+            return
         puzzles = dataset.read(data, "train")
         held_out = dataset.read(data, "test", run.evaluation.puzzles)
         tokenizer = Tokenizer(base)

@@ -6,6 +6,8 @@ parameters that are their only other copy: loading S bytes as they are takes S b
 """
 
 import json
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +129,14 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         partial.unlink(missing_ok=True)
         partial.touch()
         mode = partial.stat().st_mode  # as the umask has it; safetensors lets only the owner read
-        save_file(tensors, partial, metadata={"format": "pt"})
+        try:
+            save_file(tensors, partial, metadata={"format": "pt"})
+        except SafetensorError as error:
+            # The system's error, a full disk for one, is in its text only.
+            found = re.search(r"\(os error ([0-9]+)\)", str(error))
+            if found is None:
+                raise
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
         partial.chmod(mode)
 
 
