@@ -81,6 +81,10 @@ class Optimiser:
         """All that a resumed run needs beside the weights: kind of tensor → name of the parameter → tensor."""
         raise NotImplementedError
 
+    def whole(self, value: Tensor) -> Tensor:
+        """A tensor of `state`, or a weight, that may be shared out."""
+        return value
+
     def set(self, name: str, value: Tensor) -> None:
         """Set a weight, before `load` sets what belongs to it."""
         with torch.no_grad():

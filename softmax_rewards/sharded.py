@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
 
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.optimiser import BETAS, EPSILON, Optimiser
@@ -69,6 +70,9 @@ class ShardedAdamW(Optimiser):
             for kind, value in self._adamw.state[parameter].items():
                 kept.setdefault(kind, {})[name] = value
         return kept
+
+    def whole(self, value: Tensor) -> Tensor:
+        return value.full_tensor() if isinstance(value, DTensor) else value
 
     def set(self, name: str, value: Tensor) -> None:
         with torch.no_grad():

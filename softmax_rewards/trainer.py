@@ -51,6 +51,8 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
     ):
         if folder.restore():
             return
+        if own.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(own.device)  # of whatever this process did before
         puzzles = dataset.read(data, "train")
         held_out = dataset.read(data, "test", run.evaluation.puzzles)
         tokenizer = Tokenizer(base)
@@ -67,9 +69,9 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                     row, samples = trajectory.point(
                         run, step, tokens, actor, tokenizer, template, held_out, updater.limits, own
                     )
-                    folder.log.append("evaluations", row)
+                    folder.append("evaluations", row)
                     for text in samples:
-                        folder.log.append("samples", text)
+                        folder.append("samples", text)
                     if own.first:
                         progress.report(step, row["success"])
                 if step == settings.steps:
@@ -107,12 +109,10 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
             generated = int(episodes.lengths.sum())
             tokens += generated
             head = {"step": step + 1, "tokens": tokens, "tau": tau}
-            folder.log.append("metrics", head | losses | records.rollout_row(episodes) | records.weight_row(weights))
-            folder.log.append(
-                "episodes", records.episode_row(step + 1, indices, episodes, weights[:, : settings.samples])
-            )
+            folder.append("metrics", head | losses | records.rollout_row(episodes) | records.weight_row(weights))
+            folder.append("episodes", records.episode_row(step + 1, indices, episodes, weights[:, : settings.samples]))
             timing = records.timing_row(step + 1, sampled - began, updated - sampled, generated, own.device)
-            folder.log.append("timing", timing | dataclasses.asdict(updater.limits))
+            folder.append("timing", timing | dataclasses.asdict(updater.limits))
             ending = own.any(termination.requested or own.deserted())  # all ranks at the same step
             if (step + 1) % settings.checkpoint_every == 0 or ending:
                 folder.checkpoint(step + 1, tokens, updater)

@@ -1,7 +1,7 @@
 """The update: weighted episodes → gradients, in micro-batches → new weights."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
@@ -124,9 +124,14 @@ class Updater:
             self.optimiser.discard()
             self.limits.lower("microbatch_tokens", min(budget, total) // 2)
 
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        """Weights and the optimiser's state: kind of tensor → name → tensor."""
-        return {"policy": self.optimiser.parameters, **self.optimiser.state()}
+    def state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Weights and the optimiser's state on the host, one kind of tensor after the other: name → tensor.
+
+        All ranks must ask for it; it comes together on the first, the others get nothing.
+        """
+        for kind, tensors in {"policy": self.optimiser.parameters, **self.optimiser.state()}.items():
+            whole = ((name, self.optimiser.whole(value)) for name, value in tensors.items())
+            yield kind, {name: value.detach().cpu() for name, value in whole if self.ranks.first}
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
         """Set one tensor of `state`."""

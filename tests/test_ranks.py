@@ -60,8 +60,9 @@ def assert_alike(one, other):
     assert (one / "samples.jsonl").read_bytes() == (other / "samples.jsonl").read_bytes()
     ours, theirs = (load_file(folder / "model/model.safetensors") for folder in (one, other))
     assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        np.testing.assert_allclose(value, theirs[name], rtol=1e-5, atol=1e-5)
+    # Where a gradient is nothing but rounding, AdamW makes a step of it: single weights may differ by more.
+    ours, theirs = (np.concatenate([tensors[name].ravel() for name in sorted(ours)]) for tensors in (ours, theirs))
+    assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(ours)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
