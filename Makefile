@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= all
 GPUS ?= 8
 
-.PHONY: report test check
+.PHONY: report test check audit
 
 report: .venv/workflow
 	.venv/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
@@ -19,6 +19,14 @@ check: .venv/test
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/snakemake --lint
+
+# Known vulnerabilities of the pinned packages. pip-audit has an environment of its own: what it needs is not ours.
+audit: .venv-audit/bin/pip-audit
+	$(PYTHON) .ci/audit.py .venv-audit/bin/pip-audit constraints.txt
+
+.venv-audit/bin/pip-audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet "pip-audit>=2.10"
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

@@ -20,17 +20,12 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
-wildcard_constraints:
-    experiment="[^/]+",
-    ablation="[^/]+",
-    seed="[0-9]+",
-    key="[^/]+",
-    notebook="[^/]+",
-
-
 onstart:
-    for experiment in EXPERIMENTS.values():
-        write_plan(experiment)
+    begin()
+
+
+onerror:
+    explain_full_disk()
 
 
 rule all:

@@ -21,6 +21,7 @@ from softmax_rewards import analysis, reward_log, signal_noise, weighting
 from softmax_rewards.populations import Population, summarise
 from softmax_rewards.reward_log import RewardLog
 from softmax_rewards.stats import CONFIDENCE
+from softmax_rewards.terminal import plain
 
 SHARES = (0.1, 0.25, 0.5, 1.0, 2.0)  # tau/range
 DRAWS = 1000  # bootstrap samples of the groups
@@ -254,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         print(report(reward_log.read(given.log, given.group, given.reward, given.correct)))
     except ValueError as error:
-        sys.exit(str(error))
+        sys.exit(plain(str(error)))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ the float32 state; each gathers the layers that it computes with, and for sampli
 gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits; a KL reference takes 2. Evaluations while training
 and at the end are counted; making the base model is not. Several GPUs are taken to share out a run's training without
 loss, but not its final evaluation. The device is an H100 (80 GB, SXM): peaks as NVIDIA gives them for dense matrices,
-of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These shares are guesses: take hours for good to a factor of two.
+of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These shares are guesses:
+take hours for good to a factor of two.
 """
 
 import json

@@ -8,6 +8,7 @@ import pandas as pd
 
 from softmax_rewards import tasks
 from softmax_rewards.files import appearing, sha256, write_manifest
+from softmax_rewards.terminal import plain
 
 SPLITS = ("train", "test", "warm_start")
 
@@ -39,9 +40,16 @@ def write(task: dict[str, Any], out: Path, public: Path | None = None, fetch: Ca
 
 
 def read(folder: Path, split: str, count: int | None = None) -> list[dict[str, Any]]:
-    """The puzzles of one split as dicts, the first `count` of them; raises ValueError if there are fewer."""
+    """The puzzles of one split as dicts, the first `count` of them.
+
+    Raises ValueError, in one line that names the file, if it cannot be read or holds fewer.
+    """
     file = folder / f"{split}.parquet"
-    rows = pd.read_parquet(file).to_dict("records")
+    try:
+        rows = pd.read_parquet(file).to_dict("records")
+    except Exception as error:  # damaged bytes become whatever error pyarrow or pandas meets first
+        reason = plain(" ".join(str(error).split()))
+        raise ValueError(f"{file}: not a readable parquet file ({type(error).__name__}: {reason})") from error
     if count is not None and len(rows) < count:
         raise ValueError(f"{file}: {count} puzzles are asked for, it holds {len(rows)}")
     return rows[:count]

@@ -43,6 +43,7 @@ def final(run_folder: Path, data: Path) -> None:
             template=record["template"],
             samples=samples,
             max_new_tokens=run.training.max_new_tokens,
+            reward_seconds=run.training.reward_seconds,
             limits=limits,
             stream=None if purpose is None else (run.seed, purpose),
         )

@@ -79,7 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON file's mapping; ValueError names a file that is missing, not UTF-8, not JSON or no mapping."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor JSON
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: neither UTF-8 nor JSON
         raise ValueError(f"{path}: not a readable JSON file ({error})") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path}: {type(value).__name__}; a JSON object is needed")
@@ -122,6 +122,8 @@ def verified_manifest(folder: Path) -> dict[str, Any]:
 def verify(folder: Path, digests: Mapping[str, str]) -> None:
     """Compare files in `folder` with their sha256; ValueError names the first that differs or cannot be read."""
     for name, digest in digests.items():
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise ValueError(f"{folder / name} leads out of {folder}")
         try:
             found = sha256(folder / name)
         except OSError as error:

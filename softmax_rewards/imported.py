@@ -23,6 +23,7 @@ import pandas as pd
 
 from softmax_rewards import files, plugins, rules, stats, summary, table_files, verdicts
 from softmax_rewards.evidence import LINEAR, Contrast, Evidence, label
+from softmax_rewards.terminal import plain
 
 BASELINE = LINEAR["scheme"]
 LOGS = (".jsonl", ".csv")
@@ -168,7 +169,7 @@ def report(compared: pd.DataFrame, judged: pd.DataFrame) -> str:
             f"{row.ablation:<24}{row.endpoint:<10}{row.seeds:>5}  {points:<24}{row.p:>8.2g}{adjusted}  {row.family}"
         )
     lines += ["", *(f"{row.claim}: {row.verdict}. {row.sentence}" for row in judged.itertuples())]
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -183,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runs = read(given.runs, given.success)
         compared, judged = judge(runs, [*filter(None, given.primary.split(","))], given.runs.name, given.success)
     except ValueError as error:
-        sys.exit(str(error))
+        sys.exit(plain(str(error)))
     if given.out:
         files.write_csv(compared, given.out / "comparisons.csv")
         files.write_csv(judged, given.out / "verdicts.csv")

@@ -1,6 +1,10 @@
 """How much is computed at once: what the configuration allows, less once the device's memory has run out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+import torch
 
 from softmax_rewards.progress import say
 from softmax_rewards.run import Training
@@ -21,3 +25,26 @@ class Limits:
         """Set one of them, and say so."""
         setattr(self, name, value)
         say("memory", f"the device is out of memory: going on with training.{name} {value}")
+
+
+@contextmanager
+def exhausted(settings: Training, alone: bool) -> Iterator[None]:
+    """Say in one line which settings to lower where memory does not suffice even for the least at once.
+
+    A run of several ranks, not `alone`, computes all at once that its settings allow.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        names = ["max_new_tokens", "samples", "prompts"] if alone else ["microbatch_tokens", "max_new_tokens"]
+        switches = {"gradient_checkpointing": True, "optimiser_state": "host", "precision": "bfloat16"}
+        if not alone:
+            del switches["optimiser_state"]
+        sizes = ", ".join(f"{name} ({getattr(settings, name)})" for name in names)
+        others = ", ".join(
+            f"{name}: {str(value).lower()}" for name, value in switches.items() if getattr(settings, name) != value
+        )
+        raise torch.OutOfMemoryError(
+            f"the device is out of memory{' even for the least at once' if alone else ''}; of training, lower "
+            f"{sizes}{f', or set {others}' if others else ''} ({str(error).partition(chr(10))[0]})"
+        ) from error

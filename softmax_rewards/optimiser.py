@@ -67,6 +67,10 @@ class Optimiser:
         floats = {name: weight.grad for name, weight in self.parameters.items() if weight.grad is not None}
         return self._sums | floats
 
+    def weights(self) -> Mapping[str, Tensor]:
+        """The weights as far as this process holds them, by parameter."""
+        return self.parameters
+
     def discard(self) -> None:
         """Drop all gradients, and their memory with them."""
         self._sums.clear()

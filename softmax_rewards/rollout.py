@@ -12,6 +12,7 @@ from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.ranks import ALONE, Ranks
 from softmax_rewards.sampling import Completions, Stream, joined, sample
+from softmax_rewards.scoring import score
 from softmax_rewards.tasks import Score
 
 
@@ -46,16 +47,19 @@ def play(
     template: str,
     samples: int,
     max_new_tokens: int,
+    reward_seconds: float,
     limits: Limits,
     stream: Stream | None,
     ranks: Ranks = ALONE,
 ) -> Episodes:
     """Sample `samples` completions of every puzzle and score them with the verifier of `task` (name and options).
 
-    Each of several `ranks` plays its share of the puzzles, and is told of the rest; there must be one for each rank.
+    The verifier has `reward_seconds` for all of them; raises `scoring.RewardError` if it fails. Each of several `ranks`
+    plays its share of the puzzles, and is told of the rest; there must be one for each rank.
     """
-    module, options = tasks.load(task)
+    module, _ = tasks.load(task)
     prompt_texts, prompts = zip(*(tokenizer.prompt(module.prompt(puzzle, template)) for puzzle in puzzles), strict=True)
+    share = ranks.share(len(puzzles))
     completions = sample(
         model,
         prompts,
@@ -65,14 +69,16 @@ def play(
         pad_id=tokenizer.pad_id,
         limits=limits,
         stream=stream,
-        share=ranks.share(len(puzzles)),
+        share=share,
     )
     kept = (completions.lengths - completions.finished.long()).tolist()
     texts = tokenizer.decode_batch(
         [row[:length] for row, length in zip(completions.tokens.tolist(), kept, strict=True)]
     )
-    own = puzzles[ranks.share(len(puzzles)).start :]
-    scores = [module.score(text, own[row // samples], options) for row, text in enumerate(texts)]
+    batch = "greedy" if stream is None else " ".join(map(str, stream[1:]))
+    if ranks.count > 1:
+        batch = f"{batch}, rank {ranks.index}"
+    scores = score(task, [puzzles[index] for index in share], texts, batch=batch, seconds=reward_seconds)
     if ranks.count > 1:
         parts, *lists = zip(*ranks.gather((completions.to("cpu"), texts, scores)), strict=True)
         completions = joined(parts).to(ranks.device)

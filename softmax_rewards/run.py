@@ -5,18 +5,29 @@ are read concerns no trained run.
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from softmax_rewards.terminal import plain
+
+DAY = 24 * 60 * 60  # seconds
+SHOWN = 200  # characters of a value that a message shows
+
 
 class ConfigError(ValueError):
-    """Wrong input, said in one line."""
+    """Wrong input, said in one line, which a terminal can show whatever the input was."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
 
 
 def wrong(key: str, value: Any, allowed: str) -> ConfigError:
-    return ConfigError(f"{key}: {json.dumps(value, default=repr)} is not allowed; allowed: {allowed}")
+    # Not written out whole first: a value that others read, as Snakemake its config, may have aliases without bound.
+    shown = "".join(itertools.islice(json.JSONEncoder(default=repr).iterencode(value), SHOWN))
+    return ConfigError(f"{key}: {shown[:SHOWN]} is not allowed; allowed: {allowed}")
 
 
 def canonical(value: Any) -> str:
@@ -47,6 +58,8 @@ class Training:
     target: float = 0.0
     target_smoothing: float = 0.1
     measure_noise: bool = False
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    reward_seconds: float = 60.0
     microbatch_tokens: int = 16384
     rollout_rows: int = 1024
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -60,6 +73,8 @@ class Training:
     def __post_init__(self) -> None:
         _at_least(self, "training", 1, "steps", "prompts", "max_new_tokens", "updates", "microbatch_tokens")
         _at_least(self, "training", 1, "rollout_rows", "checkpoint_every", "threads", "gpus")
+        if not 0 < self.reward_seconds <= DAY:
+            raise wrong("training.reward_seconds", self.reward_seconds, f"a number above 0 and at most {DAY}")
         if self.gpus > 1:
             if self.prompts < self.gpus:  # groups are shared out whole
                 raise wrong("training.prompts", self.prompts, f"at least training.gpus ({self.gpus})")

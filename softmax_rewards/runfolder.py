@@ -168,6 +168,10 @@ class RunFolder:
         if self.ranks.first:
             self.log.append(table, row)
 
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """The rows of one of the run's logs so far."""
+        return self.ranks.gather(self.log.rows(table) if self.ranks.first else [])[0]
+
     def checkpoint(self, step: int, tokens: int, updater: Updater) -> None:
         """Save everything the run needs to go on after `step` updates, then drop older checkpoints but one."""
         if not self.ranks.first:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -34,6 +35,10 @@ class RunLog:
 
     def append(self, table: str, row: dict[str, Any]) -> None:
         """Add one row; it is on disk after the next `marks()`."""
+        # JSON has no NaN and no infinity, which Python would write: null, an empty cell of the table.
+        row = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
+        }
         line = json.dumps(row).encode() + b"\n"
         with writing(self._paths[table]):
             self._files[table].write(line)

@@ -19,11 +19,11 @@ from typing import Any
 
 from softmax_rewards.files import read_json
 from softmax_rewards.progress import PLAN
+from softmax_rewards.terminal import tail
 
 STATES = ("running", "failed", "interrupted", "waiting", "finished")
 EXPERIMENT = "experiment.json"
 RECENT = 20  # steps that the pace of a run is taken from
-TAIL = 65_536  # bytes of a log in which its last line is looked for
 
 _RUN = re.compile(r"runs/([^/]+)/seed-([0-9]+)")  # as `progress.write_plan` names a run
 
@@ -192,15 +192,13 @@ def _left(folder: Path, steps: int | None, step: int, pace: float | None) -> flo
 def _failure(log: Path) -> str | None:
     """The last line of a job's standard error, None if that tells no failure: nothing, warnings, Control-C."""
     try:
-        with log.open("rb") as file:
-            file.seek(max(log.stat().st_size - TAIL, 0))
-            text = file.read().decode("utf-8", errors="replace")
+        text = tail(log)
     except OSError:
         return None
-    said = [line for line in text.splitlines() if line.strip() and not line[0].isspace() and "Warning:" not in line]
+    said = [line for line in text.split("\n") if line.strip() and not line[0].isspace() and "Warning:" not in line]
     if not said or said[-1] == "KeyboardInterrupt":
         return None
-    return "".join(letter if letter.isprintable() else " " for letter in said[-1])
+    return said[-1]
 
 
 def rows(folder: Path, table: str) -> list[dict[str, float]]:

@@ -60,6 +60,10 @@ class ShardedAdamW(Optimiser):
         """This rank's shares of the sums so far; some may be empty."""
         return {name: gradient.to_local() for name, gradient in super().gradients().items()}
 
+    def weights(self) -> dict[str, Tensor]:
+        """This rank's shares of them; some may be empty."""
+        return {name: weight.to_local() for name, weight in self.parameters.items()}
+
     def norm(self, gradients: Mapping[str, Tensor]) -> Tensor:
         own = super().norm(gradients)
         return torch.tensor(self.ranks.sum(own.square().item()), device=own.device).sqrt()

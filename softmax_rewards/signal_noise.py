@@ -118,7 +118,7 @@ def _setting(spec: Mapping[str, Any], reward_range: tuple[float, float]) -> tupl
     """Scheme and hyperparameters of a config's weighting; None instead of these if τ follows a schedule."""
     hyperparameters = {name: value for name, value in spec.items() if name != "scheme"}
     tau = hyperparameters.get("tau")
-    if isinstance(tau, Mapping) and "from" in tau:
+    if temperature.is_schedule(tau):
         return spec["scheme"], None
     if tau is not None:
         hyperparameters["tau"] = temperature.resolve(tau, 0, reward_range)

@@ -17,6 +17,7 @@ from pathlib import Path
 from softmax_rewards import devices, runstate
 from softmax_rewards.progress import clock
 from softmax_rewards.runstate import Locks, RunState
+from softmax_rewards.terminal import plain
 
 COLUMNS = ("arm", "seed", "state", "step", "success", "left", "device", "note")
 FOLDED = ("finished", "waiting")
@@ -28,7 +29,7 @@ def page(experiments: Sequence[Path], locks: Locks) -> str:
 
 
 def _section(experiment: Path, runs: Sequence[RunState]) -> str:
-    lines = [f"{experiment.name}: {summary(runs, runstate.at_once(experiment))}"]
+    lines = [f"{plain(experiment.name)}: {summary(runs, runstate.at_once(experiment))}"]
     if runs:
         lines += table(runs)
     return "\n".join(lines)
@@ -84,7 +85,9 @@ def _cells(runs: Sequence[RunState]) -> tuple[str, ...]:
     success = low if low == high else f"{low} to {high}"
     step = f"{run.step}/{'?' if run.steps is None else run.steps}"
     left = "–" if run.left is None else clock(run.left)
-    return run.arm, seeds, run.state, step, f"{success} %" if found else "–", left, run.device or "–", run.note
+    success = f"{success} %" if found else "–"
+    cells = (run.arm, seeds, run.state, step, success, left, run.device or "–", run.note)
+    return tuple(map(plain, cells))
 
 
 def ranges(numbers: Sequence[int]) -> str:
@@ -106,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"--watch {given.watch:g}: allowed: a number of seconds above 0")
     for folder in given.experiments:
         if not folder.is_dir():
-            sys.exit(f"{folder}: no such folder; allowed: results/<experiment>")
+            sys.exit(plain(f"{folder}: no such folder; allowed: results/<experiment>"))
     gpus = devices.devices()
     try:
         while True:

@@ -3,7 +3,7 @@
 Arms are compared at the same step and at the same number of generated tokens.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -184,8 +184,7 @@ def temperatures(evidence: Evidence, reward_range: tuple[float, float]) -> pd.Da
     for ablation, arm in evidence.configs.items():
         weighting = arm["weighting"]
         spec = weighting.get("tau")
-        scheduled = isinstance(spec, Mapping) and "from" in spec
-        if weighting["scheme"] not in SWEPT or scheduled or arm["training"] != training:
+        if weighting["scheme"] not in SWEPT or temperature.is_schedule(spec) or arm["training"] != training:
             continue
         tau = temperature.resolve(spec, 0, reward_range)
         ratio = tau / (reward_range[1] - reward_range[0])

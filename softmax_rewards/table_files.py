@@ -14,6 +14,8 @@ from typing import Any
 
 from pyarrow import ArrowException, parquet
 
+from softmax_rewards.terminal import plain
+
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
@@ -55,9 +57,9 @@ def rows(file: Path, columns: Sequence[str] = ()) -> Iterator[tuple[str, dict[st
     except UnicodeDecodeError:
         raise ValueError(f"{file}: not text in UTF-8") from None
     except ArrowException as error:
-        raise ValueError(f"{file}: not a parquet file ({str(error).splitlines()[0]})") from None
+        raise ValueError(f"{file}: not a parquet file ({plain(' '.join(str(error).split()))})") from None
     except OSError as error:
-        raise ValueError(f"{file}: cannot be read ({error.strerror or str(error).splitlines()[0]})") from None
+        raise ValueError(f"{file}: cannot be read ({error.strerror or plain(' '.join(str(error).split()))})") from None
 
 
 def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

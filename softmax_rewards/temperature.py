@@ -47,6 +47,11 @@ def validate(spec: Any) -> None:
         raise ValueError(plugins.unknown("tau.shape", spec["shape"], SHAPES))
 
 
+def is_schedule(spec: Any) -> bool:
+    """Whether `spec`, one of the forms above or the None of a scheme without tau, changes with the step."""
+    return isinstance(spec, Mapping) and "auto" not in spec
+
+
 def resolve(spec: Any, step: int, reward_range: tuple[float, float]) -> float:
     """The temperature of update `step`, counted from 0: `from` at step 0, `to` at step `steps` and after.
 

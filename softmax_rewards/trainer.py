@@ -14,8 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from softmax_rewards import dataset, provenance, ranks, records, reference, tasks, temperature, trajectory, weighting
+from softmax_rewards import (
+    dataset,
+    divergence,
+    provenance,
+    ranks,
+    records,
+    reference,
+    tasks,
+    temperature,
+    trajectory,
+    weighting,
+)
 from softmax_rewards.files import read_manifest
+from softmax_rewards.limits import exhausted
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.progress import Progress, say
@@ -33,8 +45,8 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
     An interrupted run continues from its last whole checkpoint in `out` and ends with the same bytes as an
     uninterrupted one (on a GPU the same up to rounding, whose order is not fixed there); one that had ended is not
     trained again. Raises SystemExit(143) after a checkpoint on SIGTERM, RuntimeError if another process trains in
-    `out`, NotWritten if the disk does not take a file, FloatingPointError if the loss or the gradient is no longer
-    finite.
+    `out`, NotWritten if the disk does not take a file, FloatingPointError if the loss, the gradient or the weights are
+    no longer finite, scoring.RewardError for a verifier that fails, and torch.OutOfMemoryError.
     """
     settings = run.training
     torch.set_num_threads(settings.threads)
@@ -45,6 +57,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
 
     with (
         ranks.opened(settings.device) as own,
+        exhausted(settings, alone=own.count == 1),
         RunFolder(out, identity, own) as folder,
         TerminationRequest() as termination,
         reference.opened(settings, base, own.device) as held_to,
@@ -75,6 +88,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                     if own.first:
                         progress.report(step, row["success"])
                 if step == settings.steps:
+                    divergence.forget(folder)
                     folder.finish(actor, base, record | {"template": template})
                     break
 
@@ -88,6 +102,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                     template=template,
                     samples=settings.samples,
                     max_new_tokens=settings.max_new_tokens,
+                    reward_seconds=settings.reward_seconds,
                     limits=updater.limits,
                     stream=(run.seed, "rollout", step),
                     ranks=own,
@@ -103,7 +118,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                     batch = inject(episodes, answers, settings.injection or 0.0, tokenizer.pad_id)
             # With `imitation` the reference answers have a loss of their own, and no share in their groups' weights.
             weights, tau = weigh(run, step, batch if settings.imitation is None else episodes, bonus)
-            losses = updater.update(step, batch, weights, held_to)
+            losses = divergence.update(updater, folder, step, indices, batch, weights, held_to)
             updated = time.perf_counter()
 
             generated = int(episodes.lengths.sum())

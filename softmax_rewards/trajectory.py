@@ -35,6 +35,7 @@ def point(
         template=template,
         samples=1,
         max_new_tokens=run.training.max_new_tokens,
+        reward_seconds=run.training.reward_seconds,
         limits=limits,
         stream=(run.seed, "evaluation"),
         ranks=ranks,

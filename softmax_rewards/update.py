@@ -23,6 +23,19 @@ from softmax_rewards.run import Training
 Result = TypeVar("Result")
 
 
+class Diverged(FloatingPointError):
+    """An update that was not made, for want of a finite loss or gradient, or one that left `weights` not finite."""
+
+    def __init__(
+        self, what: str, index: int, loss: float, grad_norm: float, gradients: list[str], weights: list[str]
+    ) -> None:
+        super().__init__(what)
+        self.index = index  # which update of the batch, from 0
+        self.loss, self.grad_norm = loss, grad_norm
+        self.gradients, self.weights = gradients, weights  # names of those that are not finite
+        self.facts: dict[str, float | None] = {}  # what `update` would have returned
+
+
 class Updater:
     """Updates `policy`, and holds what of it a resumed run must know.
 
@@ -47,13 +60,13 @@ class Updater:
 
     def update(
         self, step: int, episodes: Episodes, weights: np.ndarray, reference: Reference | None = None
-    ) -> dict[str, float]:
+    ) -> dict[str, float | None]:
         """Update `settings.updates` times on one batch of episodes with `weights[Q, N]`.
 
         `reference` is what the KL penalty holds the policy to, if there is one. With `settings.imitation` every group
         has the reference answer behind its N samples. Returns loss and gradient norm before clipping of the first
         update, with a penalty also `kl`, its mean over the tokens (nats), and with `settings.measure_noise`
-        `gradient_cosine`. Raises FloatingPointError if loss or gradient is not finite.
+        `gradient_cosine`. Raises Diverged if loss, gradient or the new weights are not finite.
         """
         settings, completions = self.settings, episodes.completions
         finished = completions.finished.cpu().numpy()
@@ -81,14 +94,32 @@ class Updater:
             measured = settings.measure_noise and index == 0
             value, cosine = self._gradients(samples, rows, loss, measured)
             value = self.ranks.sum(value)
-            if not np.isfinite(value):
-                raise FloatingPointError(f"training has diverged: loss {value}")
             rounding = torch_stream(self.seed, "rounding", step, index, device=loss.factors.device)
-            norm = self.optimiser.step(settings.clip_norm, rounding)
+            try:
+                norm = self._step(index, value, rounding)
+            except Diverged as error:
+                missing = {"loss": None, "grad_norm": None, **facts, **({"gradient_cosine": None} if measured else {})}
+                error.facts = missing if index == 0 else facts
+                raise
             if index == 0:
                 facts = {"loss": value, "grad_norm": norm} | facts | ({"gradient_cosine": cosine} if measured else {})
             loss.is_first = False
         return facts
+
+    def _step(self, index: int, loss: float, rounding: torch.Generator) -> float:
+        """The optimiser's step after a gradient of `loss`; returns the gradient's norm before clipping."""
+        try:
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"training has diverged: loss {loss}")
+            norm = self.optimiser.step(self.settings.clip_norm, rounding)
+        except FloatingPointError as error:
+            gradients = self._not_finite(self.optimiser.gradients())
+            self.optimiser.discard()
+            raise Diverged(str(error), index, loss, math.nan, gradients, []) from None
+        if weights := self._not_finite(self.optimiser.weights()):
+            what = f"training has diverged: weights that are not finite after an update ({weights[0]})"
+            raise Diverged(what, index, loss, norm, [], weights)
+        return norm
 
     def _gradients(self, samples: Samples, rows: np.ndarray, loss: "_Loss", measured: bool) -> tuple[float, float]:
         """The loss, once its whole gradient is there.
@@ -139,6 +170,14 @@ class Updater:
             self.optimiser.set(name, value)
         else:
             self.optimiser.load(kind, name, value)
+
+    def _not_finite(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Names of the tensors that have a value which is not finite on any rank."""
+        held = {name: value for name, value in tensors.items() if value.numel()}  # a rank's share may be nothing
+        # The largest values, in one pass, tell if any has.
+        fine = bool(torch.isfinite(torch.nn.utils.get_total_norm(held.values(), math.inf)))
+        own = [] if fine else [name for name, value in held.items() if not value.isfinite().all()]
+        return list(dict.fromkeys(name for found in self.ranks.gather(own) for name in found))
 
     def _cosine(self, half: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> float:
         """The cosine between a gradient and the rest of the whole one; NaN if one of them is 0."""

@@ -13,7 +13,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class Hub(ThreadingHTTPServer):
     """Serves `files` (path → bytes) as the one commit of `repository`; `main` and the commit are its revisions.
 
-    A file named in `breaking` loses its connection half-way, once. `requests` tells what was asked for: the method,
+    A file named in `breaking` loses its connection half-way, once; of one in `flipping` a bit arrives flipped, as often
+    as it says. Files from 4 KiB on count as large ones. `requests` tells what was asked for: the method,
     the path and the `Range` header.
     """
 
@@ -21,6 +22,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.repository, self.files, self.kind = repository, files, kind
         self.breaking: set[str] = set()
+        self.flipping: dict[str, int] = {}
         self.requests: list[tuple[str, str, str | None]] = []
 
     @property
@@ -40,6 +42,16 @@ def serving(hub: Hub):
         hub.server_close()
 
 
+def checksum(content: bytes) -> dict[str, object]:
+    """What the hub says of a file: the sha256 of a large one, of every one git's checksum of what it stores."""
+    stored, size = content, {"size": len(content)}
+    if len(content) >= 4096:
+        digest = hashlib.sha256(content).hexdigest()
+        stored = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(content)}\n".encode()
+        size["lfs"] = size | {"sha256": digest, "pointerSize": len(stored)}
+    return size | {"blobId": hashlib.sha1(b"blob %d\0" % len(stored) + stored).hexdigest()}
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Hub
@@ -56,7 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
         prefix = "" if hub.kind == "models" else f"/{hub.kind}"
         api, files = f"/api/{hub.kind}/{hub.repository}", f"{prefix}/{hub.repository}/resolve/{COMMIT}/"
         if path in (f"{api}/revision/main", f"{api}/revision/{COMMIT}", api):
-            return self.json({"id": hub.repository, "sha": COMMIT, "siblings": [{"rfilename": f} for f in hub.files]})
+            siblings = [{"rfilename": name} | checksum(content) for name, content in hub.files.items()]
+            return self.json({"id": hub.repository, "sha": COMMIT, "siblings": siblings})
         if path == f"{api}/tree/{COMMIT}":
             entries = [(name, content, hashlib.sha256(content).hexdigest()) for name, content in hub.files.items()]
             return self.json(
@@ -78,6 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
         broken = self.command == "GET" and name in self.server.breaking
         if broken:
             self.server.breaking.discard(name)
+        if self.command == "GET" and self.server.flipping.get(name, 0) > 0:
+            self.server.flipping[name] -= 1
+            content = content[:-1] + bytes([content[-1] ^ 1])
         self.send(status, content, headers, cut=len(content) // 2 if broken else None)
 
     def json(self, value: object) -> None:

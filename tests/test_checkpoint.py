@@ -3,12 +3,16 @@
 import json
 import math
 import os
+import pickle
 import re
+import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 import transformers
@@ -316,6 +320,77 @@ def test_pickles_are_not_loaded(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(ValueError, match=r"only pytorch_model\.bin, and pickled weights are not loaded"):
         checkpoint.load(tmp_path)
+
+
+class Touch:
+    """A pickle that makes a file when it is read."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "model.pt"])
+@pytest.mark.parametrize("dump", [pickle.dump, torch.save, lambda it, file: numpy.savez(file, it=numpy.array([it]))])
+def test_a_pickle_is_never_run_whatever_its_name(tmp_path, name, dump):
+    saved(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with (tmp_path / name).open("wb") as file:
+        dump(Touch(tmp_path / "made"), file)
+    with pytest.raises(ValueError, match=r"not a readable safetensors file|pickled weights are not loaded") as error:
+        checkpoint.load(tmp_path)
+    assert str(error.value).isprintable()
+    assert not (tmp_path / "made").exists()
+
+
+def test_code_beside_a_checkpoint_is_not_run(tmp_path):
+    model = saved(tmp_path)
+    (tmp_path / "modeling_own.py").write_text(f"open({str(tmp_path / 'made')!r}, 'w')")
+    edit(tmp_path, auto_map={"AutoModelForCausalLM": "modeling_own.Own", "AutoConfig": "modeling_own.Config"})
+    assert same(checkpoint.load(tmp_path), model)
+    assert not (tmp_path / "made").exists() and "modeling_own" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers 1000000000; allowed: integers from 1 to 1000"),
+        ({"vocab_size": 10**12}, "vocab_size 1000000000000; allowed: integers from 1 to 10000000"),
+        ({"num_hidden_layers": 1000}, r"tensor model\.layers\.2\.input_layernorm\.weight is missing"),
+        ({"hidden_size": 10**6, "intermediate_size": 10**7, "vocab_size": 10**7}, "has shape .* config.json asks for"),
+    ],
+)
+def test_a_hostile_config_takes_neither_time_nor_memory(tmp_path, changes, said):
+    saved(tmp_path)
+    edit(tmp_path, **changes)
+    began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=said):
+        checkpoint.load(tmp_path)
+    print(f"{time.process_time() - began:.1f} s")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB
+
+
+@pytest.mark.parametrize("depth", [100, 10**5])
+def test_a_deeply_nested_config_is_refused_in_one_line(tmp_path, depth):
+    saved(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": ' + "[" * depth + "]" * depth + "}")
+    with pytest.raises(ValueError, match=r"config\.json: ") as error:
+        checkpoint.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_names_that_steer_a_terminal_are_refused(tmp_path):
+    saved(tmp_path)
+    save_file({"a\x1b]0;title\x07\n": torch.ones(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"tensor 'a\\x1b\]0;title\\x07\\n'; allowed: names that can be printed"):
+        checkpoint.load(tmp_path)
+    for places in ({"a\n": "model.safetensors"}, {"a": "\x1b]0;title\x07.safetensors"}):
+        (tmp_path / checkpoint.INDEX).write_text(json.dumps({"weight_map": places}))
+        with pytest.raises(ValueError, match="allowed: names") as error:
+            checkpoint.load(tmp_path)
+        assert str(error.value).isprintable()
 
 
 def test_a_wrong_config_is_named_with_its_folder(tmp_path):

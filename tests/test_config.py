@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmax_rewards import config, plugins
+from softmax_rewards import config, plugins, strict
 from softmax_rewards.config import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -143,6 +143,75 @@ def test_only_a_file_beside_it_is_extended(tmp_path, name):
 )
 def test_what_is_nested_without_end_is_refused(tmp_path, text):
     assert refusal(write(tmp_path, text))
+
+
+def laughs(levels: int, many: int, opening: str = "[", closing: str = "]") -> str:
+    """A document of `levels` lines whose last value stands for `many` to the power of `levels` others."""
+    lines = ["a0: &a0 x"]
+    for level in range(levels):
+        inner = ", ".join(f"*a{level}" if opening == "[" else f"k{i}: *a{level}" for i in range(many))
+        lines.append(f"a{level + 1}: &a{level + 1} {opening}{inner}{closing}")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (laughs(9, 9), "a5: too large with its aliases written out; allowed: 100000 characters"),
+        (laughs(9, 9, "{", "}"), "too large with its aliases written out"),
+        (laughs(1000, 1), "a30: nested too deeply; allowed: 30 levels"),
+        (f"a: &a {'x' * 1000}\nb: [{'*a, ' * 1000}]", "b: too large with its aliases"),
+        (f"{laughs(9, 9)}\n? *a9\n: 1", "too large with its aliases"),
+        (f"a: {{b: {{? [{laughs(40, 2, '{', '}')}] : 1}}}}".replace("\n", ", "), "a.b.a sequence: the key is not text"),
+        ("a: &a [*a]", "a[0]: an alias within what it stands for; allowed: no value that contains itself"),
+        ("a: &a {b: [1, {c: *a}]}", "a.b[1].c: an alias within what it stands for"),
+        ("a: " + "[" * 10_000, "nested too deeply; allowed: 30 levels"),
+        ("[" * 10_000 + "]" * 10_000, "nested too deeply; allowed: 30 levels"),
+        ("a: " + "[" * 40 + "]" * 40, "nested too deeply; allowed: 30 levels"),
+        ("- " * 5_000, "nested too deeply; allowed: 30 levels"),
+    ],
+)
+def test_what_aliases_stand_for_is_bounded(text, said):
+    with pytest.raises(ConfigError) as error:
+        strict.value(text, "set")
+    message = str(error.value)
+    assert said in message and "\n" not in message and len(message) < 300
+
+
+def test_an_alias_that_stands_for_little_is_taken():
+    assert strict.value("{a: &a [1, 2], b: [*a, *a]}", "set") == {"a": [1, 2], "b": [[1, 2], [1, 2]]}
+
+
+def test_a_value_that_was_read_by_others_is_shown_in_part():
+    value = ["x"]
+    for _ in range(60):
+        value = [value, value]
+    with pytest.raises(ConfigError, match=r"results: .* is not allowed; allowed: text") as error:
+        config.settings({"experiments": ["x"], "results": value}, "c.yaml")
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "!!python/object/apply:os.system ['touch made']",
+        "!!python/object/new:os.system ['touch made']",
+        "!!python/object/apply:subprocess.Popen [['touch', 'made']]",
+        "!!python/name:os.system",
+        "!!python/module:os",
+        "!!int ''",
+        "!!float ''",
+        "!!bool maybe",
+        "!!timestamp soon",
+        "!!binary '*'",
+        "!!omap 3",
+        "!made up",
+    ],
+)
+def test_a_tag_runs_nothing_and_is_refused_in_one_line(tmp_path, monkeypatch, tag):
+    monkeypatch.chdir(tmp_path)
+    assert "not YAML: " in refusal(write(tmp_path, f"seeds: {tag}\n"))
+    assert not Path("made").exists()
 
 
 @pytest.mark.parametrize("number", [".nan", ".inf", "-.inf"])

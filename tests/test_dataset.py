@@ -1,13 +1,17 @@
 """Data sets on disk: complete or absent, and never a test puzzle that training may see."""
 
+import contextlib
 import hashlib
 import inspect
+import pickle
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
 import pytest
+from pyarrow import parquet
 
-from softmax_rewards import dataset, files, hub, plugins, provenance
+from softmax_rewards import dataset, files, hub, plugins, provenance, table_files
 from softmax_rewards.tasks import countdown
 
 TASK = {"name": "countdown", "train": 50, "warm_start": 40, "test": 30}
@@ -120,6 +124,48 @@ def test_what_cannot_be_fetched_is_said_in_one_line(tmp_path):
 def test_the_hub_takes_what_is_asked_of_it():
     given = inspect.signature(hub.fetch).bind("a/b", "main", ("*.parquet",), None, kind="dataset")
     assert list(given.arguments) == ["repository", "revision", "patterns", "out", "kind"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1", b"not parquet\n\x1b]0;title\x07", None])
+def test_a_split_that_cannot_be_read_is_named_in_one_line(folder, tmp_path, damage):
+    file = tmp_path / "test.parquet"
+    whole = (folder / "test.parquet").read_bytes()
+    file.write_bytes(whole[:4] + bytes(40) + whole[44:] if damage is None else damage)
+    with pytest.raises(ValueError, match=r"test\.parquet: not a readable parquet file \(") as error:
+        dataset.read(tmp_path, "test")
+    assert str(error.value).isprintable()
+    file.unlink()
+    with pytest.raises(ValueError, match=r"test\.parquet: not a readable parquet file \(FileNotFoundError: "):
+        dataset.read(tmp_path, "test")
+
+
+class Touch:
+    """A pickle that makes a file when it is read."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_pickles_within_a_parquet_file_are_not_run(tmp_path):
+    evil = pickle.dumps(Touch(tmp_path / "made"))
+    extension = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": evil}
+    for name, metadata, frame in (
+        ("field", extension, {b"pandas": b"{}"}),
+        ("schema", {}, {b"pandas": evil, b"pickle": evil}),
+    ):
+        schema = pyarrow.schema([pyarrow.field("a", pyarrow.int64(), metadata=metadata)], metadata=frame)
+        parquet.write_table(pyarrow.table({"a": [1]}, schema=schema), tmp_path / f"{name}.parquet")
+        for read in (lambda name=name: dataset.read(tmp_path, name), lambda name=name: rows(tmp_path, name)):
+            with contextlib.suppress(ValueError):
+                assert read() == [{"a": 1}]
+            assert not (tmp_path / "made").exists()
+
+
+def rows(folder, name):
+    return [row for _, row in table_files.rows(folder / f"{name}.parquet")]
 
 
 def test_asking_for_more_puzzles_than_there_are_is_refused(folder):

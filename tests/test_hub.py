@@ -5,6 +5,7 @@ from threading import Event
 import huggingface_hub.constants
 import huggingface_hub.file_download
 import pytest
+import standin_hub
 from standin_hub import COMMIT, Hub, serving
 
 from softmax_rewards import hub
@@ -100,6 +101,41 @@ def test_a_data_sets_files_may_lie_in_folders(tmp_path, monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", standin.url)
         assert hub.fetch("Owner/Puzzles", "main", ["*.parquet"], tmp_path, kind="dataset") == COMMIT
     assert contents(tmp_path) == {"data/train-00000-of-00001.parquet": b"rows"}
+
+
+@pytest.mark.parametrize("name", [BIG_NAME, "config.json"])
+def test_a_damaged_file_is_fetched_again_and_refused_if_it_stays_damaged(server, tmp_path, name):
+    server.flipping = {name: 1}
+    hub.fetch(REPOSITORY, "main", PATTERNS, tmp_path)
+    assert (tmp_path / name).read_bytes() == FILES[name]
+    (tmp_path / name).unlink()
+    server.flipping = {name: 2}
+    with pytest.raises(
+        ValueError, match=rf"cannot be fetched \({name} arrived damaged 2 times\); by hand: put"
+    ) as error:
+        hub.fetch(REPOSITORY, "main", PATTERNS, tmp_path)
+    assert "\n" not in str(error.value)
+    assert name not in contents(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["data/../../outside.parquet", "/data/outside.parquet", "data/\x1b]0;title\x07.parquet", "data/a\nb.parquet"],
+)
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path, monkeypatch, name):
+    with serving(Hub("Owner/Puzzles", {name: b"rows"}, kind="datasets")) as standin:
+        monkeypatch.setenv("HF_ENDPOINT", standin.url)
+        with pytest.raises(ValueError, match=r"the hub names a file '.*'; allowed: names below the folder") as error:
+            hub.fetch("Owner/Puzzles", "main", ["*.parquet"], tmp_path / "out", kind="dataset")
+    assert str(error.value).isprintable()
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_file_without_a_checksum_is_refused(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(standin_hub, "checksum", lambda content: {})
+    with pytest.raises(ValueError, match=r"the hub gives no checksum of model\.safetensors"):
+        hub.fetch(REPOSITORY, "main", [BIG_NAME], tmp_path)
+    assert not contents(tmp_path)
 
 
 @pytest.mark.parametrize(

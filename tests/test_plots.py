@@ -175,6 +175,15 @@ def test_gains_are_end_minus_base_in_points():
     assert [float(mark.get_xdata()[0]) for mark in marks] == pytest.approx([10.0])
 
 
+def test_a_name_is_no_formula():
+    """matplotlib would refuse to draw the first as a formula, and set the others in italics."""
+    arms = ["baseline", r"$\frac$", "a $x$ b", r"softmax-$\sum_{0}$"]
+    frame = pd.DataFrame([{"ablation": arm, "seed": 0, "final": 0.2, "base": 0.1} for arm in arms])
+    for figure in (comparisons.gains(frame), training.trajectories(runs(arms))):
+        figure.savefig(io.BytesIO(), format="png")
+        assert {text for text in texts(figure) if "$" in text} >= set(arms[1:])
+
+
 def test_improvements_are_the_probabilities_of_the_endpoint_without_the_baseline():
     rows = {"ablation": ["baseline", "maxrl", "maxrl"], "endpoint": ["auc", "auc", "final"]}
     values = {"improvement": [math.nan, 0.75, 0.1], "improvement_low": [math.nan, 0.5, 0.0], "improvement_high": 0.9}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from softmax_rewards import archive, config, provenance
+from softmax_rewards import archive, config, files, provenance
 
 ROOT = Path(__file__).parents[1]
 
@@ -158,13 +158,14 @@ def test_the_archive_keeps_finished_runs_and_knows_stale_ones(run, tmp_path):
             judged = fingerprint | {"code": provenance.evaluation_fingerprint(own)}
             (folder / "evaluation.json").write_text(json.dumps(judged))
     assert archive.keep(results, kept) == [kept / "softmax-0.5/seed-1"]
-    assert sorted(file.name for file in kept.rglob("*") if file.is_file()) == sorted(archive.KEPT)
+    assert sorted(file.name for file in kept.rglob("*") if file.is_file()) == sorted([*archive.KEPT, "manifest.json"])
     own = kept / "softmax-0.5/seed-1"
     assert archive.holds(own, run, {}) and archive.holds(own, run, {"base": "b", "data": "d"})
     assert not archive.holds(own, run, {"base": "of another machine"})
     assert not archive.holds(own, {**run, "seed": 2}, {})
     assert not archive.holds(kept / "softmax-0.5/seed-2", {**run, "seed": 2}, {})
     (own / "evaluation.json").write_text(json.dumps({**judged_of(own), "code": "older"}))
+    files.write_manifest(own, list(archive.KEPT))
     assert not archive.holds(own, run, {}) and archive.finished(own, run)
     assert archive.finished(own, {**run, "task": "of another kind"})
     assert not archive.finished(own, {**run, "weighting": {"scheme": "linear"}})
@@ -172,3 +173,35 @@ def test_the_archive_keeps_finished_runs_and_knows_stale_ones(run, tmp_path):
     (results / "runs/softmax-0.5/seed-1/run.json").unlink()
     assert archive.keep(results, kept) == []
     assert (own / "run.json").exists()
+
+
+def test_a_kept_run_whose_files_changed_does_not_count(run, tmp_path, capsys):
+    folder = tmp_path / "results/runs/softmax-0.5/seed-1"
+    folder.mkdir(parents=True)
+    for name in archive.KEPT:
+        (folder / name).write_text("{}")
+    fingerprint = {"fingerprint": provenance.run_fingerprint(run)}
+    (folder / "run.json").write_text(json.dumps(fingerprint | {"config": run}))
+    (folder / "evaluation.json").write_text(json.dumps(fingerprint))
+    (own,) = archive.keep(tmp_path / "results", tmp_path / "kept")
+    assert archive.finished(own, run) and files.verified_manifest(own)
+    (own / "metrics.csv").write_text("{ }")
+    for _ in range(3):
+        assert not archive.finished(own, run) and not archive.holds(own, run, {})
+    said = capsys.readouterr().err
+    assert said == f"[archive] {own / 'metrics.csv'} is damaged (sha256 differs): the run does not count\n"
+    (own / "manifest.json").unlink()
+    assert archive.finished(own, run), "kept before there were manifests"
+    (own / "run.json").write_text("{")
+    assert not archive.finished(own, run)
+    assert "run.json: not a readable JSON file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "link"])
+def test_a_manifest_vouches_for_files_of_its_folder_only(tmp_path, name):
+    (tmp_path / "outside").write_text("x")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(ValueError, match=rf"{name}.* (leads out of|is damaged)"):
+        files.verify(folder, {name: files.sha256(tmp_path / "outside")})

@@ -65,6 +65,7 @@ def assert_alike(one, other):
     assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(ours)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_two_ranks_train_as_one_does(tiny, tmp_path, name):
     weighting, training = SETTINGS[name]
@@ -74,6 +75,7 @@ def test_two_ranks_train_as_one_does(tiny, tmp_path, name):
     assert_alike(tmp_path / "1", tmp_path / "2")
 
 
+@pytest.mark.slow
 def test_four_ranks_some_without_work_go_on_from_a_checkpoint_of_two(tiny, tmp_path):
     """Groups of which only some count, so that ranks have different numbers of micro-batches, or none."""
     given = configured(tiny, {"scheme": "maxrl"}, microbatch_tokens=60, checkpoint_every=1)
@@ -90,6 +92,7 @@ def test_four_ranks_some_without_work_go_on_from_a_checkpoint_of_two(tiny, tmp_p
     assert_alike(tmp_path / "1", out)
 
 
+@pytest.mark.slow
 def test_a_killed_rank_ends_the_run_and_the_next_start_goes_on(tiny, tmp_path):
     out = tmp_path / "killed"
     process = start(tiny, out, 2)
@@ -109,6 +112,7 @@ def test_a_killed_rank_ends_the_run_and_the_next_start_goes_on(tiny, tmp_path):
     assert_alike(out, tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_the_first_failure_of_a_rank_is_said_in_one_line(tiny, tmp_path):
     given = configured(tiny, learning_rate=1e30)
     process = start(given, tmp_path / "wild", 2)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmax_rewards import aggregate, display, report
+from softmax_rewards.publish import publish
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 HOSTILE = '<script src="https://example.org/x.js">alert(1)</script>'
@@ -92,6 +93,7 @@ def test_text_of_a_model_is_shown_and_not_run(executed):
 
 def test_the_page_of_samples_runs_nothing_that_a_model_wrote(tmp_path):
     wrote = f"{HOSTILE}</pre></td></table><img src=x onerror=alert(1)><iframe src='https://example.org'></iframe>"
+    wrote += "<a href='javascript:alert(1)'>x</a>[x](javascript:alert(1)) ![x](x) $\\frac$ \x1b]0;title\x07\x1b[31mred"
     arms = {name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")}
     runs = synthetic.write_experiment(tmp_path / "runs", arms=arms, seeds=2, steps=20)
     for file in tmp_path.glob("runs/*/*/samples.jsonl"):
@@ -100,15 +102,19 @@ def test_the_page_of_samples_runs_nothing_that_a_model_wrote(tmp_path):
     (tmp_path / "plan.md").write_text("the plan\n")
     aggregate.write(runs, tmp_path / "made/summary", synthetic.experiment(arms), tmp_path / "plan.md")
     given = {"experiment": "made", "results": str(tmp_path), "baseline": "baseline"}
-    copy, page = tmp_path / "out/reasoning.ipynb", tmp_path / "out/reasoning.html"
-    report.execute(NOTEBOOKS / "reasoning.ipynb", copy, page, given, tmp_path / "logs/reasoning.ipynb")
+    copy, page = tmp_path / "report/reasoning.ipynb", tmp_path / "docs/reasoning.html"
+    made = tmp_path / "report/reasoning.html"
+    report.execute(NOTEBOOKS / "reasoning.ipynb", copy, made, given, tmp_path / "logs/reasoning.ipynb")
     outputs = [output.data for cell in nbformat.read(copy, as_version=4).cells for output in cell.get("outputs", [])]
     tables = "".join(data.get("text/html", "") for data in outputs)
+    publish(tmp_path, tmp_path / "docs", ["reasoning"])  # what is kept with the repository is the page as it is
     for shown in (page.read_text(encoding="utf-8"), tables):
         tags = Tags(shown)
         assert "table" in {tag for tag, _ in tags.found}
         assert not {"script", "iframe"} & {tag for tag, _ in tags.found}
-        assert not [name for _, attributes in tags.found for name in attributes if name.startswith("on")]
+        given_values = [(name, value or "") for _, attributes in tags.found for name, value in attributes.items()]
+        assert not [name for name, _ in given_values if name.startswith("on")]
+        assert not [value for _, value in given_values if "javascript:" in value or value == "x" or "alert" in value]
         assert shown.count("&lt;script src=") > 2 * len(arms)
 
 

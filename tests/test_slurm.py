@@ -9,7 +9,7 @@ import time
 import pytest
 import slurm_cluster
 import yaml
-from test_pipeline import NOTEBOOKS, ROOT, Repository
+from repository import NOTEBOOKS, ROOT, Repository
 
 PROFILES = {name: yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text()) for name in ("default", "slurm")}
 STEPS, PATIENCE = 300, 600

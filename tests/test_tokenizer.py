@@ -237,7 +237,10 @@ def test_where_the_template_stands(qwen, tmp_path):
         "{{ '{0.__class__.__mro__}'.format(1) }}",
         "{% set x = messages | map(attribute='__class__') | list %}{{ x[0].__name__ }}",
         "{% set ignored = messages.append(1) %}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{% for i in range(10**9) %}{% endfor %}",
         "{{ range(10**9) }}",
+        "{{ raise_exception('\x1b]0;title\x07') }}",
         "{{ 'a' * 10**17 }}",
         "{% for i in range(99999) %}a text of more than ten{% endfor %}",
         "{{ raise_exception('two\\nlines') }}",
@@ -249,8 +252,9 @@ def test_where_the_template_stands(qwen, tmp_path):
 def test_a_template_reaches_nothing_but_the_conversation(qwen, tmp_path, template):
     hf = HFTokenizer.from_file(str(qwen / "tokenizer.json"))
     folder = write(tmp_path / "evil", hf, {}, {"eos_token_id": 3}, template)
-    with pytest.raises(ValueError, match=r"evil/chat_template\.jinja: chat template: "):
+    with pytest.raises(ValueError, match=r"evil/chat_template\.jinja: chat template: ") as error:
         Tokenizer(folder).prompt(CONVERSATIONS[0])
+    assert str(error.value).isprintable()
 
 
 def test_an_error_of_a_template_is_one_line(qwen, tmp_path):

@@ -42,6 +42,7 @@ def rollout(work: Work, policy: Decoder, updater: Updater, puzzles: list[dict[st
         template=TEMPLATE,
         samples=work.training.samples,
         max_new_tokens=work.training.max_new_tokens,
+        reward_seconds=work.training.reward_seconds,
         limits=updater.limits,
         stream=(seed, "benchmark"),
     )

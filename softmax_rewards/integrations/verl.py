@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from softmax_rewards import temperature
 from softmax_rewards.integrations.scheme import Scheme
 
 PREFIX = "softmax_rewards."
@@ -77,6 +78,6 @@ def settings(name: str, config: Mapping[str, Any] | None) -> Scheme:
     tau = given.get("tau")
     if isinstance(tau, Mapping):
         given["tau"] = tau = dict(tau)
-        if "from" in tau:
+        if temperature.is_schedule(tau):
             raise ValueError(f"tau: {tau}; allowed: no schedule, for verl does not say at which step it is")
     return Scheme({"scheme": name, **given}, reward_range, threshold)

@@ -21,6 +21,7 @@ from torch import Tensor
 from softmax_rewards.files import appearing, read_json, write_json
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.shape import Shape
+from softmax_rewards.terminal import plain
 
 INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 5 * 10**9  # a larger model is saved as several files, as on the hub
@@ -201,8 +202,10 @@ def _stored(folder: Path) -> dict[str, Stored]:
             found = "is missing" if places is None else f"{json.dumps(places)[:100]}"
             raise ValueError(f"{index}: weight_map {found}; a mapping from tensors to files is needed")
         for name, file in places.items():
+            _check_name(name, index)
             # Anything else could lead out of the folder, to files that are not the model's to read or replace.
-            if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
+            simple = isinstance(file, str) and file.isprintable() and Path(file).name == file
+            if not simple or not file.endswith(".safetensors"):
                 raise ValueError(f"{index}: weight_map.{name}: {file!r}; allowed: names of safetensors files beside it")
             if not (folder / file).is_file():
                 raise ValueError(f"{folder / file}: no such file, although {INDEX} places tensor {name} there")
@@ -218,16 +221,22 @@ def _stored(folder: Path) -> dict[str, Stored]:
         try:
             with safe_open(file, framework="pt") as reader:
                 for name in reader.keys():  # noqa: SIM118 (not a mapping)
+                    _check_name(name, file)
                     if name in stored:
                         raise ValueError(f"{file}: tensor {name} is in {stored[name].file.name} too")
                     part = reader.get_slice(name)
                     stored[name] = Stored(file, name, list(part.get_shape()), part.get_dtype())
         except (OSError, SafetensorError) as error:
-            raise ValueError(f"{file}: {_damage(file)} ({error})") from error
+            raise ValueError(f"{file}: {plain(f'{_damage(file)} ({error})')}") from error
     for name, file in places.items():
         if name not in stored or stored[name].file.name != file:
             raise ValueError(f"{folder / file}: tensor {name} is missing, although {INDEX} places it there")
     return stored
+
+
+def _check_name(name: str, file: Path) -> None:
+    if not name.isprintable():  # messages show it
+        raise ValueError(f"{file}: tensor {name!r}; allowed: names that can be printed")
 
 
 def _damage(file: Path) -> str:

@@ -10,6 +10,20 @@ from typing import Any
 
 FAMILIES = ("qwen2", "qwen3", "llama")
 
+# Far above every model there is. A checkpoint's tensors are compared with its config only after a model without content
+# was built of it, which must not take the time and the memory of a config's own choosing.
+LARGEST = {
+    "vocab_size": 10**7,
+    "hidden_size": 10**6,
+    "intermediate_size": 10**7,
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 10**4,
+    "num_key_value_heads": 10**4,
+    "head_dim": 10**4,
+    "max_position_embeddings": 10**9,
+    "original_max_position_embeddings": 10**9,
+}
+
 # Keys that would change the computation, with the values under which they do not; a missing or null key is allowed.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu",),
@@ -149,10 +163,10 @@ def _scaling(rope: dict[str, Any], config: dict[str, Any]) -> LinearScaling | Ll
 
 
 def _count(config: dict[str, Any], key: str, default: int | None = None) -> int:
-    """A whole number from 1 on; `default`, if there is one, stands for a missing or null key."""
+    """A whole number up to `LARGEST`; `default`, if there is one, stands for a missing or null key."""
     value = _value(config, key, default)
-    if type(value) is not int or value < 1:
-        raise ValueError(f"config.json: {key} {json.dumps(value)}; allowed: integers from 1")
+    if type(value) is not int or not 1 <= value <= LARGEST[key]:
+        raise ValueError(f"config.json: {key} {json.dumps(value)}; allowed: integers from 1 to {LARGEST[key]}")
     return value
 
 

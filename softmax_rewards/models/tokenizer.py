@@ -20,6 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as HFTokenizer
 
 from softmax_rewards.files import read_json
+from softmax_rewards.terminal import plain
 
 # What `strftime_now` tells a template that writes the date: always this day, which Llama 3's own template falls
 # back to. A run must not depend on the day it is made, nor change its prompts at midnight.
@@ -181,7 +182,7 @@ def _to_json(
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return plain(" ".join(str(error).split())) or type(error).__name__
 
 
 def _chat_template(folder: Path, settings: dict[str, Any]) -> tuple[str | None, Path]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 LOOK = {
+    "text.parse_math": False,  # a name with $ in it is a name
     "font.size": 10,
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",

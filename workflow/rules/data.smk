@@ -12,4 +12,4 @@ rule dataset:
         code=lambda wildcards: code("dataset.py", f"tasks.{TASKS[wildcards.key].task['name']}"),
     shell:
         "python workflow/scripts/dataset.py --task {params.task:q} --public {params.public:q}"
-        " --manifest {output.manifest:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"
+        " --manifest {output.manifest:q} 2> {log:q} || python -m softmax_rewards.terminal {log:q}"

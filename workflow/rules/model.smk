@@ -18,4 +18,4 @@ rule base_model:
         code=lambda wildcards: code("base_model.py", *model_plugins(MODELS[wildcards.key])),
     shell:
         "python workflow/scripts/base_model.py --model {params.model:q} --task {params.task:q}"
-        " --data {input.data:q} --manifest {output.manifest:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"
+        " --data {input.data:q} --manifest {output.manifest:q} 2> {log:q} || python -m softmax_rewards.terminal {log:q}"

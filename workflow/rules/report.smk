@@ -51,7 +51,7 @@ rule aggregate:
         out=f"{RESULTS}/{{experiment}}/summary",
     shell:
         "python workflow/scripts/aggregate.py --experiment {params.run:q} --plan {input.plan:q}"
-        " --out {params.out:q} {params.runs:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"
+        " --out {params.out:q} {params.runs:q} 2> {log:q} || python -m softmax_rewards.terminal {log:q}"
 
 
 rule notebook:
@@ -89,7 +89,7 @@ rule notebook:
     shell:
         "python workflow/scripts/execute_notebook.py --notebook {input.notebook:q} --parameters {params.run:q}"
         " --output {output.notebook:q} --html {output.html:q} --partial {log.partial:q} 2> {log.errors:q}"
-        " || (tail -n 1 {log.errors:q}; exit 1)"
+        " || python -m softmax_rewards.terminal {log.errors:q}"
 
 
 rule overview:
@@ -116,4 +116,4 @@ rule overview:
         "(python workflow/scripts/overview.py --out {output.verdicts:q} {input.verdicts:q}"
         " && python workflow/scripts/execute_notebook.py --notebook {input.notebook:q} --parameters {params.run:q}"
         " --output {output.notebook:q} --html {output.html:q} --partial {log.partial:q}) 2> {log.errors:q}"
-        " || (tail -n 1 {log.errors:q}; exit 1)"
+        " || python -m softmax_rewards.terminal {log.errors:q}"

@@ -32,5 +32,5 @@ rule train:
         code=run_code("train"),
     shell:
         "python workflow/scripts/train.py --run {params.run:q} --data {input.data:q} --base {input.base:q}"
-        " --gpus {resources.ranks}"
-        " --record {output.record:q} 2> {log:q} || (tail -n 1 {log:q}; exit 1)"
+        " --gpus {resources.ranks} --record {output.record:q}"
+        " 2> {log:q} || python -m softmax_rewards.terminal {log:q}"
