@@ -134,6 +134,7 @@ def test_a_table_has_null_for_what_json_has_not(tmp_path):
     log = runlog.RunLog(tmp_path)
     log.append("metrics", {"step": 1, "loss": math.nan, "kl": math.inf, "tau": None})
     assert log.rows("metrics") == [{"step": 1, "loss": None, "kl": None, "tau": None}]
+    log.close()
 
 
 def test_all_that_reads_a_finished_run_copes_with_a_skipped_step(tmp_path):
