@@ -4,7 +4,6 @@ An experiment's key `archive` names the folder. A run found there with the finge
 is taken as it is; any other is trained.
 """
 
-import dataclasses
 import functools
 import shutil
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from softmax_rewards import files, provenance
-from softmax_rewards.run import Training
+from softmax_rewards.run import Run
 
 # Of a run's files all but the weights, the episodes and what only resuming needs.
 KEPT = (
@@ -67,8 +66,8 @@ def _finished(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Any], dic
         _say_once(f"[archive] {error}: the run does not count")
         return None
     config = record["config"]
-    trained = dataclasses.asdict(Training()) | config["training"]
-    same = all(config[key] == run[key] for key in ("ablation", "seed", "weighting")) and trained == run["training"]
+    same = all(config[key] == run[key] for key in ("ablation", "seed", "weighting"))
+    same = same and Run.from_dict(config).to_dict()["training"] == run["training"]
     return (record, judged) if same and record["fingerprint"] == judged.get("fingerprint") else None
 
 

@@ -9,14 +9,16 @@ takes `HOST` bytes there (masters and moments) and leaves weights and gradients 
 keeps of one micro-batch (with gradient checkpointing each layer's input and all of one layer), three chunks of logits
 and the gradient of the largest parameter. Sampling adds the cache of `rollout_rows` sequences and a few tensors as
 large as their logits; gradients are freed by then. A KL reference on the device adds its weights, measured noise one
-gradient more; a reference that is copied there for its pass finds the room of the gradients.
+gradient more; a reference that is copied there for its pass finds the room of the gradients. Several GPUs share out
+the float32 state; each gathers the layers that it computes with, and for sampling a whole copy of the weights.
 
 *Time.* Decoding a token takes the longest of reading memory (weights, cache, `LOGIT_PASSES` over the logits),
 2 FLOPs a parameter and row, and starting every layer's kernels; the update takes 6 FLOPs a parameter and token, 8 with
 gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits; a KL reference takes 2. Evaluations while training
-and at the end are counted; making the base model is not. The device is an H100 (80 GB, SXM): peaks as NVIDIA gives them
-for dense matrices, of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These
-shares are guesses: take hours for good to a factor of two.
+and at the end are counted; making the base model is not. Several GPUs are taken to share out a run's training without
+loss, but not its final evaluation. The device is an H100 (80 GB, SXM): peaks as NVIDIA gives them for dense matrices,
+of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These shares are guesses:
+take hours for good to a factor of two.
 """
 
 import json
@@ -52,6 +54,7 @@ CHUNK_LOGITS = 2**26  # logits of one chunk of the objective, float32
 LOGIT_COPIES = {"update": 3, "rollout": 4}  # tensors of their size alive at once
 UPDATE_LOGIT_PASSES = 25  # over the logits of the update: made, normalised, made again and turned into gradients
 PREFILL_TOKENS = 2**15  # tokens of prompts read in one pass
+GATHERED = 2  # of the widest parts of a sharded model, whole at once with their gradients
 MARGIN = 2  # of the hours a job asks for, over the estimate
 START_MINUTES = 30  # a job's way to its first step, and from its last one to its files
 START_MB = 6_000  # Python, PyTorch and the CUDA context
@@ -100,9 +103,9 @@ def request(run: Run) -> Request:
         shape = None
     if shape is None:
         return UNKNOWN
-    host = memory(shape, run.training, run.evaluation).host + COPIED * shape.parameters
+    host = memory(shape, run.training, run.evaluation).host + COPIED * shape.parameters * run.training.gpus
     minutes = MARGIN * 60 * hours(shape, run.training, run.evaluation)
-    return Request(START_MB + math.ceil(host / 1e6), START_MINUTES + math.ceil(minutes))
+    return Request(START_MB * run.training.gpus + math.ceil(host / 1e6), START_MINUTES + math.ceil(minutes))
 
 
 def estimate(experiment: Experiment) -> str | None:
@@ -118,7 +121,7 @@ def estimate(experiment: Experiment) -> str | None:
     if shape is None:
         origin = source.get("repository", source["source"])
         return f"{experiment.name}: no estimate, the shape of {origin} is not known before it is fetched"
-    each = [hours(shape, run.training, run.evaluation) for run in runs]
+    each = [run.training.gpus * hours(shape, run.training, run.evaluation) for run in runs]
     most = max((memory(shape, run.training, run.evaluation) for run in runs), key=lambda figure: figure.peak)
     return (
         f"{experiment.name}: {len(runs)} runs, each about {_number(max(each))} GPU-hours on one {DEVICE}, "
@@ -170,25 +173,30 @@ def _number(value: float) -> str:
 
 
 def memory(shape: Shape, training: Training, evaluation: Evaluation) -> Memory:
-    """Peak memory of a run, from its shape and settings."""
+    """Peak memory of a run, from its shape and settings; on each of its GPUs, if there are several."""
     size, longest = BYTES[training.precision], PROMPT_TOKENS + training.max_new_tokens
+    several, gradient = training.gpus > 1, GRADIENT * shape.parameters // training.gpus
     state = STATE[training.precision, training.optimiser_state] * shape.parameters
+    if several:
+        state = STATE["float32", "device"] * shape.parameters // training.gpus
     if training.kl and training.kl_reference == "device":
         state += size * shape.parameters
-    every = training.prompts * training.samples * longest
+    prompts = -(-training.prompts // training.gpus)
+    every = prompts * training.samples * longest
     tokens = min(max(training.microbatch_tokens, longest), every)
     logits = LOGIT_COPIES["update"] * 4 * min(CHUNK_LOGITS, tokens * shape.vocab_size)
     largest = max(shape.vocab_size, 2 * shape.intermediate_size) * shape.hidden_size
     update = activations(shape, training, tokens) + logits + largest * (GRADIENT + size)
-    update += GRADIENT * shape.parameters * training.measure_noise
+    update += gradient * training.measure_noise
+    update += GATHERED * largest * (GRADIENT + size) * several
 
     samplings = (
-        (training.prompts, training.samples),
-        (evaluation.puzzles, 1),
+        (prompts, training.samples),
+        (-(-evaluation.puzzles // training.gpus), 1),
         (evaluation.pass_puzzles, evaluation.pass_samples),
     )
     sampling = max(_sampling_memory(shape, training, *sizes) for sizes in samplings)
-    rollout = state - GRADIENT * shape.parameters + sampling
+    rollout = state - gradient + size * shape.parameters * several + sampling
     return Memory(state, state + update, rollout, HOST[training.optimiser_state] * shape.parameters)
 
 
@@ -223,17 +231,17 @@ def cache_bytes(shape: Shape, size: int) -> int:
 
 
 def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
-    """GPU-hours of one run, its final evaluation included."""
-    batch = training.prompts * training.samples
-    step = _sampling(shape, training, training.prompts, training.samples) + training.updates * _update(
-        shape, training, batch
-    )
+    """Hours of one run, its final evaluation included."""
+    prompts = -(-training.prompts // training.gpus)
+    batch = prompts * training.samples
+    step = _sampling(shape, training, prompts, training.samples) + training.updates * _update(shape, training, batch)
     if training.kl:
         tokens = batch * (PROMPT_TOKENS + training.max_new_tokens)
         step += 2 * shape.parameters * tokens / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])
     points = training.steps // evaluation.every + 1 + (training.steps % evaluation.every > 0)
     # At the end sampled and greedy answers again, and those of pass@k.
-    curve = (points + 2) * _sampling(shape, training, evaluation.puzzles, 1)
+    alone = _sampling(shape, training, evaluation.puzzles, 1)
+    curve = points * _sampling(shape, training, -(-evaluation.puzzles // training.gpus), 1) + 2 * alone
     passes = _sampling(shape, training, evaluation.pass_puzzles, evaluation.pass_samples)
     return (training.steps * step + curve + passes) / 3600
 

@@ -7,6 +7,7 @@ when the process ends, however it ends.
 
 import fcntl
 import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -17,46 +18,54 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")  # set by those that assign a job its own devices
 POLL = 0.5  # seconds between two looks at busy devices
 
-_held: int | None = None  # the locked file's descriptor; kept open, and with it the lease, until the process ends
+_held: list[int] = []  # descriptors of the locked files; kept open, and with them the lease, until the process ends
 _offered: str | None = None  # CUDA_VISIBLE_DEVICES before the lease narrowed it
 
 
-def lease(device: str = "auto", wait: bool = True) -> str | None:
-    """Take a free GPU for this process and hide the others; call it before torch is imported.
+def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None:
+    """Take `count` free GPUs for this process and hide the others; call it before torch is imported.
 
-    Waits, saying so once, while every device is taken, or does not `wait` and returns None. Does nothing and returns
-    None for `device` "cpu", without GPUs, and under a scheduler that has already assigned this job its one device.
+    Waits, saying so once, while too few are free, or does not `wait` and returns None. Does nothing and returns
+    None for `device` "cpu", without GPUs, and under a scheduler that has already assigned this job just its devices.
+    Raises ValueError where there are fewer GPUs than that.
 
-    Returns the device's name as put into CUDA_VISIBLE_DEVICES. A second call returns the first one's lease.
+    Returns the devices' names as put into CUDA_VISIBLE_DEVICES. A second call returns the first one's lease.
     """
-    global _held, _offered
+    global _offered
     if device == "cpu":
         return None
-    if _held is not None:
+    if _held:
         return os.environ[VISIBLE]
     names = devices()
-    if len(names) == 1 and any(name in os.environ for name in SCHEDULERS):
+    if not names or (len(names) == count and any(name in os.environ for name in SCHEDULERS)):
         return None
+    if len(names) < count:
+        raise ValueError(f"training.gpus: {count} are asked for; allowed: at most {len(names)} ({', '.join(names)})")
     waiting = False
-    while names:
+    while True:
+        taken: dict[str, int] = {}
         for name, lock in names.items():
-            descriptor = _try_lock(lock)
-            if descriptor is not None:
-                _held, _offered = descriptor, os.environ.get(VISIBLE)
-                os.environ[VISIBLE] = name
-                return name
+            if len(taken) < count and (descriptor := _try_lock(lock)) is not None:
+                taken[name] = descriptor
+        if len(taken) == count:
+            _offered = os.environ.get(VISIBLE)
+            _held.extend(taken.values())
+            os.environ[VISIBLE] = ",".join(taken)
+            return os.environ[VISIBLE]
+        for descriptor in taken.values():  # who waits holds nothing: two that hold half each would wait for ever
+            os.close(descriptor)
         if not wait:
             return None
         if not waiting:
-            print(f"[device] all GPUs are taken ({', '.join(names)}); waiting for one", flush=True)
+            few = "all GPUs are" if count == 1 else f"fewer than {count} GPUs are not"
+            print(f"[device] {few} taken ({', '.join(names)}); waiting", flush=True)
             waiting = True
-        time.sleep(POLL)
-    return None
+        time.sleep(POLL * random.uniform(0.5, 1.5))  # at different moments, lest two take what the other lacks
 
 
 def offered() -> str | None:
     """CUDA_VISIBLE_DEVICES as it was before this process took its lease: for a process that takes one of its own."""
-    return os.environ.get(VISIBLE) if _held is None else _offered
+    return _offered if _held else os.environ.get(VISIBLE)
 
 
 def devices() -> dict[str, Path]:

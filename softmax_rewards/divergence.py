@@ -48,22 +48,25 @@ def update(
         skipped = 0
     except Diverged as error:
         line = f"{error} (step {step + 1}, update {error.index + 1} of {updater.settings.updates})"
-        before = folder.log.rows("metrics")[1 - PATIENCE :] if skipping and not error.weights else []
+        before = folder.rows("metrics")[1 - PATIENCE :] if skipping and not error.weights else []
         failed = len(before) == PATIENCE - 1 and all(row["skipped"] for row in before)
         if not skipping or error.weights or failed:
             place = _place(folder.out, step)
-            _save(place, step, puzzles, episodes, weights, error)
+            if folder.ranks.first:
+                _save(place, step, puzzles, episodes, weights, error)
             often = f", as in the {PATIENCE - 1} steps before" if failed else ""
             raise FloatingPointError(f"{line}{often}; its inputs are in {place}; {_advice(updater, error)}") from error
-        say("train", f"{folder.out}: {line}: this update is skipped")
+        if folder.ranks.first:
+            say("train", f"{folder.out}: {line}: this update is skipped")
         facts, skipped = error.facts, 1
-    _drop(_place(folder.out, step))
+    if folder.ranks.first:
+        _drop(_place(folder.out, step))
     return facts | ({"skipped": skipped} if skipping else {})
 
 
-def forget(out: Path) -> None:
+def forget(folder: RunFolder) -> None:
     """Drop the inputs of all steps: the run has finished."""
-    for place in out.glob("nonfinite-step-*"):
+    for place in folder.out.glob("nonfinite-step-*") if folder.ranks.first else ():
         _drop(place)
 
 

@@ -4,17 +4,19 @@ The loss is a sum over tokens whose factors already carry the normaliser of the 
 the samples are cut. Every prompt is read once for all its samples.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
 
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.past import Prompts
-from softmax_rewards.objective import Batch, batches, parts, token_log_probs
+from softmax_rewards.objective import Batch, Part, batches, parts, token_log_probs
 from softmax_rewards.optimiser import Optimiser
 from softmax_rewards.parallel import Workers, one_core
+from softmax_rewards.ranks import ALONE, Ranks
 
 Loss = Callable[[Batch, Tensor, Tensor], Tensor]
 """A micro-batch, its tokens' log-probabilities and the entropies there, each `[tokens]` -> its part of the loss."""
@@ -33,6 +35,11 @@ class Samples:
         """N."""
         return len(self.lengths) // len(self.prompts)
 
+    def of(self, prompts: range) -> "Samples":
+        """Those of some prompts alone."""
+        rows = slice(prompts.start * self.per_prompt, prompts.stop * self.per_prompt)
+        return Samples(self.prompts[prompts.start : prompts.stop], self.completions[rows], self.lengths[rows])
+
 
 @torch.no_grad()
 def log_probs(model: Decoder, samples: Samples, token_budget: int) -> Tensor:
@@ -50,16 +57,20 @@ def log_probs(model: Decoder, samples: Samples, token_budget: int) -> Tensor:
 
 
 class Gradients:
-    """Computes gradients of `model` for `optimiser`; on a processor `threads` micro-batches at once."""
+    """Computes gradients of `model` for `optimiser`; on a processor `threads` micro-batches at once.
 
-    def __init__(self, model: Decoder, optimiser: Optimiser, threads: int) -> None:
-        self.model, self.optimiser = model, optimiser
-        self.workers = Workers(threads if model.embed_tokens.weight.device.type == "cpu" else 1)
+    A sharded model is computed with by all `ranks` in lock-step.
+    """
+
+    def __init__(self, model: Decoder, optimiser: Optimiser, threads: int, ranks: Ranks = ALONE) -> None:
+        self.model, self.optimiser, self.ranks = model, optimiser, ranks
+        alone = model.embed_tokens.weight.device.type == "cpu" and not model.sharded
+        self.workers = Workers(threads if alone else 1)
 
     def add(
         self, samples: Samples, rows: Iterable[int], token_budget: int, loss: Loss, entropies: bool = False
     ) -> float:
-        """Add the gradient of the loss over `rows` to the optimiser's; returns the loss.
+        """Add the gradient of the loss over this rank's `rows` to the optimiser's; returns their loss.
 
         A micro-batch has at most `token_budget` padded tokens, or one row. `loss` is given entropies if they are asked
         for, else zeros. Raises torch.OutOfMemoryError, part of the gradient added.
@@ -71,18 +82,20 @@ class Gradients:
 
     def _add(self, samples: Samples, rows: Iterable[int], token_budget: int, loss: Loss, entropies: bool) -> float:
         losses: list[Tensor] = []
-        for part in parts(samples.prompts, samples.per_prompt, rows, token_budget):
+        for part, work in self._work(samples, rows, token_budget):
             prompts = Prompts(self.model, part.prompts).cut()
 
-            def compute(batch: Batch, prompts: Prompts = prompts) -> tuple[Tensor, Sequence[Tensor]]:
+            def compute(item: tuple[Batch, bool], prompts: Prompts = prompts) -> tuple[Tensor, Sequence[Tensor]]:
+                batch, counts = item
                 value = loss(batch, *token_log_probs(self.model, prompts, batch, entropies))
+                if not counts:
+                    value = 0.0 * value
                 if self.workers.count == 1:
                     value.backward()
                     return value.detach(), ()
                 weights = tuple(self.optimiser.parameters.values())
                 return value.detach(), torch.autograd.grad(value, (*prompts.values, *weights))
 
-            work = batches(part, samples.completions, samples.lengths, token_budget)
             for value, found in self.workers.map(compute, work):
                 losses.append(value)  # left on the device, where the next micro-batch need not wait for it
                 if found:
@@ -90,3 +103,29 @@ class Gradients:
                     self.optimiser.add(found[len(prompts.values) :])
             prompts.backward()
         return sum(value.item() for value in losses)
+
+    def _work(
+        self, samples: Samples, rows: Iterable[int], token_budget: int
+    ) -> Iterator[tuple[Part, Iterable[tuple[Batch, bool]]]]:
+        """The parts of `rows` with their micro-batches, and whether each of these counts.
+
+        All ranks get equally many of both. One that has fewer repeats a micro-batch that does not count, for layers are
+        gathered, and their gradients summed, by all ranks at once.
+        """
+
+        def cut(part: Part) -> Iterator[Batch]:
+            return batches(part, samples.completions, samples.lengths, token_budget)
+
+        own = parts(samples.prompts, samples.per_prompt, rows, token_budget)
+        if self.ranks.count == 1:
+            for part in own:
+                yield part, ((batch, True) for batch in cut(part))
+            return
+        made = [(part, list(cut(part))) for part in own]
+        counts = self.ranks.gather([len(found) for _, found in made])
+        shortest = min(range(len(samples.lengths)), key=samples.lengths.__getitem__)
+        (spare,) = parts(samples.prompts, samples.per_prompt, [shortest], token_budget)
+        for index, needed in enumerate(map(max, zip_longest(*counts, fillvalue=0))):
+            part, found = made[index] if index < len(made) else (spare, [])
+            filler = found[-1] if found else next(cut(spare))
+            yield part, [(batch, True) for batch in found] + [(filler, False)] * (needed - len(found))

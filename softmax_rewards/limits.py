@@ -28,17 +28,23 @@ class Limits:
 
 
 @contextmanager
-def exhausted(settings: Training) -> Iterator[None]:
-    """Say in one line which settings to lower where memory does not suffice even for the least at once."""
+def exhausted(settings: Training, alone: bool) -> Iterator[None]:
+    """Say in one line which settings to lower where memory does not suffice even for the least at once.
+
+    A run of several ranks, not `alone`, computes all at once that its settings allow.
+    """
     try:
         yield
     except torch.OutOfMemoryError as error:
+        names = ["max_new_tokens", "samples", "prompts"] if alone else ["microbatch_tokens", "max_new_tokens"]
         switches = {"gradient_checkpointing": True, "optimiser_state": "host", "precision": "bfloat16"}
-        sizes = ", ".join(f"{name} ({getattr(settings, name)})" for name in ("max_new_tokens", "samples", "prompts"))
+        if not alone:
+            del switches["optimiser_state"]
+        sizes = ", ".join(f"{name} ({getattr(settings, name)})" for name in names)
         others = ", ".join(
             f"{name}: {str(value).lower()}" for name, value in switches.items() if getattr(settings, name) != value
         )
         raise torch.OutOfMemoryError(
-            "the device is out of memory even for the least at once; of training, lower "
+            f"the device is out of memory{' even for the least at once' if alone else ''}; of training, lower "
             f"{sizes}{f', or set {others}' if others else ''} ({str(error).partition(chr(10))[0]})"
         ) from error

@@ -123,10 +123,11 @@ def token_log_probs(model: Decoder, prompts: Prompts, batch: Batch, entropies: b
     predicted.
     """
     length = batch.ids.shape[1]
-    head = model.lm_head.weight
-    positions, mask = prompts.positions(batch.prompts, length), prompts.mask(batch.prompts, length, head.dtype)
+    dtype = model.embed_tokens.weight.dtype
+    positions, mask = prompts.positions(batch.prompts, length), prompts.mask(batch.prompts, length, dtype)
     hidden = model(batch.ids, positions, mask, prompts.behind(batch.prompts))
-    return LogProbs.apply(hidden.flatten(0, 1)[batch.places], head, batch.targets, entropies)
+    # The head is looked up last: of a sharded model it is whole only now.
+    return LogProbs.apply(hidden.flatten(0, 1)[batch.places], model.lm_head.weight, batch.targets, entropies)
 
 
 def kl_penalty(log_probs: Tensor, reference: Tensor) -> Tensor:

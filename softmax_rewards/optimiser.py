@@ -44,7 +44,7 @@ class Optimiser:
         norm is not finite.
         """
         gradients = self.gradients()
-        norm = torch.nn.utils.get_total_norm(gradients.values())
+        norm = self.norm(gradients)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"training has diverged: gradient norm {norm.item()}")
         if gradients:
@@ -67,15 +67,32 @@ class Optimiser:
         floats = {name: weight.grad for name, weight in self.parameters.items() if weight.grad is not None}
         return self._sums | floats
 
+    def weights(self) -> Mapping[str, Tensor]:
+        """The weights as far as this process holds them, by parameter."""
+        return self.parameters
+
     def discard(self) -> None:
         """Drop all gradients, and their memory with them."""
         self._sums.clear()
         for parameter in self.parameters.values():
             parameter.grad = None
 
+    def norm(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """The 2-norm of all gradients together."""
+        return torch.nn.utils.get_total_norm(gradients.values())
+
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """All that a resumed run needs: kind of tensor → name of the parameter → tensor."""
+        """All that a resumed run needs beside the weights: kind of tensor → name of the parameter → tensor."""
         raise NotImplementedError
+
+    def whole(self, value: Tensor) -> Tensor:
+        """A tensor of `state`, or a weight, that may be shared out."""
+        return value
+
+    def set(self, name: str, value: Tensor) -> None:
+        """Set a weight, before `load` sets what belongs to it."""
+        with torch.no_grad():
+            self.parameters[name].copy_(value)
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
         """Set one tensor of `state` to a copy of `value`, which may lie in a mapped file."""
@@ -154,6 +171,10 @@ class HostAdamW(Optimiser):
             for kind, value in self._adamw[name].state[master].items():
                 kept.setdefault(kind, {})[name] = value
         return kept
+
+    def set(self, name: str, value: Tensor) -> None:
+        super().set(name, value)
+        self._masters[name].copy_(value)
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
         master = self._masters[name]

@@ -10,7 +10,8 @@ from softmax_rewards import tasks
 from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.sampling import Completions, Stream, sample
+from softmax_rewards.ranks import ALONE, Ranks
+from softmax_rewards.sampling import Completions, Stream, joined, sample
 from softmax_rewards.scoring import score
 from softmax_rewards.tasks import Score
 
@@ -49,13 +50,16 @@ def play(
     reward_seconds: float,
     limits: Limits,
     stream: Stream | None,
+    ranks: Ranks = ALONE,
 ) -> Episodes:
     """Sample `samples` completions of every puzzle and score them with the verifier of `task` (name and options).
 
-    The verifier has `reward_seconds` for all of them; raises `scoring.RewardError` if it fails.
+    The verifier has `reward_seconds` for all of them; raises `scoring.RewardError` if it fails. Each of several `ranks`
+    plays its share of the puzzles, and is told of the rest; there must be one for each rank.
     """
     module, _ = tasks.load(task)
     prompt_texts, prompts = zip(*(tokenizer.prompt(module.prompt(puzzle, template)) for puzzle in puzzles), strict=True)
+    share = ranks.share(len(puzzles))
     completions = sample(
         model,
         prompts,
@@ -65,11 +69,18 @@ def play(
         pad_id=tokenizer.pad_id,
         limits=limits,
         stream=stream,
+        share=share,
     )
     kept = (completions.lengths - completions.finished.long()).tolist()
     texts = tokenizer.decode_batch(
         [row[:length] for row, length in zip(completions.tokens.tolist(), kept, strict=True)]
     )
     batch = "greedy" if stream is None else " ".join(map(str, stream[1:]))
-    scores = score(task, puzzles, texts, batch=batch, seconds=reward_seconds)
+    if ranks.count > 1:
+        batch = f"{batch}, rank {ranks.index}"
+    scores = score(task, [puzzles[index] for index in share], texts, batch=batch, seconds=reward_seconds)
+    if ranks.count > 1:
+        parts, *lists = zip(*ranks.gather((completions.to("cpu"), texts, scores)), strict=True)
+        completions = joined(parts).to(ranks.device)
+        texts, scores = ([item for part in parts for item in part] for parts in lists)
     return Episodes(prompts, prompt_texts, completions, texts, scores, samples)

@@ -67,13 +67,21 @@ class Training:
     gradient_checkpointing: bool = False
     checkpoint_every: int = 10
     threads: int = 1
+    gpus: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
         _at_least(self, "training", 1, "steps", "prompts", "max_new_tokens", "updates", "microbatch_tokens")
-        _at_least(self, "training", 1, "rollout_rows", "checkpoint_every", "threads")
+        _at_least(self, "training", 1, "rollout_rows", "checkpoint_every", "threads", "gpus")
         if not 0 < self.reward_seconds <= DAY:
             raise wrong("training.reward_seconds", self.reward_seconds, f"a number above 0 and at most {DAY}")
+        if self.gpus > 1:
+            if self.prompts < self.gpus:  # groups are shared out whole
+                raise wrong("training.prompts", self.prompts, f"at least training.gpus ({self.gpus})")
+            if self.optimiser_state != "device":
+                raise wrong("training.optimiser_state", self.optimiser_state, "device beside training.gpus above 1")
+            if self.kl_reference == "process":
+                raise wrong("training.kl_reference", self.kl_reference, "device or host beside training.gpus above 1")
         if self.samples < 2:  # a group of one has no contrast: its z-score is 0 whatever the reward
             raise wrong("training.samples", self.samples, "an integer of at least 2 (the group size)")
         for name in ("learning_rate", "clip_norm"):
@@ -141,7 +149,10 @@ class Run:
     weighting: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """All that its results depend on: not `training.gpus`, so that a run can go on with another number of them."""
+        values = dataclasses.asdict(self)
+        del values["training"]["gpus"]
+        return values
 
     def to_json(self) -> str:
         """The canonical text of the run: equal runs give equal strings."""

@@ -36,6 +36,7 @@ from softmax_rewards.limits import Limits
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.progress import say
+from softmax_rewards.ranks import ALONE, Ranks
 from softmax_rewards.runlog import RunLog
 from softmax_rewards.update import Updater
 
@@ -59,13 +60,16 @@ CHECKPOINTS = 2  # the newest may turn out to be damaged
 class RunFolder:
     """One run's files in `out`, held by this process alone while it is open.
 
-    `identity` says what the run depends on; a checkpoint of another identity is not resumed.
+    `identity` says what the run depends on; a checkpoint of another identity is not resumed. Of several `ranks` only
+    the first locks and writes; all of them make the same calls.
     """
 
-    def __init__(self, out: Path, identity: str) -> None:
-        self.out, self.state, self.identity = out, out / "state", identity
+    def __init__(self, out: Path, identity: str, ranks: Ranks = ALONE) -> None:
+        self.out, self.state, self.identity, self.ranks = out, out / "state", identity, ranks
 
     def __enter__(self) -> Self:
+        if not self.ranks.first:
+            return self
         with writing(self.out), ExitStack() as undo:
             self.out.mkdir(parents=True, exist_ok=True)
             self._lock = undo.enter_context((self.out / ".lock").open("a+"))
@@ -91,6 +95,8 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self.ranks.first:
+            return
         if isinstance(error, NotWritten):
             newest = saved.newest_first(self.state)[:1]
             step = f"goes on from step {saved.steps(newest[0])}" if newest else "begins anew"
@@ -104,6 +110,9 @@ class RunFolder:
 
     def restore(self) -> bool:
         """Put the files of a run that has ended here back in their places; False unless it was this very run, whole."""
+        return self.ranks.any(self.ranks.first and self._restored())
+
+    def _restored(self) -> bool:
         kept, model = self.out / "finished", self.out / "model"
         if not kept.is_dir():
             return False
@@ -127,6 +136,14 @@ class RunFolder:
 
         Those that are damaged, or whose logs are, are deleted.
         """
+        found, state = self.ranks.gather(self._found() if self.ranks.first else None)[0]
+        if found:
+            saved.load(found, updater)
+            updater.limits = Limits(**state["limits"])
+        return state["step"], state["tokens"]
+
+    def _found(self) -> tuple[Path | None, dict[str, Any]]:
+        """The newest whole checkpoint and its facts, with the logs cut back to it."""
         problems: dict[Path, ValueError] = {}
         found, state = None, {"step": 0, "tokens": 0}
         for folder in saved.newest_first(self.state):
@@ -142,15 +159,25 @@ class RunFolder:
         for folder, problem in problems.items():
             say("train", f"{problem}; {f'going on from {found.name}' if found else 'starting anew'}")
             saved.discard(folder)
-        if found:
-            saved.load(found, updater)
-            updater.limits = Limits(**state["limits"])
-        else:
+        if not found:
             self.log.clear()
-        return state["step"], state["tokens"]
+        return found, state
+
+    def append(self, table: str, row: dict[str, Any]) -> None:
+        """Add a row to one of the run's logs."""
+        if self.ranks.first:
+            self.log.append(table, row)
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """The rows of one of the run's logs so far."""
+        return self.ranks.gather(self.log.rows(table) if self.ranks.first else [])[0]
 
     def checkpoint(self, step: int, tokens: int, updater: Updater) -> None:
         """Save everything the run needs to go on after `step` updates, then drop older checkpoints but one."""
+        if not self.ranks.first:
+            for _ in updater.state():  # of which each rank has a share
+                pass
+            return
         facts = {"step": step, "tokens": tokens, "identity": self.identity, "log": self.log.marks()}
         saved.write(self.state, step, updater, facts | {"limits": dataclasses.asdict(updater.limits)})
         for folder in saved.newest_first(self.state)[CHECKPOINTS:]:
@@ -162,6 +189,8 @@ class RunFolder:
 
     def finish(self, policy: Decoder, base: Path, record: dict[str, Any]) -> None:
         """Write the final weights and tables; `run.json`, which marks the run as finished, comes last."""
+        if not self.ranks.first:
+            return
         model = self.out / "model"
         shutil.rmtree(model, ignore_errors=True)  # of an earlier run, perhaps from another base
         model.mkdir()

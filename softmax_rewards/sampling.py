@@ -52,8 +52,12 @@ class Completions:
     lengths: Tensor  # [R] int64, tokens generated, the end token included
     finished: Tensor  # [R] bool, whether the end token came within T
 
+    def to(self, device: str | torch.device) -> "Completions":
+        """The same on another device."""
+        return Completions(*(getattr(self, name).to(device) for name in _FIELDS))
 
-FIELDS = [field.name for field in fields(Completions)]
+
+_FIELDS = [field.name for field in fields(Completions)]
 
 
 def sample(
@@ -66,11 +70,12 @@ def sample(
     pad_id: int,
     limits: Limits,
     stream: Stream | None,
+    share: range | None = None,
 ) -> Completions:
     """Draw `samples` completions of every prompt at temperature 1; `stream=None` decodes greedily.
 
-    At most `limits.rollout_rows` sequences (and at least one prompt's) are decoded at once, half as many after
-    running out of memory.
+    With a `share` only those of some prompts, the same as among those of all. At most `limits.rollout_rows` sequences
+    (and at least one prompt's) are decoded at once, half as many after running out of memory.
     """
     noise = None
     if stream is not None:
@@ -85,9 +90,10 @@ def sample(
     # Rows of a large model on a processor are decoded in as many parts at once as PyTorch has threads.
     apart = model.shape.parameters >= LARGE and model.embed_tokens.weight.device.type == "cpu"
     cores = torch.get_num_threads() if apart else 1
-    start, parts = 0, []
-    while start < len(prompts):
-        chunk = range(start, min(start + max(limits.rollout_rows // samples, 1), len(prompts)))
+    share = range(len(prompts)) if share is None else share
+    start, parts = share.start, []
+    while start < share.stop:
+        chunk = range(start, min(start + max(limits.rollout_rows // samples, 1), share.stop))
         part = None
         try:
             part = _by_cores(decode, chunk, cores)
@@ -99,11 +105,12 @@ def sample(
             continue
         parts.append(part)
         start = chunk.stop
-    return _joined(parts)
+    return joined(parts)
 
 
-def _joined(parts: Sequence[Completions]) -> Completions:
-    return Completions(*(torch.cat([getattr(part, name) for part in parts]) for name in FIELDS))
+def joined(parts: Sequence[Completions]) -> Completions:
+    """The rows of all parts, one part after another."""
+    return Completions(*(torch.cat([getattr(part, name) for part in parts]) for name in _FIELDS))
 
 
 def _by_cores(decode: Callable[[slice], Completions], chunk: range, cores: int) -> Completions:
@@ -113,7 +120,7 @@ def _by_cores(decode: Callable[[slice], Completions], chunk: range, cores: int) 
     size = -(-len(chunk) // cores)
     shares = [slice(start, min(start + size, chunk.stop)) for start in range(chunk.start, chunk.stop, size)]
     with one_core():
-        return _joined(list(Workers(cores).map(decode, shares)))
+        return joined(list(Workers(cores).map(decode, shares)))
 
 
 @torch.no_grad()  # whichever thread decodes

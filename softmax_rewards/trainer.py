@@ -18,6 +18,7 @@ from softmax_rewards import (
     dataset,
     divergence,
     provenance,
+    ranks,
     records,
     reference,
     tasks,
@@ -49,57 +50,63 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
     """
     settings = run.training
     torch.set_num_threads(settings.threads)
-    device = torch.device(checkpoint.pick_device(settings.device))
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)  # of whatever this process did before
     sources = {"data": read_manifest(data)["sha256"], "base": read_manifest(base)["sha256"]}
     template = read_manifest(base)["template"]
-    record = provenance.run_record(run.to_dict(), **sources, device=checkpoint.device_name(device))
+    record = provenance.run_record(run.to_dict(), **sources, device=ranks.names(settings.device))
     identity = " ".join((record["fingerprint"], *sources.values()))
 
     with (
-        exhausted(settings),
-        RunFolder(out, identity) as folder,
+        ranks.opened(settings.device) as own,
+        exhausted(settings, alone=own.count == 1),
+        RunFolder(out, identity, own) as folder,
         TerminationRequest() as termination,
-        reference.opened(settings, base, device) as held_to,
+        reference.opened(settings, base, own.device) as held_to,
     ):
         if folder.restore():
             return
+        if own.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(own.device)  # of whatever this process did before
         puzzles = dataset.read(data, "train")
         held_out = dataset.read(data, "test", run.evaluation.puzzles)
         tokenizer = Tokenizer(base)
-        policy = checkpoint.load(base, device, getattr(torch, settings.precision))
+        precision = getattr(torch, settings.precision) if own.count == 1 else torch.float32
+        policy = checkpoint.load(base, own.device, precision)
         policy.gradient_checkpointing = settings.gradient_checkpointing
-        updater = Updater(settings, run.seed, policy)
+        updater = Updater(settings, run.seed, policy, own)
         first, tokens = folder.resume(updater)
         progress = Progress(out, settings.steps, first)
 
         for step in range(first, settings.steps + 1):
-            if step % run.evaluation.every == 0 or step == settings.steps:
-                row, samples = trajectory.point(
-                    run, step, tokens, policy, tokenizer, template, held_out, updater.limits
-                )
-                folder.log.append("evaluations", row)
-                for text in samples:
-                    folder.log.append("samples", text)
-                progress.report(step, row["success"])
-            if step == settings.steps:
-                break
+            with updater.whole() as actor:
+                if step % run.evaluation.every == 0 or step == settings.steps:
+                    row, samples = trajectory.point(
+                        run, step, tokens, actor, tokenizer, template, held_out, updater.limits, own
+                    )
+                    folder.append("evaluations", row)
+                    for text in samples:
+                        folder.append("samples", text)
+                    if own.first:
+                        progress.report(step, row["success"])
+                if step == settings.steps:
+                    divergence.forget(folder)
+                    folder.finish(actor, base, record | {"template": template})
+                    break
 
-            began = time.perf_counter()
-            indices = prompt_indices(run.seed, step, settings.prompts, len(puzzles))
-            episodes = play(
-                policy,
-                tokenizer,
-                run.task,
-                [puzzles[index] for index in indices],
-                template=template,
-                samples=settings.samples,
-                max_new_tokens=settings.max_new_tokens,
-                reward_seconds=settings.reward_seconds,
-                limits=updater.limits,
-                stream=(run.seed, "rollout", step),
-            )
+                began = time.perf_counter()
+                indices = prompt_indices(run.seed, step, settings.prompts, len(puzzles))
+                episodes = play(
+                    actor,
+                    tokenizer,
+                    run.task,
+                    [puzzles[index] for index in indices],
+                    template=template,
+                    samples=settings.samples,
+                    max_new_tokens=settings.max_new_tokens,
+                    reward_seconds=settings.reward_seconds,
+                    limits=updater.limits,
+                    stream=(run.seed, "rollout", step),
+                    ranks=own,
+                )
             sampled = time.perf_counter()
             batch, bonus = episodes, 0.0
             if settings.injection is not None or settings.imitation is not None or settings.target:
@@ -117,22 +124,20 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
             generated = int(episodes.lengths.sum())
             tokens += generated
             head = {"step": step + 1, "tokens": tokens, "tau": tau}
-            folder.log.append("metrics", head | losses | records.rollout_row(episodes) | records.weight_row(weights))
-            folder.log.append(
-                "episodes", records.episode_row(step + 1, indices, episodes, weights[:, : settings.samples])
-            )
-            timing = records.timing_row(step + 1, sampled - began, updated - sampled, generated, device)
-            folder.log.append("timing", timing | dataclasses.asdict(updater.limits))
-            if (step + 1) % settings.checkpoint_every == 0 or termination.requested:
+            folder.append("metrics", head | losses | records.rollout_row(episodes) | records.weight_row(weights))
+            folder.append("episodes", records.episode_row(step + 1, indices, episodes, weights[:, : settings.samples]))
+            timing = records.timing_row(step + 1, sampled - began, updated - sampled, generated, own.device)
+            folder.append("timing", timing | dataclasses.asdict(updater.limits))
+            ending = own.any(termination.requested or own.deserted())  # all ranks at the same step
+            if (step + 1) % settings.checkpoint_every == 0 or ending:
                 folder.checkpoint(step + 1, tokens, updater)
-            if termination.requested:
-                say(
-                    "train",
-                    f"{out}: stopped on request after step {step + 1}; the next start goes on from there",
-                )
+            if ending:
+                if own.first:
+                    say(
+                        "train",
+                        f"{out}: stopped on request after step {step + 1}; the next start goes on from there",
+                    )
                 raise SystemExit(128 + signal.SIGTERM)
-        divergence.forget(out)
-        folder.finish(policy, base, record | {"template": template})
 
 
 def prompt_indices(seed: int, step: int, count: int, puzzles: int) -> np.ndarray:

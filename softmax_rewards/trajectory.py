@@ -7,6 +7,7 @@ from softmax_rewards import records
 from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
+from softmax_rewards.ranks import Ranks
 from softmax_rewards.rollout import play
 from softmax_rewards.run import Run
 
@@ -20,6 +21,7 @@ def point(
     template: str,
     puzzles: Sequence[dict[str, Any]],
     limits: Limits,
+    ranks: Ranks,
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Sampled success and its companions after `step` updates, and the texts of the first few puzzles.
 
@@ -36,6 +38,7 @@ def point(
         reward_seconds=run.training.reward_seconds,
         limits=limits,
         stream=(run.seed, "evaluation"),
+        ranks=ranks,
     )
     texts = [
         {

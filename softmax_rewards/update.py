@@ -1,19 +1,21 @@
 """The update: weighted episodes → gradients, in micro-batches → new weights."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from softmax_rewards import optimiser
+from softmax_rewards import optimiser, sharded
 from softmax_rewards.gradients import Gradients, Samples
 from softmax_rewards.limits import Limits
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.objective import Batch, kl_penalty, policy_loss, sample_scales
 from softmax_rewards.randomness import torch_stream
+from softmax_rewards.ranks import ALONE, Ranks
 from softmax_rewards.reference import Reference
 from softmax_rewards.rollout import Episodes
 from softmax_rewards.run import Training
@@ -35,13 +37,26 @@ class Diverged(FloatingPointError):
 
 
 class Updater:
-    """Updates `policy`, and holds what of it a resumed run must know."""
+    """Updates `policy`, and holds what of it a resumed run must know.
 
-    def __init__(self, settings: Training, seed: int, policy: Decoder) -> None:
-        self.settings, self.seed = settings, seed
-        self.optimiser = optimiser.build(policy, settings.learning_rate, settings.optimiser_state)
-        self.gradients = Gradients(policy, self.optimiser, settings.threads)
+    Of several `ranks` each holds a share of the policy, which must be in float32.
+    """
+
+    def __init__(self, settings: Training, seed: int, policy: Decoder, ranks: Ranks = ALONE) -> None:
+        self.settings, self.seed, self.policy, self.ranks = settings, seed, policy, ranks
+        if ranks.count == 1:
+            self.optimiser = optimiser.build(policy, settings.learning_rate, settings.optimiser_state)
+        else:
+            sharded.shard(policy, ranks, getattr(torch, settings.precision))
+            self.optimiser = sharded.ShardedAdamW(policy, settings.learning_rate, ranks)
+        self.gradients = Gradients(policy, self.optimiser, settings.threads, ranks)
         self.limits = Limits.of(settings)
+
+    def whole(self) -> AbstractContextManager[Decoder]:
+        """Within the block, the policy as a model that runs by itself, for sampling and for files."""
+        if self.ranks.count == 1:
+            return nullcontext(self.policy)
+        return sharded.whole(self.policy, self.ranks, getattr(torch, self.settings.precision))
 
     def update(
         self, step: int, episodes: Episodes, weights: np.ndarray, reference: Reference | None = None
@@ -65,14 +80,20 @@ class Updater:
             # zero still lets AdamW's momentum move the weights.
             rows = rows[factors[rows] != 0] if factors[rows].any() else rows[:1]
         samples = Samples(episodes.prompts, completions.tokens, completions.lengths.tolist())
+        share = self.ranks.share(len(samples.prompts))
+        rows = rows[np.isin(rows // samples.per_prompt, share)]
         loss, facts = _Loss(settings, completions.log_probs, torch.tensor(scales), torch.tensor(factors)), {}
         if reference is not None:
-            loss.reference = self._within_memory(samples, rows, lambda budget: reference(samples, budget))
-            penalties = kl_penalty(completions.log_probs, loss.reference)  # 0 behind the ends, where both are 0
-            facts["kl"] = float(penalties.sum() / completions.lengths.sum())
+            own, place = samples.of(share), slice(share.start * samples.per_prompt, share.stop * samples.per_prompt)
+            loss.reference = torch.zeros_like(completions.log_probs)
+            loss.reference[place] = self._within_memory(samples, rows, lambda budget: reference(own, budget))
+            # 0 behind the ends, where both are 0
+            penalties = kl_penalty(completions.log_probs[place], loss.reference[place])
+            facts["kl"] = self.ranks.sum(float(penalties.sum())) / int(completions.lengths.sum())
         for index in range(settings.updates):
             measured = settings.measure_noise and index == 0
             value, cosine = self._gradients(samples, rows, loss, measured)
+            value = self.ranks.sum(value)
             rounding = torch_stream(self.seed, "rounding", step, index, device=loss.factors.device)
             try:
                 norm = self._step(index, value, rounding)
@@ -92,10 +113,10 @@ class Updater:
                 raise FloatingPointError(f"training has diverged: loss {loss}")
             norm = self.optimiser.step(self.settings.clip_norm, rounding)
         except FloatingPointError as error:
-            gradients = _not_finite(self.optimiser.gradients())
+            gradients = self._not_finite(self.optimiser.gradients())
             self.optimiser.discard()
             raise Diverged(str(error), index, loss, math.nan, gradients, []) from None
-        if weights := _not_finite(self.optimiser.parameters):
+        if weights := self._not_finite(self.optimiser.weights()):
             what = f"training has diverged: weights that are not finite after an update ({weights[0]})"
             raise Diverged(what, index, loss, norm, [], weights)
         return norm
@@ -115,7 +136,7 @@ class Updater:
                 return value, math.nan
             half = {name: gradient.clone() for name, gradient in self.optimiser.gradients().items()}
             value += self.gradients.add(samples, shares[1].tolist(), budget, loss, entropies)
-            return value, _cosine(half, self.optimiser.gradients())
+            return value, self._cosine(half, self.optimiser.gradients())
 
         return self._within_memory(samples, rows, compute)
 
@@ -127,23 +148,47 @@ class Updater:
             try:
                 return compute(budget)
             except torch.OutOfMemoryError:
-                if budget < 2 * shortest:  # half of a single answer cannot be computed
+                # Half of a single answer cannot be computed, and a rank cannot go back while the others go on.
+                if budget < 2 * shortest or self.ranks.count > 1:
                     raise
             # Outside of `except`, whose traceback keeps tensors alive. Half-made gradients go, and all is made again.
             self.optimiser.discard()
             self.limits.lower("microbatch_tokens", min(budget, total) // 2)
 
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        """Weights and the optimiser's state: kind of tensor → name → tensor."""
-        return {"policy": self.optimiser.parameters, **self.optimiser.state()}
+    def state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Weights and the optimiser's state on the host, one kind of tensor after the other: name → tensor.
+
+        All ranks must ask for it; it comes together on the first, the others get nothing.
+        """
+        for kind, tensors in {"policy": self.optimiser.parameters, **self.optimiser.state()}.items():
+            whole = ((name, self.optimiser.whole(value)) for name, value in tensors.items())
+            yield kind, {name: value.detach().cpu() for name, value in whole if self.ranks.first}
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
         """Set one tensor of `state`."""
         if kind == "policy":
-            with torch.no_grad():
-                self.optimiser.parameters[name].copy_(value)
+            self.optimiser.set(name, value)
         else:
             self.optimiser.load(kind, name, value)
+
+    def _not_finite(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Names of the tensors that have a value which is not finite on any rank."""
+        held = {name: value for name, value in tensors.items() if value.numel()}  # a rank's share may be nothing
+        # The largest values, in one pass, tell if any has.
+        fine = bool(torch.isfinite(torch.nn.utils.get_total_norm(held.values(), math.inf)))
+        own = [] if fine else [name for name, value in held.items() if not value.isfinite().all()]
+        return list(dict.fromkeys(name for found in self.ranks.gather(own) for name in found))
+
+    def _cosine(self, half: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> float:
+        """The cosine between a gradient and the rest of the whole one; NaN if one of them is 0."""
+        products = torch.zeros(3, dtype=torch.float64)
+        for name, gradient in whole.items():
+            first = half.get(name, torch.zeros_like(gradient))
+            second = gradient - first
+            pairs = ((first, second), (first, first), (second, second))
+            products += torch.stack([torch.sum(a * b, dtype=torch.float64) for a, b in pairs]).cpu()
+        mixed, *squares = sum(self.ranks.gather(products)).tolist()
+        return mixed / math.sqrt(math.prod(squares)) if all(squares) else math.nan
 
 
 def _factors(
@@ -159,25 +204,6 @@ def _factors(
     scales = sample_scales(lengths, kept & ~taught, settings.normaliser, settings.max_new_tokens)
     weights = np.pad(weights, ((0, 0), (0, 1)))
     return scales, settings.imitation * scales * weights.ravel() + (kept & taught) / lengths[taught].sum()
-
-
-def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Names of the tensors that have a value which is not finite; the largest values, in one pass, tell if any has."""
-    if torch.isfinite(torch.nn.utils.get_total_norm(tensors.values(), math.inf)):
-        return []
-    return [name for name, value in tensors.items() if not value.isfinite().all()]
-
-
-def _cosine(half: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> float:
-    """The cosine between a gradient and the rest of the whole one; NaN if one of them is 0."""
-    products = torch.zeros(3, dtype=torch.float64)
-    for name, gradient in whole.items():
-        first = half.get(name, torch.zeros_like(gradient))
-        second = gradient - first
-        pairs = ((first, second), (first, first), (second, second))
-        products += torch.stack([torch.sum(a * b, dtype=torch.float64) for a, b in pairs]).cpu()
-    mixed, *squares = products.tolist()
-    return mixed / math.sqrt(math.prod(squares)) if all(squares) else math.nan
 
 
 class _Loss:

@@ -33,7 +33,7 @@ class Adder:
         self.w, self.limits, self.loaded = torch.zeros(3), Limits(8, 99), []
 
     def state(self):
-        return {"policy": {"w": self.w}, "exp_avg": {"w": 2 * self.w}}
+        return {"policy": {"w": self.w}, "exp_avg": {"w": 2 * self.w}}.items()
 
     def load(self, kind, name, value):
         self.loaded.append(kind)

@@ -160,6 +160,7 @@ class Decoder(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
+        self.sharded = False  # among ranks, see `sharded.py`
         self.gradient_checkpointing = False  # recompute each layer in the backward pass instead of keeping it
         # Not set before `initialise` or a checkpoint does: drawn on the meta device it would cost an import of 70 MB.
         self.embed_tokens = nn.Embedding.from_pretrained(torch.empty(shape.vocab_size, shape.hidden_size), freeze=False)

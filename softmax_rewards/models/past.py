@@ -81,16 +81,19 @@ class Prompts:
         device = model.embed_tokens.weight.device
         counts = [len(prompt) - 1 for prompt in prompts]
         self.counts, self.equal = torch.tensor(counts, device=device), len(set(counts)) == 1
+        self.sharded = model.sharded
         self.width = max(*counts, 1)  # where all are one token long, a column that nobody sees
         # Padded on the right, where causal attention keeps it out of sight of the prompt itself.
         rows = [[*prompt[:-1], *[0] * (self.width - len(prompt) + 1)] for prompt in prompts]
         record = _Record()
-        model(torch.tensor(rows, device=device), past=record)
+        self._last = model(torch.tensor(rows, device=device), past=record)
         self.values = record.values  # of every layer keys and values, each [Q, kv_heads, width, head_dim]
 
     def cut(self) -> "Prompts":
         """Cut the graph behind `values`: gradients of what continues the prompts stay there until `backward`."""
         self._made = self.values
+        if not self.sharded:
+            del self._last  # nothing depends on it, and it need not stay in memory
         # In float32, where the gradients of many answers can be summed.
         self.values = [value.detach().float().requires_grad_() for value in self.values]
         return self
@@ -102,9 +105,11 @@ class Prompts:
 
     def backward(self) -> None:
         """Carry the gradients that have come together into the weights' own."""
-        torch.autograd.backward(
-            self._made, [value.grad.to(made.dtype) for value, made in zip(self.values, self._made, strict=True)]
-        )
+        made = self._made
+        gradients = [value.grad.to(old.dtype) for value, old in zip(self.values, made, strict=True)]
+        if self.sharded:  # by the gradient of its output a sharded model notices a backward pass, be it 0
+            made, gradients = [*made, self._last], [*gradients, torch.zeros_like(self._last)]
+        torch.autograd.backward(made, gradients)
 
     def behind(self, owners: Tensor) -> "_Behind":
         """The past of rows that continue the prompts `owners[B]`."""

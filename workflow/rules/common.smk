@@ -24,13 +24,14 @@ try:
 except configuration.ConfigError as error:
     sys.exit(str(error))
 
-# Snakemake would clamp every job's request to 0 as well, and start them all at once.
+# Snakemake would clamp every job's request to that number as well: with 0 it would start them all at once.
 GPUS = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else None
 for experiment in EXPERIMENTS.values():
-    if GPUS == 0 and any(run.training.device != "cpu" for run in experiment.runs()):
+    needed = max((run.training.gpus for run in experiment.runs() if run.training.device != "cpu"), default=0)
+    if GPUS is not None and GPUS < needed:
         sys.exit(
-            f"--resources gpu=0: the runs of {experiment.name} may use a GPU each; allowed: a number from 1 on, "
-            "or no such option, or training.device: cpu in the experiment"
+            f"--resources gpu={GPUS}: a run of {experiment.name} may use {needed} GPU{'s' * (needed > 1)}; allowed: a "
+            f"number from {needed} on, or no such option, or training.device: cpu in the experiment"
         )
 
 RESULTS, DATA = SETTINGS.results, SETTINGS.data
@@ -96,7 +97,7 @@ def gpus(wildcards):
     """GPUs that a job of the run asks for."""
     training = run_of(wildcards).training
     served = bool(training.kl) and training.kl_reference == "process"
-    return 0 if training.device == "cpu" else 1 + served
+    return 0 if training.device == "cpu" else training.gpus + served
 
 
 def mem_mb(wildcards):

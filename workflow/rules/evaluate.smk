@@ -13,7 +13,7 @@ rule evaluate:
         "../../environment.yml"
     threads: lambda wildcards: run_of(wildcards).training.threads
     resources:
-        gpu=gpus,
+        gpu=lambda wildcards: min(gpus(wildcards), 1),
         mem_mb=mem_mb,
         runtime=runtime,
     params:

@@ -20,10 +20,11 @@ rule train:
         f"{RESULTS}/{{experiment}}/logs/train/{{ablation}}-seed-{{seed}}.log",
     conda:
         "../../environment.yml"
-    # One core a run, also on a GPU: `--cores 8` is then no limit for 8 GPUs.
-    threads: lambda wildcards: run_of(wildcards).training.threads
+    # One core a GPU: `--cores 8` is then no limit for 8 of them.
+    threads: lambda wildcards: run_of(wildcards).training.threads * run_of(wildcards).training.gpus
     resources:
         gpu=gpus,
+        ranks=lambda wildcards: run_of(wildcards).training.gpus,  # not a param: more of them change no result
         mem_mb=mem_mb,
         runtime=runtime,
     params:
@@ -31,4 +32,5 @@ rule train:
         code=run_code("train"),
     shell:
         "python workflow/scripts/train.py --run {params.run:q} --data {input.data:q} --base {input.base:q}"
-        " --record {output.record:q} 2> {log:q} || python -m softmax_rewards.terminal {log:q}"
+        " --gpus {resources.ranks} --record {output.record:q}"
+        " 2> {log:q} || python -m softmax_rewards.terminal {log:q}"

@@ -1,6 +1,8 @@
 """Train one ablation with one seed."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 from softmax_rewards import devices
@@ -10,10 +12,16 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--run", type=Run.from_json, required=True, help="the resolved run, as JSON")
 parser.add_argument("--data", type=Path, required=True, help="manifest of the task's data")
 parser.add_argument("--base", type=Path, required=True, help="manifest of the base model")
+parser.add_argument("--gpus", type=int, default=1, help="how many train it together; on processors, processes")
 parser.add_argument("--record", type=Path, required=True, help="run.json, written last; all else lies beside it")
 arguments = parser.parse_args()
 
-devices.lease(arguments.run.training.device)
+if "LOCAL_RANK" not in os.environ:  # not yet one of several
+    devices.lease(arguments.run.training.device, count=arguments.gpus)
+    if arguments.gpus > 1:
+        from softmax_rewards import launch
+
+        sys.exit(launch.again(arguments.gpus))
 from softmax_rewards import trainer  # noqa: E402 -- torch must not be imported before the lease
 
 trainer.train(arguments.run, arguments.data.parent, arguments.base.parent, arguments.record.parent)

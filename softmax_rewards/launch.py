@@ -1,0 +1,43 @@
+"""Launching: one run in several processes of the same script, by torchrun's own machinery.
+
+Each finds its place among them in its environment (`ranks.py`). This process only watches: when one of them fails, the
+others are ended, and what the first said is said again.
+"""
+
+import os
+import signal
+import sys
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+PATIENCE = 600  # seconds that a step may take to reach its checkpoint after SIGTERM
+
+
+def again(count: int) -> None:
+    """Run this very command in `count` processes, and end as they do.
+
+    Raises SystemExit: 143 after SIGTERM, which every one of them is sent; one line for the first failure of any.
+    """
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=str(os.getpid()),
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        shutdown_timeout=PATIENCE,
+    )
+    try:
+        elastic_launch(config, sys.executable)(*sys.argv)
+    except SignalException as request:
+        raise SystemExit(128 + request.sigval) from None
+    except ChildFailedError as error:
+        # One that was killed before those that miss it.
+        rank, failure = min(error.failures.items(), key=lambda item: (item[1].exitcode >= 0, item[1].timestamp))
+        if failure.exitcode == 128 + signal.SIGTERM:  # it was asked to end, and has
+            raise SystemExit(failure.exitcode) from None
+        said = failure.message["message"] if isinstance(failure.message, dict) else failure.message.partition("\n")[0]
+        raise SystemExit(f"rank {rank} of {count}: {said}; the next start goes on from the last checkpoint") from None
