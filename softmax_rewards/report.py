@@ -53,15 +53,16 @@ def execute(notebook: Path, output: Path, html: Path, parameters: dict[str, Any]
 
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        executed = papermill.execute_notebook(
-            notebook,
-            log,
-            parameters=parameters,
-            cwd=Path.cwd(),
-            progress_bar=False,
-            log_output=False,
-            extra_arguments=["--log-level=CRITICAL"],  # else the kernel remarks on its start and its end
-        )
+        with files.writing(log):
+            executed = papermill.execute_notebook(
+                notebook,
+                log,
+                parameters=parameters,
+                cwd=Path.cwd(),
+                progress_bar=False,
+                log_output=False,
+                extra_arguments=["--log-level=CRITICAL"],  # else the kernel remarks on its start and its end
+            )
     except PapermillExecutionError as error:
         reason = (error.evalue or "").strip().split("\n")[0]
         raise RuntimeError(

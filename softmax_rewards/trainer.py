@@ -26,7 +26,7 @@ from softmax_rewards import (
     trajectory,
     weighting,
 )
-from softmax_rewards.files import read_manifest
+from softmax_rewards.files import verified_manifest
 from softmax_rewards.limits import exhausted
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
@@ -44,14 +44,16 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
 
     An interrupted run continues from its last whole checkpoint in `out` and ends with the same bytes as an
     uninterrupted one (on a GPU the same up to rounding, whose order is not fixed there); one that had ended is not
-    trained again. Raises SystemExit(143) after a checkpoint on SIGTERM, RuntimeError if another process trains in
-    `out`, NotWritten if the disk does not take a file, FloatingPointError if the loss, the gradient or the weights are
-    no longer finite, scoring.RewardError for a verifier that fails, and torch.OutOfMemoryError.
+    trained again. Raises SystemExit after a checkpoint on SIGTERM and Control-C, ValueError if puzzles or base model
+    are not as their manifests have them, RuntimeError if another process trains in `out`, NotWritten if the disk does
+    not take a file, FloatingPointError if the loss, the gradient or the weights are no longer finite,
+    scoring.RewardError for a verifier that fails, and torch.OutOfMemoryError.
     """
     settings = run.training
     torch.set_num_threads(settings.threads)
-    sources = {"data": read_manifest(data)["sha256"], "base": read_manifest(base)["sha256"]}
-    template = read_manifest(base)["template"]
+    manifests = {"data": verified_manifest(data), "base": verified_manifest(base)}
+    sources = {name: manifest["sha256"] for name, manifest in manifests.items()}
+    template = manifests["base"]["template"]
     record = provenance.run_record(run.to_dict(), **sources, device=ranks.names(settings.device))
     identity = " ".join((record["fingerprint"], *sources.values()))
 
@@ -128,7 +130,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
             folder.append("episodes", records.episode_row(step + 1, indices, episodes, weights[:, : settings.samples]))
             timing = records.timing_row(step + 1, sampled - began, updated - sampled, generated, own.device)
             folder.append("timing", timing | dataclasses.asdict(updater.limits))
-            ending = own.any(termination.requested or own.deserted())  # all ranks at the same step
+            ending = own.any(bool(termination.requested) or own.deserted())  # all ranks at the same step
             if (step + 1) % settings.checkpoint_every == 0 or ending:
                 folder.checkpoint(step + 1, tokens, updater)
             if ending:
@@ -137,7 +139,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                         "train",
                         f"{out}: stopped on request after step {step + 1}; the next start goes on from there",
                     )
-                raise SystemExit(128 + signal.SIGTERM)
+                raise SystemExit(128 + (termination.requested or signal.SIGTERM))
 
 
 def prompt_indices(seed: int, step: int, count: int, puzzles: int) -> np.ndarray:
@@ -169,15 +171,21 @@ def weigh(run: Run, step: int, episodes: Episodes, bonus: np.ndarray | float = 0
 
 
 class TerminationRequest:
-    """Within its block SIGTERM only sets `requested`, so that the loop can end at a step's boundary."""
+    """Within its block SIGTERM and Control-C only set `requested`, so that the loop can end at a step's boundary.
+
+    A second Control-C ends it at once.
+    """
 
     def __enter__(self) -> "TerminationRequest":
-        self.requested = False
-        self._before = signal.signal(signal.SIGTERM, self._note)
+        self.requested = 0  # or the signal's number
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = number

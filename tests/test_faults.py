@@ -125,7 +125,7 @@ def kill(process: int) -> None:
 def test_a_killed_training_job_resumes_and_the_others_go_on(repository, undisturbed):
     main = in_the_middle(repository, VERDICTS)
     run = checkpoints(repository)[0].parents[1]
-    kill(int((run / ".lock").read_text()))
+    kill(int((run / ".lock").read_text().split()[0]))
     assert main.wait() == 1
     assert re.search(r"train\.py (.|\n)*returned non-zero exit status", repository.said())
     assert len(list(repository.folder.glob("results/smoke/runs/*/*/run.json"))) == 3
@@ -210,8 +210,7 @@ def test_who_is_asked_to_end_saves_what_was_done(repository, undisturbed, how):
     assert not repository.processes()
     stopped = {folder.parents[1] for folder in checkpoints(repository)}
     assert stopped and not any((run / "run.json").exists() for run in stopped)
-    if how == "SIGTERM":
-        assert "stopped on request after step" in repository.said()
+    assert "stopped on request after step" in repository.said()
     said = succeeded(repository.snakemake(VERDICTS))
     for run in stopped:
         assert not re.search(rf"{run.parent.name} {run.name}  step 0/", said)

@@ -168,13 +168,14 @@ def test_a_resumed_run_remembers_that_memory_ran_out(tiny, tmp_path):
     assert set(timing["microbatch_tokens"]) == {77} and set(timing["rollout_rows"]) == {8}
 
 
-def test_sigterm_saves_a_checkpoint_and_exits_within_a_step(tiny, finished, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_end_saves_a_checkpoint_and_exits_within_a_step(tiny, finished, tmp_path, number):
     out = tmp_path / "stopped"
     process = subprocess.Popen(command(tiny, out), stdout=subprocess.PIPE, text=True)
     until_checkpoint(process, out, 2)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
     saved = max(out.glob("state/checkpoint-*"))
     assert f"stopped on request after step {int(saved.name.split('-')[1])}" in output
     assert not (out / "run.json").exists()
@@ -280,6 +281,20 @@ def test_the_final_model_loads_in_transformers_and_is_judged(tiny, finished):
     batch = torch.tensor([ids])
     with torch.no_grad():
         torch.testing.assert_close(ours.lm_head(ours(batch)), theirs(batch).logits, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("part", ["data", "base"])
+def test_puzzles_or_base_that_changed_after_their_manifest_are_refused(tiny, tmp_path, part):
+    run, *folders = tiny
+    changed = {name: tmp_path / name for name in ("data", "base")}
+    for source, target in zip(folders, changed.values(), strict=True):
+        shutil.copytree(source, target)
+    file = changed[part] / {"data": "train.parquet", "base": "model.safetensors"}[part]
+    content = bytearray(file.read_bytes())
+    content[-20] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{file.name} is damaged \(sha256 differs\)"):
+        trainer.train(run, changed["data"], changed["base"], tmp_path / "run")
 
 
 def test_a_diverged_run_says_so(tiny, tmp_path):
