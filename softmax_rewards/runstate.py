@@ -78,13 +78,21 @@ class Locks:
         return process if (inode, process) in self._held else None
 
     def device(self, process: int) -> str | None:
-        """The GPU that the process has leased, "cpu" where there is none to lease."""
+        """The GPUs that the process has leased, or who started it as one of several; "cpu" where there is none."""
         if not self.gpus:
             return "cpu"
-        for name, lock in self.gpus.items():
-            if self._held and lock.exists() and (lock.stat().st_ino, process) in self._held:
-                return name
+        held = self._held or set()
+        owners = (process, _parent(process))
+        locks = {name: lock.stat().st_ino for name, lock in self.gpus.items() if lock.exists()}
+        return ",".join(name for name, inode in locks.items() if any((inode, own) in held for own in owners)) or None
+
+
+def _parent(process: int) -> int | None:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return None
+    return int(status.rpartition(")")[2].split()[1])  # "4711 (python) S 4242 …": state, then parent
 
 
 def _lives(process: int) -> bool:

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from softmax_rewards.ranks import Ranks
@@ -119,6 +120,21 @@ def test_the_first_failure_of_a_rank_is_said_in_one_line(tiny, tmp_path):
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "of 2: FloatingPointError: training has diverged" in errors.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_two_gpus_train_as_one_does(tiny, tmp_path, precision):
+    """Sums are rounded in another order there; bfloat16 weights have float32 masters only where there are several."""
+    given = configured(tiny, steps=4, device="cuda", precision=precision)
+    for gpus in (1, 2):
+        trained(given, tmp_path / str(gpus), gpus)
+    ours, theirs = (pd.read_csv(tmp_path / str(gpus) / "metrics.csv") for gpus in (1, 2))
+    names = ["loss", "grad_norm", "entropy", "reward"]
+    rtol = 1e-3 if precision == "float32" else 0.1
+    np.testing.assert_allclose(ours.loc[0, names], theirs.loc[0, names], rtol=rtol, atol=1e-3)
+    assert theirs["tokens"].is_monotonic_increasing and np.isfinite(theirs[names]).all(axis=None)
 
 
 def until(true) -> None:
