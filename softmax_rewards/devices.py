@@ -57,8 +57,8 @@ def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None
         if not wait:
             return None
         if not waiting:
-            few = "all GPUs are" if count == 1 else f"fewer than {count} GPUs are not"
-            print(f"[device] {few} taken ({', '.join(names)}); waiting", flush=True)
+            which, wanted = ("all GPUs", "one") if count == 1 else ("too many GPUs", f"{count} at once")
+            print(f"[device] {which} are taken ({', '.join(names)}); waiting for {wanted}", flush=True)
             waiting = True
         time.sleep(POLL * random.uniform(0.5, 1.5))  # at different moments, lest two take what the other lacks
 

@@ -264,6 +264,7 @@ def test_runs_of_different_code_are_refused_when_snakemake_has_forgotten_them(co
     scheme.write_text(scheme.read_text() + "\nEXTRA = 1\n")
     shutil.rmtree(complete.folder / ".snakemake")
     shutil.rmtree(complete.folder / RUN)
+    (complete.folder / VERDICTS).unlink()  # where it is there, nothing asks for the run
     said = refused(complete.snakemake(VERDICTS))
     message = "runs with different code of scheme softmax cannot be compared; make them anew"
     assert f"{message}: softmax-0.5/seed-0; softmax-0.5/seed-1" in said
@@ -282,6 +283,7 @@ def test_no_time_stamp_makes_anything_be_done_again_or_thrown_away(complete, und
     manifest = next(complete.folder.glob("data/tasks/*/manifest.json"))
     os.utime(manifest, (now + 86400, now + 86400))
     shutil.rmtree(complete.folder / RUN)
+    (complete.folder / VERDICTS).unlink()
     said = succeeded(complete.snakemake(VERDICTS, PAGE))
     assert set(re.findall(r"\[train\] run . of 4  (\S+ \S+)", said)) == {"softmax-0.5 seed-1"}
     assert same(complete.folder / "results", undisturbed, page=True)
