@@ -14,7 +14,7 @@ import torch
 from torch import distributed
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
-from softmax_rewards.models.checkpoint import device_name, pick_device
+from softmax_rewards.models.checkpoint import pick_device
 
 Value = TypeVar("Value")
 
@@ -64,12 +64,6 @@ ALONE = Ranks()
 def expected() -> int:
     """How many ranks this process is one of, as `launch.py` tells it."""
     return int(os.environ.get("WORLD_SIZE", 1))
-
-
-def names(wanted: str) -> str:
-    """The devices of a run as a report names them; `wanted` is `training.device`."""
-    name = device_name(torch.device(pick_device(wanted)))
-    return name if expected() == 1 else f"{expected()} × {name}"
 
 
 @contextmanager

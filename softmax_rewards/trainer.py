@@ -54,7 +54,8 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
     manifests = {"data": verified_manifest(data), "base": verified_manifest(base)}
     sources = {name: manifest["sha256"] for name, manifest in manifests.items()}
     template = manifests["base"]["template"]
-    record = provenance.run_record(run.to_dict(), **sources, device=ranks.names(settings.device))
+    device = checkpoint.device_name(torch.device(checkpoint.pick_device(settings.device)))
+    record = provenance.run_record(run.to_dict(), **sources, device=device)
     identity = " ".join((record["fingerprint"], *sources.values()))
 
     with (
@@ -91,7 +92,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
                         progress.report(step, row["success"])
                 if step == settings.steps:
                     divergence.forget(folder)
-                    folder.finish(actor, base, record | {"template": template})
+                    folder.finish(actor, base, record | {"template": template, "gpus": own.count})
                     break
 
                 began = time.perf_counter()
