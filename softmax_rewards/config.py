@@ -185,6 +185,8 @@ def check(name: str, values: dict[str, Any]) -> Experiment:
     if not isinstance(ablations, dict) or not ablations:
         raise wrong("ablations", ablations, "a mapping from names to arms, at least one")
     arms = {key: _ablation(key, value, training, seeds) for key, value in ablations.items()}
+    if (most := max(arm.training.gpus for arm in arms.values())) > evaluation.puzzles:
+        raise wrong("evaluation.puzzles", evaluation.puzzles, f"at least training.gpus ({most})")
     baseline = typed(values.get("baseline", Experiment.baseline), str, "baseline")
     primary = typed(values.get("primary", []), tuple[str, ...], "primary")
     for key, arm in [("baseline", baseline), *(("primary", arm) for arm in primary)]:

@@ -111,6 +111,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def verified_manifest(folder: Path) -> dict[str, Any]:
     """The folder's manifest, once every file has its checksum; ValueError names the first that is damaged."""
+    with suppress(FileNotFoundError):
+        (folder / "manifest.json").read_bytes()  # an error of the disk or the network says nothing about the file
     manifest = read_manifest(folder)
     digests = manifest.get("files")
     if not isinstance(digests, dict) or manifest.get("sha256") != _together(digests):
@@ -120,14 +122,14 @@ def verified_manifest(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path, digests: Mapping[str, str]) -> None:
-    """Compare files in `folder` with their sha256; ValueError names the first that differs or cannot be read."""
+    """Compare files in `folder` with their sha256; ValueError names the first that differs or is missing."""
     for name, digest in digests.items():
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise ValueError(f"{folder / name} leads out of {folder}")
         try:
             found = sha256(folder / name)
-        except OSError as error:
-            raise ValueError(f"{folder / name} is damaged ({error.strerror})") from error
+        except FileNotFoundError:  # other errors, of a disk or a network, say nothing about the file
+            raise ValueError(f"{folder / name} is damaged (no such file)") from None
         if found != digest:
             raise ValueError(f"{folder / name} is damaged (sha256 differs)")
 

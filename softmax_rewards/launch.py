@@ -35,9 +35,13 @@ def again(count: int) -> None:
     except SignalException as request:
         raise SystemExit(128 + request.sigval) from None
     except ChildFailedError as error:
-        # One that was killed before those that miss it.
-        rank, failure = min(error.failures.items(), key=lambda item: (item[1].exitcode >= 0, item[1].timestamp))
+        rank, failure = next(iter(error.failures.items()))  # in the order in which they ended
         if failure.exitcode == 128 + signal.SIGTERM:  # it was asked to end, and has
             raise SystemExit(failure.exitcode) from None
-        said = failure.message["message"] if isinstance(failure.message, dict) else failure.message.partition("\n")[0]
+        if isinstance(failure.message, dict):  # what `ranks.opened` has recorded
+            said = failure.message["message"]
+        elif failure.exitcode < 0:
+            said = failure.message.partition("\n")[0]
+        else:
+            said = f"ended with code {failure.exitcode}, see above"
         raise SystemExit(f"rank {rank} of {count}: {said}; the next start goes on from the last checkpoint") from None

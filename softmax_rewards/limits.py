@@ -31,7 +31,7 @@ class Limits:
 def exhausted(settings: Training, alone: bool) -> Iterator[None]:
     """Say in one line which settings to lower where memory does not suffice even for the least at once.
 
-    A run of several ranks, not `alone`, computes all at once that its settings allow.
+    A run of several ranks, not `alone`, computes as much of an update at once as its settings allow.
     """
     try:
         yield

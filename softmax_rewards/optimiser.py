@@ -172,10 +172,6 @@ class HostAdamW(Optimiser):
                 kept.setdefault(kind, {})[name] = value
         return kept
 
-    def set(self, name: str, value: Tensor) -> None:
-        super().set(name, value)
-        self._masters[name].copy_(value)
-
     def load(self, kind: str, name: str, value: Tensor) -> None:
         master = self._masters[name]
         if kind == "master":

@@ -4,10 +4,15 @@ Every rank goes through the same steps. Groups are shared out whole, and what co
 rank knows the whole batch: weights are those of one process, whatever a scheme makes them of.
 """
 
+import ctypes
 import os
+import signal
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -18,6 +23,9 @@ from softmax_rewards.models.checkpoint import pick_device
 
 Value = TypeVar("Value")
 
+CAUSE_FIRST = 2  # seconds by which a rank that misses another ends later than that one
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -26,7 +34,6 @@ class Ranks:
     index: int = 0
     count: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    launcher: int | None = None  # the process that started the ranks
 
     @property
     def first(self) -> bool:
@@ -53,10 +60,6 @@ class Ranks:
         """Whether it is so on any rank."""
         return any(self.gather(value))
 
-    def deserted(self) -> bool:
-        """Whether whoever started this rank, and holds the lease of its GPU, is gone."""
-        return self.launcher is not None and os.getppid() != self.launcher
-
 
 ALONE = Ranks()
 
@@ -76,11 +79,22 @@ def opened(wanted: str) -> Iterator[Ranks]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    # Objects go by gloo, over the host; only tensors of the sharded policy go from GPU to GPU.
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    _end_with_launcher()
     try:
-        yield Ranks(distributed.get_rank(), distributed.get_world_size(), device, os.getppid())
+        # Objects go by gloo, over the host; only tensors of the sharded policy go from GPU to GPU. The others may wait
+        # long, while the first writes a checkpoint or a verifier takes its time: `launch.py` notices who is gone.
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=timedelta(days=1))
+        yield Ranks(distributed.get_rank(), distributed.get_world_size(), device)
     except Exception as error:
         get_error_handler().record_exception(error)  # for `launch.py`, which says it again
+        if isinstance(error, distributed.DistError) or "gloo" in str(error):
+            time.sleep(CAUSE_FIRST)
         raise
     distributed.destroy_process_group()  # not after an error: it would wait for the others
+
+
+def _end_with_launcher() -> None:
+    """Have SIGTERM sent to this process when the one that started it ends, and with it the lease of its GPU."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

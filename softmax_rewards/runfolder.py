@@ -174,10 +174,14 @@ class RunFolder:
 
     def checkpoint(self, step: int, tokens: int, updater: Updater) -> None:
         """Save everything the run needs to go on after `step` updates, then drop older checkpoints but one."""
-        if not self.ranks.first:
+        if self.ranks.first:
+            self._save(step, tokens, updater)
+        else:
             for _ in updater.state():  # of which each rank has a share
                 pass
-            return
+        self.ranks.gather(None)  # none ends before it is written
+
+    def _save(self, step: int, tokens: int, updater: Updater) -> None:
         facts = {"step": step, "tokens": tokens, "identity": self.identity, "log": self.log.marks()}
         saved.write(self.state, step, updater, facts | {"limits": dataclasses.asdict(updater.limits)})
         for folder in saved.newest_first(self.state)[CHECKPOINTS:]:

@@ -40,6 +40,7 @@ def write(state: Path, step: int, updater: Updater, facts: dict[str, Any]) -> No
             for kind, values in updater.state():  # one file a kind: the host holds one kind at a time
                 names.append(f"{kind}.safetensors")
                 checkpoint.write_tensors(values, partial / names[-1])
+                del values  # before those of the next kind are made
             write_json(facts, partial / "state.json")
             write_manifest(partial, names)
             os.rename(partial, state / f"{PREFIX}{step:08d}")
@@ -56,8 +57,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 def load(folder: Path, updater: Updater) -> None:
     """Load the tensors of a checkpoint that `read` has verified."""
-    # The weights first: an optimiser that keeps them more exactly sets its own after them.
-    for file in sorted(folder.glob("*.safetensors"), key=lambda file: file.stem != "policy"):
+    for file in folder.glob("*.safetensors"):
         with safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118 (not a mapping)
                 updater.load(file.stem, name, tensors.get_tensor(name))

@@ -57,9 +57,10 @@ def score(
                 scores.append(found)
     except (Exception, SystemExit, _Expired) as error:
         row = min(len(scores), len(texts) - 1)
+        puzzle = " ".join(str(dict(puzzles[row // samples])).split())
         raise RewardError(
             f"task {task['name']}: its verifier {_said(error, seconds, len(texts))}; at puzzle {row // samples}, "
-            f"sample {row % samples} of the batch {batch!r}; puzzle {dict(puzzles[row // samples])!r}; "
+            f"sample {row % samples} of the batch {batch!r}; puzzle {_excerpt(puzzle)}; "
             f"answer {_excerpt(texts[row])}; {_place(error, module.score.__code__)}"
         ) from error
     return scores

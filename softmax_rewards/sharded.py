@@ -3,7 +3,7 @@
 A rank holds 1/k of the float32 weights (16 bytes a parameter in all, with gradient and moments). For a pass each layer
 is gathered in the run's precision, computed with, and dropped; gradients are summed in float32 over the ranks as they
 come. Sampling would gather every layer for every token: it has a whole copy of the policy instead, for as long as it
-takes. See arXiv 1910.02054 (ZeRO) and 2304.11277 (FSDP).
+takes. Before it is shared out, every rank holds all of it in float32. See arXiv 1910.02054 (ZeRO), 2304.11277 (FSDP).
 """
 
 from collections.abc import Iterator, Mapping
@@ -84,10 +84,8 @@ class ShardedAdamW(Optimiser):
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
         parameter = self.parameters[name]
-        if kind == "master":  # of `HostAdamW`
-            self.set(name, value)
-        elif kind == "step":
-            self._adamw.state[parameter][kind] = value.to(self.ranks.device, copy=True)
+        if kind == "step":  # an integer in `StochasticAdamW`
+            self._adamw.state[parameter][kind] = value.to(self.ranks.device, torch.float32, copy=True)
         else:
             moment = torch.zeros_like(parameter)
             self._own(moment, value)

@@ -32,6 +32,7 @@ from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.progress import Progress, say
 from softmax_rewards.randomness import numpy_stream
+from softmax_rewards.ranks import Ranks
 from softmax_rewards.rollout import Episodes, play
 from softmax_rewards.run import Run
 from softmax_rewards.runfolder import RunFolder
@@ -49,17 +50,20 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
     not take a file, FloatingPointError if the loss, the gradient or the weights are no longer finite,
     scoring.RewardError for a verifier that fails, and torch.OutOfMemoryError.
     """
+    with ranks.opened(run.training.device) as own:
+        _train(run, data, base, out, own)
+
+
+def _train(run: Run, data: Path, base: Path, out: Path, own: Ranks) -> None:
     settings = run.training
     torch.set_num_threads(settings.threads)
     manifests = {"data": verified_manifest(data), "base": verified_manifest(base)}
     sources = {name: manifest["sha256"] for name, manifest in manifests.items()}
     template = manifests["base"]["template"]
-    device = checkpoint.device_name(torch.device(checkpoint.pick_device(settings.device)))
-    record = provenance.run_record(run.to_dict(), **sources, device=device)
+    record = provenance.run_record(run.to_dict(), **sources, device=checkpoint.device_name(own.device))
     identity = " ".join((record["fingerprint"], *sources.values()))
 
     with (
-        ranks.opened(settings.device) as own,
         exhausted(settings, alone=own.count == 1),
         RunFolder(out, identity, own) as folder,
         TerminationRequest() as termination,
@@ -131,7 +135,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
             folder.append("episodes", records.episode_row(step + 1, indices, episodes, weights[:, : settings.samples]))
             timing = records.timing_row(step + 1, sampled - began, updated - sampled, generated, own.device)
             folder.append("timing", timing | dataclasses.asdict(updater.limits))
-            ending = own.any(bool(termination.requested) or own.deserted())  # all ranks at the same step
+            ending = own.any(bool(termination.requested))  # all ranks at the same step
             if (step + 1) % settings.checkpoint_every == 0 or ending:
                 folder.checkpoint(step + 1, tokens, updater)
             if ending:
@@ -174,7 +178,7 @@ def weigh(run: Run, step: int, episodes: Episodes, bonus: np.ndarray | float = 0
 class TerminationRequest:
     """Within its block SIGTERM and Control-C only set `requested`, so that the loop can end at a step's boundary.
 
-    A second Control-C ends it at once.
+    A second Control-C ends it at once, where the run has one process.
     """
 
     def __enter__(self) -> "TerminationRequest":

@@ -236,7 +236,9 @@ def test_results_on_a_read_only_file_system_are_refused_before_anything_runs(rep
     ]
 
 
-@pytest.mark.parametrize(("target", "folder", "file"), [(VERDICTS, "summary", "metrics.csv"), (PAGE, "report", "")])
+@pytest.mark.parametrize(
+    ("target", "folder", "file"), [(VERDICTS, "summary", "metrics.csv"), (PAGE, "report", "bandit.html")]
+)
 def test_a_full_disk_is_told_and_with_room_again_the_work_goes_on(complete, undisturbed, target, folder, file):
     full = complete.folder / "results/smoke" / folder
     shutil.rmtree(full)

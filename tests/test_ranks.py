@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -101,16 +102,48 @@ def test_a_killed_rank_ends_the_run_and_the_next_start_goes_on(tiny, tmp_path):
     children = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "train.py"], capture_output=True, text=True)
     ranks = [int(number) for number in children.stdout.split()]
     assert len(ranks) == 2
-    os.kill(ranks[-1], signal.SIGKILL)
+    (killed,) = (one for one in ranks if b"\0LOCAL_RANK=1\0" in Path(f"/proc/{one}/environ").read_bytes())
+    os.kill(killed, signal.SIGKILL)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
     last = errors.splitlines()[-1]
-    assert "of 2: Signal 9 (SIGKILL)" in last and last.endswith("the next start goes on from the last checkpoint")
+    assert last.startswith("rank 1 of 2: Signal 9 (SIGKILL)") and last.endswith(
+        "the next start goes on from the last checkpoint"
+    )
     assert not [number for number in ranks if os.path.exists(f"/proc/{number}")]
     assert not (out / "run.json").exists()
     assert "step 0/8" not in trained(tiny, out, 2)
     trained(tiny, tmp_path / "undisturbed", 1)
     assert_alike(out, tmp_path / "undisturbed")
+
+
+FAILING = """
+import os, sys
+from pathlib import Path
+from softmax_rewards import launch, trainer
+from softmax_rewards.run import Run
+
+if "LOCAL_RANK" not in os.environ:
+    launch.again(2)
+if os.environ["LOCAL_RANK"] == "1":
+    def broken(*arguments, **options):
+        raise trainer.checkpoint.torch.OutOfMemoryError("no room on this device")
+    trainer.play = broken
+trainer.train(Run.from_json(sys.argv[1]), *map(Path, sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+def test_what_fails_on_one_rank_is_said_and_not_that_the_others_miss_it(tiny, tmp_path):
+    run, data, base = tiny
+    script = tmp_path / "failing.py"
+    script.write_text(FAILING)
+    command = [sys.executable, script, run.to_json(), data, base, tmp_path / "run"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("rank 1 of 2: OutOfMemoryError: the device is out of memory; of training, lower microbatch")
+    assert "no room on this device" in last
 
 
 @pytest.mark.slow

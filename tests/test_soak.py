@@ -39,7 +39,7 @@ def test_random_kills_change_no_byte(undisturbed, tmp_path, capsys):
     while kills.total() < KILLS:  # a round begins without a run and ends with the report
         repository = before.copy(tmp_path / f"round-{rounds}")
         try:
-            main = repository.start()
+            main, before_start = repository.start(), kills.total()
             starts += 1
             while True:
                 if kills.total() < KILLS:
@@ -49,6 +49,8 @@ def test_random_kills_change_no_byte(undisturbed, tmp_path, capsys):
                 if main.poll() == 0:
                     break
                 if main.returncode is not None:
+                    assert kills.total() > before_start, repository.said()
+                    before_start = kills.total()
                     recover(repository, main)
                     main = repository.start()
                     starts += 1

@@ -1,6 +1,7 @@
 """Train one ablation with one seed."""
 
 import argparse
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -16,12 +17,14 @@ parser.add_argument("--gpus", type=int, default=1, help="how many train it toget
 parser.add_argument("--record", type=Path, required=True, help="run.json, written last; all else lies beside it")
 arguments = parser.parse_args()
 
+training = dataclasses.replace(arguments.run.training, gpus=arguments.gpus)
+run = dataclasses.replace(arguments.run, training=training)
 if "LOCAL_RANK" not in os.environ:  # not yet one of several
-    devices.lease(arguments.run.training.device, count=arguments.gpus)
+    devices.lease(training.device, count=arguments.gpus)
     if arguments.gpus > 1:
         from softmax_rewards import launch
 
         sys.exit(launch.again(arguments.gpus))
 from softmax_rewards import trainer  # noqa: E402 -- torch must not be imported before the lease
 
-trainer.train(arguments.run, arguments.data.parent, arguments.base.parent, arguments.record.parent)
+trainer.train(run, arguments.data.parent, arguments.base.parent, arguments.record.parent)
