@@ -17,6 +17,8 @@ from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.plots import training as plots
 from softmax_rewards.runfolder import RunFolder
 
+WEIGHTS = "model/model.safetensors"
+
 
 def setting(tiny, **training):
     run, data, base = tiny
@@ -85,6 +87,12 @@ def test_the_inputs_of_a_step_that_stopped_give_its_loss_again_and_go_when_it_pa
 
 
 def test_a_skipped_update_leaves_everything_as_it_was(tiny, tmp_path, planted, capsys):
+    run, data, base = setting(tiny, on_nonfinite="skip", steps=1)
+    trainer.train(run, data, base, tmp_path / "one")
+    planted({1}, math.inf)
+    run, data, base = setting(tiny, on_nonfinite="skip", steps=2)
+    trainer.train(run, data, base, tmp_path / "two")
+    assert (tmp_path / "one" / WEIGHTS).read_bytes() == (tmp_path / "two" / WEIGHTS).read_bytes()
     planted({1}, math.inf)
     run, data, base = setting(tiny, on_nonfinite="skip", steps=3)
     trainer.train(run, data, base, tmp_path)
