@@ -60,7 +60,7 @@ def score(
         puzzle = " ".join(str(dict(puzzles[row // samples])).split())
         raise RewardError(
             f"task {task['name']}: its verifier {_said(error, seconds, len(texts))}; at puzzle {row // samples}, "
-            f"sample {row % samples} of the batch {batch!r}; puzzle {_excerpt(puzzle)}; "
+            f"sample {row % samples} of the batch {batch!r}; puzzle {puzzle[:EXCERPT]}; "
             f"answer {_excerpt(texts[row])}; {_place(error, module.score.__code__)}"
         ) from error
     return scores
