@@ -14,7 +14,7 @@ import signal
 from pathlib import Path
 from typing import TextIO
 
-from softmax_rewards.runstate import Locks
+from softmax_rewards.runstate import Locks, parent
 
 LOCK = ".lock"
 MARK = 9  # a descriptor that bash can open by its number, and nothing else uses
@@ -72,9 +72,9 @@ def jobs(results: Path) -> dict[int, str]:
         with contextlib.suppress(OSError):  # it ended meanwhile, or is somebody else's
             if os.path.samestat(link.stat(), mark):
                 marked.add(int(link.parts[2]))
-    facts = {process: _facts(process) for process in marked - {os.getpid()}}
-    parents = {parent for parent, _ in facts.values()}
-    return {process: script for process, (_, script) in sorted(facts.items()) if process not in parents}
+    marked -= {os.getpid()}
+    shells = set(map(parent, marked))
+    return {process: _script(process) for process in sorted(marked - shells)}
 
 
 def stop(results: Path) -> None:
@@ -84,15 +84,13 @@ def stop(results: Path) -> None:
             os.kill(process, signal.SIGTERM)
 
 
-def _facts(process: int) -> tuple[int, str]:
-    """A process's parent, and the name of the script it runs; 0 and "ended" if it has ended."""
+def _script(process: int) -> str:
+    """The name of the script that a process runs; "ended" if it has ended."""
     try:
-        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
         words = Path(f"/proc/{process}/cmdline").read_text(encoding="utf-8", errors="replace").split("\0")
     except OSError:
-        return 0, "ended"
-    name = next((Path(word).name for word in words[1:] if word.endswith(".py")), Path(words[0]).name)
-    return int(status.rpartition(")")[2].split()[1]), name  # "4711 (python) S 4242 …": state, then parent
+        return "ended"
+    return next((Path(word).name for word in words[1:] if word.endswith(".py")), Path(words[0]).name)
 
 
 def _workflow(results: Path, process: str) -> str:

@@ -82,12 +82,13 @@ class Locks:
         if not self.gpus:
             return "cpu"
         held = self._held or set()
-        owners = (process, _parent(process))
+        owners = (process, parent(process))
         locks = {name: lock.stat().st_ino for name, lock in self.gpus.items() if lock.exists()}
         return ",".join(name for name, inode in locks.items() if any((inode, own) in held for own in owners)) or None
 
 
-def _parent(process: int) -> int | None:
+def parent(process: int) -> int | None:
+    """The process that started another one of this machine; None if that has ended."""
     try:
         status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
