@@ -5,7 +5,6 @@ state.json                what else the run goes on with
 manifest.json             the sha256 of these, written last
 """
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from softmax_rewards.files import verified_manifest, write_json, write_manifest, writing
+from softmax_rewards.files import read_json, verified_manifest, write_json, write_manifest, writing
 from softmax_rewards.models import checkpoint
 from softmax_rewards.update import Updater
 
@@ -52,7 +51,7 @@ def write(state: Path, step: int, updater: Updater, facts: dict[str, Any]) -> No
 def read(folder: Path) -> dict[str, Any]:
     """The facts in `state.json`, once the whole folder is verified; ValueError names a file that is damaged."""
     verified_manifest(folder)
-    return json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    return read_json(folder / "state.json")
 
 
 def load(folder: Path, updater: Updater) -> None:

@@ -127,7 +127,7 @@ def _alarm(seconds: float) -> Iterator[None]:
     handler = signal.signal(signal.SIGALRM, expired)
     try:
         try:
-            # It rings on, for CPython 3.11 may miss a signal beside a thread that ends; `_Expired` is raised once.
+            # It rings on, for a single signal was seen to be lost; `_Expired` is raised once.
             signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
             yield
         finally:

@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from softmax_rewards.models.decoder import Decoder
-from softmax_rewards.optimiser import BETAS, EPSILON, Optimiser
+from softmax_rewards.optimiser import DeviceAdamW
 from softmax_rewards.ranks import Ranks
 
 
@@ -46,15 +46,12 @@ def whole(policy: Decoder, ranks: Ranks, precision: torch.dtype) -> Iterator[Dec
         copy.to("meta")  # whoever still holds it, its memory is free
 
 
-class ShardedAdamW(Optimiser):
+class ShardedAdamW(DeviceAdamW):
     """PyTorch's AdamW on this rank's shares of a policy that `shard` has shared out."""
 
     def __init__(self, policy: Decoder, learning_rate: float, ranks: Ranks) -> None:
         super().__init__(policy, learning_rate)
         self.ranks = ranks
-        self._adamw = torch.optim.AdamW(
-            policy.parameters(), learning_rate, BETAS, EPSILON, weight_decay=0.0, fused=True
-        )
 
     def gradients(self) -> dict[str, Tensor]:
         """This rank's shares of the sums so far; some may be empty."""
@@ -67,13 +64,6 @@ class ShardedAdamW(Optimiser):
     def norm(self, gradients: Mapping[str, Tensor]) -> Tensor:
         own = super().norm(gradients)
         return torch.tensor(self.ranks.sum(own.square().item()), device=own.device).sqrt()
-
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        kept: dict[str, dict[str, Tensor]] = {}
-        for name, parameter in self.parameters.items():
-            for kind, value in self._adamw.state[parameter].items():
-                kept.setdefault(kind, {})[name] = value
-        return kept
 
     def whole(self, value: Tensor) -> Tensor:
         return value.full_tensor() if isinstance(value, DTensor) else value
@@ -96,7 +86,3 @@ class ShardedAdamW(Optimiser):
         pieces = value.chunk(self.ranks.count)  # as FSDP cuts it: along the first dimension, the last ones may be none
         if self.ranks.index < len(pieces):
             share.to_local().copy_(pieces[self.ranks.index])
-
-    def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
-        self._adamw.param_groups[0]["lr"] = self.learning_rate
-        self._adamw.step()

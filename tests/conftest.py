@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: a tiny task, base model and run, made once."""
 
+import contextlib
 import dataclasses
 import os
 
@@ -7,7 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the t
 
 import pytest
 
-from softmax_rewards import config, dataset, sources
+from softmax_rewards import config, dataset, records, sources
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,22 @@ def tiny(tmp_path_factory):
     dataset.write(run.task, folder / "data")
     sources.build(run.model, run.task, folder / "data", folder / "base")
     return run, folder / "data", folder / "base"
+
+
+@pytest.fixture
+def interrupted_at(monkeypatch):
+    """Blocks in which training is interrupted, as by Control-C, before it has logged a step."""
+    logged = records.episode_row
+
+    @contextlib.contextmanager
+    def block(last):
+        def interrupted(step, *arguments):
+            if step == last:
+                raise KeyboardInterrupt
+            return logged(step, *arguments)
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(records, "episode_row", interrupted)
+            yield
+
+    return block

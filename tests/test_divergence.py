@@ -103,18 +103,10 @@ def test_a_skipped_update_leaves_everything_as_it_was(tiny, tmp_path, planted, c
     assert not list(tmp_path.glob("*nonfinite*"))
 
 
-def test_ten_steps_in_a_row_end_the_run_also_across_a_resume(tiny, tmp_path, planted, monkeypatch):
+def test_ten_steps_in_a_row_end_the_run_also_across_a_resume(tiny, tmp_path, planted, interrupted_at):
     planted()
     run, data, base = setting(tiny, on_nonfinite="skip", steps=20)
-    logged = trainer.records.episode_row
-
-    def interrupted(step, *arguments):
-        if step == 6:
-            raise KeyboardInterrupt
-        return logged(step, *arguments)
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(trainer.records, "episode_row", interrupted)
+    with interrupted_at(6):
         trainer.train(run, data, base, tmp_path)
     with pytest.raises(FloatingPointError, match=r"loss nan \(step 10, update 1 of 1\), as in the 9 steps before; its"):
         trainer.train(run, data, base, tmp_path)

@@ -128,19 +128,11 @@ def test_how_often_checkpoints_are_saved_changes_nothing(tiny, finished, tmp_pat
         {"optimiser_state": "host", "rollout_rows": 4, "microbatch_tokens": 100},
     ],
 )
-def test_a_run_that_saves_memory_resumes_exactly_too(tiny, tmp_path, monkeypatch, memory):
+def test_a_run_that_saves_memory_resumes_exactly_too(tiny, tmp_path, interrupted_at, memory):
     run, data, base = tiny
     run = dataclasses.replace(run, training=dataclasses.replace(run.training, checkpoint_every=3, **memory))
     trainer.train(run, data, base, tmp_path / "undisturbed")
-    logged = trainer.records.episode_row
-
-    def interrupted(step, *arguments):
-        if step == 6:
-            raise KeyboardInterrupt
-        return logged(step, *arguments)
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(trainer.records, "episode_row", interrupted)
+    with interrupted_at(6):
         trainer.train(run, data, base, tmp_path / "resumed")
     assert [folder.name for folder in (tmp_path / "resumed/state").glob("checkpoint-*")] == ["checkpoint-00000003"]
     state = tmp_path / "resumed/state/checkpoint-00000003/state.json"
