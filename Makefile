@@ -18,6 +18,7 @@ check: .venv/test
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile workflow
+	.venv/bin/lint-imports
 	.venv/bin/snakemake --lint
 
 # Known vulnerabilities of the pinned packages. pip-audit has an environment of its own: what it needs is not ours.

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from softmax_rewards import config, dataset, devices, hub, sources
+from softmax_rewards.common import devices, hub
+from softmax_rewards.config import experiments
+from softmax_rewards.data import dataset
+from softmax_rewards.training import base_model
 
 
 def main() -> None:
@@ -29,14 +32,14 @@ def main() -> None:
     # Torch must not be imported before the lease.
     from machine import write_result
 
-    from softmax_rewards import evaluate, trainer
+    from softmax_rewards.training import evaluate, trainer
 
-    experiment = config.load(Path("config/experiments") / f"{arguments.experiment}.yaml")
+    experiment = experiments.load(Path("config/experiments") / f"{arguments.experiment}.yaml")
     with tempfile.TemporaryDirectory() as folder:
         data, base = Path(folder, "data"), Path(folder, "base")
         dataset.write(experiment.task, data, Path(folder, "public"), hub.fetch)
         began = time.perf_counter()
-        sources.build(experiment.model, experiment.task, data, base)
+        base_model.build(experiment.model, experiment.task, data, base)
         results = {"base_model_s": round(time.perf_counter() - began, 1)}
         for arm in [experiment.baseline, *arguments.arms.split(",")]:
             run = experiment.run(arm, 0)

@@ -6,8 +6,8 @@ import torch
 from peers.project import load, rollout
 from work import Work
 
-from softmax_rewards.gradients import Samples, log_probs
-from softmax_rewards.update import Updater
+from softmax_rewards.policy.gradients import Samples, log_probs
+from softmax_rewards.policy.update import Updater
 
 PUZZLES = 8
 PRECISIONS = ("float32", "bfloat16")

@@ -8,7 +8,7 @@ python=${PYTHON:-python}
 mkdir -p "$out"
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 
-"$python" -m pytest tests/test_cuda.py
+"$python" -m pytest tests/policy/test_cuda.py
 gigabytes=$("$python" -c "import torch; print(torch.cuda.get_device_properties(0).total_memory / 2**30 * 0.9)")
 "$python" benchmarks/memory.py --largest "$gigabytes" --out "$out/memory-gpu.json"
 "$python" benchmarks/experiment.py countdown-smollm2 --steps 20 --out "$out/countdown-smollm2-short.json"

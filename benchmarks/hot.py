@@ -19,10 +19,15 @@ import torch
 import work
 from peers.project import load, rollout
 
-from softmax_rewards import aggregate, analysis, config, dataset, sources, weighting
-from softmax_rewards.rollout import Episodes
-from softmax_rewards.tasks import _countdown, countdown
-from softmax_rewards.update import Updater
+from softmax_rewards import weighting
+from softmax_rewards.config import experiments
+from softmax_rewards.data import dataset
+from softmax_rewards.data.tasks import _countdown, countdown
+from softmax_rewards.policy.rollout import Episodes
+from softmax_rewards.policy.update import Updater
+from softmax_rewards.training import base_model
+from softmax_rewards.verdicts import aggregate
+from softmax_rewards.weighting.study import analysis
 
 REPOSITORY = Path(__file__).parents[1]
 ROWS, GROUP = 4096, 8
@@ -136,14 +141,14 @@ def test_runs_aggregated(measure: Callable[..., Any], tmp_path: Path) -> None:
 
 def test_jobs_started(measure: Callable[..., Any], tmp_path: Path) -> None:
     """A whole training job of one small step: nearly all of it is start-up."""
-    experiment = config.load(work.EXPERIMENT)
+    experiment = experiments.load(work.EXPERIMENT)
     run = experiment.run(experiment.baseline, 0)
     training = dataclasses.replace(run.training, steps=1, prompts=1, samples=2, max_new_tokens=1, device="cpu")
     evaluation = dataclasses.replace(run.evaluation, puzzles=1, pass_puzzles=1, samples=1)
     run = dataclasses.replace(run, training=training, evaluation=evaluation)
     dataset.write(run.task, tmp_path / "data")
     untrained = experiment.model | {"warm_start": experiment.model["warm_start"] | {"steps": 0}}
-    sources.build(untrained, run.task, tmp_path / "data", tmp_path / "base")
+    base_model.build(untrained, run.task, tmp_path / "data", tmp_path / "base")
     script = [sys.executable, "workflow/scripts/train.py", "--run", run.to_json()]
     places = ["--data", tmp_path / "data/manifest.json", "--base", tmp_path / "base/manifest.json"]
     number = iter(range(100))

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from softmax_rewards import files, provenance
+from softmax_rewards.common import files, provenance
 
 
 def write_result(out: Path | None, name: str, results: Any) -> None:

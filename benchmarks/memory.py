@@ -23,18 +23,20 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from softmax_rewards import cost, optimiser
-from softmax_rewards.limits import Limits
+from softmax_rewards.config import cost
+from softmax_rewards.config.run import Evaluation, Training
+from softmax_rewards.data.tasks import Score
 from softmax_rewards.models import catalogue
 from softmax_rewards.models.decoder import Decoder
-from softmax_rewards.models.past import Cache, Prompts
+from softmax_rewards.models.kv_cache import Cache
+from softmax_rewards.models.prefix import Prompts
 from softmax_rewards.models.shape import Shape
-from softmax_rewards.objective import batches, parts, token_log_probs
-from softmax_rewards.rollout import Episodes
-from softmax_rewards.run import Evaluation, Training
-from softmax_rewards.sampling import PREFILL_TOKENS, draw, sample
-from softmax_rewards.tasks import Score
-from softmax_rewards.update import Updater
+from softmax_rewards.policy import optimizer
+from softmax_rewards.policy.limits import Limits
+from softmax_rewards.policy.objective import batches, parts, token_log_probs
+from softmax_rewards.policy.rollout import Episodes
+from softmax_rewards.policy.sampling import PREFILL_TOKENS, draw, sample
+from softmax_rewards.policy.update import Updater
 
 MODELS = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen2.5-3b", "qwen2.5-7b")
 WAYS = [(precision, state) for precision in ("float32", "bfloat16") for state in ("device", "host")]
@@ -95,7 +97,7 @@ def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float
         policy = policy_of(shape, settings, "cpu")
         # A state on the host would be counted here; what it leaves on the device is the sums of gradients.
         on_host = settings.optimiser_state == "host"
-        adamw = optimiser.Optimiser(policy, 1e-6) if on_host else optimiser.build(policy, 1e-6, "device")
+        adamw = optimizer.Optimiser(policy, 1e-6) if on_host else optimizer.build(policy, 1e-6, "device")
         for _ in range(2):  # the state is there from the second step on
             counter.peak = counter.live
             prompts = Prompts(policy, part.prompts).cut()

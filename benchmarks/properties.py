@@ -21,11 +21,13 @@ import pandas as pd
 import torch
 import work
 
-from softmax_rewards import config, dataset, plugins, table_files
+from softmax_rewards.common import plugins, table_files
+from softmax_rewards.config import experiments
+from softmax_rewards.config.run import ConfigError, Run
+from softmax_rewards.data import dataset
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.shape import Shape
-from softmax_rewards.run import ConfigError, Run
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Target:
 
 def targets() -> dict[str, Callable[[Path], Target]]:
     """All targets by name; each is made with a folder for the files that it reads."""
-    tasks = {f"verifier {name}": functools.partial(verifier, name) for name in plugins.names("softmax_rewards.tasks")}
+    tasks = {f"verifier {name}": functools.partial(verifier, name) for name in plugins.names(plugins.TASKS)}
     tables = {f"table {kind}": functools.partial(table, kind) for kind in table_files.SUFFIXES}
     return tasks | tables | {"config": configs, "checkpoint": checkpoints, "dataset": datasets}
 
@@ -99,7 +101,7 @@ _WORDS = [
 
 def verifier(name: str, _: Path) -> Target:
     """A task's `score`, `solution` and `arithmetic`. A task without an oracle here is held to its own word."""
-    task = plugins.load("softmax_rewards.tasks", name, "task")
+    task = plugins.load(plugins.TASKS, name, "task")
     row = ROWS.get(name) or task.build(task.Options())["test"].to_dict("records")[0]
     low, high = task.reward_range(task.DEFAULTS)
     model = task.reference(row, "compact" if task.ALPHABET else "chat")
@@ -186,11 +188,15 @@ def acts() -> Acts:
 
 def configs(folder: Path) -> Target:
     """`config.load`."""
-    for kind in ("tasks", "sources", "weighting"):  # what may be imported is, so that no import is to be seen later
-        for name in plugins.names(f"softmax_rewards.{kind}"):
-            plugins.load(f"softmax_rewards.{kind}", name)
+    for kind in (
+        plugins.TASKS,
+        plugins.SOURCES,
+        plugins.SCHEMES,
+    ):  # what may be imported is, so that no import is to be seen later
+        for name in plugins.names(kind):
+            plugins.load(kind, name)
     placed(folder / "base.yaml", _EXPERIMENT.encode())
-    config.load(folder / "base.yaml")
+    experiments.load(folder / "base.yaml")
     lines = [*_EXPERIMENT.splitlines(keepends=True), *_YAML]
 
     def make(rng: Random) -> bytes:
@@ -202,7 +208,7 @@ def configs(folder: Path) -> Target:
         watch.seen.clear()
         watch.open = True
         try:
-            experiment = refused(lambda: config.load(file), ConfigError)
+            experiment = refused(lambda: experiments.load(file), ConfigError)
         finally:
             watch.open = False
         assert not watch.seen, f"acts: {watch.seen}"

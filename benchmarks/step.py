@@ -29,7 +29,7 @@ import work
 from machine import write_result
 from peers import Step, Trainer
 
-from softmax_rewards import plugins
+from softmax_rewards.common import plugins
 
 OWN = "project"
 TOLERANCE = 1e-4  # of losses and gradient norms, relative

@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from softmax_rewards import config, dataset, sources, tasks
-from softmax_rewards.files import read_manifest
+from softmax_rewards.common.files import read_manifest
+from softmax_rewards.common.randomness import torch_stream
+from softmax_rewards.config import experiments
+from softmax_rewards.config.run import Training
+from softmax_rewards.data import dataset, tasks
 from softmax_rewards.models import catalogue, checkpoint
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.shape import Shape
+from softmax_rewards.models.sources.mini import write_tokenizer
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.randomness import torch_stream
-from softmax_rewards.run import Training
-from softmax_rewards.sources.mini import write_tokenizer
+from softmax_rewards.training import base_model
 
 EXPERIMENT = Path("config/experiments/countdown-mini.yaml")
 TEMPLATE = "compact"
@@ -149,7 +151,7 @@ def make(case: Case, base: Path, data: Path, threads: int, device: str = "auto")
 
     Raises ValueError in one line if the base model is not one, or if there are too few puzzles.
     """
-    experiment = config.load(EXPERIMENT)
+    experiment = experiments.load(EXPERIMENT)
     place = torch.device(checkpoint.pick_device(device))
     for folder in (base, data):
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +159,7 @@ def make(case: Case, base: Path, data: Path, threads: int, device: str = "auto")
         dataset.write(experiment.task, data)
     if not any(base.iterdir()):
         if case.config is None:
-            sources.build(experiment.model | case.model, experiment.task, data, base)
+            base_model.build(experiment.model | case.model, experiment.task, data, base)
         else:
             write_random(case.config, getattr(torch, case.precision), place, experiment.task, base)
     forced = case.config is not None

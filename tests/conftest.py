@@ -8,18 +8,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the t
 
 import pytest
 
-from softmax_rewards import config, dataset, records, sources
+from softmax_rewards.config import experiments
+from softmax_rewards.data import dataset
+from softmax_rewards.training import base_model, records
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """(run, data folder, base folder) of the smoke experiment: too small to learn anything, quick to train."""
-    experiment = config.load(config.Path("tests/smoke/smoke.yaml"))
+    experiment = experiments.load(experiments.Path("tests/smoke/smoke.yaml"))
     run = experiment.run("softmax-0.5", 0)
     run = dataclasses.replace(run, training=dataclasses.replace(run.training, steps=8, checkpoint_every=1))
     folder = tmp_path_factory.mktemp("tiny")
     dataset.write(run.task, folder / "data")
-    sources.build(run.model, run.task, folder / "data", folder / "base")
+    base_model.build(run.model, run.task, folder / "data", folder / "base")
     return run, folder / "data", folder / "base"
 
 

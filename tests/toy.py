@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from softmax_rewards.models.decoder import Decoder, Shape
-from softmax_rewards.models.past import Prompts
-from softmax_rewards.objective import Batch, batches, parts, token_log_probs
+from softmax_rewards.models.prefix import Prompts
+from softmax_rewards.policy.objective import Batch, batches, parts, token_log_probs
 
 END, TOKENS, LONGEST = 0, 3, 2
 PROMPT = [1, 2]

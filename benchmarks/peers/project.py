@@ -13,13 +13,13 @@ from work import TEMPLATE, Fixed, Work
 
 from peers import Step, Trainer, counting, now
 from softmax_rewards import weighting
+from softmax_rewards.config.run import Training
+from softmax_rewards.data.tasks import Score
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Decoder
-from softmax_rewards.rollout import Episodes, play
-from softmax_rewards.run import Training
-from softmax_rewards.sampling import Completions
-from softmax_rewards.tasks import Score
-from softmax_rewards.update import Updater
+from softmax_rewards.policy.rollout import Episodes, play
+from softmax_rewards.policy.sampling import Completions
+from softmax_rewards.policy.update import Updater
 
 
 def trainers(work: Work, place: Path | None) -> dict[str, Trainer]:

@@ -7,7 +7,7 @@
 #   ARM=linear SEED=0 bash examples/verl/countdown.sh
 #   ARM=softmax_centered SEED=0 bash examples/verl/countdown.sh +algorithm.softmax_rewards.tau=0.5
 #
-# More arguments are verl's own. RUNS/$ARM/seed-$SEED/log.jsonl is what `python -m softmax_rewards.imported RUNS` reads.
+# More arguments are verl's own. RUNS/$ARM/seed-$SEED/log.jsonl is what `softmax-rewards judge RUNS` reads.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 : "${ARM:?the name of the arm}" "${SEED:?a whole number}"

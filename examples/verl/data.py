@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from softmax_rewards import config, dataset, hub, tasks
+from softmax_rewards.common import hub
+from softmax_rewards.config import experiments
+from softmax_rewards.data import dataset, tasks
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("experiment", type=Path, help="file of an experiment, which names the task and its options")
@@ -17,7 +19,7 @@ parser.add_argument(
 )
 arguments = parser.parse_args()
 
-experiment = config.load(arguments.experiment)
+experiment = experiments.load(arguments.experiment)
 name = experiment.task["name"]
 task, _ = tasks.load(experiment.task)
 arguments.out.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from softmax_rewards import tasks
+from softmax_rewards.data import tasks
 
 
 def compute_score(

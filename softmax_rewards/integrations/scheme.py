@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from softmax_rewards import temperature, weighting
+from softmax_rewards import weighting
+from softmax_rewards.weighting import temperature
 
 LARGEST_GROUP = 1024  # on which a scheme is tried out, so that hyperparameters like the k of `passk` fit
 ROUNDING = 1e-5  # share of the reward range; trainers keep rewards in float32

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from trl import GRPOTrainer
 
-from softmax_rewards import plugins
+from softmax_rewards.common import plugins
 from softmax_rewards.integrations.scheme import Scheme
 
 # Settings of TRL's own advantages, which a scheme replaces: another value would be silently without effect.

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from softmax_rewards import temperature
 from softmax_rewards.integrations.scheme import Scheme
+from softmax_rewards.weighting import temperature
 
 PREFIX = "softmax_rewards."
 VERDICT = "acc"  # under which verl's reward functions return whether an answer is right

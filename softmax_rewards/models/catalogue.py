@@ -8,7 +8,7 @@ fetching them needs an account that accepted the licence, and its token in `HF_T
 from dataclasses import dataclass
 from typing import Any
 
-from softmax_rewards import plugins
+from softmax_rewards.common import plugins
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from softmax_rewards.files import appearing, read_json, write_json
+from softmax_rewards.common.files import appearing, read_json, write_json
+from softmax_rewards.common.terminal import plain
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.shape import Shape
-from softmax_rewards.terminal import plain
 
 INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 5 * 10**9  # a larger model is saved as several files, as on the hub

@@ -10,17 +10,25 @@ takes them apart and puts them together, so that on disk the layout is Hugging F
 """
 
 import math
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from softmax_rewards.models.past import Past
 from softmax_rewards.models.shape import LinearScaling, Shape
 
 SHORT = 512
 """Keys up to which a processor computes masked attention by plain matrix products, with all scores in memory."""
+
+
+class Past(Protocol):
+    """What a layer's attention asks for."""
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Take the new tokens' `keys, values[B, kv_heads, T, head_dim]`; return all that they attend to."""
+        ...
 
 
 class RMSNorm(nn.Module):

@@ -19,8 +19,8 @@ import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as HFTokenizer
 
-from softmax_rewards.files import read_json
-from softmax_rewards.terminal import plain
+from softmax_rewards.common.files import read_json
+from softmax_rewards.common.terminal import plain
 
 # What `strftime_now` tells a template that writes the date: always this day, which Llama 3's own template falls
 # back to. A run must not depend on the day it is made, nor change its prompts at midnight.

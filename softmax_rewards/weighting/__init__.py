@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from softmax_rewards import plugins
+from softmax_rewards.common import plugins
 
 
 def names() -> list[str]:
     """Every scheme there is, sorted."""
-    return plugins.names(__name__)
+    return plugins.names(plugins.SCHEMES)
 
 
 def hyperparameters(scheme: str) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def compute(scheme: str, rewards: np.ndarray, correct: np.ndarray, **hyperparame
 
 @cache  # listing the folder costs more than most weights
 def _module(scheme: str) -> ModuleType:
-    return plugins.load(__name__, scheme, "scheme")
+    return plugins.load(plugins.SCHEMES, scheme, "scheme")
 
 
 def _checked(rewards: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ rule weight_analysis:
         code=code("weight_analysis.py", *schemes()),
         out=f"{RESULTS}/{{experiment}}/analysis",
     shell:
-        "python workflow/scripts/weight_analysis.py --settings {params.run:q} --out {params.out:q} 2> {log:q} || python -m softmax_rewards.terminal {log:q}"
+        "python workflow/scripts/weight_analysis.py --settings {params.run:q} --out {params.out:q} 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"
 
 
 rule bandit:
@@ -37,4 +37,4 @@ rule bandit:
         code=code("bandit.py", *schemes()),
         out=f"{RESULTS}/{{experiment}}/analysis",
     shell:
-        "python workflow/scripts/bandit.py --settings {params.run:q} --out {params.out:q} 2> {log:q} || python -m softmax_rewards.terminal {log:q}"
+        "python workflow/scripts/bandit.py --settings {params.run:q} --out {params.out:q} 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"

@@ -13,8 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-from softmax_rewards import archive, cost, files, holders, plugins, progress, provenance, runstate
-from softmax_rewards import config as configuration
+from softmax_rewards.verdicts import archive
+from softmax_rewards.config import cost
+from softmax_rewards.common import files, plugins, provenance
+from softmax_rewards.training import holders, progress, run_state
+from softmax_rewards.config import experiments as configuration
 
 # Jobs use the Python that runs Snakemake, also when its environment is not activated.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]))
@@ -75,17 +78,18 @@ def run_of(wildcards):
     return EXPERIMENTS[wildcards.experiment].run(wildcards.ablation, int(wildcards.seed))
 
 
+def stage_code(stage, run):
+    """The code that decides the numbers of a stage; of a run only `task`, `model` and `weighting` are looked at."""
+    return provenance.stage_code(stage, provenance.run_plugins(run)[stage])
+
+
 def code(script, *modules):
     return provenance.fingerprint(Path("workflow/scripts") / script, modules)
 
 
 def run_code(stage):
-    """Params function: the code of a stage's script and of the plugins that the run's settings name."""
-    return lambda wildcards: code(f"{stage}.py", *provenance.run_plugins(run_of(wildcards).to_dict())[stage])
-
-
-def model_plugins(experiment):
-    return f"tasks.{experiment.task['name']}", f"sources.{experiment.model['source']}"
+    """Params function: the code that decides the numbers of a run's stage."""
+    return lambda wildcards: stage_code(stage, run_of(wildcards).to_dict())
 
 
 def warm_start(wildcards):
@@ -109,7 +113,7 @@ def runtime(wildcards):
 
 
 def schemes():
-    return [f"weighting.{name}" for name in plugins.names("softmax_rewards.weighting")]
+    return [f"{plugins.SCHEMES}.{name}" for name in plugins.names(plugins.SCHEMES)]
 
 
 def archived(experiment, run):
@@ -194,12 +198,12 @@ def write_plan(experiment):
     slots = workflow.nodes or workflow.cores  # a cluster counts jobs, a machine cores
     folder = Path(RESULTS) / experiment.name
     progress.write_plan(folder, folders, min(slots, GPUS or slots))
-    files.write_text(experiment.to_json(), folder / runstate.EXPERIMENT)
+    files.write_text(experiment.to_json(), folder / run_state.EXPERIMENT)
 
 
 def bandit_settings(experiment, **more):
     """Params of the bandit: the experiment's rewards and groups."""
-    task = plugins.load("softmax_rewards.tasks", experiment.task["name"], "task")
+    task = plugins.load(plugins.TASKS, experiment.task["name"], "task")
     low, high = task.reward_range(configuration.options("tasks", experiment.task))
     size = experiment.training.samples
     return configuration.canonical({"reward_range": [low, high], "group_size": size, "seed": 0, **more})

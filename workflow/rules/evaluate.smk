@@ -19,4 +19,4 @@ rule evaluate:
     params:
         code=run_code("evaluate"),
     shell:
-        "python workflow/scripts/evaluate.py --record {input.record:q} --data {input.data:q} 2> {log:q} || python -m softmax_rewards.terminal {log:q}"
+        "python workflow/scripts/evaluate.py --record {input.record:q} --data {input.data:q} 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"

@@ -46,12 +46,12 @@ rule aggregate:
         run=lambda wildcards: EXPERIMENTS[wildcards.experiment].to_json(),
         runs=run_folders,
         code=lambda wildcards: code(
-            "aggregate.py", *schemes(), f"tasks.{EXPERIMENTS[wildcards.experiment].task['name']}"
+            "aggregate.py", *schemes(), f"{plugins.TASKS}.{EXPERIMENTS[wildcards.experiment].task['name']}"
         ),
         out=f"{RESULTS}/{{experiment}}/summary",
     shell:
         "python workflow/scripts/aggregate.py --experiment {params.run:q} --plan {input.plan:q}"
-        " --out {params.out:q} {params.runs:q} 2> {log:q} || python -m softmax_rewards.terminal {log:q}"
+        " --out {params.out:q} {params.runs:q} 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"
 
 
 rule notebook:
@@ -89,7 +89,7 @@ rule notebook:
     shell:
         "python workflow/scripts/execute_notebook.py --notebook {input.notebook:q} --parameters {params.run:q}"
         " --output {output.notebook:q} --html {output.html:q} --partial {log.partial:q} 2> {log.errors:q}"
-        " || python -m softmax_rewards.terminal {log.errors:q}"
+        " || python -m softmax_rewards.common.terminal {log.errors:q}"
 
 
 rule overview:
@@ -116,4 +116,4 @@ rule overview:
         "(python workflow/scripts/overview.py --out {output.verdicts:q} {input.verdicts:q}"
         " && python workflow/scripts/execute_notebook.py --notebook {input.notebook:q} --parameters {params.run:q}"
         " --output {output.notebook:q} --html {output.html:q} --partial {log.partial:q}) 2> {log.errors:q}"
-        " || python -m softmax_rewards.terminal {log.errors:q}"
+        " || python -m softmax_rewards.common.terminal {log.errors:q}"

@@ -33,4 +33,4 @@ rule train:
     shell:
         "python workflow/scripts/train.py --run {params.run:q} --data {input.data:q} --base {input.base:q}"
         " --gpus {resources.ranks} --record {output.record:q}"
-        " 2> {log:q} || python -m softmax_rewards.terminal {log:q}"
+        " 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from softmax_rewards import aggregate
+from softmax_rewards.verdicts import aggregate
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--experiment", type=json.loads, required=True, help="the resolved experiment, as JSON")

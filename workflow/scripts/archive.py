@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from softmax_rewards import archive
+from softmax_rewards.verdicts import archive
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("results", type=Path, help="results/<experiment>")

@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from softmax_rewards import devices, sources
+from softmax_rewards.common import devices
+from softmax_rewards.training import base_model
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--model", type=json.loads, required=True, help="source and options, all of them, as JSON")
@@ -16,4 +17,4 @@ arguments = parser.parse_args()
 print(f"[base model] {arguments.model['source']}", flush=True)
 if arguments.model["warm_start"]["steps"]:
     devices.lease(arguments.model["warm_start"]["device"])  # before torch is imported
-sources.build(arguments.model, arguments.task, arguments.data.parent, arguments.manifest.parent)
+base_model.build(arguments.model, arguments.task, arguments.data.parent, arguments.manifest.parent)

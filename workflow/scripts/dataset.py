@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from softmax_rewards import dataset, hub
+from softmax_rewards.common import hub
+from softmax_rewards.data import dataset
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--task", type=json.loads, required=True, help="name and options, as JSON")

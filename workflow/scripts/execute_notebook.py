@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from softmax_rewards import report
+from softmax_rewards.report import pages
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--notebook", type=Path, required=True)
@@ -18,4 +18,4 @@ parser.add_argument("--partial", type=Path, required=True, help="what ran so far
 arguments = parser.parse_args()
 
 print(f"[report] {arguments.notebook.stem}", flush=True)
-report.execute(arguments.notebook, arguments.output, arguments.html, arguments.parameters, arguments.partial)
+pages.execute(arguments.notebook, arguments.output, arguments.html, arguments.parameters, arguments.partial)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from softmax_rewards.publish import publish
+from softmax_rewards.report.publish import publish
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("results", type=Path, help="results/<experiment>")

@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from softmax_rewards import devices
-from softmax_rewards.run import Run
+from softmax_rewards.common import devices
+from softmax_rewards.config.run import Run
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--run", type=Run.from_json, required=True, help="the resolved run, as JSON")
@@ -22,9 +22,9 @@ run = dataclasses.replace(arguments.run, training=training)
 if "LOCAL_RANK" not in os.environ:  # not yet one of several
     devices.lease(training.device, count=arguments.gpus)
     if arguments.gpus > 1:
-        from softmax_rewards import launch
+        from softmax_rewards.training import launch
 
         sys.exit(launch.again(arguments.gpus))
-from softmax_rewards import trainer  # noqa: E402 -- torch must not be imported before the lease
+from softmax_rewards.training import trainer  # noqa: E402 -- torch must not be imported before the lease
 
 trainer.train(run, arguments.data.parent, arguments.base.parent, arguments.record.parent)

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from softmax_rewards import analysis
+from softmax_rewards.weighting.study import analysis
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--settings", type=json.loads, required=True, help="arguments of analysis.write, as JSON")

@@ -1,0 +1,98 @@
+"""The Hugging Face hub: files of a repository at one commit, straight into a folder."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+from softmax_rewards.common.files import sha256
+from softmax_rewards.common.terminal import plain
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
+ATTEMPTS = 2  # at a file that arrives damaged
+
+
+def fetch(
+    repository: str,
+    revision: str,
+    patterns: Sequence[str],
+    out: Path,
+    kind: Literal["model", "dataset"] = "model",
+) -> str:
+    """Download the files of `repository` that match `patterns` into `out`; returns the commit they are from.
+
+    `revision` is a branch, a tag or a commit. After a broken connection a file goes on where it stopped; a new call
+    keeps the files that are whole, and deletes those at the top of `out` that match too but are of an earlier
+    commit. Of a model only files at the top count, those in folders are other formats. What arrived is compared with
+    the hub's own checksums: a damaged file is deleted and fetched once more.
+    `HF_ENDPOINT`, `HF_TOKEN` and the other variables of `huggingface_hub` hold.
+
+    Raises ValueError in one line, with what to do by hand, if the hub cannot be reached, has no such files, gives no
+    checksum of one or a name that leads out of `out`, or if a file is damaged twice.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.utils import filter_repo_objects
+
+    ignored = ["*/*"] if kind == "model" else None
+    endpoint = os.environ.get("HF_ENDPOINT")  # as it is now: huggingface_hub looks once, when it is imported
+    try:
+        found = HfApi(endpoint).repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
+        files = {file.rfilename: file for file in found.siblings}
+        names = list(filter_repo_objects(files, allow_patterns=list(patterns), ignore_patterns=ignored))
+        for name in names:
+            _refuse_unsafe(files[name])
+        damaged = names
+        for _ in range(ATTEMPTS):
+            if not damaged:
+                break
+            snapshot_download(
+                repository,
+                repo_type=kind,
+                revision=found.sha,
+                local_dir=out,
+                allow_patterns=names,
+                endpoint=endpoint,
+            )
+            damaged = [name for name in names if (out / name).is_file() and not _is_whole(out / name, files[name])]
+            for name in damaged:
+                (out / name).unlink()
+    except Exception as error:  # of several libraries, below which lie the network's and the disk's
+        reason = plain(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        raise ValueError(_advice(repository, revision, patterns, out, reason)) from error
+    missing = [name for name in names if not (out / name).is_file()]
+    if missing or not names:
+        how = f"arrived damaged {ATTEMPTS} times" if set(missing) == set(damaged) else "did not arrive"
+        reason = f"{', '.join(missing)} {how}" if names else "it has no such files"
+        raise ValueError(_advice(repository, revision, patterns, out, reason))
+    here = [path.name for path in out.iterdir() if path.is_file()]
+    for name in filter_repo_objects(here, allow_patterns=list(patterns)):
+        if name not in names:
+            (out / name).unlink()
+    shutil.rmtree(out / ".cache", ignore_errors=True)  # huggingface_hub's notes on the download
+    return found.sha
+
+
+def _refuse_unsafe(file: "RepoSibling") -> None:
+    """Raise ValueError for a name that leads out of the folder or steers a terminal, and for want of a checksum."""
+    path = PurePosixPath(file.rfilename)
+    if path.is_absolute() or ".." in path.parts or not file.rfilename.isprintable():
+        raise ValueError(f"the hub names a file {file.rfilename!r}; allowed: names below the folder")
+    if file.lfs is None and file.blob_id is None:
+        raise ValueError(f"the hub gives no checksum of {file.rfilename}")
+
+
+def _is_whole(path: Path, file: "RepoSibling") -> bool:
+    """Whether `path` has what the hub says of it: the sha256 of a large file, of a small one git's checksum."""
+    if file.lfs is not None:
+        return path.stat().st_size == file.lfs.size and sha256(path) == file.lfs.sha256
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == file.blob_id
+
+
+def _advice(repository: str, revision: str, patterns: Sequence[str], out: Path, reason: str) -> str:
+    wanted = ", ".join(patterns)
+    return f"{repository} at {revision} cannot be fetched ({reason}); by hand: put {wanted} of it into {out}"

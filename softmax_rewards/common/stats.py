@@ -1,0 +1,153 @@
+"""Statistics of an experiment: pure functions of arrays; the unit is the seed, never the puzzle or the step.
+
+Every interval is two-sided with the stated confidence. With a single seed an interval is NaN: nothing is
+known about how another seed would have come out.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+CONFIDENCE = 0.95
+POWER = 0.8
+# Two success rates closer than this are the same for every practical purpose.
+EQUIVALENCE = 0.02
+
+
+class Interval(NamedTuple):
+    """An estimate with its confidence limits. `p` tests "the true value is 0"; `n` units went into it, and
+    `deviation` is the standard deviation between them."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+    n: int
+    deviation: float
+
+
+def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+    """Student's t interval of a mean. `values` [S], one a seed.
+
+    For a paired comparison pass the differences. S = 0 or 1 gives NaN limits and p. Values that are all
+    equal give an interval of width 0, which is right for arms that coincide by construction.
+    """
+    values = np.asarray(values, dtype=float)
+    n = len(values)
+    if n < 2:
+        return Interval(float(values[0]) if n else math.nan, math.nan, math.nan, math.nan, n, math.nan)
+    mean, deviation = float(values.mean()), float(values.std(ddof=1))
+    error = deviation / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * error
+    t = abs(mean) / error if error > 0 else math.inf if mean else 0.0
+    return Interval(mean, mean - half, mean + half, 2 * float(special.stdtr(n - 1, -t)), n, deviation)
+
+
+def equivalent(interval: Interval, margin: float = EQUIVALENCE) -> bool:
+    """Whether the whole interval lies within ±margin; False for NaN limits."""
+    return -margin < interval.low and interval.high < margin
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """Holm's step-down adjusted p values [M] of p values [M] (Holm 1979, Scand. J. Stat. 6:65).
+
+    NaN stays NaN but still counts as a member: the family was fixed before its results were known.
+    """
+    p = np.asarray(p, dtype=float)
+    adjusted = np.full(len(p), math.nan)
+    running = 0.0
+    for rank, index in enumerate(np.argsort(p)):  # argsort puts NaN last
+        if np.isnan(p[index]):
+            break
+        running = max(running, min(1.0, (len(p) - rank) * p[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def minimum_detectable_effect(
+    deviation: float, seeds: int, power: float = POWER, confidence: float = CONFIDENCE
+) -> float:
+    """Smallest true mean that a two-sided t test over `seeds` values finds with the given power.
+
+    `deviation` is the standard deviation between seeds, in the unit of the answer. From the noncentral t
+    distribution; the far tail (a significant result of the wrong sign) is neglected. NaN below two seeds.
+    """
+    if seeds < 2:
+        return math.nan
+    critical = float(special.stdtrit(seeds - 1, (1 + confidence) / 2))
+    noncentrality = float(special.nctdtrinc(seeds - 1, 1 - power, critical))
+    return noncentrality * deviation / math.sqrt(seeds)
+
+
+def wilson(successes: float, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Wilson's score interval of a binomial proportion (Wilson 1927); `successes` may be a rounded report's
+    fraction times `trials` and need not be whole."""
+    z = float(special.ndtri((1 + confidence) / 2))
+    rate = successes / trials
+    centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * math.sqrt(rate * (1 - rate) / trials + (z / (2 * trials)) ** 2)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def two_proportion_z(first: float, first_trials: int, second: float, second_trials: int) -> float:
+    """z score of the difference of two independent proportions, unpooled (Wald); inf if both have no variance
+    and differ."""
+    difference = first - second
+    variance = first * (1 - first) / first_trials + second * (1 - second) / second_trials
+    if variance == 0:
+        return math.copysign(math.inf, difference) if difference else 0.0
+    return difference / math.sqrt(variance)
+
+
+def area(x: ArrayLike, y: ArrayLike, until: float | None = None) -> float:
+    """Area under y(x) by trapezoids, divided by the span of x: the mean height, in the unit of y.
+
+    x [T] strictly increasing (optimiser steps, or tokens generated), y [T]. With `until` the curve is cut
+    there, y interpolated linearly. ValueError if fewer than two points are left or x does not increase.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if len(x) < 2 or (np.diff(x) <= 0).any():
+        raise ValueError(f"area: x needs two or more strictly increasing values, got {x.tolist()}")
+    if until is not None:
+        if not x[0] < until <= x[-1]:
+            raise ValueError(f"area: until = {until:g} is not in ({x[0]:g}, {x[-1]:g}]")
+        kept = x < until
+        y = np.append(y[kept], np.interp(until, x, y))
+        x = np.append(x[kept], until)
+    return float(np.diff(x) @ (y[1:] + y[:-1]) / 2 / (x[-1] - x[0]))
+
+
+def puzzle_bootstrap(values: ArrayLike, seed: int, draws: int = 4000, confidence: float = CONFIDENCE) -> Interval:
+    """Percentile bootstrap of a mean over puzzles. `values` [P], e.g. paired differences of 0/1 results.
+
+    It speaks of *one trained model* on more puzzles of the kind; it says nothing about another training
+    seed. Drawing P puzzles with replacement is drawing multinomial counts of the distinct values, which for
+    paired 0/1 results are three. `p` is NaN.
+    """
+    values = np.asarray(values, dtype=float)
+    distinct, counts = np.unique(values, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=draws)
+    low, high = np.quantile(drawn @ distinct / len(values), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(values.mean()), float(low), float(high), math.nan, len(values), float(values.std()))
+
+
+def pass_at_k(right: Sequence[int] | np.ndarray, samples: int, k: int) -> np.ndarray:
+    """Unbiased pass@k [P] from the number of right answers `right` [P] among `samples` (Chen et al. 2021,
+    arXiv 2107.03374, eq. 1): 1 − C(n − c, k) / C(n, k), with exact binomials. ValueError if k > samples."""
+    if not 1 <= k <= samples:
+        raise ValueError(f"pass@k: k = {k} must lie in 1..{samples}, the number of samples a puzzle")
+    total = math.comb(samples, k)
+    return np.array([1 - math.comb(samples - int(count), k) / total for count in right])
+
+
+def strictest_confidence(members: int) -> float:
+    """Confidence 1 − 0.05/m of one comparison among m = `members`: Bonferroni's, and the first step of Holm's.
+
+    Use it where a comparison's place in Holm's order is not known: for the minimum detectable effect, and for the best
+    of several. 0 members count as 1.
+    """
+    return 1 - (1 - CONFIDENCE) / max(members, 1)

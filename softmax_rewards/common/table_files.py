@@ -1,0 +1,131 @@
+"""Table files: the rows of .csv, .jsonl and .parquet files, and numbers in them, read strictly.
+
+Rows are counted from 1, below the header of a csv, by line in a jsonl. Every error is one line, a ValueError, with the
+file, the row and what is allowed.
+"""
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyarrow import ArrowException, parquet
+
+from softmax_rewards.common.terminal import plain
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+
+
+def files(path: Path) -> list[Path]:
+    """The file itself, or the table files of a folder, sorted; all of one kind."""
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+        kinds = sorted({file.suffix for file in found})
+        if len(kinds) != 1:
+            raise ValueError(f"{path}: {' and '.join(kinds) or 'no'} files; allowed: one of {', '.join(SUFFIXES)}")
+        return found
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: its name ends in {path.suffix!r}; allowed: {', '.join(SUFFIXES)} or a folder")
+    return [path]
+
+
+def first(file: Path) -> dict[str, Any]:
+    """The first row, whose keys are the file's columns."""
+    for _, row in rows(file):
+        return row
+    raise ValueError(f"{file}: no rows; allowed: one or more")
+
+
+def rows(file: Path, columns: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+    """("FILE, row 7", row) of each row, which has all of `columns` and maybe others."""
+    readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": lambda file: _parquet(file, columns)}
+    try:
+        for number, row in readers[file.suffix](file):
+            where = f"{file}, row {number}"
+            for column in columns:
+                if column not in row:
+                    raise ValueError(f"{where}: no column {column!r}; allowed: rows with {', '.join(columns)}")
+            yield where, row
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: not text in UTF-8") from None
+    except ArrowException as error:
+        raise ValueError(f"{file}: not a parquet file ({plain(' '.join(str(error).split()))})") from None
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror or plain(' '.join(str(error).split()))})") from None
+
+
+def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, strict=True)
+        try:
+            names = next(reader, [])
+            _once(names, file)
+            for number, cells in enumerate(filter(None, reader), 1):
+                if len(cells) != len(names):
+                    raise ValueError(f"{file}, row {number}: {len(cells)} cells; allowed: {len(names)}, as the header")
+                yield number, dict(zip(names, cells, strict=True))
+        except csv.Error as error:
+            raise ValueError(f"{file}, line {reader.line_num}: not CSV ({error})") from None
+
+
+def _jsonl(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                raise ValueError(f"{file}, row {number}: not JSON: {_short(line)}") from None
+            if not isinstance(row, dict):
+                raise ValueError(f"{file}, row {number}: {_short(row)}; allowed: a JSON object a line")
+            yield number, row
+
+
+def _parquet(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    with parquet.ParquetFile(file) as table:
+        _once(table.schema_arrow.names, file)
+        batches = table.iter_batches(batch_size=1024, columns=columns or None)
+        yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
+
+
+def _once(names: Sequence[str], file: Path) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{file}: the column {twice!r} stands twice; allowed: each once")
+
+
+def number(value: Any) -> float | None:
+    """A finite number, from text too; None for anything else."""
+    if isinstance(value, str):
+        value = float(value) if _NUMBER.fullmatch(value.strip()) else None
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def truth(value: Any) -> bool | None:
+    """0 or 1, false or true, from text too; None for anything else."""
+    if isinstance(value, str):
+        return _TRUTH.get(value.strip().lower())
+    return bool(value) if isinstance(value, int | float) and value in (0, 1) else None
+
+
+def wrong(where: str, column: str, value: Any, allowed: str) -> ValueError:
+    """The error of one cell, to be raised."""
+    return ValueError(f"{where}, column {column}: {_short(value)}; allowed: {allowed}")
+
+
+def _short(entry: Any) -> str:
+    shown = repr(entry)
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,0 +1,52 @@
+"""Text for a terminal: what a model, a file or a name brings along is shown, and steers nothing.
+
+python -m softmax_rewards.common.terminal LOG      the last line of a failed job's log; ends with 1, as the job did
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+TAIL = 65_536  # bytes of a log in which its last line is looked for
+
+
+def plain(text: str) -> str:
+    """`text` as one line, each character that does not print (line breaks, escapes, marks of direction) written out."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def tail(log: Path) -> str:
+    """The end of a log, at most `TAIL` bytes of it; OSError if it cannot be read."""
+    with log.open("rb") as file:
+        file.seek(max(log.stat().st_size - TAIL, 0))
+        return file.read().decode("utf-8", errors="replace")
+
+
+def log(stage: str, text: str) -> None:
+    """Print one line of progress, "[stage] text"."""
+    # One write per line, so that the lines of jobs running side by side do not mix.
+    print(f"[{stage}] {text}\n", end="", flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as "45 s", "12 min" or "3 h 05 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    (log,) = sys.argv[1:] if arguments is None else arguments
+    try:
+        # At line feeds only: `splitlines` would also part a message at characters that a model wrote into it.
+        said = [line for line in tail(Path(log)).split("\n") if line.strip()]
+    except OSError as error:
+        said = [f"{log}: cannot be read ({error.strerror})"]
+    print(plain(said[-1]) if said else "")
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""What a run costs before it runs: device memory, host memory and hours on one GPU.
+
+Every answer is taken to be as long as `max_new_tokens` allows and every prompt `PROMPT_TOKENS`: as far as the answers
+go, both are upper bounds. The rest is a model of what the code does:
+
+*Memory.* The state is `STATE` bytes a parameter: float32 has weights, gradients and AdamW's two moments (4 × 4);
+bfloat16 weights and first moment (2 + 2), gradients summed and second moment in float32 (4 + 4); a state on the host
+takes `HOST` bytes there (masters and moments) and leaves weights and gradients here. The update adds what autograd
+keeps of one micro-batch (with gradient checkpointing each layer's input and all of one layer), three chunks of logits
+and the gradient of the largest parameter. Sampling adds the cache of `rollout_rows` sequences and a few tensors as
+large as their logits; gradients are freed by then. A KL reference on the device adds its weights, measured noise one
+gradient more; a reference that is copied there for its pass finds the room of the gradients. Several GPUs share out
+the float32 state; each gathers the layers that it computes with, and for sampling a whole copy of the weights.
+
+*Time.* Decoding a token takes the longest of reading memory (weights, cache, `LOGIT_PASSES` over the logits),
+2 FLOPs a parameter and row, and starting every layer's kernels; the update takes 6 FLOPs a parameter and token, 8 with
+gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits; a KL reference takes 2. Evaluations while training
+and at the end are counted; making the base model is not. Several GPUs are taken to share out a run's training without
+loss, but not its final evaluation. The device is an H100 (80 GB, SXM): peaks as NVIDIA gives them for dense matrices,
+of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These shares are guesses:
+take hours for good to a factor of two.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softmax_rewards.config.experiments import Experiment
+from softmax_rewards.config.run import ConfigError, Evaluation, Run, Training
+from softmax_rewards.models import catalogue
+from softmax_rewards.models.shape import Shape
+
+DEVICE = "H100 (80 GB)"
+PEAK_FLOPS = {"float32": 67e12, "bfloat16": 989e12}  # a second
+PEAK_BANDWIDTH = 3.35e12  # bytes a second
+ACHIEVED_FLOPS, ACHIEVED_BANDWIDTH = 0.4, 0.6
+LAYER_SECONDS = 200e-6  # some 40 kernels of a layer and token, each 5 µs to start from Python
+HOST_UPDATE_SECONDS = 4e-9  # a parameter: its gradient to the host, AdamW there, its weight back
+
+PROMPT_TOKENS = 160  # Countdown's chat prompt, template and all, in the Qwen and Llama vocabularies
+BYTES = {"float32": 4, "bfloat16": 2}  # of a weight, an activation or an entry of the cache
+STATE = {
+    ("float32", "device"): 16,
+    ("float32", "host"): 8,
+    ("bfloat16", "device"): 12,
+    ("bfloat16", "host"): 6,
+}
+GRADIENT = 4  # bytes a parameter, whatever the precision
+HOST = {"device": 0, "host": 12}
+CHUNK_LOGITS = 2**26  # logits of one chunk of the objective, float32
+LOGIT_COPIES = {"update": 3, "rollout": 4}  # tensors of their size alive at once
+UPDATE_LOGIT_PASSES = 25  # over the logits of the update: made, normalised, made again and turned into gradients
+PREFILL_TOKENS = 2**15  # tokens of prompts read in one pass
+GATHERED = 2  # of the widest parts of a sharded model, whole at once with their gradients
+MARGIN = 2  # of the hours a job asks for, over the estimate
+START_MINUTES = 30  # a job's way to its first step, and from its last one to its files
+START_MB = 6_000  # Python, PyTorch and the CUDA context
+COPIED = 8  # bytes a parameter on the host: one kind of a checkpoint's tensors in float32, and weights read or kept
+LOGIT_PASSES = 12  # over the logits, to draw one token a row: log-probabilities, entropy, their running sum
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. `update` and `rollout` are peaks on the device, the part of `state` that lies there then included."""
+
+    state: int
+    update: int
+    rollout: int
+    host: int
+
+    @property
+    def peak(self) -> int:
+        return max(self.update, self.rollout)
+
+    @property
+    def phase(self) -> str:
+        """In which phase the peak is."""
+        return "update" if self.update >= self.rollout else "rollout"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a job asks a scheduler for: megabytes on the host, minutes."""
+
+    mem_mb: int
+    runtime: int
+
+
+UNKNOWN = Request(mem_mb=8_000, runtime=12 * 60)  # where there is no estimate: the embedded model, and training on CPUs
+
+
+def request(run: Run) -> Request:
+    """What to ask for so that training `run`, or evaluating it afterwards, is cut short by no limit.
+
+    The estimates are of one H100; a slower device needs more time, which the user of a cluster says there.
+    """
+    try:
+        shape = shape_of(run.model) if run.training.device != "cpu" else None
+    except ValueError:  # a local model that is not there: making the base model says so
+        shape = None
+    if shape is None:
+        return UNKNOWN
+    host = memory(shape, run.training, run.evaluation).host + COPIED * shape.parameters * run.training.gpus
+    minutes = MARGIN * 60 * hours(shape, run.training, run.evaluation)
+    return Request(START_MB * run.training.gpus + math.ceil(host / 1e6), START_MINUTES + math.ceil(minutes))
+
+
+def estimate(experiment: Experiment) -> str | None:
+    """One line on the runs of an experiment; None for the embedded model, and where all runs are on the CPU."""
+    runs = [run for run in experiment.runs() if run.training.device != "cpu"]
+    source = experiment.model
+    if not runs or source["source"] == "mini":
+        return None
+    try:
+        shape = shape_of(source)
+    except ValueError as error:
+        return f"{experiment.name}: no estimate, {error}"
+    if shape is None:
+        origin = source.get("repository", source["source"])
+        return f"{experiment.name}: no estimate, the shape of {origin} is not known before it is fetched"
+    each = [run.training.gpus * hours(shape, run.training, run.evaluation) for run in runs]
+    most = max((memory(shape, run.training, run.evaluation) for run in runs), key=lambda figure: figure.peak)
+    return (
+        f"{experiment.name}: {len(runs)} runs, each about {_number(max(each))} GPU-hours on one {DEVICE}, "
+        f"peak {most.peak / 1e9:.0f} GB device memory ({most.phase}), {most.host / 1e9:.0f} GB host; "
+        f"{_number(sum(each))} GPU-hours in all"
+    )
+
+
+def shape_of(model: Mapping[str, Any]) -> Shape | None:
+    """The shape of the base model that a config's `model` names, None where it is not known before it is made.
+
+    Raises ValueError for a local model: in one line, which begins with the file that is not there or wrong.
+    """
+    if model["source"] == "local":
+        return _shape_in(Path(model["path"]))
+    if model["source"] == "hub":
+        known = [entry for entry in catalogue.MODELS.values() if entry.repository == model["repository"]]
+        return Shape.from_config(known[0].config) if known else None
+    if model["source"] == "random":
+        config = catalogue.find(model["shape"]).config
+        depth = {"num_hidden_layers": model["layers"]} if model.get("layers") else {}
+        return Shape.from_config(config | depth)
+    if model["source"] == "smollm2":
+        return Shape.from_config(catalogue.find("smollm2-135m-instruct").config)
+    return None
+
+
+def _shape_in(folder: Path) -> Shape:
+    file = folder / "config.json"
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: the folder is not there")
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ConfigError(f"{file}: not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: the file is {type(values).__name__}; allowed: a mapping of keys")
+    try:
+        return Shape.from_config(values)
+    except ValueError as error:  # begins with config.json
+        raise ConfigError(f"{folder}/{error}") from None
+
+
+def _number(value: float) -> str:
+    """Two digits, as many as the estimate is worth."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def memory(shape: Shape, training: Training, evaluation: Evaluation) -> Memory:
+    """Peak memory of a run, from its shape and settings; on each of its GPUs, if there are several."""
+    size, longest = BYTES[training.precision], PROMPT_TOKENS + training.max_new_tokens
+    several, gradient = training.gpus > 1, GRADIENT * shape.parameters // training.gpus
+    state = STATE[training.precision, training.optimiser_state] * shape.parameters
+    if several:
+        state = STATE["float32", "device"] * shape.parameters // training.gpus
+    if training.kl and training.kl_reference == "device":
+        state += size * shape.parameters
+    prompts = -(-training.prompts // training.gpus)
+    every = prompts * training.samples * longest
+    tokens = min(max(training.microbatch_tokens, longest), every)
+    logits = LOGIT_COPIES["update"] * 4 * min(CHUNK_LOGITS, tokens * shape.vocab_size)
+    largest = max(shape.vocab_size, 2 * shape.intermediate_size) * shape.hidden_size
+    update = activations(shape, training, tokens) + logits + largest * (GRADIENT + size)
+    update += gradient * training.measure_noise
+    update += GATHERED * largest * (GRADIENT + size) * several
+
+    samplings = (
+        (prompts, training.samples),
+        (-(-evaluation.puzzles // training.gpus), 1),
+        (evaluation.pass_puzzles, evaluation.pass_samples),
+    )
+    sampling = max(_sampling_memory(shape, training, *sizes) for sizes in samplings)
+    rollout = state - gradient + size * shape.parameters * several + sampling
+    return Memory(state, state + update, rollout, HOST[training.optimiser_state] * shape.parameters)
+
+
+def _sampling_memory(shape: Shape, training: Training, prompts: int, samples: int) -> int:
+    """Bytes beside weights and moments to answer `prompts` prompts `samples` times."""
+    size = BYTES[training.precision]
+    chosen = max(min(prompts, training.rollout_rows // samples), 1)  # prompts at once
+    rows = chosen * samples
+    # The prompts' own cache is there until it has been copied to their samples.
+    cache = (rows + chosen * (samples > 1)) * (PROMPT_TOKENS + training.max_new_tokens) * cache_bytes(shape, size)
+    drawing = LOGIT_COPIES["rollout"] * 4 * rows * shape.vocab_size
+    # Prompts are read some at a time, in passes of which the feed-forward part is the widest.
+    read = min(chosen * PROMPT_TOKENS, PREFILL_TOKENS)
+    return cache + max(drawing, read * size * (4 * shape.intermediate_size + 3 * shape.hidden_size))
+
+
+def activations(shape: Shape, training: Training, tokens: int) -> int:
+    """Bytes that autograd keeps of `tokens` tokens, and the widest gradients of the layer that is going backward."""
+    size = BYTES[training.precision]
+    attention = (shape.num_attention_heads + shape.num_key_value_heads) * shape.head_dim
+    # The norms work in float32: two copies of their input, and of queries and keys where these have norms.
+    kept = (4 * size + 8) * shape.hidden_size + (3 * size + 8 * shape.qk_norm) * attention
+    kept += 4 * size * shape.intermediate_size
+    layers = shape.num_hidden_layers
+    total = layers * size * shape.hidden_size + kept if training.gradient_checkpointing else layers * kept
+    return tokens * (total + 3 * size * shape.intermediate_size)
+
+
+def cache_bytes(shape: Shape, size: int) -> int:
+    """Bytes of one token's keys and values in all layers, `size` bytes an entry."""
+    return shape.num_hidden_layers * 2 * shape.num_key_value_heads * shape.head_dim * size
+
+
+def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
+    """Hours of one run, its final evaluation included."""
+    prompts = -(-training.prompts // training.gpus)
+    batch = prompts * training.samples
+    step = _sampling(shape, training, prompts, training.samples) + training.updates * _update(shape, training, batch)
+    if training.kl:
+        tokens = batch * (PROMPT_TOKENS + training.max_new_tokens)
+        step += 2 * shape.parameters * tokens / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])
+    points = training.steps // evaluation.every + 1 + (training.steps % evaluation.every > 0)
+    # At the end sampled and greedy answers again, and those of pass@k.
+    alone = _sampling(shape, training, evaluation.puzzles, 1)
+    curve = points * _sampling(shape, training, -(-evaluation.puzzles // training.gpus), 1) + 2 * alone
+    passes = _sampling(shape, training, evaluation.pass_puzzles, evaluation.pass_samples)
+    return (training.steps * step + curve + passes) / 3600
+
+
+def _sampling(shape: Shape, training: Training, prompts: int, samples: int) -> float:
+    """Seconds to answer `prompts` prompts `samples` times, `rollout_rows` sequences at once."""
+    size, flops = BYTES[training.precision], ACHIEVED_FLOPS * PEAK_FLOPS[training.precision]
+    middle = PROMPT_TOKENS + training.max_new_tokens / 2  # length of a sequence, on average over decoding
+    seconds = prompts * PROMPT_TOKENS * 2 * shape.parameters / flops
+    whole, rest = divmod(prompts * samples, training.rollout_rows)
+    for rows in [training.rollout_rows] * whole + [rest] * (rest > 0):
+        read = size * shape.parameters + rows * middle * cache_bytes(shape, size)
+        read += LOGIT_PASSES * 4 * rows * shape.vocab_size
+        token = max(
+            read / (ACHIEVED_BANDWIDTH * PEAK_BANDWIDTH),
+            2 * shape.parameters * rows / flops,
+            shape.num_hidden_layers * LAYER_SECONDS,
+        )
+        seconds += training.max_new_tokens * token
+    return seconds
+
+
+def _update(shape: Shape, training: Training, sequences: int) -> float:
+    """Seconds of one update on `sequences` answers."""
+    tokens = sequences * (PROMPT_TOKENS + training.max_new_tokens)
+    work = (8 if training.gradient_checkpointing else 6) * shape.parameters * tokens
+    seconds = work / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])
+    logits = sequences * training.max_new_tokens * shape.vocab_size
+    seconds += UPDATE_LOGIT_PASSES * 4 * logits / (ACHIEVED_BANDWIDTH * PEAK_BANDWIDTH)
+    return seconds + (HOST_UPDATE_SECONDS * shape.parameters if training.optimiser_state == "host" else 0.0)

@@ -1,0 +1,224 @@
+"""Shorthand for experiments: a data set, some arms and a model by name become an experiment file.
+
+Settings come from the first file of `config/experiments/` that has this data set and this very model. A pretrained
+model that has none gets the puzzles of the first file with a model of the hub, so that these can be compared, and the
+notes' settings for their 3B (`NOTES`), with a larger learning rate for the smallest, and with what it takes, by the
+estimate of `cost.py`, to stay below `MEMORY` on the device. What is given by hand comes on top.
+"""
+
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from softmax_rewards import weighting
+from softmax_rewards.common import plugins
+from softmax_rewards.config import cost, experiments, strict
+from softmax_rewards.config.run import ConfigError, Evaluation, Training, canonical
+from softmax_rewards.models import catalogue
+from softmax_rewards.models.shape import Shape
+from softmax_rewards.weighting import temperature
+
+NOTES = {"steps": 70, "prompts": 32, "samples": 8, "max_new_tokens": 1024, "precision": "bfloat16"}
+LEARNING_RATES = ((3e8, 2e-5), (float("inf"), 1e-5))  # up to so many parameters
+MEMORY = 60e9  # bytes, of a GPU's 80 GB
+EVALUATION = {"every": 10, "puzzles": 128, "pass_puzzles": 128}
+TAU = 0.5  # where an arm names none
+NUMBER = r"[\d.]+(?:e-?\d+)?"  # what a temperature looks like in an arm's name
+LONGEST_NAME = 100
+
+ALIASES = {"lr": "learning_rate"}  # of keys of `training`; there are no others
+SECTIONS = ("task", "model", "training", "evaluation")
+
+
+def experiment(
+    dataset: str,
+    ablations: str,
+    model: str,
+    seeds: str | None = None,
+    changes: Sequence[str] = (),
+    folder: Path = Path("config/experiments"),
+) -> tuple[str, dict[str, Any]]:
+    """The name and the content of the experiment file that the words stand for.
+
+    `ablations` and `seeds` have commas between their words, `changes` are `key=value` with dotted keys, values as in
+    YAML. The name is that of data set, model and changes with a hash of all settings but arms and seeds: these are
+    folders within an experiment, so that more of them can be asked for later. Raises ValueError, in one line, for
+    whatever is wrong.
+    """
+    task = dataset.lower()
+    if task not in (known := plugins.names(plugins.TASKS)):
+        raise ConfigError(f"dataset: {plugins.unknown('dataset', dataset, known)}")
+    values = _settings(task, model, folder)
+    names = ["adhoc", task, Path(model.lower()).name]
+    for key, value in _changes(changes):
+        *parents, last = key.split(".")
+        place = values
+        for parent in parents:
+            if not isinstance(place := place.setdefault(parent, {}), dict):
+                raise ConfigError(f"set: {key}: {parent} has no keys of its own")
+        place[last] = value
+        names.append(f"{key.removeprefix('training.')}-{value}")
+    if seeds is not None:
+        values["seeds"] = [_seed(seed.strip()) for seed in seeds.split(",")]
+    steps = strict.build(Training, values["training"], "training").steps
+    arms: dict[str, dict[str, Any]] = {}
+    for arm in (word.strip() for word in ablations.split(",")):
+        made = {"weighting": _weighting(arm, steps)}
+        if twins := [other for other in arms if arms[other] == made]:
+            raise ConfigError(f"ablations: {arm!r} is the same arm as {twins[0]!r}; allowed: each once")
+        arms[arm.lower()] = made
+    linear = [arm for arm, spec in arms.items() if spec["weighting"]["scheme"] == "linear"]
+    values |= {"ablations": arms, "baseline": next(iter(linear or arms))}
+    experiments.check("adhoc", values)
+    return _name(names, {section: values[section] for section in SECTIONS}), values
+
+
+def write(name: str, values: dict[str, Any], results: Path) -> Path:
+    """Write the experiment's file beside its results-to-be; returns its path."""
+    path = results / name / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110)
+    path.write_text(
+        f"# Made by run_experiment.py; copy it to config/experiments/ to change it.\n{text}", encoding="utf-8"
+    )
+    return path
+
+
+def command(cores: str, resources: Sequence[str], dry: bool, others: Sequence[str]) -> list[str]:
+    """The call of Snakemake but for the experiment; `others` are further arguments, passed on as they are."""
+    for word in resources:
+        if not re.fullmatch(r"\w+=.+", word):
+            raise ConfigError(f"resources: {word!r} is not allowed; allowed: NAME=N, such as gpu=8")
+    for word in others:
+        if re.match("--config|-[A-Za-z]*C", word):
+            instead = "--set KEY=VALUE, or keys in config/config.yaml"
+            raise ConfigError(f"{word}: not allowed, it would replace the experiment; allowed: {instead}")
+    dry = dry or any(re.fullmatch(r"--dry-?run|-[A-Za-z]*n[A-Za-z]*", word) for word in others)
+    more = ["--resources", *resources] * bool(resources) + ["--dry-run"] * dry
+    return [sys.executable, "-m", "snakemake", *others, "--cores", cores, *more]
+
+
+def _settings(task: str, name: str, folder: Path) -> dict[str, Any]:
+    """The keys of an experiment but its arms."""
+    try:
+        model = _model(name)
+        shape = cost.shape_of(model)
+    except ValueError as error:
+        raise ConfigError(f"model: {error}") from None
+    identity = {key: value for key, value in model.items() if key in ("source", "repository", "shape", "path")}
+    files = [strict.read(file) for file in sorted(folder.glob("*.yaml"))]
+    whole = [file for file in files if all(isinstance(file.get(key), dict) for key in ("task", "model"))]
+    ours = [file for file in whole if file["task"].get("name") == task and experiments.INHERIT not in file]
+    for file in ours:
+        if file["model"].items() >= identity.items():
+            return {key: file.get(key, {}) for key in (*SECTIONS, "seeds")}
+    settings = {"task": {"name": task}, "model": model, "training": {}, "evaluation": {}, "seeds": [0, 1, 2]}
+    if shape is not None:  # None: the embedded model, whose training and evaluation are the defaults of every key
+        settings |= {"training": _fitting(shape), "evaluation": dict(EVALUATION)}
+    if model["source"] in ("hub", "local"):
+        fetched = [file["task"] for file in ours if file["model"].get("source") == "hub"]
+        settings["task"] = next(iter(fetched), settings["task"])
+    return settings
+
+
+def _fitting(shape: Shape) -> dict[str, Any]:
+    """The `training` section for a pretrained model: what saves memory is chosen only where it is needed."""
+    rate = next(rate for most, rate in LEARNING_RATES if shape.parameters <= most)
+    training = NOTES | {"learning_rate": rate}
+
+    def memory() -> cost.Memory:
+        return cost.memory(shape, Training(**training), Evaluation(**EVALUATION))
+
+    for saving in ({"gradient_checkpointing": True}, {"optimiser_state": "host"}):
+        if memory().update > MEMORY:
+            training |= saving
+    rows = Training.rollout_rows
+    while memory().rollout > MEMORY and rows > 1:
+        training["rollout_rows"] = rows = rows // 2
+    return training
+
+
+def _model(name: str) -> dict[str, Any]:
+    """The `model` section for a name or repository of the catalogue, `mini`, `smollm2`, `random:<name>` or a folder."""
+    words = name.lower()
+    if words in ("mini", "smollm2"):
+        return {"source": words}
+    if words.startswith("random:"):
+        return {"source": "random", "shape": catalogue.find(words.partition(":")[2]).name}
+    if "/" in name and Path(name).is_dir():
+        return {"source": "local", "path": name}
+    for entry in catalogue.MODELS.values():
+        if words in (entry.name, entry.repository.lower()):
+            model = {"source": "hub", "repository": entry.repository, "revision": entry.revision}
+            return model if entry.instruct else model | {"template": "base"}
+    others = "mini, smollm2, random:<one of these>, a folder (with a / in its path); for other models of the hub"
+    message = f"{plugins.unknown('model', name, catalogue.MODELS)}, {others} write an experiment file with source: hub"
+    raise ConfigError(message)
+
+
+def _weighting(arm: str, steps: int) -> dict[str, Any]:
+    """What an arm's name stands for: a scheme, which `softmax_` may be left out of, and if it has one its temperature.
+
+    `anneal-0.75-0.25` is softmax with τ falling over the first half of the `steps`.
+    """
+    words = arm.lower().replace("_", "-").replace("centred", "centered")
+    schemes = {scheme.replace("_", "-"): scheme for scheme in weighting.names()}
+    short = {name.removeprefix("softmax-"): scheme for name, scheme in schemes.items()}
+    known = {"baseline": "linear"} | short | schemes
+    allowed = [*sorted(known), "softmax-0.25 (any τ, also auto)", "anneal-0.75-0.25"]
+    if match := re.fullmatch(f"anneal-({NUMBER})-({NUMBER})", words):
+        start, end = map(_tau, match.groups())
+        if start and end:
+            return {"scheme": "softmax", "tau": {"from": start, "to": end, "steps": max(steps // 2, 1)}}
+    name, tau = words, None
+    match = re.fullmatch(f"(.+?)-(auto|{NUMBER})", words)
+    if match and words not in known and (tau := _tau(match[2])):
+        name = match[1]
+    scheme = known.get(name)
+    if scheme is None or (tau is not None and "tau" not in weighting.hyperparameters(scheme)):
+        raise ConfigError(f"ablations: {plugins.unknown('ablation', arm, allowed)}")
+    return {"scheme": scheme} | ({"tau": tau or TAU} if "tau" in weighting.hyperparameters(scheme) else {})
+
+
+def _tau(text: str) -> float | str | None:
+    """A temperature as a config may have it, None if `text` is none."""
+    try:
+        tau = text if text == "auto" else float(text)
+        temperature.validate(tau)
+    except ValueError:
+        return None
+    return tau
+
+
+def _changes(texts: Sequence[str]) -> list[tuple[str, Any]]:
+    """`training.lr=1e-6` → ("training.learning_rate", 1e-6), in the order of the keys."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        section, _, rest = ("training.lr" if key == "lr" else key).partition(".")
+        if not equals or not rest or section not in SECTIONS:
+            allowed = ", ".join(f"{name}.<key>=<value>" for name in SECTIONS)
+            more = "lr stands for training.learning_rate, nothing else is short"
+            raise ConfigError(f"set: {text!r} is not allowed; allowed: {allowed}; {more}")
+        key = f"{section}.{ALIASES.get(rest, rest) if section == 'training' else rest}"
+        if key in found:
+            raise ConfigError(f"set: {key} is given twice; allowed: each key once")
+        found[key] = strict.value(value, f"set: {key}")
+    return sorted(found.items())
+
+
+def _name(words: Sequence[str], settings: dict[str, Any]) -> str:
+    """A folder's name: the words as far as they are readable and not too long, and a hash of the settings."""
+    name = re.sub("[^A-Za-z0-9._-]+", "-", "-".join(words)).strip("-")
+    return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(canonical(settings).encode()).hexdigest()[:8]}"
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"seeds: {text!r} is not allowed; allowed: integers from 0 on, with commas between them")
+    return int(text)

@@ -1,0 +1,201 @@
+"""Strict reading: YAML files and mappings become typed values, and whatever is wrong is said in one line.
+
+Each message names the dotted key, the value and what is allowed; the caller puts the file in front.
+"""
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from softmax_rewards.common import plugins
+from softmax_rewards.config.run import ConfigError, wrong
+
+T = TypeVar("T")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping. Keys must be text and stand once; `4e-4` is a number, as in YAML 1.2."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        value = _parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    value = {} if value is None else value
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: the file is {type(value).__name__}; allowed: a mapping of keys")
+    return value
+
+
+def value(text: str, where: str) -> Any:
+    """One value, as `read` would read it in a file; `where` is its key, for messages."""
+    try:
+        return _parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
+    """Make the dataclass `cls` from a mapping read from YAML; what the mapping leaves out is as in `default`.
+
+    `where` is the dotted key of the mapping, for messages. Every key must be a field, every field without a
+    default must be given, and every value must have its field's type: an integer serves as a float, but a
+    boolean is no integer and text is no number. A field that is a dataclass itself is built from a mapping too,
+    which changes the field's default key by key. Errors: `ConfigError`; a `__post_init__` raises ValueError, whose
+    message may leave `where` out.
+    """
+    if not isinstance(values, Mapping):
+        raise wrong(where, values, "a mapping of keys")
+    known = [item for item in dataclasses.fields(cls) if item.init]
+    refuse_unknown(values, [item.name for item in known], where)
+    hints, given = typing.get_type_hints(cls), {}
+    for item in known:
+        otherwise = _default(item) if default is None else getattr(default, item.name)
+        key = dotted(where, item.name)
+        if item.name not in values:
+            if otherwise is dataclasses.MISSING:
+                raise ConfigError(f"{key}: missing; it has no default")
+            given[item.name] = otherwise
+        elif dataclasses.is_dataclass(hints[item.name]):
+            nested = None if otherwise is dataclasses.MISSING else otherwise
+            given[item.name] = build(hints[item.name], values[item.name], key, nested)
+        else:
+            given[item.name] = typed(values[item.name], hints[item.name], key)
+    try:
+        return cls(**given)
+    except ValueError as error:
+        message = str(error)
+        if where and not message.startswith(f"{where}."):
+            names_field = re.split("[.:]", message)[0] in given
+            message = dotted(where, message) if names_field else f"{where}: {message}"
+        raise ConfigError(message) from None
+
+
+def _default(item: dataclasses.Field) -> Any:
+    """The default of a field, MISSING if it has none."""
+    return item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+
+
+_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "text", dict: "a mapping"}
+
+
+def typed(value: Any, hint: Any, where: str) -> Any:
+    """`value` as the annotation `hint` wants it: scalar, Literal, X | None, tuple[X, ...], list[X], dict."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        (hint,) = (argument for argument in arguments if argument is not type(None))
+        return typed(value, hint, where)
+    if origin is Literal:
+        if value not in arguments or isinstance(value, bool) != any(value is item for item in (True, False)):
+            raise wrong(where, value, ", ".join(map(str, arguments)))
+        return value
+    if origin in (tuple, list):
+        if not isinstance(value, (list, tuple)):
+            raise wrong(where, value, f"a list, each entry {_NAMES.get(arguments[0], arguments[0])}")
+        return origin(typed(item, arguments[0], f"{where}[{index}]") for index, item in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = origin or hint
+    if not isinstance(value, expected) or (expected is not bool and isinstance(value, bool)):
+        raise wrong(where, value, _NAMES.get(expected, str(expected)))
+    if expected is float and not -float("inf") < value < float("inf"):
+        raise wrong(where, value, "a finite number")
+    return value
+
+
+def refuse_unknown(values: Mapping[str, Any], known: Iterable[str], where: str, what: str = "key") -> None:
+    """Raise ConfigError for the first name that is not `known`, with the nearest one that is."""
+    known = list(known)
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{dotted(where, str(name))}: {plugins.unknown(what, name, known)}")
+
+
+def dotted(where: str, key: str) -> str:
+    """The dotted name of `key` in the mapping `where` ("" at the top)."""
+    return f"{where}.{key}" if where else key
+
+
+DEEPEST = 30
+"""Levels of a document: a dozen serve any experiment, and what walks its values recurses."""
+
+LARGEST = 10**5
+"""Characters and values of a document with its aliases written out, as JSON and messages write them."""
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with numbers such as 4e-4 read as numbers (YAML 1.1 wants 4.0e-4 and reads text)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _parse(text: str) -> Any:
+    """The value of a YAML document, None for an empty one."""
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check(node, "", {})
+        return loader.construct_document(node)
+    except ConfigError:
+        raise
+    except RecursionError:
+        raise ConfigError(f"nested too deeply; allowed: {DEEPEST} levels") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not YAML: {' '.join(str(error).split())}") from None
+    except Exception as error:  # a value that is not what its tag says, such as a date of month 13
+        raise ConfigError(f"not YAML: {type(error).__name__}: {' '.join(str(error).split())}") from None
+
+
+def _check(node: yaml.Node, where: str, seen: dict[yaml.Node, tuple[int, int] | None]) -> tuple[int, int]:
+    """Size and height of what `node` stands for, with every alias written out.
+
+    `seen` has those of the nodes before it, None of the ones around it: each is visited once, since ten lines of
+    aliases can stand for billions of values. Raises ConfigError for keys that are no text or stand twice, and for what
+    is nested without end or too deeply, or too large.
+    """
+    if node in seen:
+        found = seen[node]
+        if found is None:
+            raise ConfigError(f"{where}: an alias within what it stands for; allowed: no value that contains itself")
+        return found
+    seen[node] = None
+    size, height, lines = 1, 0, {}
+    children = [] if isinstance(node, yaml.ScalarNode) else node.value
+    if isinstance(node, yaml.ScalarNode):
+        size += len(node.value)
+    for index, child in enumerate(children):
+        name = f"{where}[{index}]"
+        if isinstance(node, yaml.MappingNode):
+            key, child = child
+            if key.tag != "tag:yaml.org,2002:str":
+                # A key that is a collection may be one that aliases blow up.
+                shown = key.value if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
+                raise ConfigError(f"{dotted(where, shown)}: the key is not text; allowed: text (quote it)")
+            name, line = dotted(where, key.value), key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(f"{name}: given twice (lines {lines[key.value]} and {line}); allowed: each key once")
+            lines[key.value] = line
+            size += len(key.value)
+        own, levels = _check(child, name, seen)
+        size, height = size + own, max(height, levels)
+    if height + 1 > DEEPEST:
+        raise ConfigError(f"{where}: nested too deeply; allowed: {DEEPEST} levels")
+    if size > LARGEST:
+        raise ConfigError(f"{where}: too large with its aliases written out; allowed: {LARGEST} characters")
+    seen[node] = size, height + 1
+    return size, height + 1

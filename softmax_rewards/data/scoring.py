@@ -1,0 +1,139 @@
+"""Scoring: a task's verifier on a batch of answers, and what becomes of one that fails or does not end.
+
+A verifier is code of the user's own that runs on whatever a model writes. Whatever it does wrong becomes one line.
+"""
+
+import faulthandler
+import math
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import CodeType, FrameType
+from typing import Any
+
+from softmax_rewards.data import tasks
+from softmax_rewards.data.tasks import Score
+
+EXCERPT = 200  # characters
+GRACE = 30.0  # seconds, for a busy machine to run a signal's handler before the process is ended
+AGAIN = 0.1  # seconds
+STDERR = 2  # by number: `sys.stderr` may be an object without a file
+
+
+class RewardError(RuntimeError):
+    """A verifier that failed on an answer, said in one line."""
+
+
+class _Expired(BaseException):
+    """The time is up. No `Exception`, which a verifier may catch and take for a wrong answer."""
+
+
+class _Unusable(Exception):
+    """What the verifier returned is no verdict."""
+
+
+def score(
+    task: Mapping[str, Any], puzzles: Sequence[Mapping[str, Any]], texts: Sequence[str], *, batch: str, seconds: float
+) -> list[Score]:
+    """The verdicts of `task` (name and options) on Q·N answers, group by group, to Q puzzles.
+
+    All of them together may take `seconds`; `batch` is what messages call them. Raises RewardError for a verifier that
+    raises, returns no `Score` or a reward that is not finite, or takes longer. In the main thread it is interrupted by
+    SIGALRM. What no signal interrupts (a C function that holds Python's lock and looks for none, and anything in
+    another thread) ends with the process, GRACE seconds later; the standard error then tells where its threads were.
+    """
+    module, options = tasks.load(task)
+    samples, scores = len(texts) // len(puzzles), []
+    deadline = time.monotonic() + seconds
+    try:
+        with _limit(seconds):
+            for row, text in enumerate(texts):
+                found = _checked(module.score(text, puzzles[row // samples], options))
+                if time.monotonic() > deadline:  # a verifier that caught the signal, or a slow one where there is none
+                    raise _Expired
+                scores.append(found)
+    except (Exception, SystemExit, _Expired) as error:
+        row = min(len(scores), len(texts) - 1)
+        puzzle = " ".join(str(dict(puzzles[row // samples])).split())
+        raise RewardError(
+            f"task {task['name']}: its verifier {_said(error, seconds, len(texts))}; at puzzle {row // samples}, "
+            f"sample {row % samples} of the batch {batch!r}; puzzle {puzzle[:EXCERPT]}; "
+            f"answer {_excerpt(texts[row])}; {_place(error, module.score.__code__)}"
+        ) from error
+    return scores
+
+
+def _checked(found: Any) -> Score:
+    if not isinstance(found, Score):
+        raise _Unusable(f"returned {type(found).__name__}; wanted: a Score")
+    # Not any number: it goes into JSON, too, which knows neither NumPy's nor PyTorch's.
+    if not (isinstance(found.reward, (int, float)) and math.isfinite(found.reward)):
+        raise _Unusable(f"returned the reward {found.reward!r}; wanted: a finite int or float")
+    return found
+
+
+def _said(error: BaseException, seconds: float, answers: int) -> str:
+    if isinstance(error, _Expired):
+        return (
+            f"took longer than {seconds:g} s for {answers} answers; mend it, or raise training.reward_seconds if it is "
+            "only slow"
+        )
+    if isinstance(error, _Unusable):
+        return str(error)
+    return "raised " + " ".join("".join(traceback.format_exception_only(error)).split())
+
+
+def _place(error: BaseException, verifier: CodeType) -> str:
+    """File and line of the verifier: where it was when it was left, or else where it begins."""
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [line for frame, line in frames if frame.f_code.co_filename == verifier.co_filename]
+    return f"{verifier.co_filename}:{lines[-1] if lines else verifier.co_firstlineno}"
+
+
+def _excerpt(text: str) -> str:
+    shown = repr(text[:EXCERPT])
+    return shown if len(text) <= EXCERPT and len(shown) <= EXCERPT else f"{shown[: EXCERPT - 2]} …"
+
+
+@contextmanager
+def _limit(seconds: float) -> Iterator[None]:
+    """Raise `_Expired` in the block after `seconds` if this is the main thread; end the process GRACE later."""
+    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=STDERR)
+    try:
+        if threading.current_thread() is threading.main_thread():
+            with _alarm(seconds):
+                yield
+        else:
+            yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    over = False
+
+    def expired(number: int, frame: FrameType | None) -> None:
+        nonlocal over
+        if not over:
+            over = True
+            raise _Expired
+
+    began = time.monotonic()
+    left, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+    handler = signal.signal(signal.SIGALRM, expired)
+    try:
+        try:
+            # It rings on, for a single signal was seen to be lost; `_Expired` is raised once.
+            signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+            yield
+        finally:
+            over = True
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)  # None: one that Python did not set
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)

@@ -1,0 +1,245 @@
+"""Countdown puzzles: expressions over k numbers, an exact solver, a generator."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import combinations, combinations_with_replacement, permutations, product
+from math import comb
+from typing import TypeAlias
+
+import numpy as np
+
+from softmax_rewards.data.tasks._expressions import OPERATORS, Tree, Value, divide, leaves, reduced, text, value
+
+MAX_NUMBERS = 6
+_ENUMERABLE = 1_000_000  # up to so many expressions in all, a generator looks at each instead of drawing
+
+Shape: TypeAlias = int | tuple[int, "Shape", "Shape"]
+"""A binary tree over k numbers in a row: a leaf is a position, a node (gap, left, right) stands in a gap."""
+
+
+@cache
+def _orders(count: int) -> list[tuple[int, ...]]:
+    return list(permutations(range(count)))
+
+
+@cache
+def _shapes(count: int) -> list[Shape]:
+    def trees(low: int, high: int) -> list[Shape]:
+        if high - low == 1:
+            return [low]
+        return [
+            (middle - 1, left, right)
+            for middle in range(low + 1, high)
+            for left in trees(low, middle)
+            for right in trees(middle, high)
+        ]
+
+    return trees(0, count)
+
+
+def _fill(shape: Shape, numbers: Sequence[int], operators: Sequence[str]) -> Tree:
+    if isinstance(shape, int):
+        return numbers[shape]
+    gap, left, right = shape
+    return (operators[gap], _fill(left, numbers, operators), _fill(right, numbers, operators))
+
+
+def attempt(numbers: Sequence[int], operators: str, rng: np.random.Generator) -> list[Tree]:
+    """A random expression over all `numbers`, worked out: uniform over (order, operators, tree shape)."""
+    count = len(numbers)
+    orders, shapes = _orders(count), _shapes(count)
+    while True:
+        ordered = [int(numbers[i]) for i in orders[rng.integers(len(orders))]]
+        chosen = [operators[i] for i in rng.integers(len(operators), size=count - 1)]
+        tree = _fill(shapes[rng.integers(len(shapes))], ordered, chosen)
+        try:
+            return work_out(tree)
+        except ZeroDivisionError:  # has no value to write down: draw again
+            continue
+
+
+def work_out(tree: Tree) -> list[Tree]:
+    """`tree`, then what is left of it after each operation, down to its value: (9+6)*2, 15*2, 30."""
+    steps = [tree]
+    while isinstance(tree, tuple):
+        tree = reduced(tree)
+        steps.append(tree)
+    return steps
+
+
+# --- Solver ---------------------------------------------------------------------------------------
+
+
+@cache
+def _splits(count: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The ways to split positions 0..count-1 into (part, rest), unordered, `part` never the larger."""
+    every = range(count)
+    return [
+        (part, tuple(i for i in every if i not in part))
+        for size in range(1, count // 2 + 1)
+        for part in combinations(every, size)
+        if 2 * size < count or part[0] == 0
+    ]
+
+
+class _Solver:
+    """Backward search from the target through the last operation, down to tables of all small sub-results.
+
+    A set of numbers splits into a small part, whose values a are listed, and a rest; the operation that joins
+    them leaves a subgoal b for the rest, and there are at most six (a+b, a-b, b-a, a*b, a/b, b/a).
+    """
+
+    def __init__(self, operators: str, table_size: int) -> None:
+        self.operators = operators
+        self.table_size = table_size  # sets of up to so many numbers are tabulated, larger ones searched
+        self.tables: dict[tuple[int, ...], dict[Value, Tree]] = {}
+        self.failed: set[tuple[tuple[int, ...], Value]] = set()
+
+    def table(self, numbers: tuple[int, ...]) -> dict[Value, Tree]:
+        """Every value that `numbers` reach, with one tree for each."""
+        if numbers in self.tables:
+            return self.tables[numbers]
+        found: dict[Value, Tree] = {numbers[0]: numbers[0]} if len(numbers) == 1 else {}
+        for part, rest in _splits(len(numbers)):
+            firsts = self.table(tuple(numbers[i] for i in part)).items()
+            seconds = self.table(tuple(numbers[i] for i in rest)).items()
+            for (a, left), (b, right) in product(firsts, seconds):
+                for operator in self.operators:
+                    if operator == "+":
+                        found.setdefault(a + b, ("+", left, right))
+                    elif operator == "*":
+                        found.setdefault(a * b, ("*", left, right))
+                    elif operator == "-":
+                        found.setdefault(a - b, ("-", left, right))
+                        found.setdefault(b - a, ("-", right, left))
+                    else:
+                        if b:
+                            found.setdefault(divide(a, b), ("/", left, right))
+                        if a:
+                            found.setdefault(divide(b, a), ("/", right, left))
+        self.tables[numbers] = found
+        return found
+
+    def subgoals(self, a: Value, target: Value) -> Iterator[tuple[str, bool, Value]]:
+        """(operator, whether a stands left, b) such that joining a and b gives `target`."""
+        for operator in self.operators:
+            if operator == "+":
+                yield "+", True, target - a
+            elif operator == "-":
+                yield "-", True, a - target
+                yield "-", False, target + a
+            elif a:
+                if operator == "*":
+                    yield "*", True, divide(target, a)
+                else:
+                    yield "/", False, target * a
+                    if target:
+                        yield "/", True, divide(a, target)
+
+    def search(self, numbers: tuple[int, ...], target: Value) -> Tree | None:
+        if len(numbers) <= self.table_size:
+            return self.table(numbers).get(target)
+        if (numbers, target) in self.failed:
+            return None
+        for part, rest in _splits(len(numbers)):
+            others = tuple(numbers[i] for i in rest)
+            for a, tree in self.table(tuple(numbers[i] for i in part)).items():
+                if a == 0 == target and (annihilator := self.operators.strip("+-")):
+                    # 0*b and 0/b are 0 whatever the rest gives; its own product or quotient is never 0.
+                    for number in others:
+                        tree = (annihilator[0], tree, number)
+                    return tree
+                for operator, first, b in self.subgoals(a, target):
+                    other = self.search(others, b)
+                    if other is not None:
+                        return (operator, tree, other) if first else (operator, other, tree)
+        self.failed.add((numbers, target))
+        return None
+
+
+def solve(numbers: Sequence[int], target: int, operators: str = OPERATORS) -> str | None:
+    """An expression that uses each of the positive `numbers` (at most 6) once and equals `target`, or None.
+
+    Exact and complete: intermediate results may be negative or fractions.
+    """
+    if not 1 <= len(numbers) <= MAX_NUMBERS or min(numbers) < 1:
+        raise ValueError(f"numbers: {list(numbers)}; allowed: 1 to {MAX_NUMBERS} positive integers")
+    # Tables of three numbers cost more than they save until five numbers look the same triple up often.
+    solver = _Solver(operators, table_size=2 if len(numbers) <= 4 else 3)
+    tree = solver.search(tuple(sorted(map(int, numbers))), int(target))
+    return None if tree is None else text(tree)
+
+
+# --- Generator ------------------------------------------------------------------------------------
+
+Puzzle = tuple[tuple[int, ...], int]
+"""The numbers, sorted, and the target."""
+
+
+def _every(numbers: range, count: int, operators: str, rng: np.random.Generator) -> Iterator[Tree]:
+    """Each expression over `count` of `numbers` once, in random order."""
+    forms = list(product(_orders(count), _shapes(count), product(operators, repeat=count - 1)))
+    multisets = list(combinations_with_replacement(numbers, count))
+    for index in rng.permutation(len(multisets) * len(forms)).tolist():
+        multiset, (order, shape, chosen) = multisets[index // len(forms)], forms[index % len(forms)]
+        yield _fill(shape, [multiset[i] for i in order], chosen)
+
+
+def _draw(numbers: range, count: int, targets: range, operators: str, rng: np.random.Generator) -> list[Tree]:
+    """2048 random expressions of one random shape over `count` of `numbers`, less those that miss `targets`.
+
+    Only an approximate filter, so that few expressions need exact arithmetic.
+    """
+    shape = _shapes(count)[rng.integers(len(_shapes(count)))]
+    drawn = rng.integers(numbers.start, numbers.stop, size=(2048, count))
+    chosen = np.array(list(operators))[rng.integers(len(operators), size=(2048, count - 1))]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = _approximate(shape, drawn.astype(np.float64), chosen)
+        near = np.abs(values - np.rint(values)) < 1e-6
+    near &= (values > targets.start - 0.5) & (values < targets.stop - 0.5)
+    pairs = zip(drawn[near].tolist(), chosen[near].tolist(), strict=True)
+    return [_fill(shape, row, column) for row, column in pairs]
+
+
+def _approximate(shape: Shape, numbers: np.ndarray, operators: np.ndarray) -> np.ndarray:
+    """Floating-point values [rows] of one shape filled with numbers [rows, k] and operators [rows, k-1]."""
+    if isinstance(shape, int):
+        return numbers[:, shape]
+    gap, left, right = shape
+    a, b = _approximate(left, numbers, operators), _approximate(right, numbers, operators)
+    operator = operators[:, gap]
+    return np.select([operator == "+", operator == "-", operator == "*"], [a + b, a - b, a * b], a / b)
+
+
+def generate(
+    numbers: range, count: int, targets: range, operators: str, wanted: int, rng: np.random.Generator
+) -> dict[Puzzle, str | None]:
+    """Distinct puzzles over `count` of `numbers`, in random order, each with an expression that solves it.
+
+    Where all expressions can be enumerated (3 numbers of 1..12 have 39,312) the result is *every* puzzle
+    there is, so that one drawn from it is uniform over multisets and reachable targets. Else expressions are
+    drawn until there are `wanted` puzzles, or until 200,000 draws in a row bring nothing new.
+    """
+    forms = len(_orders(count)) * len(_shapes(count)) * len(operators) ** (count - 1)
+    puzzles: dict[Puzzle, str | None] = {}
+
+    def add(trees: Iterable[Tree]) -> None:
+        for tree in trees:
+            try:
+                target = value(tree)
+            except ZeroDivisionError:
+                continue
+            if target.denominator == 1 and int(target) in targets:
+                puzzle = tuple(sorted(leaves(tree))), int(target)
+                if puzzle not in puzzles:
+                    puzzles[puzzle] = text(tree)
+
+    if comb(len(numbers) + count - 1, count) * forms <= _ENUMERABLE:
+        add(_every(numbers, count, operators, rng))
+        return puzzles
+    stale = 0
+    while len(puzzles) < wanted and stale < 100:
+        before = len(puzzles)
+        add(_draw(numbers, count, targets, operators, rng))
+        stale = 0 if len(puzzles) > before else stale + 1
+    return puzzles

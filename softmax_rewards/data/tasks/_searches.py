@@ -1,0 +1,69 @@
+"""How a search is written down: compact for the embedded model, in English for real ones.
+
+A search is a list of attempts, each a list of steps from an expression down to the value that it was worked out to;
+the last attempt is answered with.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from softmax_rewards.data.tasks import _conversation, _expressions
+from softmax_rewards.data.tasks._expressions import Tree
+
+
+class Phrases(NamedTuple):
+    """Ways to say it in English, in which `{target}` may stand.
+
+    Each verdict is one that `_equations` reads as a mark, each surrender one that it reads as giving up.
+    """
+
+    right: tuple[str, ...]
+    too_big: tuple[str, ...]
+    too_small: tuple[str, ...]
+    first: tuple[str, ...] = ("Let me try", "First I try", "Start with", "Try")
+    next: tuple[str, ...] = ("Now try", "Next I try", "Maybe", "Let me try")
+    surrender: tuple[str, ...] = (
+        "I give up.",
+        "I cannot find it.",
+        "I will give up here.",
+        "I could not find it, so I give up.",
+    )
+
+
+def completion(
+    attempts: Sequence[Sequence[Tree]],
+    target: int,
+    answer: Tree,
+    phrases: Phrases,
+    template: str,
+    rng: np.random.Generator | None = None,
+) -> str:
+    """A search for `target` as it continues the prompt. `rng` chooses among the phrases, without it the first."""
+    _conversation.check(template)
+    compact = template == "compact"
+    thinking = _compact(attempts, target) if compact else _english(attempts, target, phrases, rng)
+    return f"{thinking}</think>\n<answer>{_expressions.text(answer, spaced=not compact)}</answer>"
+
+
+def _compact(attempts: Sequence[Sequence[Tree]], target: int) -> str:
+    return "\n".join(
+        "=".join(map(_expressions.text, steps[:-1])) + f"={steps[-1]}{'yes' if steps[-1] == target else 'no'}"
+        for steps in attempts
+    )
+
+
+def _english(attempts: Sequence[Sequence[Tree]], target: int, phrases: Phrases, rng: np.random.Generator | None) -> str:
+    def one_of(ways: Sequence[str]) -> str:
+        return ways[0 if rng is None else rng.integers(len(ways))].format(target=target)
+
+    lines = []
+    for number, steps in enumerate(attempts):
+        value: Any = steps[-1]
+        worked = [*(_expressions.text(step, spaced=True) for step in steps[:-1]), str(value)]
+        verdicts = phrases.right if value == target else phrases.too_big if value > target else phrases.too_small
+        lines.append(f"{one_of(phrases.next if number else phrases.first)} {' = '.join(worked)}{one_of(verdicts)}")
+    if value != target:
+        lines.append(one_of(phrases.surrender))
+    return "\n".join(lines)

@@ -1,0 +1,280 @@
+"""Countdown: reach a target from k numbers, each used exactly once, with + - * /.
+
+A completion continues a prompt that already opened `<think>`, and has the form
+
+    THINKING</think>\n<answer>EXPRESSION</answer>
+
+Data: generated puzzles, or the public `Jiayi-Pan/Countdown-Tasks-3to4` (Pan et al., TinyZero, 2025). Search traces
+(Gandhi et al., Stream of Search, 2024, arXiv 2404.03683) warm a model up. After the compact prompt of the
+embedded model, `[3,5,7]=22:<think>`, one goes on as on the left, after the prompts of real models as on the right:
+
+    3+5*7=3+35=38no               Let me try 3 + 5 * 7 = 3 + 35 = 38, which is too big.
+    3*5+7=15+7=22yes</think>      Now try 3 * 5 + 7 = 15 + 7 = 22. That works!</think>
+    <answer>3*5+7</answer>        <answer>3 * 5 + 7</answer>
+
+A new task is a module like this one; what several tasks may need is in the private modules beside it.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards.data.tasks import Public, Score, _answers, _countdown, _countdown_file, _countdown_wording, _equations, _expressions, _options
+
+ALPHABET: tuple[str, ...] = (
+    *"0123456789+-*/()=[],:\n",
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "no",
+    "yes",
+)
+"""Tokens that spell every compact prompt, trace and reference."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keys of `task:` in a config."""
+
+    source: str = "generate"
+    """`generate`, or `public`: the published puzzles, whose own numbers and targets replace the ranges below."""
+    numbers: int = 3
+    """How many numbers a puzzle has, 2 to 6."""
+    low: int = 1
+    """Smallest number."""
+    high: int = 12
+    """Largest number."""
+    target_low: int = 1
+    """Smallest target."""
+    target_high: int = 30
+    """Largest target."""
+    operators: str = "+-*"
+    """What references and search traces use; an answer may use any of + - * /."""
+    train: int = 20_000
+    """Puzzles for RL."""
+    warm_start: int = 20_000
+    """Puzzles for the supervised start, from the same multisets of numbers as `train`."""
+    test: int = 1024
+    """Distinct puzzles held out, over multisets of numbers that are in neither of the others."""
+    held_out: float = 0.5
+    """The fraction of the multisets of numbers that only `test` may use."""
+    seed: int = 0
+    """Seed of the data."""
+    format_reward: float = 0.1
+    """Reward of an answer in the right format, beside the 1.0 of a correct one."""
+    partial_format: bool = False
+    """Without the full format, pay 0.1 of `format_reward` for a closed thinking, 0.5 for a closed answer."""
+    persistence: float = 0.6
+    """Search traces: probability of another attempt after a wrong one."""
+    insight: float = 0.1
+    """Search traces: probability that an attempt is the reference expression instead of a random one."""
+    max_attempts: int = 4
+    """Search traces: attempts after which a trace gives up."""
+    slips: float = 0.0
+    """Search traces: probability that the answer is not closed, so that it neither counts nor has the format."""
+
+    def __post_init__(self) -> None:
+        _options.check_types(self)
+        need = partial(_options.need, self)
+        need("source", self.source in ("generate", "public"), "generate, public")
+        need("numbers", 2 <= self.numbers <= _countdown.MAX_NUMBERS, f"2 to {_countdown.MAX_NUMBERS}")
+        need("low", self.low >= 1, "1 or more")
+        need("high", self.low <= self.high <= 1000, f"low ({self.low}) to 1000")
+        need("target_low", self.target_low >= 0, "0 or more")
+        need("target_high", self.target_low <= self.target_high, f"target_low ({self.target_low}) or more")
+        valid = 0 < len(self.operators) == len(set(self.operators)) and set(self.operators) <= set("+-*/")
+        need("operators", valid, 'some of "+-*/", each once')
+        for key in ("train", "warm_start", "test", "max_attempts"):
+            need(key, getattr(self, key) >= 1, "1 or more")
+        need("held_out", 0 < self.held_out < 1, "between 0 and 1")
+        need("seed", self.seed >= 0, "0 or more")
+        need("format_reward", 0 <= self.format_reward <= 1, "0 to 1")
+        for key in ("persistence", "insight", "slips"):
+            need(key, 0 <= getattr(self, key) <= 1, "0 to 1")
+
+
+DEFAULTS = Options()
+
+
+def reward_range(options: Options) -> tuple[float, float]:
+    """The least and the greatest reward."""
+    return 0.0, 1.0 + options.format_reward
+
+
+# --- Data -----------------------------------------------------------------------------------------
+
+
+def public(options: Options) -> Public | None:
+    """The public data set that `build` needs, None where it generates the puzzles."""
+    if options.source != "public":
+        return None
+    # 490,364 rows of 3 or 4 numbers up to 99, targets up to 100; its card states no licence.
+    return Public("Jiayi-Pan/Countdown-Tasks-3to4", "408f70d177020686d34a56bba5952feb45aaaee4", ("data/*.parquet",))
+
+
+def identity(row: dict[str, Any]) -> tuple[int, ...]:
+    """What no test puzzle may share with a training puzzle: the multiset of numbers."""
+    return tuple(sorted(map(int, row["nums"])))
+
+
+def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
+    """The tables `train`, `test` and `warm_start`, with columns nums (list of int), target, solution.
+
+    The same options give the same tables. `folder` is where the public file lies, for `source: public`; its
+    rows come without a solution, and the few chosen ones are solved here (unsolvable ones are passed over).
+    Raises ValueError naming the option, or the file, row and column, that makes it impossible.
+    """
+    rng = np.random.default_rng(options.seed)
+    if options.source == "public":
+        puzzles = dict.fromkeys(_countdown_file.read(_countdown_file.find(folder)))
+    else:
+        share = max(options.test / options.held_out, max(options.train, options.warm_start) / (1 - options.held_out))
+        puzzles = _countdown.generate(
+            range(options.low, options.high + 1),
+            options.numbers,
+            range(options.target_low, options.target_high + 1),
+            options.operators,
+            int(1.2 * share),
+            rng,
+        )
+    multisets = sorted({numbers for numbers, _ in puzzles})
+    held_out = {multisets[i] for i in rng.permutation(len(multisets))[: round(options.held_out * len(multisets))]}
+
+    test = [puzzle for puzzle in puzzles if puzzle[0] in held_out]
+    train = [puzzle for puzzle in puzzles if puzzle[0] not in held_out]
+    return {
+        "train": _table("train", train, puzzles, options, rng),
+        "test": _table("test", test, puzzles, options, rng),
+        "warm_start": _table("warm_start", train, puzzles, options, rng),
+    }
+
+
+def _table(
+    key: str,
+    pool: list[_countdown.Puzzle],
+    solutions: dict[_countdown.Puzzle, str | None],
+    options: Options,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """`task.<key>` rows over random puzzles of `pool`; fills in the solutions that are not known yet."""
+    rows = getattr(options, key)
+    chosen = []
+    for i in rng.permutation(len(pool)).tolist():
+        if len(chosen) == rows:
+            break
+        if solutions[pool[i]] is None:
+            solutions[pool[i]] = _countdown.solve(*pool[i], options.operators) or ""  # "": has none
+        if solutions[pool[i]]:
+            chosen.append(pool[i])
+    if not chosen or (key == "test" and len(chosen) < rows):
+        raise ValueError(
+            f"task.{key}: {rows}; allowed: up to {len(chosen)}, the distinct solvable puzzles over the "
+            f"{len({numbers for numbers, _ in pool})} multisets of numbers that held_out {options.held_out} "
+            "leaves it; ask for fewer, widen low..high, or change held_out"
+        )
+    # Where rows outnumber puzzles, each comes equally often, give or take one, its numbers in a new order.
+    chosen = [chosen[i % len(chosen)] for i in range(rows)]
+    return pd.DataFrame(
+        {
+            "nums": [rng.permutation(numbers).tolist() for numbers, _ in chosen],
+            "target": [target for _, target in chosen],
+            "solution": [solutions[puzzle] for puzzle in chosen],
+        }
+    )
+
+
+# --- Prompts and supervised completions -----------------------------------------------------------
+
+
+def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
+    """The prompt of a puzzle, which ends by opening `<think>`.
+
+    `compact` (the embedded model) and `base` (pretrained, not instructed) give text; `chat` gives messages,
+    of which the last is the beginning of the assistant's own.
+    """
+    return _countdown_wording.prompt(row["nums"], row["target"], template)
+
+
+def reference(row: dict[str, Any], template: str = "compact") -> str:
+    """y*, the completion that tries the reference expression, finds it right and answers with it."""
+    worked = _countdown.work_out(_expressions.parse(row["solution"]))
+    return _countdown_wording.completion([worked], row["target"], template)
+
+
+def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS, template: str = "compact") -> str:
+    """A search to imitate: attempts, each worked out to its exact value and marked as right or wrong.
+
+    An attempt is random, or with probability `insight` the reference: else a small model would hardly ever
+    see a right value and not learn to recognise it.
+
+    After a wrong attempt the search goes on with probability `persistence`, at most to `max_attempts`; else
+    it gives up and answers with that attempt. So the arithmetic is always right, the answer is not.
+    The same state of `rng` gives the same attempts for every template.
+    """
+    attempts = []
+    for number in range(1, options.max_attempts + 1):
+        if rng.random() < options.insight:
+            worked = _countdown.work_out(_expressions.parse(row["solution"]))
+        else:
+            worked = _countdown.attempt(row["nums"], options.operators, rng)
+        attempts.append(worked)
+        if worked[-1] == row["target"] or number == options.max_attempts or rng.random() >= options.persistence:
+            break
+    text = _countdown_wording.completion(attempts, row["target"], template, rng)
+    if options.slips and rng.random() < options.slips:
+        return text.removesuffix("</answer>")
+    return text
+
+
+# --- Verifier -------------------------------------------------------------------------------------
+
+
+def _right(expression: str | None, row: dict[str, Any]) -> _expressions.Tree | None:
+    """The tree of `expression` if it uses each number once and equals the target, else None."""
+    tree = None if expression is None else _expressions.parse(expression)
+    if tree is None or sorted(_expressions.leaves(tree)) != sorted(map(int, row["nums"])):
+        return None
+    try:
+        return tree if _expressions.value(tree) == int(row["target"]) else None
+    except ZeroDivisionError:
+        return None
+
+
+def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> Score:
+    """The verdict on the text after the prompt (which opened `<think>`), end-of-sequence token removed.
+
+    Reward = 1.0 correct + `format_reward` formatted, judged apart as usual for this task: a right answer
+    followed by chatter is correct and not formatted. Never raises, whatever the text.
+    """
+    thinking, expression, formatted = _answers.split(completion)
+    correct = _right(expression, row) is not None
+    credit = float(formatted)
+    if options.partial_format and not formatted:
+        credit = 0.1 * ("</think>" in completion) + 0.5 * ("</answer>" in completion.partition("<answer>")[2])
+    equations = _equations.find(thinking)
+    marks = {equation.written.replace(" ", ""): equation.mark for equation in equations if equation.mark is not None}
+    unmarked = expression is not None and marks.get(expression.replace(" ", "")) is not True
+    return Score(
+        reward=correct + options.format_reward * credit,
+        correct=correct,
+        formatted=formatted,
+        attempts=len(equations),
+        self_checks=sum(equation.mark is not None for equation in equations),
+        gave_up=unmarked or _equations.gives_up(thinking),
+    )
+
+
+def solution(completion: str, row: dict[str, Any]) -> str | None:
+    """A canonical form of a right answer, so that distinct solutions can be counted; None if it is wrong."""
+    tree = _right(_answers.split(completion).answer, row)
+    return None if tree is None else _expressions.canonical(tree)
+
+
+def arithmetic(completion: str) -> tuple[int, int]:
+    """How many equations `expression = number` in the thinking are right, and how many there are."""
+    return _equations.right_and_written(completion.partition("</think>")[0])

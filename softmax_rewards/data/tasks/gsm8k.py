@@ -1,0 +1,187 @@
+"""GSM8K: grade-school word problems with a number as the answer (Cobbe et al., 2021, arXiv 2110.14168).
+
+A completion continues a prompt that already opened `<think>`, and has the form
+
+    THINKING</think>\n<answer>NUMBER</answer>
+
+Data: the public `openai/gsm8k`, 7,473 problems to train on and 1,319 to test on. Its worked solutions end with
+`#### NUMBER`, and the calculations in them are marked: `9 * 2 = $<<9*2=18>>18`. Without the marks they are what
+teacher forcing and a warm start imitate. For language models only: the embedded one cannot spell the problems.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards.common import table_files
+from softmax_rewards.data.tasks import Public, Score, _answers, _conversation, _equations, _numbers, _options, data_files
+
+ALPHABET: tuple[str, ...] = ()
+"""Empty: there is no `compact` prompt."""
+
+TEMPLATES = ("chat", "base")
+
+_QUESTION = (
+    "{question}\nShow your work in <think> </think> tags. And return the final answer, a number without a unit, in "
+    "<answer> </answer> tags, for example <answer> 12 </answer>."
+)
+_CALCULATION = re.compile(r"<<[^<>\n]*>>")
+_COMMA = re.compile(r",(?<=[0-9],)(?=[0-9]{3})")  # within a number; begins with what is rare, which is fast
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keys of `task:` in a config."""
+
+    train: int = 7473
+    """Problems for RL, all that there are."""
+    warm_start: int = 7473
+    """Problems for the supervised start, of the same public file as `train`."""
+    test: int = 1319
+    """Problems held out, of the public test file: all that there are."""
+    seed: int = 0
+    """Seed of the order of the problems, and of which there are if fewer are wanted."""
+    format_reward: float = 0.1
+    """Reward of an answer in the right format, beside the 1.0 of a correct one."""
+
+    def __post_init__(self) -> None:
+        _options.check_types(self)
+        need = partial(_options.need, self)
+        for key in ("train", "warm_start", "test"):
+            need(key, getattr(self, key) >= 1, "1 or more")
+        need("seed", self.seed >= 0, "0 or more")
+        need("format_reward", 0 <= self.format_reward <= 1, "0 to 1")
+
+
+DEFAULTS = Options()
+
+
+def reward_range(options: Options) -> tuple[float, float]:
+    """The least and the greatest reward."""
+    return 0.0, 1.0 + options.format_reward
+
+
+# --- Data -----------------------------------------------------------------------------------------
+
+
+def public(options: Options) -> Public:
+    """The public data set that `build` needs."""
+    # Its other folder, socratic, has the same problems with other solutions. Licence: MIT.
+    return Public("openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866", ("main/*.parquet",))
+
+
+def identity(row: dict[str, Any]) -> str:
+    """What no test problem may share with a training problem: its text, but for case and white space."""
+    return " ".join(row["question"].casefold().split())
+
+
+def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
+    """The tables `train`, `test` and `warm_start`, with columns question, solution and answer (a number as text).
+
+    The same options give the same tables. `folder` is where the public files lie, one whose name begins with train
+    and one with test. Raises ValueError naming the option, or the file, row and column, that makes it impossible.
+    """
+    rng = np.random.default_rng(options.seed)
+    train, test = (list(_read(_find(folder, split))) for split in ("train", "test"))
+    return {
+        "train": _table("train", train, options, rng),
+        "test": _table("test", test, options, rng),
+        "warm_start": _table("warm_start", train, options, rng),
+    }
+
+
+def _find(folder: Path | None, split: str) -> Path:
+    files = [] if folder is None else [file for file in data_files(folder) if file.name.startswith(split)]
+    if len(files) != 1:
+        allowed = f"one file {split}*.parquet or {split}*.jsonl"
+        raise ValueError(f"task.name: gsm8k needs {allowed} below {folder}, found {len(files)}")
+    return files[0]
+
+
+def _read(path: Path) -> Iterator[dict[str, str]]:
+    for where, row in table_files.rows(path, ("question", "answer")):
+        for column in ("question", "answer"):
+            if not isinstance(row[column], str):
+                raise table_files.wrong(where, column, row[column], "text")
+        solution, marked, final = row["answer"].rpartition("####")
+        answer = _numbers.parse(final.strip())
+        if not marked or answer is None:
+            raise table_files.wrong(where, "answer", final, "a solution that ends with #### and a number")
+        worked = _CALCULATION.sub("", solution).strip()
+        yield {"question": row["question"].strip(), "solution": worked, "answer": str(answer)}
+
+
+def _table(key: str, problems: list[dict[str, str]], options: Options, rng: np.random.Generator) -> pd.DataFrame:
+    """`task.<key>` random ones of `problems`, each at most once."""
+    rows = getattr(options, key)
+    _options.need(options, key, rows <= len(problems), f"up to {len(problems)}, the problems of the public file")
+    return pd.DataFrame([problems[i] for i in rng.permutation(len(problems))[:rows].tolist()])
+
+
+# --- Prompts and supervised completions -----------------------------------------------------------
+
+
+def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
+    """The prompt of a problem, which ends by opening `<think>`: text for `base`, messages for `chat`."""
+    _conversation.check(template, TEMPLATES)
+    return _conversation.prompt(_QUESTION.format(question=row["question"]), template)
+
+
+def reference(row: dict[str, Any], template: str = "chat") -> str:
+    """y*, the completion that gives the worked solution and its answer."""
+    _conversation.check(template, TEMPLATES)
+    return f"{row['solution']}</think>\n<answer>{row['answer']}</answer>"
+
+
+def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS, template: str = "chat") -> str:
+    """What a warm start imitates: the reference, of which there is one; nothing is drawn from `rng`."""
+    return reference(row, template)
+
+
+# --- Verifier -------------------------------------------------------------------------------------
+
+
+def _bare(text: str) -> str:
+    """`text` with its numbers as a calculator would take them: no `$`, no commas within."""
+    return _COMMA.sub("", text.replace("$", ""))
+
+
+def _right(answer: str | None, row: dict[str, Any]) -> bool:
+    return answer is not None and _numbers.parse(answer) == Fraction(row["answer"])
+
+
+def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> Score:
+    """The verdict on the text after the prompt (which opened `<think>`), end-of-sequence token removed.
+
+    Reward = 1.0 correct + `format_reward` formatted, judged apart. An answer is correct if it is one number of the
+    reference's exact value; commas, $ and a dot behind it are allowed, units are not. People do not mark each
+    result as right, so `gave_up` is only what the thinking says at its end. Never raises, whatever the text.
+    """
+    thinking, answer, formatted = _answers.split(completion)
+    correct = _right(answer, row)
+    equations = _equations.find(_bare(thinking))
+    return Score(
+        reward=correct + options.format_reward * formatted,
+        correct=correct,
+        formatted=formatted,
+        attempts=len(equations),
+        self_checks=sum(equation.mark is not None for equation in equations),
+        gave_up=_equations.gives_up(thinking),
+    )
+
+
+def solution(completion: str, row: dict[str, Any]) -> str | None:
+    """The one canonical form of a right answer, None if it is wrong."""
+    return row["answer"] if _right(_answers.split(completion).answer, row) else None
+
+
+def arithmetic(completion: str) -> tuple[int, int]:
+    """How many equations `expression = number` in the thinking are right, and how many there are."""
+    return _equations.right_and_written(_bare(completion.partition("</think>")[0]))

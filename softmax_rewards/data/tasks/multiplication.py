@@ -1,0 +1,234 @@
+"""Multiplication: the product of two numbers of k digits.
+
+A completion continues a prompt that already opened `<think>`, and has the form
+
+    THINKING</think>\n<answer>NUMBER</answer>
+
+Search traces warm a model up (Gandhi et al., Stream of Search, 2024, arXiv 2404.03683): they multiply digit by digit,
+slip now and then, say whether the result is right, and try again. After the compact prompt of the embedded model,
+`47*86=<think>`, one goes on like this, and in English after the prompts of real models:
+
+    47*86=47*80+47*6=3760+292=4052no
+    86*47=86*40+86*7=3440+602=4042yes</think>
+    <answer>4042</answer>
+
+A small model that imitates them slips as often, and makes mistakes of its own: fluent in format, it is seldom right.
+"""
+
+from dataclasses import dataclass
+from functools import partial, reduce
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards.data.tasks import Score, _answers, _conversation, _equations, _numbers, _options, _searches
+from softmax_rewards.data.tasks._expressions import Tree
+
+ALPHABET: tuple[str, ...] = (*"0123456789+*=\n", "<think>", "</think>", "<answer>", "</answer>", "no", "yes")
+"""Tokens that spell every compact prompt, trace and reference."""
+
+MAX_DIGITS = 6
+
+_QUESTION = (
+    "Multiply {a} by {b}. Show your work in <think> </think> tags. And return the final answer, one number, in "
+    "<answer> </answer> tags, for example <answer> 12 </answer>."
+)
+_WRONG = (". That is wrong.", ", which is not right.", ". No, a slip.", ", which is incorrect.")
+_PHRASES = _searches.Phrases(
+    right=(". That is right.", ", which is correct.", ". Yes.", ", and that is correct."),
+    too_big=_WRONG,
+    too_small=_WRONG,
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keys of `task:` in a config."""
+
+    digits: int = 2
+    """Digits of each of the two numbers, 1 to 6."""
+    train: int = 20_000
+    """Products for RL."""
+    warm_start: int = 20_000
+    """Products for the supervised start, of the same pairs of numbers as `train`."""
+    test: int = 1024
+    """Distinct pairs of numbers held out, which in neither order are in either of the others, nor part of a trace."""
+    seed: int = 0
+    """Seed of the data."""
+    format_reward: float = 0.1
+    """Reward of an answer in the right format, beside the 1.0 of a correct one."""
+    slip: float = 0.25
+    """Search traces: probability that a product of one digit has a wrong digit."""
+    persistence: float = 0.6
+    """Search traces: probability of another attempt after a wrong one."""
+    max_attempts: int = 4
+    """Search traces: attempts after which a trace gives up."""
+
+    def __post_init__(self) -> None:
+        _options.check_types(self)
+        need = partial(_options.need, self)
+        need("digits", 1 <= self.digits <= MAX_DIGITS, f"1 to {MAX_DIGITS}")
+        for key in ("train", "warm_start", "max_attempts"):
+            need(key, getattr(self, key) >= 1, "1 or more")
+        most = min(_pairs(self.digits) - 1, _pairs_without_tens(self.digits))
+        allowed = f"1 to {most}, so many pairs of numbers of {self.digits} digits can be held out"
+        need("test", 1 <= self.test <= most, allowed)
+        need("seed", self.seed >= 0, "0 or more")
+        for key in ("format_reward", "slip", "persistence"):
+            need(key, 0 <= getattr(self, key) <= 1, "0 to 1")
+
+
+def _pairs(digits: int) -> int:
+    """How many unordered pairs of numbers of so many digits there are."""
+    numbers = 9 * 10 ** (digits - 1)
+    return numbers * (numbers + 1) // 2
+
+
+def _pairs_without_tens(digits: int) -> int:
+    """As many of them as have no multiple of ten. The others are partial products in the traces of other pairs."""
+    numbers = 81 * 10 ** (digits - 2) if digits > 1 else 9
+    return numbers * (numbers + 1) // 2
+
+
+DEFAULTS = Options()
+
+
+def reward_range(options: Options) -> tuple[float, float]:
+    """The least and the greatest reward."""
+    return 0.0, 1.0 + options.format_reward
+
+
+# --- Data -----------------------------------------------------------------------------------------
+
+
+def public(options: Options) -> None:
+    """There is no public data set: `build` generates the pairs."""
+    return
+
+
+def identity(row: dict[str, Any]) -> tuple[int, ...]:
+    """What no test pair may share with a training pair: the two numbers, in any order."""
+    return tuple(sorted((int(row["a"]), int(row["b"]))))
+
+
+def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
+    """The tables `train`, `test` and `warm_start`, with columns a and b; `folder` is not used.
+
+    The same options give the same tables. Held-out pairs are uniform over unordered pairs without a multiple of ten.
+    Where rows outnumber the other pairs, each comes equally often, give or take one, its numbers in either order.
+    """
+    rng = np.random.default_rng(options.seed)
+    least, total = 10 ** (options.digits - 1), _pairs(options.digits)
+    others = min(max(options.train, options.warm_start), total - options.test)
+    # Four pairs of five may be held out: among so many there are enough.
+    drawn = rng.choice(total, min(3 * options.test + 100 + others, total), replace=False)
+    free = np.array([all(number % 10 for number in _pair(index, least)) for index in drawn.tolist()])
+    held_out = drawn[free][: options.test]
+    rest = drawn[~np.isin(drawn, held_out)][:others]
+    return {
+        "train": _table(np.resize(rest, options.train), options.digits, rng),
+        "test": _table(held_out, options.digits, rng),
+        "warm_start": _table(np.resize(rng.permutation(rest), options.warm_start), options.digits, rng),
+    }
+
+
+def _table(indices: np.ndarray, digits: int, rng: np.random.Generator) -> pd.DataFrame:
+    pairs = [rng.permutation(_pair(index, 10 ** (digits - 1))).tolist() for index in indices.tolist()]
+    return pd.DataFrame(pairs, columns=["a", "b"])
+
+
+def _pair(index: int, least: int) -> tuple[int, int]:
+    """The unordered pair of that index among those of numbers from `least` on: (0, 0), (0, 1), (1, 1), (0, 2), …"""
+    larger = (isqrt(8 * index + 1) - 1) // 2
+    return least + index - larger * (larger + 1) // 2, least + larger
+
+
+# --- Prompts and supervised completions -----------------------------------------------------------
+
+
+def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
+    """The prompt of a pair, which ends by opening `<think>`: text, or for `chat` messages."""
+    _conversation.check(template)
+    if template == "compact":
+        return f"{row['a']}*{row['b']}=<think>"
+    return _conversation.prompt(_QUESTION.format(a=row["a"], b=row["b"]), template)
+
+
+def _attempt(a: int, b: int, slip: float, rng: np.random.Generator) -> list[Tree]:
+    """a * b, a times each digit of b but 0, these products, each wrong with probability `slip`, their sum."""
+    factors = [int(digit) * 10**place for place, digit in enumerate(reversed(str(b))) if digit != "0"][::-1]
+    products = [_slipped(a * factor, rng) if rng.random() < slip else a * factor for factor in factors]
+    if len(factors) == 1:
+        return [("*", a, b), products[0]]
+    return [("*", a, b), _sum([("*", a, factor) for factor in factors]), _sum(products), sum(products)]
+
+
+def _slipped(number: int, rng: np.random.Generator) -> int:
+    """`number` with one digit, any, replaced by another one."""
+    digits = [int(digit) for digit in str(number)]
+    digits[rng.integers(len(digits))] += rng.integers(1, 10)
+    return int("".join(str(digit % 10) for digit in digits))
+
+
+def _sum(terms: list[Any]) -> Tree:
+    return reduce(lambda left, right: ("+", left, right), terms)
+
+
+def reference(row: dict[str, Any], template: str = "compact") -> str:
+    """y*, the completion that works the product out without a slip."""
+    a, b = int(row["a"]), int(row["b"])
+    worked = _attempt(a, b, 0.0, np.random.default_rng(0))
+    return _searches.completion([worked], a * b, worked[-1], _PHRASES, template)
+
+
+def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS, template: str = "compact") -> str:
+    """A search to imitate: attempts in either order of the numbers, with slips, each marked truly as right or wrong.
+
+    After a wrong attempt the search goes on with probability `persistence`, at most to `max_attempts`; else
+    it gives up and answers with that attempt. The same state of `rng` gives the same attempts for every template.
+    """
+    target = int(row["a"]) * int(row["b"])
+    attempts: list[list[Tree]] = []
+    while not attempts or (
+        attempts[-1][-1] != target and len(attempts) < options.max_attempts and rng.random() < options.persistence
+    ):
+        attempts.append(_attempt(*rng.permutation([row["a"], row["b"]]).tolist(), options.slip, rng))
+    return _searches.completion(attempts, target, attempts[-1][-1], _PHRASES, template, rng)
+
+
+# --- Verifier -------------------------------------------------------------------------------------
+
+
+def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> Score:
+    """The verdict on the text after the prompt (which opened `<think>`), end-of-sequence token removed.
+
+    Reward = 1.0 correct + `format_reward` formatted, judged apart. An answer is correct if it is one number, also as
+    `4,042`, that equals the product. Never raises, whatever the text.
+    """
+    thinking, answer, formatted = _answers.split(completion)
+    number = None if answer is None else _numbers.parse(answer)
+    correct = number == int(row["a"]) * int(row["b"])
+    equations = _equations.find(thinking)
+    marks = {_numbers.parse(equation.claimed): equation.mark for equation in equations if equation.mark is not None}
+    unmarked = answer is not None and (number is None or marks.get(number) is not True)
+    return Score(
+        reward=correct + options.format_reward * formatted,
+        correct=correct,
+        formatted=formatted,
+        attempts=len(equations),
+        self_checks=sum(equation.mark is not None for equation in equations),
+        gave_up=unmarked or _equations.gives_up(thinking),
+    )
+
+
+def solution(completion: str, row: dict[str, Any]) -> str | None:
+    """The one canonical form of a right answer, None if it is wrong."""
+    return str(int(row["a"]) * int(row["b"])) if score(completion, row).correct else None
+
+
+def arithmetic(completion: str) -> tuple[int, int]:
+    """How many equations `expression = number` in the thinking are right, and how many there are."""
+    return _equations.right_and_written(completion.partition("</think>")[0])

@@ -1,0 +1,260 @@
+"""What should I use? Advice on a weighting scheme from a reward log of any trainer.
+
+    softmax-rewards advise LOG [--group COLUMN] [--reward COLUMN[=FACTOR],…] [--correct COLUMN]
+
+Every scheme of `weighting` is applied to the logged groups, those with a temperature at fixed shares of the reward
+range. What comes out is a prediction for one batch, in the model of `signal_noise`, and no training
+result. Groups of different sizes are analysed apart: effective N and signal-to-noise mean something else at another N.
+docs/what-should-i-use.md explains the output.
+"""
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards import weighting
+from softmax_rewards.common.stats import CONFIDENCE
+from softmax_rewards.common.terminal import plain
+from softmax_rewards.integrations import reward_log
+from softmax_rewards.integrations.reward_log import RewardLog
+from softmax_rewards.weighting.study import analysis, signal_noise
+from softmax_rewards.weighting.study.populations import Population, summarise
+
+SHARES = (0.1, 0.25, 0.5, 1.0, 2.0)  # tau/range
+DRAWS = 1000  # bootstrap samples of the groups
+MATERIAL = 0.05  # of linear's signal-to-noise: a smaller gain is not worth a change; it saves a tenth of the samples
+COMMON = 0.05  # of the groups: a size less common than this gets no table
+OFTEN = 0.2  # success from which predictions and the exact figures of the bandit put schemes in different orders
+DEAD = 0.9  # share of all-equal groups from which nearly all are dead
+AMPLIFIED = 0.1  # of linear's squared weight, in all-wrong groups
+FEW = 20  # groups with right and wrong samples; a bootstrap of fewer is too sure of itself
+WIDTH = 110  # characters a line
+OWN_RESULT = (
+    "A prediction for one batch is no training result. What this project measured by training, on its own tiny model "
+    "(README.md, 'What was found so far'): softmax was nowhere better than linear, and from tau 0.25 on worse the "
+    "higher tau; softmax_centered was level with linear from tau 0.5 on. docs/report/ has the other schemes. Try a "
+    "change on several seeds before you believe it."
+)
+
+
+def table(groups: Population, reward_range: float, seed: int = 0) -> pd.DataFrame:
+    """A row for each scheme and tau, `linear` first.
+
+    Columns: scheme, tau, tau_over_range (NaN without a temperature); effective_n, zero_groups, weight_right,
+    weight_wrong as in `populations.summarise`; all_wrong, the share of the squared weight that lies in groups without
+    a right sample; snr, the predicted signal-to-noise per square root of the number of samples; better, snr less that
+    of linear; low, high, its simultaneous limits (`limits`).
+    """
+    size = groups.rewards.shape[1]
+    chosen = analysis.settings(size, taus=[share * reward_range for share in SHARES])
+    chosen.sort(key=lambda setting: setting[0] != "linear")
+    rows, moments = [], []
+    for scheme, hyperparameters in chosen:
+        figures = summarise(groups, scheme, hyperparameters, seed)
+        w = weighting.compute(scheme, groups.rewards, groups.correct, **hyperparameters)
+        signal, square = signal_noise.moments(w, groups)
+        moments.append((signal, square))
+        hopeless = ~groups.correct.any(axis=-1)
+        total = square @ groups.counts
+        tau = hyperparameters.get("tau", np.nan)
+        rows.append(
+            {"scheme": scheme, "tau": tau, "tau_over_range": tau / reward_range}
+            | {name: figures[name] for name in ("effective_n", "zero_groups", "weight_right", "weight_wrong")}
+            | {"all_wrong": float(square @ (groups.counts * hopeless) / total) if total else 0.0}
+        )
+    signal, square = (np.array(part) for part in zip(*moments, strict=True))
+    return pd.DataFrame(rows).join(limits(signal, square, groups.counts, seed))
+
+
+def limits(signal: np.ndarray, square: np.ndarray, counts: np.ndarray, seed: int, draws: int = DRAWS) -> pd.DataFrame:
+    """snr, better, low, high of settings whose first is the one to compare with.
+
+    signal, square [S, G]: of each setting and distinct group; counts [G]: how often the group occurs
+    The groups are drawn with replacement. The limits hold for all settings at once, so that the best of them may be
+    picked afterwards: better ± q·s, s the bootstrap's standard deviation and q the 95 % quantile of the largest
+    |deviation|/s (Romano and Wolf 2005, Econometrica 73:1237).
+    """
+    rng = np.random.default_rng(seed)
+    total = counts.sum()
+
+    def ratios(drawn: np.ndarray) -> np.ndarray:
+        noise = np.sqrt(square @ drawn / total)
+        # Rounded: no signal is 0 and proportional schemes are equal, whatever the rounding errors of one machine.
+        return np.round(np.divide(signal @ drawn / total, noise, out=np.zeros(len(noise)), where=noise > 0), 12)
+
+    found = ratios(counts)
+    sampled = np.array([ratios(rng.multinomial(total, counts / total)) for _ in range(draws)])
+    better, spread = found - found[0], sampled - sampled[:, :1]
+    deviation = spread.std(axis=0)
+    varies = deviation > 1e-9
+    quantile = 0.0
+    if varies.any():
+        quantile = np.quantile(np.max(np.abs(spread - better)[:, varies] / deviation[varies], axis=1), CONFIDENCE)
+    half = np.where(varies, quantile * deviation, 0.0)
+    return pd.DataFrame({"snr": found, "better": better, "low": better - half, "high": better + half})
+
+
+def suggestion(figures: pd.DataFrame, mixed: int) -> str:
+    """What to use, why, and how sure that is, from `table` and the number of groups with right and wrong samples."""
+    linear = figures.iloc[0]
+    if figures["snr"].max() <= 0:
+        return (
+            "Suggestion: none. No group has both right and wrong samples, so no weighting finds a signal in this log. "
+            "Easier prompts, more samples a prompt, or a warm start would give one."
+        )
+    if linear["snr"] <= 0:
+        return "Suggestion: none. Within groups, right samples do not have higher rewards: check reward and correct."
+    if mixed < FEW:
+        return (
+            f"Suggestion: stay with linear. Only {mixed} groups have both right and wrong samples, fewer than {FEW}: "
+            "there is no difference that this log can show."
+        )
+    worth = MATERIAL * linear["snr"]
+    others = figures.iloc[1:]
+    best = others.loc[others["better"].idxmax()]
+    interval = f"{best['better']:+.3f} [{best['low']:+.3f}, {best['high']:+.3f}]"
+    if best["low"] > 0 and best["better"] >= worth:
+        saved = 1 - (linear["snr"] / best["snr"]) ** 2
+        if linear["all_wrong"] - best["all_wrong"] > MATERIAL:
+            why = (
+                f"linear spends {linear['all_wrong']:.0%} of its squared weight on groups without a right sample, "
+                f"{_name(best)} {best['all_wrong']:.0%}"
+            )
+        else:
+            why = "it spreads weight differently within and between the groups that have right samples"
+        level = others[(others["snr"] >= (1 - MATERIAL) * best["snr"]) & (others["low"] > 0)].drop(best.name)
+        names = ", ".join(_name(row) for _, row in level.iterrows())
+        also = f" Predicted less than {MATERIAL:.0%} below it, so as good: {names}." if names else ""
+        return (
+            f"Suggestion: try {_name(best)}. Predicted signal-to-noise {best['snr']:.3f}, linear {linear['snr']:.3f}, "
+            f"difference {interval}: by that the same precision from {saved:.0%} fewer samples. Reason: {why}.{also}"
+        )
+    if others["high"].max() < worth:
+        sure = f"No setting gains {MATERIAL:.0%} or more; this log is large enough to say so."
+    elif best["better"] >= worth:
+        sure = "That is no difference that this log can show; more groups may."
+    else:
+        sure = f"No setting is predicted to gain {MATERIAL:.0%}, but this log is too small to rule it out."
+    other = f"The best other setting is {_name(best)}, {interval} on {linear['snr']:.3f}."
+    return f"Suggestion: stay with linear. {other} {sure}"
+
+
+def warnings(groups: Population, reward_range: float, inferred: bool = False) -> list[str]:
+    """What in the log limits the advice, a line each. `inferred`: what is right was read off the rewards."""
+    counts, rewards, correct = groups.counts, groups.rewards, groups.correct
+    share = counts / counts.sum()
+    contrast = rewards.max(axis=-1) > rewards.min(axis=-1)
+    alive = int(counts @ contrast)
+    found = []
+    if share @ ~contrast >= DEAD:
+        found.append(
+            f"{share @ ~contrast:.1%} of the groups are dead (all rewards equal): linear learns from {alive} of "
+            f"{int(counts.sum())} groups. Easier prompts or more samples a prompt matter more than any scheme."
+        )
+    small = contrast & ~correct.any(axis=-1) & (np.ptp(rewards, axis=-1) < reward_range / 2)
+    square = np.mean(weighting.compute("linear", rewards, correct) ** 2, axis=-1) * counts
+    if square.sum() and square @ small >= AMPLIFIED * square.sum():
+        found.append(
+            f"Format amplification: {int(counts @ small)} all-wrong groups differ only by a small reward, and linear, "
+            f"dividing by the group's spread, puts {square @ small / square.sum():.0%} of its squared weight there."
+        )
+    values = np.unique(rewards)
+    if len(values) > 2:
+        found.append(
+            f"{len(values)} reward values: tau also changes weight within a group, and the signal counts right against "
+            "wrong only; what else the reward asks for does not enter."
+        )
+    success = float(share @ correct.mean(axis=-1))
+    if success > OFTEN:
+        found.append(
+            f"Success is {success:.0%}: right answers are not rare here. This project did not study that, and where "
+            "its bandit did, the predicted order of schemes began to fail."
+        )
+        if inferred:
+            found.append(
+                "What is right was inferred, from the middle of the rewards: a log without a right answer takes format "
+                "for it, and one reward far out moves the middle. --correct names a column that knows."
+            )
+    return found
+
+
+def report(log: RewardLog, seed: int = 0) -> str:
+    """The advice on a log as text. Equal logs and seeds give equal text."""
+    number = sum(int(groups.counts.sum()) for groups in log.by_size.values())
+    lines = [f"{log.layout} log: {number} groups. Reward: {log.reward}. Right: {log.right}."]
+    for count, what in (
+        (log.single, "Groups of one sample, left out as there is nothing to compare"),
+        (log.unscored, "Samples without a reward, left out"),
+        (log.repeated, "Groups written again at a later step, counted once"),
+    ):
+        lines += [f"{what}: {count}."] if count else []
+    if not number:
+        return "\n".join([*lines, "Suggestion: none. No group has two samples or more; there is nothing to compare."])
+    values = [groups.rewards for groups in log.by_size.values()]
+    low, high = (pick(map(pick, [part.ravel() for part in values])) for pick in (min, max))
+    if low == high:
+        return "\n".join([*lines, "Suggestion: none. All rewards are equal; no scheme has anything to weigh."])
+    lines.append(f"Rewards from {low:.6g} to {high:.6g}; tau as a share of that range.")
+    rare = 0
+    for size, groups in log.by_size.items():
+        if groups.counts.sum() < COMMON * number:
+            rare += int(groups.counts.sum())
+            continue
+        lines += ["", *_section(size, groups, high - low, log.inferred, seed)]
+    if rare == number:
+        lines += ["", f"Suggestion: none. {len(log.by_size)} group sizes, none of them {COMMON:.0%} of the groups."]
+    elif rare:
+        lines += ["", f"Groups of rare sizes, each fewer than {COMMON:.0%} of all, left out: {rare}."]
+    return "\n".join([*lines, "", textwrap.fill(OWN_RESULT, WIDTH)])
+
+
+def _section(size: int, groups: Population, reward_range: float, inferred: bool, seed: int) -> list[str]:
+    share = groups.counts / groups.counts.sum()
+    right = groups.correct.sum(axis=-1)
+    mixed = int(groups.counts @ ((right > 0) & (right < size)))
+    dead = share @ (groups.rewards.max(axis=-1) == groups.rewards.min(axis=-1))
+    figures = table(groups, reward_range, seed)
+    lines = [
+        f"{int(groups.counts.sum())} groups of N = {size}: success {share @ right / size:.1%}, "
+        f"no sample right in {share @ (right == 0):.1%}, all rewards equal in {dead:.1%}.",
+        "",
+        f"{'scheme':<17}{'tau/range':>9}{'tau':>9}{'eff. N':>8}{'zero':>7}{'w right':>9}{'w wrong':>9}{'all-wrong':>10}"
+        f"{'S/N':>8}  against linear [95 %]",
+    ]
+    for row in figures.itertuples():
+        tau = f"{row.tau_over_range:>9.2f}{row.tau:>9.4g}" if row.tau == row.tau else " " * 18
+        against = "" if row.Index == 0 else f"  {row.better:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+        lines.append(
+            f"{row.scheme:<17}{tau}{row.effective_n:>8.2f}{row.zero_groups:>7.0%}{row.weight_right:>9.3g}"
+            f"{row.weight_wrong:>9.3g}{row.all_wrong:>10.0%}{row.snr:>8.3f}{against}"
+        )
+    said = [
+        *(f"Warning: {warning}" for warning in warnings(groups, reward_range, inferred)),
+        suggestion(figures, mixed),
+    ]
+    return [*lines, "", *(textwrap.fill(text, WIDTH) for text in said)]
+
+
+def _name(row: pd.Series) -> str:
+    return row["scheme"] + (f" at tau {row['tau']:.4g}" if row["tau"] == row["tau"] else "")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; a wrong log ends it with one line."""
+    parser = argparse.ArgumentParser(
+        description="Which weighting scheme suits the rewards in a log, and how sure that is."
+    )
+    parser.add_argument("log", type=Path, help=".csv, .jsonl or .parquet, one row a sample, or a folder of them")
+    parser.add_argument("--group", help="column that names the group (plain logs: group)")
+    parser.add_argument("--reward", help="column, or several to be added: accuracy,format=0.1 (plain logs: reward)")
+    parser.add_argument("--correct", help="0/1 column; without it: reward above the middle of the rewards seen")
+    given = parser.parse_args(arguments)
+    try:
+        print(report(reward_log.read(given.log, given.group, given.reward, given.correct)))
+    except ValueError as error:
+        sys.exit(plain(str(error)))

@@ -1,0 +1,238 @@
+"""Reward logs of other trainers → groups of rewards.
+
+A log is a .csv, .jsonl or .parquet file, one row a sample, or a folder of such files. Three layouts are recognised by
+their columns:
+
+    plain   group, reward[, correct][, step]: any row order; with a step the same group name may come back
+    TRL     step, prompt, completion, <one column a reward function>, <extra columns>, advantage: what GRPOTrainer
+            writes to completions/completions_<step>.parquet under `log_completions` (TRL 1.16)
+    verl    input, output, gts, score, step, <extra columns>: the files <step>.jsonl of `trainer.rollout_data_dir`
+
+TRL: a group is a run of consecutive rows with one step and prompt, so a prompt drawn twice stays two groups. The reward
+is the sum of the numeric columns between completion and advantage, where a missing value counts as 0; a sample with no
+value at all was not scored and is left out, as TRL does. The file tells neither reward functions from extra columns nor
+their weights, so the sum is checked against the advantages. With several updates a batch TRL writes the same samples at
+several steps: they count once. verl: rows may have been reordered to balance the load, so a group is a step and an
+input, and a prompt drawn twice in one step is one larger group; a 0/1 column acc says what is right.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from softmax_rewards.common import plugins, table_files
+from softmax_rewards.weighting.study.populations import Population
+
+LARGEST = 1e12  # of a reward's size: differences, sums and squares stay finite
+AFFINE = 1 - 1e-3  # correlation within a group from which advantages agree with rewards; both are float32
+
+
+@dataclass(frozen=True)
+class RewardLog:
+    """What a log says.
+
+    layout   "plain", "TRL" or "verl"
+    reward   which columns the reward is made of; right: what makes a sample right, `inferred` without a column for it
+    by_size  N → the groups of N samples, each with the highest reward first
+    single   groups of one sample, which no scheme can weigh and `by_size` leaves out
+    unscored samples without any reward (TRL); repeated: groups written again at a later step (TRL)
+    """
+
+    layout: str
+    reward: str
+    right: str
+    inferred: bool
+    by_size: dict[int, Population]
+    single: int
+    unscored: int
+    repeated: int
+
+
+class _Sample(NamedTuple):
+    reward: float
+    right: bool | None
+    advantage: float
+    completion: int
+
+
+class _Layout(NamedTuple):
+    """Which column is what; `reward` maps columns to their factors."""
+
+    name: str
+    group: str
+    step: str | None
+    reward: dict[str, float]
+    correct: str | None
+    completion: str | None
+    advantage: str | None
+
+
+def read(path: Path, group: str | None = None, reward: str | None = None, correct: str | None = None) -> RewardLog:
+    """The groups of a log.
+
+    group    column that names the group (plain "group", TRL "prompt", verl "input")
+    reward   column, or several to be added: "accuracy,format=0.1" is accuracy + 0.1·format
+    correct  0/1 column; without one a sample is right if its reward lies above the middle of the rewards seen
+    Raises ValueError in one line: file, row (counted from 1), column, value and what is allowed.
+    """
+    files = table_files.files(path)
+    layout = _layout(files[0], group, reward, correct)
+    groups: dict[tuple, list[_Sample]] = {}
+    unscored = 0
+    for index, file in enumerate(files):
+        run, last = 0, None
+        for where, row in table_files.rows(file, _needed(layout)):
+            place = (_key(row, layout.step, where), _key(row, layout.group, where))
+            run += layout.name == "TRL" and place != last
+            last = place
+            sample = _sample(row, layout, where)
+            if math.isnan(sample.reward):
+                unscored += 1
+            else:
+                groups.setdefault((index, run, *place), []).append(sample)
+    if not groups:
+        raise ValueError(f"{path}: no samples; allowed: one row a sample")
+    count = len(groups)
+    if layout.name == "TRL":
+        # The prompt is the last part of the key; equal completions in equal order are the same samples.
+        once = {(key[-1], *(sample.completion for sample in rows)): rows for key, rows in groups.items()}
+        kept = list(once.values())
+        if reward is None and layout.advantage:
+            _check_advantages(kept, path, list(layout.reward))
+    else:
+        kept = list(groups.values())
+    right = f"column {layout.correct}"
+    if layout.correct is None:
+        low, high = (pick(sample.reward for rows in kept for sample in rows) for pick in (min, max))
+        middle = low / 2 + high / 2
+        right = f"reward above {middle:.6g}, the middle of the rewards seen"
+        kept = [[sample._replace(right=sample.reward > middle) for sample in rows] for rows in kept]
+    made = " + ".join(name if factor == 1 else f"{factor:g}·{name}" for name, factor in layout.reward.items())
+    single = sum(len(rows) == 1 for rows in kept)
+    inferred = layout.correct is None
+    return RewardLog(layout.name, made, right, inferred, _by_size(kept), single, unscored, count - len(kept))
+
+
+def _by_size(groups: Sequence[Sequence[_Sample]]) -> dict[int, Population]:
+    """Distinct groups with counts, for each size from 2."""
+    found = {}
+    for size in sorted({len(rows) for rows in groups} - {1}):
+        alike = [rows for rows in groups if len(rows) == size]
+        ordered = [sorted(((sample.reward, sample.right) for sample in rows), reverse=True) for rows in alike]
+        distinct, counts = np.unique(np.array(ordered, dtype=float), axis=0, return_counts=True)
+        found[size] = Population(distinct[..., 0], distinct[..., 1] > 0, counts)
+    return found
+
+
+def _check_advantages(groups: Sequence[Sequence[_Sample]], path: Path, columns: Sequence[str]) -> None:
+    """TRL's advantage is an increasing affine function of the group's rewards, whatever scales it."""
+    usual = Counter(map(len, groups)).most_common(1)[0][0]
+    for rows in groups:
+        rewards, advantages = np.array([(sample.reward, sample.advantage) for sample in rows]).T
+        covariance = np.mean((rewards - rewards.mean()) * (advantages - advantages.mean()))
+        agree = covariance >= AFFINE * rewards.std() * advantages.std() > 0
+        level = np.ptp(rewards) == 0 and np.ptp(advantages) < 1e-3
+        if len(rows) == usual and not (agree or level):
+            raise ValueError(
+                f"{path}: the sum of {', '.join(columns)} does not give the advantages; allowed: --reward with "
+                "the reward functions and their weights, such as --reward accuracy,format=0.1"
+            )
+
+
+# ---- layouts ------------------------------------------------------------------------------------
+
+
+def _layout(file: Path, group: str | None, reward: str | None, correct: str | None) -> _Layout:
+    first = table_files.first(file)
+    columns = list(first)
+    plain = group is not None or {"group", "reward"} <= set(columns)
+    step = "step" if "step" in columns else None
+    completion = advantage = None
+    if not plain and {"input", "output", "score"} <= set(columns):
+        name, group, rewards = "verl", "input", {"score": 1.0}
+        if correct is None and "acc" in columns and _all_truths(file, "acc"):
+            correct = "acc"
+    elif not plain and {"step", "prompt", "completion"} <= set(columns):
+        name, group, completion = "TRL", "prompt", "completion"
+        advantage = "advantage" if "advantage" in columns else None
+        between = columns[columns.index("completion") + 1 : columns.index("advantage") if advantage else None]
+        numeric = [name for name in between if first[name] is None or table_files.number(first[name]) is not None]
+        rewards = dict.fromkeys(numeric, 1.0)
+        if not rewards and reward is None:
+            raise ValueError(f"{file}: no reward among {', '.join(columns)}; allowed: name its column with --reward")
+    else:
+        name, group, rewards = "plain", group or "group", {"reward": 1.0}
+    if reward is not None:
+        rewards = _factors(reward)
+    for option, named in (("group", [group]), ("reward", rewards), ("correct", [correct] if correct else [])):
+        for column in named:
+            if column not in columns:
+                raise ValueError(f"{file}: --{option}: {plugins.unknown('column', column, columns)}")
+    return _Layout(name, group, step, rewards, correct, completion, advantage)
+
+
+def _all_truths(file: Path, column: str) -> bool:
+    return all(table_files.truth(row[column]) is not None for _, row in table_files.rows(file, [column]))
+
+
+def _needed(layout: _Layout) -> list[str]:
+    named = [layout.group, layout.step, *layout.reward, layout.correct, layout.completion, layout.advantage]
+    return [name for name in dict.fromkeys(named) if name is not None]
+
+
+def _factors(text: str) -> dict[str, float]:
+    """ "accuracy,format=0.1" → {"accuracy": 1.0, "format": 0.1}."""
+    found = {}
+    for part in text.split(","):
+        column, _, factor = part.partition("=")
+        value = table_files.number(factor) if factor else 1.0
+        if not column or value is None or column in found:
+            raise ValueError(f"--reward: {part!r} in {text!r}; allowed: COLUMN or COLUMN=NUMBER, each column once")
+        found[column] = value
+    return found
+
+
+def _sample(row: dict[str, Any], layout: _Layout, where: str) -> _Sample:
+    total, seen = 0.0, 0
+    for column, factor in layout.reward.items():
+        value = row[column]
+        if layout.name == "TRL" and _missing(value):
+            continue
+        number = table_files.number(value)
+        if number is None:
+            raise table_files.wrong(where, column, value, "a finite number")
+        total, seen = total + factor * number, seen + 1
+    total = round(total, 12)  # 0.1 + 0.2 and 0.3 are the same reward
+    if abs(total) > LARGEST:
+        raise table_files.wrong(where, " + ".join(layout.reward), total, f"a reward from -{LARGEST:g} to {LARGEST:g}")
+    right = None
+    if layout.correct is not None:
+        right = table_files.truth(row[layout.correct])
+        if right is None:
+            raise table_files.wrong(where, layout.correct, row[layout.correct], "0 or 1, false or true")
+    advantage = math.nan
+    if layout.advantage is not None:
+        advantage = table_files.number(row[layout.advantage])
+        if advantage is None:
+            raise table_files.wrong(where, layout.advantage, row[layout.advantage], "a finite number")
+    completion = hash(repr(row[layout.completion])) if layout.completion is not None else 0
+    return _Sample(total if seen else math.nan, right, advantage, completion)
+
+
+def _key(row: dict[str, Any], column: str | None, where: str) -> str:
+    """What identifies a group; a prompt may be a list of messages."""
+    if column is None:
+        return ""
+    value = row[column]
+    if _missing(value):
+        raise table_files.wrong(where, column, value, "a name")
+    return repr(value)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))

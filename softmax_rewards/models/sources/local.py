@@ -1,0 +1,64 @@
+"""`local`: a model in a folder of this machine, in the Hugging Face layout.
+
+The weights are linked rather than copied where the file system allows it, the small files are copied. What the
+folder holds is taken once: a model that changed needs a folder of another name.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softmax_rewards.common.files import appearing
+from softmax_rewards.models import model_folder
+from softmax_rewards.models.prompt_template import Template, choose_template
+from softmax_rewards.models.warm_start import NONE, WarmStart
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where the model is, and how it is used."""
+
+    path: str  # relative to the folder that the pipeline runs in
+    template: Template = "auto"
+    warm_start: WarmStart = NONE
+
+    def __post_init__(self) -> None:
+        if not self.path.strip() or self.path.startswith("~"):
+            raise ValueError(f"model.path: {self.path!r}; allowed: a folder, written out, without ~")
+
+
+def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
+    """Take the model's files over into `out`; ValueError names what keeps the model in the folder from loading."""
+    folder = Path(options.path)
+    if not folder.is_dir():
+        raise ValueError(f"model.path: {folder} is no folder; allowed: one with {', '.join(model_folder.PATTERNS)}")
+    if folder.samefile(out):
+        raise ValueError(f"model.path: {folder} is where the model would go; allowed: any other folder")
+    # Before anything is taken, so that messages name the folder that can be repaired.
+    _, weights = model_folder.check(folder)
+    template = choose_template(options.template, folder)
+    found = {file.name for pattern in model_folder.PATTERNS for file in folder.glob(pattern) if file.is_file()}
+    small = {name for name in found if not name.endswith(".safetensors")} - {"manifest.json"}
+    for file in out.iterdir():
+        if file.is_file() and file.name not in weights | small:  # of an earlier attempt
+            file.unlink()
+    for name in sorted(weights):
+        link(folder / name, out / name)
+    for name in sorted(small):
+        with appearing(out / name) as partial:
+            shutil.copyfile(folder / name, partial)
+    return {"template": template}
+
+
+def link(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source` by a hard link, or a copy of it where they lie on different disks."""
+    if target.exists() and target.samefile(source):
+        return  # replacing a file by a link to itself would leave the link beside it
+    with appearing(target) as partial:
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(source.resolve(), partial)  # the file itself: in a hub's cache `source` is a symbolic link
+        except OSError:
+            shutil.copyfile(source, partial)

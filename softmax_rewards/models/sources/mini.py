@@ -1,0 +1,85 @@
+"""`mini`: the embedded default, a Qwen2-shaped model that the pipeline trains itself in minutes.
+
+It reads one character a token and gets all it knows from the warm start on synthetic search traces (the idea of
+"Stream of Search", arXiv 2404.03683): a base with fluent format, mostly right arithmetic and rare success, which
+is where reinforcement learning begins.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softmax_rewards.models.warm_start import WarmStart
+
+TRAINED_HERE = WarmStart(steps=1500, traces=48, learning_rate=4e-3, microbatch_tokens=1024, threads=2, device="cpu")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Shape and warm start of the model."""
+
+    hidden_size: int = 64
+    layers: int = 2
+    heads: int = 4
+    kv_heads: int = 1
+    intermediate_size: int = 192
+    seed: int = 0  # of the initial weights
+    warm_start: WarmStart = TRAINED_HERE
+
+    def __post_init__(self) -> None:
+        for key in ("hidden_size", "layers", "heads", "kv_heads", "intermediate_size"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"model.{key}: {getattr(self, key)}; allowed: integers from 1")
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(f"model.hidden_size: {self.hidden_size}; allowed: multiples of 2·heads = {2 * self.heads}")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"model.kv_heads: {self.kv_heads}; allowed: divisors of heads = {self.heads}")
+
+
+def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
+    """Write the model with its initial weights, and a tokenizer for the task's alphabet, to `out`."""
+    from softmax_rewards.common.randomness import torch_stream
+    from softmax_rewards.data import tasks
+    from softmax_rewards.models import checkpoint
+    from softmax_rewards.models.decoder import Decoder
+    from softmax_rewards.models.shape import Shape
+
+    module, _ = tasks.load(task)
+    config = write_tokenizer(module.ALPHABET, out) | {
+        "model_type": "qwen2",
+        "architectures": ["Qwen2ForCausalLM"],
+        "hidden_size": options.hidden_size,
+        "intermediate_size": options.intermediate_size,
+        "num_hidden_layers": options.layers,
+        "num_attention_heads": options.heads,
+        "num_key_value_heads": options.kv_heads,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10_000.0,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+        "dtype": "float32",
+    }
+    model = Decoder(Shape.from_config(config)).initialise(torch_stream(options.seed, "initial weights"))
+    checkpoint.save(model, out, config)
+    return {"template": "compact"}
+
+
+def write_tokenizer(alphabet: tuple[str, ...], out: Path) -> dict[str, Any]:
+    """Write `tokenizer.json` and its settings for one token a symbol; returns the config keys that depend on it."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    from softmax_rewards.common.files import write_json
+
+    vocabulary = {symbol: index for index, symbol in enumerate(("<pad>", "<eos>", "<unk>", *alphabet))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens(["<pad>", "<eos>", "<unk>"])
+    tokenizer.add_tokens([AddedToken(symbol, normalized=False) for symbol in alphabet if len(symbol) > 1])
+    tokenizer.save(str(out / "tokenizer.json"))
+    ends = {"eos_token_id": vocabulary["<eos>"], "pad_token_id": vocabulary["<pad>"]}
+    write_json(ends, out / "generation_config.json")
+    names = {"eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    write_json({"tokenizer_class": "PreTrainedTokenizerFast", **names}, out / "tokenizer_config.json")
+    return {"vocab_size": len(vocabulary), **ends}

@@ -1,0 +1,217 @@
+"""What the notebooks put on the page: figures as images, tables as HTML with everything escaped."""
+
+import html
+import io
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from IPython.display import HTML, Image
+
+from softmax_rewards.verdicts.reasoning import MEASURES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_VERDICTS = {"supported": "supported", "contradicted": "contradicted", "not resolved": "unresolved"}
+
+
+def figure(drawn: "Figure", description: str) -> Image:
+    """`drawn` as a PNG, sharp on dense screens, with `description` as its alternative text."""
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=144)
+    return Image(buffer.getvalue(), width=int(96 * drawn.get_figwidth()), alt=description)
+
+
+def table(
+    frame: pd.DataFrame,
+    formats: Mapping[str, str | Callable[[object], str]] | None = None,
+    names: Mapping[str, str] | None = None,
+    empty: str = "Nothing to show.",
+) -> HTML:
+    """`frame` as an HTML table: column and cell text escaped, numbers to the right, missing values as a dash.
+
+    `formats`: column -> format specification (".2f") or function; `names`: column -> heading.
+    """
+    if frame.empty:
+        return HTML(f"<p><em>{html.escape(empty)}</em></p>")
+    formats, names = formats or {}, names or {}
+    numeric = {column for column in frame if pd.api.types.is_numeric_dtype(frame[column])}
+    numeric -= {column for column in frame if pd.api.types.is_bool_dtype(frame[column])}
+
+    def opening(tag: str, column: str) -> str:
+        return f'<{tag} class="number">' if column in numeric else f"<{tag}>"
+
+    head = "".join(
+        opening("th", column) + html.escape(names.get(column, str(column).replace("_", " "))) + "</th>"
+        for column in frame
+    )
+    rows = (
+        "<tr>" + "".join(opening("td", c) + _cell(row[c], formats.get(c)) + "</td>" for c in frame) + "</tr>"
+        for row in frame.to_dict("records")
+    )
+    return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+
+
+def _cell(value: object, form: str | Callable[[object], str] | None) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "–"
+    if callable(form):
+        text = form(value)
+    elif form is not None:
+        text = format(value, form)
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    else:
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    first, line_break, rest = html.escape(text).replace("\n", "<br>").partition("<br>")
+    if first in _VERDICTS:
+        first = f'<span class="{_VERDICTS[first]}">{first}</span>'
+    return first + line_break + rest
+
+
+def points(value: float) -> str:
+    """A difference of fractions in percentage points."""
+    return f"{100 * value:+.1f}"
+
+
+def size(value: float) -> str:
+    """The size of a difference of fractions in percentage points."""
+    return f"{100 * value:.1f}"
+
+
+def endpoint(name: str) -> str:
+    """What an endpoint of comparisons.csv and temperature.csv measures."""
+    return {"auc": "mean over training", "auc_tokens": "mean at equal tokens", "final": "at the end"}[name]
+
+
+def interval(frame: pd.DataFrame) -> pd.Series:
+    """ "effect [low, high] unit" of each row; "–" where nothing was measured."""
+
+    def text(row: Mapping) -> str:
+        if pd.isna(row["effect"]):
+            return "–"
+        form = "+.1f" if row["unit"] == "points" else "+.3g"
+        effect, low, high = (format(row[column], form) for column in ("effect", "low", "high"))
+        limits = "no interval" if pd.isna(row["low"]) else f"{low}, {high}"
+        # Unbreakable, and with real minus signs: a column of intervals stays readable however narrow.
+        numbers = f"{effect} [{limits}]".replace(" ", "\u00a0").replace("-", "\u2212")
+        return numbers if pd.isna(row["unit"]) else f"{numbers} {row['unit']}"
+
+    return pd.Series([text(row) for row in frame.to_dict("records")], index=frame.index, dtype=object)
+
+
+def by_experiment(verdicts: pd.DataFrame) -> HTML:
+    """A row a claim, a column an experiment: its verdict and effect. `verdicts`: as of `verdicts.overview`."""
+    cells = verdicts.assign(cell=verdicts["verdict"] + "\n" + interval(verdicts), tested=verdicts["seeds"] > 0)
+    order = verdicts["claim"].unique()
+    wide = cells[cells["tested"]].pivot(index="claim", columns="experiment", values="cell").reindex(order)
+    wide = wide[[name for name in verdicts["experiment"].unique() if name in wide]]
+    statements = verdicts.drop_duplicates("claim").set_index("claim")["statement"]
+    return table(wide.assign(statement=statements).reset_index()[["claim", "statement", *wide]])
+
+
+def fits(described: Mapping[str, Mapping[str, Mapping]]) -> HTML:
+    """One row a scheme and endpoint of temperature_fit.json (`tau_rule.Fit`)."""
+    rows = [
+        {
+            "scheme": scheme.replace("_", " "),
+            "success": endpoint(measured),
+            "temperatures": ", ".join(f"{tau:g}" for tau in fit["taus"]),
+            "seeds": fit["seeds"],
+            "best τ of the grid": fit["best"],
+            "fitted maximum, τ/range": f"{fit['ratio']:.2f} [{fit['low']:.2f}, {fit['high']:.2f}]"
+            if fit["interior"]
+            else "none",
+            "why none": fit["reason"],
+        }
+        for scheme, both in described.items()
+        for measured, fit in both.items()
+    ]
+    return table(pd.DataFrame(rows), empty="No scheme was trained at several constant temperatures.")
+
+
+def provenance(described: Mapping[str, Any]) -> HTML:
+    """provenance.json as a table; a list of one entry is shown as that entry."""
+
+    def text(value: object) -> str:
+        if isinstance(value, list):
+            return "\n".join(text(item) for item in value) if len(value) < 2 else ", ".join(map(text, value))
+        if isinstance(value, Mapping):
+            return ", ".join(f"{key} {item}" for key, item in value.items())
+        return str(value)
+
+    facts = {**described, "runs": f"{len(described['runs'])} runs"}
+    return table(pd.DataFrame({"what": list(facts), "value": [text(value) for value in facts.values()]}))
+
+
+def failures(found: pd.DataFrame, runs: pd.DataFrame) -> HTML:
+    """Which arm died of what: a sentence, and a row an arm.
+
+    `found`: failures.csv; `runs`: ablation and seed of every run, those without failure too.
+    """
+    died = found[found["mode"] == "success below base"]["ablation"].unique()
+    verdict = f"Below their base model fell: {', '.join(died)}." if len(died) else "No run fell below its base model."
+    rows = []
+    for arm, own in runs.groupby("ablation", sort=False):
+        modes = found[found["ablation"] == arm].groupby("mode", sort=False)
+        symptoms = [
+            f"{mode} ({len(hit)} of {len(own)} seeds, from step {', '.join(map(str, sorted(set(hit['step']))))})"
+            for mode, hit in modes
+        ]
+        rows.append({"arm": arm, "seeds": len(own), "failures": "\n".join(symptoms) or "none"})
+    return HTML(f"<p>{html.escape(verdict)}</p>{table(pd.DataFrame(rows)).data}")
+
+
+def behaviours(frame: pd.DataFrame) -> HTML:
+    """A row an arm, a column one of `reasoning.MEASURES`: mean [t interval over seeds] at the last step that has it.
+
+    `frame`: behaviours.csv. What is 0 in every arm and at every step is left out.
+    """
+    columns = {}
+    for measure, name in MEASURES.items():
+        known = frame[(frame["measure"] == measure) & frame["mean"].notna()]
+        if not known["mean"].any():
+            continue
+        last = known[known["step"] == known["step"].max()].set_index("ablation")
+        columns[f"{name}, step {last['step'].iloc[0]}"] = pd.Series(
+            {arm: _limits(row, share=name.startswith("share")) for arm, row in last.to_dict("index").items()}
+        )
+    shown = pd.DataFrame(columns, index=frame["ablation"].unique()).rename_axis("arm").reset_index()
+    return table(shown, empty="No behaviour was measured.")
+
+
+def _limits(row: Mapping[str, float], share: bool) -> str:
+    """ "1.53 [1.38, 1.64]", in percent for a share."""
+    mean, low, high = (f"{100 * row[key]:.1f}" if share else f"{row[key]:.2f}" for key in ("mean", "low", "high"))
+    limits = "no interval" if pd.isna(row["low"]) else f"{low}, {high}"
+    return f"{mean}{' %' if share else ''} [{limits}]".replace(" ", "\u00a0").replace("-", "\u2212")
+
+
+def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -> HTML:
+    """Completions side by side: a row a puzzle (the first `puzzles`), a column an arm, the baseline first.
+
+    `frame`: ablation, seed, step, puzzle, prompt, completion, correct, of one seed and step; and, if the task has
+    equations, how many are `right` of those `written`. The text is what a model wrote, so it is escaped and shown
+    as it is, line breaks kept.
+    """
+    if frame.empty:
+        return HTML("<p><em>No samples were recorded.</em></p>")
+    arms = sorted(frame["ablation"].unique(), key=lambda arm: (arm != baseline, arm))
+    head = "".join(f"<th>{html.escape(arm)}</th>" for arm in ["puzzle", *arms])
+    rows = []
+    for _, group in list(frame.groupby("puzzle"))[:puzzles]:
+        by_arm = {row["ablation"]: row for row in group.to_dict("records")}
+        prompt = html.escape(group["prompt"].iloc[0])
+        cells = "".join(_sample(by_arm.get(arm)) for arm in arms)
+        rows.append(f"<tr><td><pre>{prompt}</pre></td>{cells}</tr>")
+    place = f"<p>After step {frame['step'].iloc[0]}, seed {frame['seed'].iloc[0]}.</p>"
+    return HTML(f"{place}<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+
+
+def _sample(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "<td>–</td>"
+    style, mark = ("supported", "✓ right") if row["correct"] else ("unresolved", "✗ wrong")
+    equations = f", {row['right']} of {row['written']} equations hold" if row.get("written") else ""
+    return f'<td><span class="{style}">{mark}</span>{equations}<pre>{html.escape(row["completion"])}</pre></td>'

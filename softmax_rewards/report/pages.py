@@ -1,0 +1,105 @@
+"""The report: a notebook executed by papermill, and the self-contained page made from it."""
+
+from pathlib import Path
+from typing import Any
+
+from softmax_rewards.common import files
+
+# Extends nbconvert's "lab" page, leaving out its three scripts (require.js, MathJax, Mermaid), which come
+# from the network, and its 300 kB of JupyterLab styles. What remains needs no network and runs no script.
+_TEMPLATE = """
+{%- extends 'lab/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block notebook_css -%}
+<style>
+  body { font: 16px/1.55 system-ui, sans-serif; color: #1b1f24; background: #fff; margin: 0; }
+  main { max-width: 66rem; margin: 0 auto; padding: 1.5rem; }
+  h1 { font-size: 1.9rem; line-height: 1.2; } h2 { margin-top: 2.4rem; border-bottom: 1px solid #d0d7de; }
+  p, li { max-width: 46rem; } a { color: #0a58a5; } a.anchor-link { display: none; }
+  img { max-width: 100%; height: auto; } code { background: #f3f4f6; padding: 0 .25em; }
+  .jp-OutputArea { overflow-x: auto; }
+  table { border-collapse: collapse; margin: 1rem 0; font-size: .84rem; font-variant-numeric: tabular-nums; }
+  th, td { padding: .25rem .55rem; border-bottom: 1px solid #e4e7eb; text-align: left; vertical-align: top; }
+  thead th { border-bottom: 2px solid #8c959f; }
+  td:first-child { white-space: nowrap; }
+  .number { text-align: right; white-space: nowrap; }
+  td pre { margin: 0; white-space: pre-wrap; word-break: break-word; font-size: .8rem; }
+  .supported { color: #00644a; font-weight: 600; } .contradicted { color: #a03c00; font-weight: 600; }
+  .unresolved { color: #57606a; } .jp-RenderedText pre { white-space: pre-wrap; }
+</style>
+{%- endblock -%}
+{%- block data_png -%}
+<img alt="{{ output | get_metadata('alt', 'image/png') | escape_html }}"
+     width="{{ output | get_metadata('width', 'image/png') | escape_html }}"
+     src="data:image/png;base64,{{ output.data['image/png'] | escape_html }}">
+{%- endblock -%}
+"""
+
+
+def execute(notebook: Path, output: Path, html: Path, parameters: dict[str, Any], log: Path) -> None:
+    """Execute `notebook` with `parameters` in the current directory; write the executed copy and its page.
+
+    While it runs, the notebook grows at `log`: if a cell fails, what ran so far stays there with the
+    traceback, and neither `output` nor `html` is touched. The copy keeps no paths of this machine and no
+    timings, so equal tables give equal notebooks. The page hides the code, which the copy keeps.
+
+    Raises RuntimeError naming the notebook, the failing cell, its error and `log`.
+    """
+    # Here, not above: the kernel's own imports stay light.
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with files.writing(log):
+            executed = papermill.execute_notebook(
+                notebook,
+                log,
+                parameters=parameters,
+                cwd=Path.cwd(),
+                progress_bar=False,
+                log_output=False,
+                extra_arguments=["--log-level=CRITICAL"],  # else the kernel remarks on its start and its end
+            )
+    except PapermillExecutionError as error:
+        reason = (error.evalue or "").strip().split("\n")[0]
+        raise RuntimeError(
+            f"{notebook}: cell {error.cell_index} failed with {error.ename}: {reason} (traceback in {log})"
+        ) from None
+    _strip(executed)
+    page = _page(executed, title=notebook.stem.replace("_", " "))
+    files.write_text(page, html)
+    files.write_text(_dump(executed), output)
+    log.unlink()
+
+
+def _strip(notebook: Any) -> None:
+    """Drop what papermill and the kernel recorded about this machine and this minute."""
+    notebook.metadata.pop("papermill", None)
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"  # papermill's own cell gets a random one
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+
+
+def _page(notebook: Any, title: str) -> str:
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(
+        raw_template=_TEMPLATE,
+        mathjax_url="",
+        require_js_url="",
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
+    return page
+
+
+def _dump(notebook: Any) -> str:
+    import nbformat
+
+    return nbformat.writes(notebook) + "\n"

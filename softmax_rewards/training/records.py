@@ -1,0 +1,89 @@
+"""What is logged of a training step: one row for each table of the run."""
+
+import resource
+from typing import Any
+
+import numpy as np
+import torch
+
+from softmax_rewards.policy.rollout import Episodes
+from softmax_rewards.weighting import concentration
+
+
+def rollout_row(episodes: Episodes) -> dict[str, float]:
+    """Means over the samples and the shares of groups without contrast.
+
+    Fractions are in 0 … 1, length in tokens, the entropy of the policy where it sampled in nats a token.
+    """
+    correct = episodes.field("correct", bool)
+    return {
+        "success": float(correct.mean()),
+        "format": float(episodes.field("formatted").mean()),
+        "reward": float(episodes.field("reward").mean()),
+        "entropy": float(episodes.completions.entropies.sum() / episodes.completions.lengths.sum()),
+        "length": float(episodes.lengths.mean()),
+        "finished": float(episodes.completions.finished.float().mean()),
+        "attempts": float(episodes.field("attempts").mean()),
+        "self_checks": float(episodes.field("self_checks").mean()),
+        "gave_up": float(episodes.field("gave_up").mean()),
+        "all_wrong": float((~correct.any(1)).mean()),
+        "all_right": float(correct.all(1).mean()),
+    }
+
+
+def weight_row(weights: np.ndarray) -> dict[str, float]:
+    """What the scheme did with the batch: `weights[Q, N]`; entropy and effective N are means over its groups."""
+    return {
+        "weight_mean": float(weights.mean()),
+        "weight_std": float(weights.std()),
+        "weight_max": float(weights.max()),
+        "weight_entropy": float(concentration.entropy(weights).mean()),
+        "weight_effective_n": float(concentration.effective_n(weights).mean()),
+    }
+
+
+def episode_row(step: int, puzzles: np.ndarray, episodes: Episodes, weights: np.ndarray) -> dict[str, Any]:
+    """Every sample of the step, column by column in the order of the rollout; `puzzles[Q]` index the train split."""
+    count = episodes.samples
+    return {
+        "step": [step] * weights.size,
+        "group": np.repeat(np.arange(len(puzzles)), count).tolist(),
+        "puzzle": np.repeat(puzzles, count).tolist(),
+        "sample": np.tile(np.arange(count), len(puzzles)).tolist(),
+        "reward": episodes.field("reward").ravel().tolist(),
+        "correct": episodes.field("correct", bool).ravel().tolist(),
+        "formatted": episodes.field("formatted", bool).ravel().tolist(),
+        "weight": weights.ravel().tolist(),
+        "length": episodes.lengths.ravel().tolist(),
+        "finished": episodes.completions.finished.tolist(),
+        "attempts": episodes.field("attempts", int).ravel().tolist(),
+    }
+
+
+def timing_row(step: int, rollout: float, update: float, tokens: int, device: torch.device) -> dict[str, float]:
+    """Seconds of the step's two halves, tokens per second in each, and the peak memory so far in MB."""
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device) / 1e6
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return {
+        "step": step,
+        "rollout_s": rollout,
+        "update_s": update,
+        "seconds": rollout + update,
+        "rollout_tokens_per_s": tokens / rollout,
+        "update_tokens_per_s": tokens / update,
+        "memory_mb": peak,
+    }
+
+
+def evaluation_row(step: int, tokens: int, episodes: Episodes) -> dict[str, float]:
+    """One point of the success curve after `step` updates and `tokens` generated in training.
+
+    `entropy` is the mean −log π of the sampled tokens, an unbiased estimate of the policy's entropy in nats a token.
+    """
+    rates = rollout_row(episodes)
+    names = ("success", "format", "length", "finished", "attempts", "self_checks", "gave_up")
+    surprise = -float(episodes.completions.log_probs.sum()) / float(episodes.lengths.sum())
+    head = {"step": step, "tokens": tokens, "puzzles": len(episodes.prompts)}
+    return head | {name: rates[name] for name in names} | {"entropy": surprise}

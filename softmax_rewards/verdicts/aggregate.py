@@ -1,0 +1,125 @@
+"""The summary of an experiment: run folders in, files out.
+
+Everything is computed before the first file is written, and the files depend on the runs alone, not on the
+order in which they are named.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softmax_rewards.common import files
+from softmax_rewards.data import tasks
+from softmax_rewards.verdicts import (
+    claims,
+    contrasts,
+    failures,
+    finished,
+    judgment,
+    reasoning,
+    reported_training,
+    signal_noise,
+    summary,
+    tau_choice,
+)
+from softmax_rewards.verdicts.evidence import Evidence
+from softmax_rewards.verdicts.finished import FinishedRun, by_ablation
+from softmax_rewards.weighting.study import analysis
+
+
+def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], plan: Path) -> None:
+    """Summarise `runs` (run folders) into `out_dir`.
+
+    `experiment` is the resolved `config.Experiment` as a mapping; `plan` the analysis plan, whose sha256 goes
+    into provenance.json. Errors: `ValueError`, one line naming the runs, if a run is incomplete or the runs
+    do not belong together.
+    """
+    loaded = finished.load(runs, experiment)
+    measures = summary.measure(loaded)
+    baseline, primary = experiment["baseline"], experiment["primary"]
+    compared = summary.comparisons(loaded, baseline, primary)
+    planned = compared[compared["family"] == "primary"]
+    arms = {run.ablation: run.record["config"] for run in loaded}
+    adjusted = dict(planned.set_index("ablation")["p_holm"])
+    evidence = Evidence(measures, arms, baseline, p_holm=adjusted)
+    task, options = tasks.load(experiment["task"])
+    low, high = reward_range = task.reward_range(options)
+    sweep = summary.temperatures(evidence, reward_range)
+    fits = summary.fit_temperatures(sweep, evidence, high - low)
+    evidence = replace(evidence, fits={scheme: both["auc"] for scheme, both in fits.items()})
+    arithmetic = getattr(task, "arithmetic", None)  # of a task whose answers have equations
+    behaviour = reasoning.measure(loaded, arithmetic)
+    subject = (experiment["name"], experiment["model"]["source"], experiment["task"]["name"])
+
+    tables = {
+        "trajectories": summary.long([(run, run.evaluations) for run in loaded]),
+        "metrics": summary.long([(run, run.metrics) for run in loaded]),
+        "curves": summary.curves(loaded),
+        "final": summary.final(loaded, measures),
+        "comparisons": compared,
+        "robust": summary.robust_comparisons(measures, baseline),
+        "puzzles": summary.puzzle_comparisons(loaded, baseline),
+        "temperature": sweep,
+        "tau_choice": tau_choice.table(evidence, sweep, summary.base_groups(loaded, baseline), high - low),
+        "negative_controls": contrasts.negative_controls(evidence),
+        "arms": contrasts.arms(evidence),
+        "contrasts": contrasts.table(evidence),
+        "signal_noise": signal_noise.measured(loaded, reward_range),
+        "reasoning": behaviour,
+        "behaviours": reasoning.over_seeds(behaviour),
+        "failures": failures.detect(loaded, baseline),
+        "verdicts": judgment.judge(claims.CLAIMS, evidence, *subject),
+        "reported_training": reported_training.table(),
+        "logged_weights": analysis.logged(summary.long([(run, run.groups) for run in loaded])),
+    }
+    samples = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in text_samples(loaded, arithmetic))
+    plan_sha256 = files.sha256(plan)
+
+    for name, table in tables.items():
+        files.write_csv(table, out_dir / f"{name}.csv")
+    files.write_text(samples, out_dir / "samples.jsonl")
+    described = {
+        scheme: {endpoint: _finite(asdict(fit)) for endpoint, fit in both.items()} for scheme, both in fits.items()
+    }
+    files.write_json(described, out_dir / "temperature_fit.json")
+    files.write_json(provenance(loaded, experiment["name"], plan_sha256), out_dir / "provenance.json")
+
+
+def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic | None) -> list[dict[str, Any]]:
+    """Sampled texts of each ablation's smallest seed, by step, puzzle and ablation: arms side by side."""
+    rows = []
+    for ablation, own in by_ablation(runs):
+        first = min(own, key=lambda run: run.seed)
+        names = {"ablation": ablation, "seed": first.seed}
+        rows += [names | reasoning.annotated(sample, arithmetic) for sample in first.samples()]
+    return sorted(rows, key=lambda row: (row["step"], row["puzzle"]))
+
+
+def provenance(runs: Sequence[FinishedRun], experiment: str, plan_sha256: str) -> dict[str, Any]:
+    """What the summary was made from. What all runs share is a list of one entry."""
+
+    def distinct(key: str) -> list[Any]:
+        return [json.loads(text) for text in sorted({json.dumps(run.record[key], sort_keys=True) for run in runs})]
+
+    return {
+        "experiment": experiment,
+        "plan_sha256": plan_sha256,
+        "runs": {f"{run.ablation}/seed-{run.seed}": run.record["fingerprint"] for run in runs},
+        "seeds": sorted({run.seed for run in runs}),
+        **{key: distinct(key) for key in ("trainer", "data", "base", "device", "revision", "versions")},
+    }
+
+
+def _finite(value: Any) -> Any:
+    """`value` with NaN as null, which JSON can say."""
+    if hasattr(value, "_asdict"):  # an Interval
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

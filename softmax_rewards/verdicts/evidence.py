@@ -1,0 +1,153 @@
+"""What an experiment knows about its arms, and the contrasts that a claim asks of it.
+
+An arm is found by its *weighting* (softmax, τ = 0.5), never by an ablation's name, and only arms trained
+exactly like the baseline count.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards.weighting.study.tau_rule import Fit
+
+BASE = "its base model"
+LINEAR = {"scheme": "linear"}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A number measured once a run. Fractions are told in percent, their differences in percentage points."""
+
+    text: str
+    unit: str = "points"
+
+    @property
+    def fraction(self) -> bool:
+        return self.unit == "points"
+
+    @property
+    def scale(self) -> float:
+        """`unit`s in one of what is measured."""
+        return 100.0 if self.fraction else 1.0
+
+    def value(self, x: float) -> str:
+        """A value in words: "15.4 %", "0.89"."""
+        return f"{100 * x:.1f} %" if self.fraction else f"{x:.3g}"
+
+    def number(self, x: float) -> str:
+        """A signed difference without its unit: "+1.6", "-0.0321"."""
+        return f"{100 * x:+.1f}" if self.fraction else f"{x:+.3g}"
+
+    def change(self, x: float) -> str:
+        """A signed difference: "+1.6 points", "-0.0321 nats a token"."""
+        return f"{self.number(x)} {self.unit}".strip()
+
+
+ENDPOINTS = {
+    "auc": Endpoint("mean success over training"),
+    "final": Endpoint("success at the end"),
+    "first_half": Endpoint("mean success over the first half"),
+    "entropy_early": Endpoint("policy entropy in steps 1–10", "nats a token"),
+    "length_early": Endpoint("answer length in steps 1–10", "tokens"),
+    "length_late": Endpoint("answer length in the last fifth", "tokens"),
+    "grad_norm_early": Endpoint("gradient norm before clipping in steps 1–10", ""),
+    "attempts": Endpoint("equations tried an answer", "attempts"),
+    "self_checks": Endpoint("self-checks an answer", "checks"),
+    "gave_up": Endpoint("share of answers that admit defeat"),
+}
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """`endpoint` of `arm` − that of `against` (BASE: the same run's base success); `sign` is predicted."""
+
+    arm: Mapping
+    against: Mapping | str
+    endpoint: str = "auc"
+    sign: int = 1
+    tolerant: bool = True  # whether a success rate within ±2 points counts as equal
+    training: Mapping[str, Any] = field(default_factory=dict)  # in which both arms differ from the baseline
+
+
+class Untested(Exception):
+    """An arm or a condition that a claim needs is not part of the experiment; the text says which."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an experiment knows.
+
+    measures   one row a run, index (ablation, seed); columns: ENDPOINTS and "base" (success at step 0)
+    configs    ablation -> {"weighting": ..., "training": ...} as resolved
+    baseline   the ablation whose training settings every compared arm must share
+    fits       scheme -> tau_rule.Fit of the AUC, schemes with a τ sweep only
+    p_holm     ablation -> adjusted p of its AUC against the baseline; primary family only
+    """
+
+    measures: pd.DataFrame
+    configs: Mapping[str, Mapping]
+    baseline: str
+    fits: Mapping[str, Fit] = field(default_factory=dict)
+    p_holm: Mapping[str, float] = field(default_factory=dict)
+
+    def find(self, pattern: Mapping, changes: Mapping[str, Any] = MappingProxyType({})) -> str:
+        """The ablation with this weighting, trained like the baseline but for `changes`."""
+        training = {**self.configs[self.baseline]["training"], **changes}
+        for name, config in self.configs.items():
+            if matches(config["weighting"], pattern) and config["training"] == training:
+                return name
+        raise Untested(f"an arm with {label(pattern, changes)}")
+
+    def rates(self, pattern: Mapping) -> dict[float, str]:
+        """Learning rate -> ablation, of the arms that share all other training settings with the baseline."""
+        wanted = {**self.configs[self.baseline]["training"], "learning_rate": None}
+        return {
+            config["training"]["learning_rate"]: name
+            for name, config in self.configs.items()
+            if matches(config["weighting"], pattern) and {**config["training"], "learning_rate": None} == wanted
+        }
+
+    def pair(self, contrast: Contrast) -> tuple[np.ndarray, np.ndarray]:
+        """Values of both sides [S], [S] over the seeds that both have."""
+        first = self.measures.loc[self.find(contrast.arm, contrast.training)]
+        if contrast.against == BASE:
+            return first[contrast.endpoint].to_numpy(), first["base"].to_numpy()
+        second = self.measures.loc[self.find(contrast.against, contrast.training)]
+        seeds = first.index.intersection(second.index)
+        return first.loc[seeds, contrast.endpoint].to_numpy(), second.loc[seeds, contrast.endpoint].to_numpy()
+
+    def adjusted(self, contrast: Contrast) -> float:
+        """Holm's p if the contrast is a member of the primary family, else NaN."""
+        if contrast.endpoint != "auc" or contrast.against == BASE or contrast.training:
+            return math.nan
+        planned = self.find(contrast.against) == self.baseline
+        return self.p_holm.get(self.find(contrast.arm), math.nan) if planned else math.nan
+
+
+def matches(weighting: Any, pattern: Any) -> bool:
+    """Whether `weighting` has every key of `pattern` with an equal value (numbers within rounding)."""
+    if isinstance(pattern, Mapping):
+        return isinstance(weighting, Mapping) and all(
+            key in weighting and matches(weighting[key], value) for key, value in pattern.items()
+        )
+    if isinstance(pattern, float) and isinstance(weighting, (int, float)):
+        return math.isclose(weighting, pattern)
+    return weighting == pattern
+
+
+def label(pattern: Mapping | str, training: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """An arm in words: "softmax τ=0.5", "softmax τ 0.75→0.25", "linear", "linear with injection 1.0"."""
+    if isinstance(pattern, str):
+        return pattern
+    tau, scheme = pattern.get("tau"), pattern["scheme"].replace("_", " ")
+    if isinstance(tau, Mapping):
+        scheme = f"{scheme} τ {tau['from']}→{tau['to']}"
+    elif tau is not None:
+        scheme = f"{scheme} τ={tau}"
+    changes = " and ".join(f"{key} {value}" for key, value in training.items())
+    return f"{scheme} with {changes}" if changes else scheme

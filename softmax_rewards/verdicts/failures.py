@@ -1,0 +1,161 @@
+"""Failure modes of finished runs: which began, and at which step.
+
+A mode is a quantity and a threshold. It has begun at the first step from which the quantity is beyond its threshold for
+`PERSISTENCE` steps on end (`EVALUATIONS` evaluations, where it is measured there): one noisy step is no failure.
+All but "success below base" are symptoms, which a run may survive.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards import weighting
+from softmax_rewards.verdicts.finished import FinishedRun
+from softmax_rewards.weighting import concentration
+
+PERSISTENCE = 5  # steps on end
+EVALUATIONS = 2  # evaluations on end
+
+# Effective N in a group with one right answer at which all others together weigh about a tenth of it.
+ONE_SAMPLE = 1.2
+# Spread of the weights within a group over their RMS: below, 99 % of their square is a constant that tells nothing.
+FLAT = 0.1
+# Learning rates are tried in steps of about 3. A gradient further off acts like another rate, as far as clipping and
+# Adam, which divides a lasting scale out, let it.
+GRADIENT = 3.0
+# Of the base model's entropy: at a fifth the samples of a group are mostly copies of each other.
+ENTROPY = 0.2
+# Times the base model's length; the notes' healthy runs grew from 188 to 340 tokens at most, less than twice.
+LENGTH = 3.0
+# More of the answers than with the base model are cut off before their end, and with it their reward.
+UNFINISHED = 0.25
+# Share of groups with all rewards equal: of 32 prompts a step one or two are left to learn from.
+DEAD = 0.95
+# Standard errors of a difference of two success rates, below which the fall may be the luck of an evaluation.
+ERRORS = 2.5
+
+MODES = {
+    "collapse to one sample": "effective N of the weights in groups with one right answer",
+    "flat weights": "spread of the weights over their root mean square, in groups with right and wrong answers",
+    "gradient too large": "gradient norm over that of the baseline, same seed and step",
+    "gradient too small": "gradient norm over that of the baseline, same seed and step",
+    "entropy collapse": "policy entropy, nats a token",
+    "length explosion": "answer length, tokens",
+    "unfinished answers": "share of answers cut off at the token limit",
+    "dead groups": "share of groups whose rewards are all equal",
+    "success below base": "success on held-out puzzles",
+}
+COLUMNS = ["ablation", "seed", "mode", "step", "until", "value", "threshold", "measure"]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """`values` of one quantity at `steps` [T], NaN where it was not measured, and where failure begins."""
+
+    mode: str
+    steps: np.ndarray
+    values: np.ndarray
+    threshold: float
+    above: bool  # whether it fails above the threshold, or else below
+    persistence: int = PERSISTENCE
+
+    def began(self) -> dict[str, float] | None:
+        """The first failure that persists: `step` of its beginning, last failing step (`until`), mean `value` over its
+        first `persistence` measurements, and `threshold`. None if there is none."""
+        measured = ~np.isnan(self.values)
+        steps, values = self.steps[measured], self.values[measured]
+        failing = values > self.threshold if self.above else values < self.threshold
+        edges = np.flatnonzero(np.diff(failing.astype(int), prepend=0, append=0))
+        for start, end in edges.reshape(-1, 2):
+            if end - start >= self.persistence:
+                value = float(values[start : start + self.persistence].mean())
+                span = {"step": int(steps[start]), "until": int(steps[end - 1])}
+                return span | {"value": value, "threshold": self.threshold}
+        return None
+
+
+def detect(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFrame:
+    """Every failure that began, one row a run and mode, columns COLUMNS; empty if all runs are healthy.
+
+    `baseline` names the ablation whose gradients are the scale for those of the same seed.
+    """
+    norms = {run.seed: run.metrics.set_index("step")["grad_norm"] for run in runs if run.ablation == baseline}
+    rows = []
+    for run in runs:
+        for watch in watches(run, None if run.ablation == baseline else norms.get(run.seed)):
+            found = watch.began()
+            if found:
+                names = {"ablation": run.ablation, "seed": run.seed, "mode": watch.mode}
+                rows.append({**names, **found, "measure": MODES[watch.mode]})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def watches(run: FinishedRun, gradients: pd.Series | None) -> Iterator[Watch]:
+    """What is watched in a run; `gradients` are the baseline's norms by step, None if there is nothing to compare."""
+    metrics, evaluations, base = run.metrics, run.evaluations, run.evaluations.iloc[0]
+    steps = metrics["step"].to_numpy()
+
+    logged = group_figures(run)
+    for mode, threshold, above in (
+        ("collapse to one sample", ONE_SAMPLE, False),
+        ("flat weights", FLAT, False),
+        ("dead groups", DEAD, True),
+    ):
+        yield Watch(mode, logged.index.to_numpy(), logged[mode].to_numpy(), threshold, above)
+
+    if gradients is not None:
+        own, other = metrics["grad_norm"].to_numpy(), gradients.reindex(steps).to_numpy()
+        ratio = np.divide(own, other, out=np.full(len(own), math.nan), where=other > 0)
+        yield Watch("gradient too large", steps, ratio, GRADIENT, above=True)
+        yield Watch("gradient too small", steps, ratio, 1 / GRADIENT, above=False)
+
+    yield Watch("entropy collapse", steps, metrics["entropy"].to_numpy(), ENTROPY * base["entropy"], above=False)
+    yield Watch("length explosion", steps, metrics["length"].to_numpy(), LENGTH * base["length"], above=True)
+    unfinished = 1 - metrics["finished"].to_numpy()
+    yield Watch("unfinished answers", steps, unfinished, 1 - base["finished"] + UNFINISHED, above=True)
+
+    rate = base["success"]
+    margin = ERRORS * math.sqrt(2 * rate * (1 - rate) / base["puzzles"])
+    evaluated, success = evaluations["step"].to_numpy(), evaluations["success"].to_numpy()
+    yield Watch("success below base", evaluated, success, rate - margin, above=False, persistence=EVALUATIONS)
+
+
+def group_figures(run: FinishedRun) -> pd.DataFrame:
+    """Per step (index) what the run's weighting made of its groups, recomputed from the logged rewards.
+
+    Columns as the modes: "collapse to one sample" (mean effective N over groups with one right answer), "flat
+    weights" (mean spread over RMS, groups with right and wrong answers) and "dead groups" (share with all
+    rewards equal); NaN at a step without such groups. A reference that joined the groups is not logged with them.
+    """
+    spec = {key: value for key, value in run.record["config"]["weighting"].items() if key != "scheme"}
+    scheme, taus = run.record["config"]["weighting"]["scheme"], run.metrics.set_index("step")["tau"]
+    rows = {}
+    for step, groups in run.groups.groupby("step"):
+        count = groups["count"].to_numpy()
+        rewards = np.repeat(np.array([_parsed(text) for text in groups["rewards"]]), count, axis=0)
+        right = np.repeat(groups["right"].to_numpy(), count)
+        chosen = spec | {"tau": float(taus[step])} if "tau" in spec else spec
+        # Rewards are logged from the highest, so the right answers are the first.
+        weights = weighting.compute(scheme, rewards, np.arange(rewards.shape[1]) < right[:, None], **chosen)
+        mixed = (right > 0) & (right < rewards.shape[1])
+        size = np.sqrt(np.mean(weights**2, axis=1))
+        spread = weights.std(axis=1) / np.where(size > 0, size, 1.0)
+        rows[step] = {
+            "collapse to one sample": _mean(concentration.effective_n(weights[right == 1])),
+            "flat weights": _mean(spread[mixed]),
+            "dead groups": _mean(rewards[:, 0] == rewards[:, -1]),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+@cache  # a run has few distinct groups, and many steps
+def _parsed(rewards: str) -> tuple[float, ...]:
+    return tuple(float(reward) for reward in rewards.split())
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else math.nan

@@ -1,0 +1,124 @@
+"""Finished runs: read from their folders, refused if incomplete or if they do not belong together."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from softmax_rewards.common import plugins
+
+FILES = (
+    "run.json",
+    "metrics.csv",
+    "groups.csv",
+    "evaluations.csv",
+    "samples.jsonl",
+    "evaluation.json",
+    "puzzles.csv",
+)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """One finished run, read."""
+
+    folder: Path
+    record: dict[str, Any]  # run.json
+    metrics: pd.DataFrame
+    groups: pd.DataFrame
+    evaluations: pd.DataFrame
+    evaluation: dict[str, Any]
+    puzzles: pd.DataFrame
+
+    @property
+    def ablation(self) -> str:
+        return self.record["ablation"]
+
+    @property
+    def seed(self) -> int:
+        return self.record["seed"]
+
+    def samples(self) -> list[dict[str, Any]]:
+        """The texts kept at each evaluation: step, puzzle, prompt, completion, reward, correct."""
+        with (self.folder / "samples.jsonl").open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+
+def load(folders: Sequence[Path], experiment: Mapping[str, Any]) -> list[FinishedRun]:
+    """Read and check runs; the baseline's first, then in the experiment's order of ablations, and by seed.
+
+    Errors: `ValueError`, one line naming the runs.
+    """
+    runs = [read(folder) for folder in folders]
+    check(runs, experiment)
+    order = [experiment["baseline"], *experiment["ablations"]]
+    return sorted(runs, key=lambda run: (order.index(run.ablation), run.seed))
+
+
+def read(folder: Path) -> FinishedRun:
+    """Read one run. Errors: `ValueError` if a file is missing or training did not reach its last step."""
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder}: {', '.join(missing)} missing; train and evaluate this run first")
+    run = FinishedRun(
+        folder,
+        json.loads((folder / "run.json").read_text(encoding="utf-8")),
+        pd.read_csv(folder / "metrics.csv"),
+        pd.read_csv(folder / "groups.csv"),
+        pd.read_csv(folder / "evaluations.csv"),
+        json.loads((folder / "evaluation.json").read_text(encoding="utf-8")),
+        pd.read_csv(folder / "puzzles.csv"),
+    )
+    steps = run.record["config"]["training"]["steps"]
+    evaluated = run.evaluations["step"].tolist()
+    if evaluated[:1] != [0] or evaluated[-1] != steps:
+        span = f"{evaluated[0]} to {evaluated[-1]}" if evaluated else "none"
+        raise ValueError(f"{folder}: incomplete: evaluated at steps {span}, training.steps is {steps}")
+    return run
+
+
+def check(runs: Sequence[FinishedRun], experiment: Mapping[str, Any]) -> None:
+    """Refuse, in one line naming the runs, what must not be compared."""
+    names = [(run.ablation, run.seed) for run in runs]
+    for run, name in zip(runs, names, strict=True):
+        if run.ablation not in experiment["ablations"]:
+            unknown = plugins.unknown("ablation", run.ablation, experiment["ablations"])
+            raise ValueError(f"{run.folder}: {unknown}")
+        if names.count(name) > 1:
+            raise ValueError(f"{run.folder}: a second run of ablation {name[0]!r}, seed {name[1]}")
+    baseline = experiment["baseline"]
+    if baseline not in {ablation for ablation, _ in names}:
+        raise ValueError(f"no run of the baseline {baseline!r} among the {len(runs)} runs given")
+    for key, what in (("trainer", "trainer code"), ("data", "data"), ("base", "base models"), ("device", "devices")):
+        _refuse_mixed(runs, lambda run, key=key: run.record[key], what)
+    _refuse_mixed(runs, lambda run: _text(run.record["config"]["evaluation"]), "evaluation settings")
+    schemes = {run.record["config"]["weighting"]["scheme"] for run in runs}
+    for scheme in sorted(schemes):
+        same = [run for run in runs if run.record["config"]["weighting"]["scheme"] == scheme]
+        _refuse_mixed(same, lambda run: run.record["code"], f"code of scheme {scheme}")
+    for ablation, own in by_ablation(runs):
+        _refuse_mixed(own, lambda run: _text(run.record["config"] | {"seed": None}), f"{ablation} settings")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _refuse_mixed(runs: Sequence[FinishedRun], value: Callable[[FinishedRun], str], what: str) -> None:
+    groups: dict[str, list[str]] = {}
+    for run in runs:
+        groups.setdefault(value(run), []).append(f"{run.ablation}/seed-{run.seed}")
+    if len(groups) > 1:
+        listed = "; ".join(", ".join(names) for names in groups.values())
+        raise ValueError(f"runs with different {what} cannot be compared; make them anew: {listed}")
+
+
+def by_ablation(runs: Sequence[FinishedRun]) -> Iterable[tuple[str, list[FinishedRun]]]:
+    """Runs of each ablation, in the order of `runs`."""
+    groups: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        groups.setdefault(run.ablation, []).append(run)
+    return groups.items()

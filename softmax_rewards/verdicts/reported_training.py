@@ -1,0 +1,125 @@
+"""The training figures that earlier notes reported, with the uncertainty they did not print.
+
+One seed, Qwen2.5-3B-Instruct on Countdown, evaluated every 10 steps on 128 puzzles, at unequal step counts.
+A binomial interval covers the sampling of puzzles only: the spread between training seeds comes on top, so
+a difference that is not clear here is not clear at all.
+"""
+
+import math
+
+import pandas as pd
+
+from softmax_rewards.common.stats import two_proportion_z, wilson
+
+PUZZLES = 128
+EVERY = 10
+
+# Success in percent at steps 10, 20, …: "+73 % at step 20" is 19 against 11, so the first is step 10.
+CURVES = {
+    "linear": (12, 11, 12, 14, 14, 17, 17),
+    "softmax τ=0.5": (16, 19, 22, 31, 38),
+    "softmax τ=0.25": (20, 30, 27),
+}
+# One final figure each, its step not given. τ=0.25 was later said to reach about 38 as well.
+FINALS = {"softmax τ=0.75": 3, "softmax τ=1.0": 0, "softmax τ 0.75→0.25": 33, "softmax τ=0.25 (later)": 38}
+# Relative gains over the baseline, in percent, as printed.
+GAINS = (73, 124, 59, 94)
+# Differences whose z score is asked for: (arm, percent, baseline percent).
+DIFFERENCES = (("softmax τ=0.5", 19, 11), ("softmax τ=0.5", 38, 17))
+
+COLUMNS = [
+    "kind",  # figure | difference | gain
+    "arm",
+    "step",
+    "success",
+    "low",
+    "high",
+    "against_step",
+    "against_success",
+    "z",
+    "gain_reported",
+    "gain",
+    "note",
+]
+
+
+def table() -> pd.DataFrame:
+    """Every reported figure (95 % Wilson interval of 128 puzzles), the z scores of the two differences, and
+    for every reported gain the pairs of figures that round to it. Rates are fractions, gains are percent; a
+    gain that no pair gives has a row that says so."""
+    return pd.DataFrame(_figures() + _differences() + _gains(), columns=COLUMNS)
+
+
+def _points(arm: str) -> list[tuple[float, int]]:
+    """(step, percent) of an arm; the step of a final-only figure is NaN."""
+    if arm in CURVES:
+        return [(EVERY * (i + 1), percent) for i, percent in enumerate(CURVES[arm])]
+    return [(math.nan, FINALS[arm])]
+
+
+def _figures() -> list[dict]:
+    rows = []
+    for arm in (*CURVES, *FINALS):
+        for step, percent in _points(arm):
+            low, high = wilson(percent / 100 * PUZZLES, PUZZLES)
+            rate = {"success": percent / 100, "low": low, "high": high}
+            rows.append({"kind": "figure", "arm": arm, "step": step, **rate})
+    return rows
+
+
+def _z(first: int, second: int) -> float:
+    return two_proportion_z(first / 100, PUZZLES, second / 100, PUZZLES)
+
+
+def _differences() -> list[dict]:
+    return [
+        {
+            "kind": "difference",
+            "arm": arm,
+            "success": first / 100,
+            "against_success": second / 100,
+            "z": _z(first, second),
+            "note": f"{first} % against {second} %",
+        }
+        for arm, first, second in DIFFERENCES
+    ]
+
+
+def _gains() -> list[dict]:
+    rows = []
+    for gain in GAINS:
+        pairs = {  # where the baseline repeats a figure, its last step stands
+            (arm, step, percent, base): base_step
+            for arm in (*CURVES, *FINALS)
+            if arm != "linear"
+            for step, percent in _points(arm)
+            for base_step, base in _points("linear")
+            if round(100 * (percent / base - 1)) == gain
+        }
+        rows += [_gain(gain, *pair, base_step) for pair, base_step in pairs.items()]
+        if not pairs:
+            rows.append({"kind": "gain", "gain_reported": gain, "note": "no pair of figures gives it"})
+    return rows
+
+
+def _gain(gain: int, arm: str, step: float, percent: int, base: int, base_step: float) -> dict:
+    same = dict(_points("linear")).get(step)
+    if step == base_step:
+        note = "reproduced, both at the same step"
+    elif same is None:
+        note = "reproduced, but the step of the arm's figure is not given"
+    else:
+        fair = 100 * (percent / same - 1)
+        note = f"reproduced from different steps; at step {step:g} the baseline has {same} % ({fair:+.0f} %)"
+    return {
+        "kind": "gain",
+        "arm": arm,
+        "step": step,
+        "success": percent / 100,
+        "against_step": base_step,
+        "against_success": base / 100,
+        "z": _z(percent, base),
+        "gain_reported": gain,
+        "gain": 100 * (percent / base - 1),
+        "note": note,
+    }

@@ -1,0 +1,228 @@
+"""The rules by which a claim is decided: what an experiment's evidence must show (`judgment.py` applies them).
+
+An arm is named by its *weighting* (softmax, τ = 0.5), never by an ablation's name, and only arms trained exactly like
+the baseline count. Most rules are contrasts: an endpoint of one arm minus another arm's, or minus its own base model,
+paired by seed, with a predicted sign.
+
+    supported      the 95 % interval lies wholly on the predicted side (and, where the comparison belongs to
+                   the primary family, Holm's p < 0.05)
+    contradicted   wholly on the other side, or a success rate's interval inside ±2 points: equivalent
+    not resolved   anything else
+
+A rule of several contrasts supports its claim if all do, and contradicts it if one does.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from softmax_rewards.common import stats
+from softmax_rewards.common.stats import EQUIVALENCE, Interval, equivalent, mean_interval, minimum_detectable_effect
+from softmax_rewards.verdicts.evidence import ENDPOINTS, Contrast, Endpoint, Evidence, Untested, label
+from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
+from softmax_rewards.weighting.study.tau_rule import CLAIMED_RATIO, SMALLEST_GRID, Fit
+
+ALPHA = 0.05
+COLD_START = 0.005  # success at or below which a base model counts as too weak to start
+HALF_FORMATTED = (0.35, 0.65)  # share of well-formed answers of a base model that has half learned the format
+PEAK = Endpoint("temperature of the highest success", "τ/range")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict, its reason in words, and the interval of `measure` that decided it."""
+
+    verdict: str
+    interval: Interval
+    sentence: str
+    measure: Endpoint
+
+
+def decide(interval: Interval, sign: int, margin: float | None = None, adjusted: float = math.nan) -> tuple[str, str]:
+    """Verdict and reason for an effect predicted to have `sign`; `adjusted` is Holm's p or NaN."""
+    if math.isnan(interval.low):
+        return UNRESOLVED, f"{interval.n} seed(s) give no interval"
+    if margin is not None and equivalent(interval, margin):
+        return CONTRADICTED, f"equivalent: the whole interval is inside ±{100 * margin:g} points"
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    if low <= 0 <= high:
+        return UNRESOLVED, "the interval includes 0"
+    if adjusted >= ALPHA:
+        return (
+            UNRESOLVED,
+            f"no longer clear after Holm's correction for all planned arms (p = {adjusted:.2g})",
+        )
+    return (SUPPORTED, "as claimed") if low > 0 else (CONTRADICTED, "the opposite of the claim")
+
+
+def _describe(endpoint: Endpoint, interval: Interval) -> str:
+    text = endpoint.change(interval.estimate)
+    if math.isnan(interval.low):
+        return text
+    low, high = endpoint.number(interval.low), endpoint.number(interval.high)
+    return f"{text} (95 % interval {low} to {high}, {interval.n} seeds)"
+
+
+def _compare(evidence: Evidence, contrast: Contrast) -> tuple[Interval, str]:
+    """The paired interval of a contrast and the figures in words."""
+    first, second = evidence.pair(contrast)
+    interval, endpoint = mean_interval(first - second), ENDPOINTS[contrast.endpoint]
+    if not len(first):
+        raise Untested(f"a seed that both {label(contrast.arm)} and {label(contrast.against)} have")
+    arm = f"{label(contrast.arm, contrast.training)} {endpoint.value(first.mean())}"
+    against = f"{label(contrast.against, contrast.training)} {endpoint.value(second.mean())}"
+    return interval, f"{endpoint.text}, {arm} against {against}: {_describe(endpoint, interval)}"
+
+
+def assess(evidence: Evidence, contrast: Contrast) -> Finding:
+    """Decide one contrast."""
+    interval, words = _compare(evidence, contrast)
+    endpoint = ENDPOINTS[contrast.endpoint]
+    margin = EQUIVALENCE if contrast.tolerant and endpoint.fraction else None
+    adjusted = evidence.adjusted(contrast)
+    verdict, reason = decide(interval, contrast.sign, margin, adjusted)
+    if verdict == UNRESOLVED and interval.n >= 2:
+        level = stats.strictest_confidence(1 if math.isnan(adjusted) else len(evidence.p_holm))
+        effect = minimum_detectable_effect(interval.deviation, interval.n, confidence=level)
+        found = endpoint.change(effect).lstrip("+")
+        reason += f" ({interval.n} seeds find a true difference of {found} four times in five)"
+    return Finding(verdict, interval, f"{words}, {reason}", endpoint)
+
+
+Rule = Callable[[Evidence], Finding]
+
+
+def every(*contrasts: Contrast) -> Rule:
+    """All contrasts must hold. The row shows the contrast that decides: the first that is contradicted, else
+    the first unresolved, else the first."""
+
+    def rule(evidence: Evidence) -> Finding:
+        findings = [assess(evidence, contrast) for contrast in contrasts]
+        strength = (CONTRADICTED, UNRESOLVED, SUPPORTED)
+        deciding = min(findings, key=lambda finding: strength.index(finding.verdict))
+        return replace(deciding, sentence="; ".join(finding.sentence for finding in findings))
+
+    return rule
+
+
+def no_better(contrast: Contrast) -> Rule:
+    """The claim is that `arm` gains nothing: supported if the whole interval is below 2 points."""
+
+    def rule(evidence: Evidence) -> Finding:
+        interval, words = _compare(evidence, contrast)
+        if interval.high < EQUIVALENCE:
+            verdict, reason = SUPPORTED, "a gain of 2 points or more is excluded"
+        elif interval.low > 0:
+            verdict, reason = CONTRADICTED, "it is better"
+        else:
+            verdict, reason = UNRESOLVED, "a gain of 2 points is neither excluded nor shown"
+        return Finding(verdict, interval, f"{words}, {reason}", ENDPOINTS[contrast.endpoint])
+
+    return rule
+
+
+def best_rates(first: Mapping, second: Mapping) -> Rule:
+    """AUC of both arms, each at the learning rate that suits it best (by its mean, on the same seeds)."""
+
+    def rule(evidence: Evidence) -> Finding:
+        best = []
+        for pattern in (first, second):
+            rates = evidence.rates(pattern)
+            if len(rates) < 2:
+                raise Untested(f"{label(pattern)} at two or more learning rates")
+            best.append(max(rates.items(), key=lambda item: evidence.measures.loc[item[1], "auc"].mean()))
+        (rate_a, arm_a), (rate_b, arm_b) = best
+        difference = (evidence.measures.loc[arm_a, "auc"] - evidence.measures.loc[arm_b, "auc"]).dropna()
+        interval = mean_interval(difference)
+        verdict, reason = decide(interval, 1, EQUIVALENCE)
+        words = f"{label(first)} at rate {rate_a:g} against {label(second)} at rate {rate_b:g}"
+        endpoint = ENDPOINTS["auc"]
+        return Finding(verdict, interval, f"{words}: {_describe(endpoint, interval)}, {reason}", endpoint)
+
+    return rule
+
+
+def _sweep(evidence: Evidence, scheme: str) -> Fit:
+    fit = evidence.fits.get(scheme)
+    if fit is None or len(fit.taus) < SMALLEST_GRID:
+        raise Untested(f"{scheme.replace('_', ' ')} at {SMALLEST_GRID} or more constant τ")
+    return fit
+
+
+def peak_at_half(scheme: str) -> Rule:
+    """1/2 lies in the interval of the interior maximum of success over log(τ/range). Effect: τ*/range.
+
+    The parabola is trusted only where the grid agrees: 1/2 must lie on the same side of both the fitted
+    interval and the bracket, the two neighbours of the best τ tried, or nothing is resolved.
+    """
+
+    def rule(evidence: Evidence) -> Finding:
+        fit = _sweep(evidence, scheme)
+        interval = Interval(fit.ratio, fit.low, fit.high, math.nan, fit.seeds, math.nan)
+        grid = "τ tried: " + ", ".join(f"{tau:g}" for tau in fit.taus)
+        if fit.interior:
+            fitted = fit.low <= CLAIMED_RATIO <= fit.high
+            bracketed = fit.bracket[0] <= CLAIMED_RATIO <= fit.bracket[1]
+            verdict = UNRESOLVED if fitted != bracketed else SUPPORTED if fitted else CONTRADICTED
+            text = (
+                f"mean success over training peaks at τ = {fit.ratio:.2f} × the reward range (95 % interval "
+                f"{fit.low:.2f} to {fit.high:.2f}, {fit.seeds} seeds; {grid}), which "
+                f"{'contains' if fitted else 'excludes'} 1/2"
+            )
+            if verdict == UNRESOLVED:
+                text += ", but the neighbours of the best τ tried do not agree, so the fit alone does not decide"
+            return Finding(verdict, interval, text, PEAK)
+        if fit.best in (fit.taus[0], fit.taus[-1]) and fit.lead.low > 0:
+            text = (
+                f"no interior maximum: the best τ is {fit.best:g}, at the edge ({grid}), "
+                f"{100 * fit.lead.estimate:.1f} points above the τ nearest to half the range "
+                f"({100 * fit.lead.low:+.1f} to {100 * fit.lead.high:+.1f}, widened for choosing the best)"
+            )
+            return Finding(CONTRADICTED, interval, text, PEAK)
+        return Finding(UNRESOLVED, interval, f"no maximum is reported, for {fit.reason} ({grid})", PEAK)
+
+    return rule
+
+
+def falls_with_tau(scheme: str) -> Rule:
+    """Success falls along log τ, and a peak at half the range is contradicted. Effect: change of success per
+    factor e in τ."""
+
+    def rule(evidence: Evidence) -> Finding:
+        slope, peak = _sweep(evidence, scheme).slope, peak_at_half(scheme)(evidence)
+        if math.isnan(slope.low):
+            return Finding(UNRESOLVED, slope, peak.sentence, ENDPOINTS["auc"])
+        if slope.high < 0 and peak.verdict == CONTRADICTED:
+            verdict = SUPPORTED
+        elif slope.low > 0 or peak.verdict == SUPPORTED:
+            verdict = CONTRADICTED
+        else:
+            verdict = UNRESOLVED
+        change = _describe(ENDPOINTS["auc"], slope)
+        text = f"a factor e in τ changes mean success by {change}; {peak.sentence}"
+        return Finding(verdict, slope, text, ENDPOINTS["auc"])
+
+    return rule
+
+
+def cold_start(*contrasts: Contrast) -> Rule:
+    """`every`, on a base model of at most 0.5 % success."""
+
+    def rule(evidence: Evidence) -> Finding:
+        if evidence.measures["base"].mean() > COLD_START:
+            raise Untested(f"a base model of at most {100 * COLD_START:g} % success")
+        return every(*contrasts)(evidence)
+
+    return rule
+
+
+def half_formatted(*contrasts: Contrast) -> Rule:
+    """`every`, on a base model of which about half of the answers have the right format."""
+
+    def rule(evidence: Evidence) -> Finding:
+        low, high = HALF_FORMATTED
+        if not low <= evidence.measures["base_format"].mean() <= high:
+            raise Untested(f"a base model with {100 * low:g} to {100 * high:g} % of its answers in the right format")
+        return every(*contrasts)(evidence)
+
+    return rule

@@ -1,0 +1,75 @@
+"""Signal-to-noise of a batch's gradient, measured between two halves of a batch, beside its prediction.
+
+The gradients of two independent halves of a batch have E[g1·g2] = |signal|^2 and E[|g|^2] = |signal|^2 + noise^2. So
+their cosine c gives, for the half, signal/noise = sqrt(c/(1 - c)); the whole batch has sqrt(2) times that. The
+prediction comes from `weighting/study/signal_noise.py`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards.common.stats import mean_interval
+from softmax_rewards.verdicts.finished import FinishedRun, by_ablation
+from softmax_rewards.weighting import temperature
+from softmax_rewards.weighting.study.populations import from_log
+from softmax_rewards.weighting.study.signal_noise import of_groups
+
+UNDEFINED = 0.05  # share of steps without a cosine up to which the others stand for all
+COLUMNS = ["ablation", "scheme", "tau", "seeds", "undefined", "cosine", "cosine_low", "cosine_high"]
+COLUMNS += ["snr", "snr_low", "snr_high", "predicted", "predicted_cosine"]
+
+
+def measured(runs: Sequence[FinishedRun], reward_range: tuple[float, float]) -> pd.DataFrame:
+    """A row an arm whose runs logged `gradient_cosine`, columns COLUMNS; the first arm is the baseline.
+
+    tau        of a constant temperature; NaN for a scheme without and for a schedule
+    undefined  share of the steps without a cosine, where half a batch had no weight: such steps have no signal, so that
+               the mean of the others is too high, and from UNDEFINED on not given
+    cosine     its mean over the steps of a run, then over seeds, with the t interval over seeds
+    snr        of a whole batch, from the cosine and its limits; a cosine below 0 gives 0
+    predicted  `of_groups` of all groups that the arm trained on, per square root of the number of samples; NaN for a
+               schedule, and in another setting than the baseline's, whose gradient may have other parts
+    predicted_cosine  what that ratio makes of a half's, with one factor for all arms: least squares, weighted by seeds
+    """
+    rows = []
+    for ablation, own in by_ablation(runs):
+        if "gradient_cosine" not in own[0].metrics:
+            continue
+        config = own[0].record["config"]
+        undefined = float(np.mean([run.metrics["gradient_cosine"].isna().mean() for run in own]))
+        limits = (math.nan,) * 3
+        if undefined < UNDEFINED:
+            found = mean_interval([run.metrics["gradient_cosine"].mean() for run in own])
+            limits = (found.estimate, found.low, found.high)
+        scheme, hyperparameters = _setting(config["weighting"], reward_range)
+        predicted = math.nan
+        if hyperparameters is not None and config["training"] == runs[0].record["config"]["training"]:
+            predicted = of_groups(scheme, hyperparameters, from_log(pd.concat([run.groups for run in own])))
+        tau = (hyperparameters or {}).get("tau", math.nan)
+        rows.append((ablation, scheme, tau, len(own), undefined, *limits, *map(of_cosine, limits), predicted))
+    table = pd.DataFrame(rows, columns=COLUMNS[:-1]).astype({"predicted": float})
+    # Of a half: (signal/noise)^2 = c/(1 - c).
+    known = table.dropna(subset=["predicted", "cosine"])
+    squares, odds = known["predicted"] ** 2, known["cosine"] / (1 - known["cosine"])
+    scaled = table["predicted"] ** 2 * (known["seeds"] * squares @ odds) / (known["seeds"] * squares @ squares)
+    return table.assign(predicted_cosine=scaled / (1 + scaled))
+
+
+def of_cosine(cosine: float) -> float:
+    """Signal-to-noise of a whole batch from the cosine of its halves' gradients."""
+    return cosine if math.isnan(cosine) else math.sqrt(2 * max(0.0, cosine) / (1 - cosine)) if cosine < 1 else math.inf
+
+
+def _setting(spec: Mapping[str, Any], reward_range: tuple[float, float]) -> tuple[str, dict[str, Any] | None]:
+    """Scheme and hyperparameters of a config's weighting; None instead of these if τ follows a schedule."""
+    hyperparameters = {name: value for name, value in spec.items() if name != "scheme"}
+    tau = hyperparameters.get("tau")
+    if temperature.is_schedule(tau):
+        return spec["scheme"], None
+    if tau is not None:
+        hyperparameters["tau"] = temperature.resolve(tau, 0, reward_range)
+    return spec["scheme"], hyperparameters

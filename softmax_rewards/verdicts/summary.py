@@ -1,0 +1,217 @@
+"""The tables of a summary: finished runs in, data frames out, paired by seed.
+
+Arms are compared at the same step and at the same number of generated tokens.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards.common import stats
+from softmax_rewards.verdicts import robust
+from softmax_rewards.verdicts.evidence import Evidence
+from softmax_rewards.verdicts.finished import FinishedRun, by_ablation
+from softmax_rewards.weighting import temperature
+from softmax_rewards.weighting.study import tau_rule
+from softmax_rewards.weighting.study.populations import Population, from_log
+
+EARLY = 10  # steps; the claims about entropy, length and gradient norm speak of steps 1–10
+SWEPT = ("softmax", "softmax_centered")
+COMPARISON_COLUMNS = [
+    "ablation",
+    "against",
+    "endpoint",
+    "delta",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "family",
+    "seeds",
+    "mde",
+]
+
+
+def long(parts: Iterable[tuple[FinishedRun, pd.DataFrame]]) -> pd.DataFrame:
+    """The runs' tables below each other, with the columns ablation and seed in front."""
+    return pd.concat(
+        [table.assign(ablation=run.ablation, seed=run.seed) for run, table in parts], ignore_index=True
+    ).pipe(lambda table: table[["ablation", "seed", *table.columns.drop(["ablation", "seed"])]])
+
+
+def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
+    """One row a run, index (ablation, seed): every endpoint of `evidence.ENDPOINTS`, "base" and "base_format"."""
+    rows = {}
+    for run in runs:
+        curve, metrics = run.evaluations, run.metrics
+        steps, last = curve["step"], curve["step"].iloc[-1]
+        early, late = metrics[metrics["step"] <= EARLY], metrics[metrics["step"] > 0.8 * last]
+        rows[run.ablation, run.seed] = {
+            "base": curve["success"].iloc[0],
+            "base_format": curve["format"].iloc[0],
+            "auc": stats.area(steps, curve["success"]),
+            "final": curve["success"].iloc[-1],
+            "first_half": curve.loc[(steps > 0) & (steps <= last / 2), "success"].mean(),
+            "entropy_early": early["entropy"].mean(),
+            "length_early": early["length"].mean(),
+            "length_late": late["length"].mean(),
+            "grad_norm_early": early["grad_norm"].mean(),
+            **{name: stats.area(steps, curve[name]) for name in ("attempts", "self_checks", "gave_up")},
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"])
+
+
+def curves(runs: Sequence[FinishedRun]) -> pd.DataFrame:
+    """Mean success of each ablation at each step, with its t interval over seeds."""
+    rows = []
+    for ablation, own in by_ablation(runs):
+        table = pd.concat([run.evaluations.set_index("step")["success"] for run in own], axis=1).sort_index()
+        for step, values in table.iterrows():
+            interval = stats.mean_interval(values.dropna())
+            rows.append((ablation, step, interval.estimate, interval.low, interval.high, interval.n))
+    return pd.DataFrame(rows, columns=["ablation", "step", "mean", "low", "high", "seeds"])
+
+
+def final(runs: Sequence[FinishedRun], measures: pd.DataFrame) -> pd.DataFrame:
+    """One row a run: its endpoints and the evaluation of its final model."""
+    keys = ("greedy", "pass@1", "pass@4", "pass@16", "distinct")
+    rows = [
+        {
+            "ablation": run.ablation,
+            "seed": run.seed,
+            **measures.loc[(run.ablation, run.seed), ["auc", "final", "base"]],
+            **{key: run.evaluation[key] for key in keys},
+            "tokens": run.evaluations["tokens"].iloc[-1],
+        }
+        for run in runs
+    ]
+    return pd.DataFrame(rows)
+
+
+def comparisons(runs: Sequence[FinishedRun], baseline: str, primary: Sequence[str]) -> pd.DataFrame:
+    """Every ablation against the baseline, paired by seed.
+
+    auc and final are taken at the last step that both reached, auc_tokens up to the tokens that both
+    generated. The primary family is the AUC of the ablations in `primary`, Holm-adjusted; one without a run has
+    a row without figures and counts. The rest is exploratory and unadjusted. All values in units of success;
+    the `mde` of a primary row is at Holm's first, strictest level.
+    """
+    levels = {True: stats.strictest_confidence(len(primary)), False: stats.CONFIDENCE}
+    curve = {(run.ablation, run.seed): run.evaluations for run in runs}
+    rows = []
+    for ablation, own in by_ablation(runs):
+        if ablation == baseline:
+            continue
+        pairs = [(run.evaluations, curve[baseline, run.seed]) for run in own if (baseline, run.seed) in curve]
+        deltas = np.array([_deltas(first, second) for first, second in pairs]).reshape(len(pairs), 3)
+        for endpoint, values in zip(("auc", "final", "auc_tokens"), deltas.T, strict=True):
+            interval = stats.mean_interval(values)
+            planned = ablation in primary and endpoint == "auc"
+            rows.append(
+                {
+                    "ablation": ablation,
+                    "against": baseline,
+                    "endpoint": endpoint,
+                    "delta": interval.estimate,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "p": interval.p,
+                    "p_holm": np.nan,
+                    "family": "primary" if planned else "exploratory",
+                    "seeds": interval.n,
+                    "mde": stats.minimum_detectable_effect(interval.deviation, interval.n, confidence=levels[planned]),
+                }
+            )
+    missing = [ablation for ablation in primary if ablation not in {row["ablation"] for row in rows}]
+    absent = {"against": baseline, "endpoint": "auc", "family": "primary", "seeds": 0}
+    rows += [{"ablation": ablation, **absent} for ablation in missing]
+    table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+    planned = table["family"] == "primary"
+    table.loc[planned, "p_holm"] = stats.holm(table.loc[planned, "p"])
+    return table
+
+
+def _deltas(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float]:
+    """Differences of one seed's evaluations: AUC and final at the same step, AUC at the same tokens."""
+    both = first.merge(second, on="step", suffixes=("", "_b")).sort_values("step")
+    tokens = min(first["tokens"].iloc[-1], second["tokens"].iloc[-1])
+    return (
+        stats.area(both["step"], both["success"]) - stats.area(both["step"], both["success_b"]),
+        both["success"].iloc[-1] - both["success_b"].iloc[-1],
+        stats.area(first["tokens"], first["success"], tokens) - stats.area(second["tokens"], second["success"], tokens),
+    )
+
+
+def robust_comparisons(measures: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """The interquartile mean of every ablation over its seeds, and its probability to improve on the baseline.
+
+    One row an ablation and endpoint (auc, final); limits are bootstraps over seeds. The experiment is one task.
+    """
+    columns = ["ablation", "endpoint", "iqm", "iqm_low", "iqm_high"]
+    columns += ["improvement", "improvement_low", "improvement_high", "seeds"]
+    rows = []
+    for ablation, own in measures.groupby("ablation", sort=False):
+        for endpoint in ("auc", "final"):
+            scores, against = own[[endpoint]].to_numpy(), measures.loc[[baseline], [endpoint]].to_numpy()
+            middle = robust.stratified_bootstrap(robust.interquartile_mean, scores)
+            better = (np.nan,) * 3
+            if ablation != baseline:
+                better = robust.stratified_bootstrap(robust.probability_of_improvement, scores, against)
+            rows.append((ablation, endpoint, *middle, *better, len(own)))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def puzzle_comparisons(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFrame:
+    """Final models, puzzle by puzzle against the baseline of the same seed. The interval is a bootstrap over
+    puzzles: it speaks of these two trained models only."""
+    columns = ["ablation", "seed", "decoding", "delta", "low", "high", "puzzles"]
+    against = {run.seed: run.puzzles.set_index("puzzle") for run in runs if run.ablation == baseline}
+    rows = []
+    for run in runs:
+        if run.ablation == baseline or run.seed not in against:
+            continue
+        difference = (run.puzzles.set_index("puzzle") - against[run.seed]).dropna()
+        for decoding in ("sampled", "greedy"):
+            interval = stats.puzzle_bootstrap(difference[decoding], run.seed)
+            figures = (interval.estimate, interval.low, interval.high, interval.n)
+            rows.append((run.ablation, run.seed, decoding, *figures))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def temperatures(evidence: Evidence, reward_range: tuple[float, float]) -> pd.DataFrame:
+    """Success of every arm with a constant τ, per scheme, endpoint and τ, arms trained like the baseline."""
+    columns = ["scheme", "ablation", "tau", "ratio", "log_ratio", "endpoint", "mean", "low", "high", "seeds"]
+    training = evidence.configs[evidence.baseline]["training"]
+    rows = []
+    for ablation, arm in evidence.configs.items():
+        weighting = arm["weighting"]
+        spec = weighting.get("tau")
+        if weighting["scheme"] not in SWEPT or temperature.is_schedule(spec) or arm["training"] != training:
+            continue
+        tau = temperature.resolve(spec, 0, reward_range)
+        ratio = tau / (reward_range[1] - reward_range[0])
+        for endpoint in ("auc", "final"):
+            interval = stats.mean_interval(evidence.measures.loc[ablation, endpoint])
+            place = (weighting["scheme"], ablation, tau, ratio, np.log(ratio), endpoint)
+            rows.append((*place, interval.estimate, interval.low, interval.high, interval.n))
+    table = pd.DataFrame(rows, columns=columns)
+    # τ = 0.55 and "auto" may be the same temperature: one arm stands for it.
+    table = table.drop_duplicates(["scheme", "tau", "endpoint"])
+    return table.sort_values(["scheme", "endpoint", "tau"], ignore_index=True)
+
+
+def fit_temperatures(
+    sweep: pd.DataFrame, evidence: Evidence, reward_range: float
+) -> dict[str, dict[str, tau_rule.Fit]]:
+    """Scheme → endpoint → fit over the seeds that have every τ."""
+    fits: dict[str, dict[str, tau_rule.Fit]] = {}
+    for (scheme, endpoint), grid in sweep.groupby(["scheme", "endpoint"]):
+        success = evidence.measures[endpoint].unstack("ablation")[grid["ablation"]].dropna()
+        fits.setdefault(scheme, {})[endpoint] = tau_rule.fit(grid["tau"], success, reward_range)
+    return fits
+
+
+def base_groups(runs: Sequence[FinishedRun], baseline: str) -> Population:
+    """Groups that the base model, little changed, gives: of the baseline's first steps."""
+    return from_log(pd.concat([run.groups[run.groups["step"] <= EARLY] for run in runs if run.ablation == baseline]))

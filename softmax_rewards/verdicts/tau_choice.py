@@ -1,0 +1,43 @@
+"""What each rule for choosing τ before training would have cost: is half the reward range the best of them?
+
+The rules are those of `weighting/study/tau_choice.py`. A rule costs the success at the best τ of the grid, less the
+success at its choice.
+"""
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards.common import stats
+from softmax_rewards.common.stats import mean_interval
+from softmax_rewards.verdicts.evidence import Evidence
+from softmax_rewards.weighting.study.populations import Population
+from softmax_rewards.weighting.study.tau_choice import RULES
+
+COLUMNS = ["scheme", "rule", "tau", "ratio", "best", "regret", "low", "high", "seeds"]
+
+
+def table(evidence: Evidence, sweep: pd.DataFrame, groups: Population, reward_range: float) -> pd.DataFrame:
+    """A row a scheme with a grid of τ and a rule: its choice and what that cost in mean success over training.
+
+    sweep     as of `summary.temperatures`;  groups  those of the base model
+    regret    at the best τ tried less at the choice, paired by seed; NaN where the rule chooses none
+    low, high limits of what the best τ, whichever it is, would have gained: the largest limits over the other τ, each
+              with Bonferroni's confidence; at least 0
+    """
+    rows = []
+    for scheme, grid in sweep[sweep["endpoint"] == "auc"].groupby("scheme"):
+        success = evidence.measures["auc"].unstack("ablation")[grid["ablation"]].dropna()
+        success.columns = grid["tau"].to_numpy()
+        if len(success.columns) < 2 or success.empty:
+            continue
+        best, level = float(success.mean().idxmax()), stats.strictest_confidence(len(success.columns) - 1)
+        for name, rule in RULES.items():
+            tau = rule(scheme, success.columns, groups, reward_range)
+            if tau is None:
+                rows.append((scheme, name, np.nan, np.nan, best, np.nan, np.nan, np.nan, len(success)))
+                continue
+            gains = [mean_interval(success[other] - success[tau], level) for other in success if other != tau]
+            low, high = (max(0.0, max(getattr(gain, limit) for gain in gains)) for limit in ("low", "high"))
+            regret = success[best].mean() - success[tau].mean()
+            rows.append((scheme, name, float(tau), tau / reward_range, best, regret, low, high, len(success)))
+    return pd.DataFrame(rows, columns=COLUMNS)

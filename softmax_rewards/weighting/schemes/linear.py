@@ -1,0 +1,22 @@
+"""`linear`: the z-score of GRPO, the baseline.
+
+    w_i = (r_i - mu) / (sigma + 1e-4)        mu, sigma: mean and population standard deviation of the group
+
+Shao et al., "DeepSeekMath", arXiv 2402.03300. An all-equal group gets exact zeros.
+"""
+
+import numpy as np
+
+from softmax_rewards.weighting.schemes._groups import centred_units
+
+EPSILON = 1e-4  # units of reward, as in the common implementations
+
+
+def weights(rewards: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """rewards, correct [Q, N] -> mean-zero weights [Q, N]; finite for all finite rewards."""
+    units, half_range = centred_units(rewards)
+    sigma = np.sqrt(np.mean(units**2, axis=-1, keepdims=True))
+    # Dividing both sides of the formula by the range keeps sigma**2 from overflowing for huge rewards.
+    with np.errstate(over="ignore"):
+        epsilon = EPSILON / np.where(half_range > 0, half_range, 1.0) / 2
+    return units / (sigma + epsilon)

@@ -1,0 +1,16 @@
+"""`softmax`: the proposal under study, a softmax of the group's rewards.
+
+    w_i = N exp(r_i/tau) / sum_j exp(r_j/tau)
+
+Always positive, mean 1 in every group; an all-equal group gives every sample 1. Depends on r/tau only.
+"""
+
+import numpy as np
+
+from softmax_rewards.weighting.schemes._groups import exponents
+
+
+def weights(rewards: np.ndarray, correct: np.ndarray, *, tau: float) -> np.ndarray:
+    """rewards, correct [Q, N], tau > 0 in units of reward -> weights [Q, N] in [0, N]."""
+    e = np.exp(exponents(rewards, tau))
+    return e / e.mean(axis=-1, keepdims=True)

@@ -1,0 +1,18 @@
+"""`softmax_masked`: `softmax`, but 0 in groups whose rewards are all equal.
+
+    w_i = N softmax(r/tau)_i   if max(r) > min(r), else 0
+
+`softmax` gives every sample of a group without contrast the weight 1 and so imitates itself; this
+takes that out.
+"""
+
+import numpy as np
+
+from softmax_rewards.weighting.schemes import softmax
+
+
+def weights(rewards: np.ndarray, correct: np.ndarray, *, tau: float) -> np.ndarray:
+    """rewards, correct [Q, N], tau > 0 in units of reward -> weights [Q, N] in [0, N]."""
+    # Exact comparison: rewards come from a small set of values, and any difference is contrast.
+    contrast = rewards.max(axis=-1, keepdims=True) > rewards.min(axis=-1, keepdims=True)
+    return np.where(contrast, softmax.weights(rewards, correct, tau=tau), 0.0)

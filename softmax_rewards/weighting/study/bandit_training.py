@@ -1,0 +1,209 @@
+"""The bandit's training: success over updates of every scheme, and the temperature rule over a whole factorial.
+
+An update is one group of N pulls; its gradient is that of `bandit`, its step plain ascent or Adam's. Success is the
+probability of the right arm itself, not an estimate. Runs are rows of arrays, so that thousands advance together.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards.common import files
+from softmax_rewards.common.stats import mean_interval
+from softmax_rewards.weighting.study import analysis, tau_choice, tau_rule
+from softmax_rewards.weighting.study.bandit import FORMED, Bandit, Table, bandit, signals, table
+
+# Optimiser -> learning rate, one for all schemes: `linear` goes from 2 % to 1/2 in about 200 updates of 8 pulls.
+RATES = {"sgd": 0.1, "adam": 0.02}
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as the trainer has them
+FORMED_SHARES = (0.0, 0.5)  # of the wrong arms
+CURVE = {"success": 0.02, "steps": 500, "seeds": 32, "every": 20}
+FACTORIAL = {"steps": 500, "seeds": 10}
+SIZES = (2, 4, 8, 16, 32, 64)
+BASES = (0.005, 0.02, 0.1, 0.3)
+RANGES = (0.5, 1.0, 1.1, 2.0)  # so that half of each is one of the temperatures
+SWEPT = ("softmax", "softmax_centered")
+CELL = ["optimiser", "scheme", "range", "base", "group_size"]  # of the factorial
+
+
+def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, seed: int) -> None:
+    """Write the bandit's tables into `out_dir`, each beside its place and moved in; equal arguments, equal bytes.
+
+    reward_range  (lowest, highest) reward of signals and curves; the factorial has ranges of its own
+    group_size    N of signals and curves; the factorial has sizes of its own
+    """
+    tables = [table(scheme, chosen, group_size, reward_range) for scheme, chosen in analysis.settings(group_size)]
+    runs = trained(tables, reward_range, seed)
+    swept = factorial(seed)
+    peaks = optima(swept)
+    made = {
+        "bandit_signal": signals(tables, reward_range, FORMED_SHARES, seed),
+        "bandit_curves": curves(runs, tables),
+        "bandit_means": means(runs, tables),
+        "bandit_temperature": temperatures(swept),
+        "bandit_optimum": peaks,
+        "bandit_rule": rule(peaks),
+        "bandit_choice": tau_choice.over_cells(swept),
+    }
+    for name, frame in made.items():
+        files.write_csv(frame, out_dir / f"{name}.csv")
+
+
+def train(
+    problem: Bandit, tables: Sequence[Table], optimiser: str, steps: int, seeds: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Success of `seeds` runs of each of `tables`, all of one group size, before every update and at the end.
+
+    optimiser  one of RATES; returns [steps + 1, tables, seeds]
+    Raises ValueError for another optimiser.
+    """
+    if optimiser not in RATES:
+        raise ValueError(f"optimiser {optimiser!r}; allowed: {', '.join(RATES)}")
+    group_size = len(tables[0].weights) - 1
+    weights = np.stack([of.weights for of in tables])
+    owner = np.repeat(np.arange(len(tables)), seeds)
+    formed = problem.kinds == FORMED
+
+    logits = np.tile(np.log(problem.policy), (len(owner), 1))
+    first, second = np.zeros_like(logits), np.zeros_like(logits)
+    success = np.empty((steps + 1, len(owner)))
+    for step in range(steps + 1):
+        policy = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        policy /= policy.sum(axis=-1, keepdims=True)
+        success[step] = policy[:, 0]
+        if step == steps:
+            break
+        pulls = rng.multinomial(group_size, policy)
+        w = weights[owner, pulls[:, 0], pulls[:, formed].sum(axis=-1)]
+        x = pulls * w[:, problem.kinds]
+        gradient = (x - policy * x.sum(axis=-1, keepdims=True)) / group_size
+        if optimiser == "adam":
+            first += (1 - BETAS[0]) * (gradient - first)
+            second += (1 - BETAS[1]) * (gradient**2 - second)
+            unbiased = first / (1 - BETAS[0] ** (step + 1)), second / (1 - BETAS[1] ** (step + 1))
+            gradient = unbiased[0] / (np.sqrt(unbiased[1]) + EPSILON)
+        logits += RATES[optimiser] * gradient
+    return success.reshape(steps + 1, len(tables), seeds)
+
+
+Trained = dict[tuple[str, float], np.ndarray]
+"""(optimiser, share of wrong arms that are well formed) -> what `train` returns."""
+
+
+def trained(tables: Sequence[Table], reward_range: tuple[float, float], seed: int) -> Trained:
+    """Training of `tables` in CURVE's setting with every optimiser and share."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for optimiser in RATES:
+        for formed in FORMED_SHARES:
+            problem = bandit(CURVE["success"], formed, reward_range)
+            found[optimiser, formed] = train(problem, tables, optimiser, CURVE["steps"], CURVE["seeds"], rng)
+    return found
+
+
+def curves(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
+    """optimiser, formed, scheme, tau, step, mean, low, high: success with 95 % t intervals over seeds."""
+    rows = []
+    for (optimiser, formed), success in runs.items():
+        for place, of in enumerate(tables):
+            for step in range(0, len(success), CURVE["every"]):
+                row = {"optimiser": optimiser, "formed": formed} | of.name | {"step": step}
+                rows.append(row | _interval(success[step, place]))
+    return pd.DataFrame(rows)
+
+
+def means(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
+    """optimiser, formed, scheme, tau, mean, low, high: mean success over training with intervals; final: at its end."""
+    rows = []
+    for (optimiser, formed), success in runs.items():
+        for place, of in enumerate(tables):
+            row = {"optimiser": optimiser, "formed": formed} | of.name | _interval(over_training(success)[place])
+            rows.append(row | {"final": success[-1, place].mean()})
+    return pd.DataFrame(rows)
+
+
+def over_training(success: np.ndarray) -> np.ndarray:
+    """Mean height of success [T+1, ...] over T updates, by trapezoids; [...]."""
+    return (success[1:] + success[:-1]).mean(axis=0) / 2
+
+
+def factorial(seed: int) -> pd.DataFrame:
+    """optimiser, scheme, range, base, group_size, tau, ratio, seed, success: mean over training of every run.
+
+    Two-valued rewards, 0 and the range. Softmax weights depend on τ/range only, so each ratio is trained once and
+    stands in the rows of every range that has it.
+    """
+    rng = np.random.default_rng(seed)
+    places = [(span, tau, round(tau / span, 12)) for span in RANGES for tau in analysis.TAUS]
+    ratios = sorted({ratio for _, _, ratio in places})
+    seeds = np.arange(FACTORIAL["seeds"])
+    parts = []
+    for size in SIZES:
+        tables = [table(scheme, {"tau": ratio}, size, (0.0, 1.0)) for scheme in SWEPT for ratio in ratios]
+        for base in BASES:
+            problem = bandit(base, 0.0, (0.0, 1.0))
+            for optimiser in RATES:
+                found = train(problem, tables, optimiser, FACTORIAL["steps"], len(seeds), rng)
+                names = [(of.scheme, of.hyperparameters["tau"]) for of in tables]
+                success = dict(zip(names, over_training(found), strict=True))
+                for scheme in SWEPT:
+                    for span, tau, ratio in places:
+                        cell = {"optimiser": optimiser, "scheme": scheme, "range": span, "base": base}
+                        cell |= {"group_size": size, "tau": tau, "ratio": ratio, "seed": seeds}
+                        parts.append(pd.DataFrame(cell | {"success": success[scheme, ratio]}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def temperatures(swept: pd.DataFrame) -> pd.DataFrame:
+    """The columns of CELL, tau, ratio, mean, low, high: mean success over training with intervals over seeds."""
+    rows = []
+    for place, runs in swept.groupby([*CELL, "tau", "ratio"], sort=False):
+        rows.append(dict(zip([*CELL, "tau", "ratio"], place, strict=True)) | _interval(runs["success"]))
+    return pd.DataFrame(rows)
+
+
+def optima(swept: pd.DataFrame) -> pd.DataFrame:
+    """The columns of CELL, then where success peaks along τ, from `tau_rule.fit`.
+
+    best, best_ratio    the τ of the grid with the highest mean, and over the range
+    is_half             whether that is range/2, which every grid has
+    lead, lead_low/high success at `best` − at range/2, its interval allows for having chosen `best`
+    interior, peak, peak_low/high, reason   whether the parabola has a maximum in the grid; τ/range; else why not
+    """
+    rows = []
+    for place, runs in swept.groupby(CELL, sort=False):
+        cell = dict(zip(CELL, place, strict=True))
+        grid = runs.pivot(index="seed", columns="tau", values="success")
+        fit = tau_rule.fit(grid.columns, grid, cell["range"])
+        best = fit.best / cell["range"]
+        row = {"best": fit.best, "best_ratio": best, "is_half": bool(np.isclose(best, tau_rule.CLAIMED_RATIO))}
+        row |= {"lead": fit.lead.estimate, "lead_low": fit.lead.low, "lead_high": fit.lead.high}
+        row |= {"interior": fit.interior, "peak": fit.ratio, "peak_low": fit.low, "peak_high": fit.high}
+        rows.append(cell | row | {"reason": fit.reason})
+    return pd.DataFrame(rows)
+
+
+def rule(peaks: pd.DataFrame) -> pd.DataFrame:
+    """optimiser, scheme, cells, then in how many cells of `optima` each of these holds:
+
+    is_half   the best τ of the grid is range/2;  beaten: another τ is better than range/2, the interval above 0
+    at_edge   the best τ is the grid's lowest or highest
+    interior  the parabola has a maximum inside the grid;  holds_half: range/2 lies inside that maximum's interval
+    """
+    half = tau_rule.CLAIMED_RATIO
+    extremes = min(analysis.TAUS), max(analysis.TAUS)
+    cells = peaks.assign(
+        cells=1,
+        beaten=peaks["lead_low"] > 0,
+        at_edge=peaks["best"].isin(extremes),
+        holds_half=peaks["peak_low"].lt(half) & peaks["peak_high"].gt(half),
+    )
+    counted = ["cells", "is_half", "beaten", "at_edge", "interior", "holds_half"]
+    return cells.groupby(["optimiser", "scheme"], as_index=False, sort=False)[counted].sum()
+
+
+def _interval(values: np.ndarray) -> dict[str, float]:
+    found = mean_interval(values)
+    return {"mean": found.estimate, "low": found.low, "high": found.high}

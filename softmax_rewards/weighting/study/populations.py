@@ -1,0 +1,167 @@
+"""Populations: many groups of rewards, kept as their distinct compositions with counts.
+
+The weights of a group depend only on its composition: how many samples are right, well formed but wrong, and
+neither. A million simulated groups are therefore one multinomial draw of composition counts, which has
+exactly the distribution of drawing the groups one by one; averages over groups weigh each composition by its
+count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binom
+
+from softmax_rewards import weighting
+from softmax_rewards.weighting import concentration
+
+FORMAT_REWARD = 1 / 11  # of the reward range: 0.1 in [0, 1.1]
+COUPLED_BATCH = 8192  # groups that a scheme which couples the groups of its batch is given at once
+FIGURES = (
+    "groups",
+    "weight_right",
+    "weight_wrong",
+    "contrast",
+    "effective_n",
+    "entropy",
+    "max_share",
+    "zero_groups",
+    "ratio",
+    "second_moment",
+    "rms",
+)
+
+
+@dataclass(frozen=True)
+class Population:
+    """Distinct groups: rewards and correct, [G, N], and how often each occurs: counts [G]."""
+
+    rewards: np.ndarray
+    correct: np.ndarray
+    counts: np.ndarray
+
+
+def composed(
+    right: Sequence[int],
+    formed: Sequence[int],
+    group_size: int,
+    reward_range: tuple[float, float],
+    counts: Sequence[float] | None = None,
+) -> Population:
+    """Groups with `right[g]` samples of the highest reward, `formed[g]` of lowest + range/11, others low."""
+    low, high = reward_range
+    right, formed = np.asarray(right)[:, None], np.asarray(formed)[:, None]
+    place = np.arange(group_size)
+    correct = place < right
+    rewards = np.where(correct, high, np.where(place < right + formed, low + FORMAT_REWARD * (high - low), low))
+    return Population(rewards, correct, np.ones(len(right)) if counts is None else np.asarray(counts))
+
+
+def canonical() -> Population:
+    """The one group behind the reported figures: (1.1, 0.1, 0.1, 0.1, 0, 0, 0, 0), the first one right."""
+    rewards = np.array([[1.1, 0.1, 0.1, 0.1, 0.0, 0.0, 0.0, 0.0]])
+    return Population(rewards, rewards > 1.0, np.ones(1))
+
+
+def simulate(
+    success: float,
+    format_share: float,
+    samples: int,
+    reward_range: tuple[float, float],
+    group_size: int,
+    rng: np.random.Generator,
+) -> Population:
+    """`samples` groups of `group_size` independent answers.
+
+    success       probability that an answer is right
+    format_share  probability that a wrong answer is well formed
+    """
+    right, formed = (grid.ravel() for grid in np.indices((group_size + 1, group_size + 1)))
+    right, formed = right[right + formed <= group_size], formed[right + formed <= group_size]
+    chance = binom.pmf(right, group_size, success) * binom.pmf(formed, group_size - right, format_share)
+    counts = rng.multinomial(samples, chance / chance.sum())
+    drawn = counts > 0
+    return composed(right[drawn], formed[drawn], group_size, reward_range, counts[drawn])
+
+
+def by_right(success: float, group_size: int) -> Population:
+    """The exact distribution of 0/1 rewards at a success rate: one group per number of right ones, 0 .. N."""
+    right = np.arange(group_size + 1)
+    return composed(right, 0 * right, group_size, (0.0, 1.0), binom.pmf(right, group_size, success))
+
+
+def from_log(table: pd.DataFrame) -> Population:
+    """Groups as training logs them, all of one size; equal ones are added up.
+
+    table  columns rewards ("1.1 0.1 0 0", highest first), right (so many, from the first, are right) and count
+    Raises ValueError naming the first impossible group.
+    """
+    table = table.groupby(["rewards", "right"], as_index=False)["count"].sum()
+    rewards = np.array([[float(reward) for reward in row.split()] for row in table["rewards"]])
+    right, count = table["right"].to_numpy(), table["count"].to_numpy()
+    bad = (right < 0) | (right > rewards.shape[1]) | (count < 0) | np.any(np.diff(rewards) > 0, axis=-1)
+    if bad.any():
+        row = table[bad].iloc[0]
+        raise ValueError(
+            f"logged group {row['rewards']!r}, right={row['right']}, count={row['count']}: wanted "
+            "rewards from highest to lowest, right from 0 to their number, count >= 0"
+        )
+    return Population(rewards, np.arange(rewards.shape[1]) < right[:, None], count)
+
+
+def batch(population: Population, size: int, seed: int) -> Population:
+    """All groups one by one if there are at most `size`, else `size` of them drawn without replacement."""
+    counts = population.counts.astype(np.int64)
+    if counts.sum() > size:
+        counts = np.random.default_rng(seed).multivariate_hypergeometric(counts, size)
+    rewards, correct = (np.repeat(x, counts, axis=0) for x in (population.rewards, population.correct))
+    return Population(rewards, correct, np.ones(len(rewards)))
+
+
+def summarise(population: Population, scheme: str, hyperparameters: dict[str, Any], seed: int = 0) -> dict[str, float]:
+    """FIGURES of one scheme on a population of counted groups; NaN where nothing was there to average.
+
+    groups         how many groups; a scheme that couples groups gets one random batch of COUPLED_BATCH
+    weight_right   mean weight of a right sample; weight_wrong: of a wrong one
+    contrast       mean weight of the right minus that of the wrong, over groups that have both
+    effective_n    mean over groups with any weight, as entropy and max_share (`concentration`)
+    zero_groups    share of groups without any weight
+    ratio          best : worst weight, geometric mean over groups with contrast where both are positive
+    second_moment  E[sum of w^2 over a group]; rms: sqrt(E[w^2]), the scale of the gradient
+    """
+    if weighting.couples_groups(scheme):
+        population = batch(population, COUPLED_BATCH, seed)
+    rewards, correct, counts = population.rewards, population.correct, population.counts
+    w = weighting.compute(scheme, rewards, correct, **hyperparameters)
+
+    right, wrong = correct.sum(-1), (~correct).sum(-1)
+    on_right = np.sum(w * correct, -1) / np.maximum(right, 1)
+    on_wrong = np.sum(w * ~correct, -1) / np.maximum(wrong, 1)
+
+    rows = np.arange(len(w))
+    best, worst = w[rows, rewards.argmax(-1)], w[rows, rewards.argmin(-1)]
+    comparable = (rewards.max(-1) > rewards.min(-1)) & (best > 0) & (worst > 0)
+    log_ratio = np.log(np.where(comparable, best, 1.0)) - np.log(np.where(comparable, worst, 1.0))
+
+    weighted = np.any(w != 0, axis=-1)
+    second_moment = _mean(np.sum(w**2, -1), counts)
+    return {
+        "groups": int(counts.sum()),
+        "weight_right": _mean(on_right, counts * right),
+        "weight_wrong": _mean(on_wrong, counts * wrong),
+        "contrast": _mean(on_right - on_wrong, counts * (right > 0) * (wrong > 0)),
+        "effective_n": _mean(concentration.effective_n(w), counts * weighted),
+        "entropy": _mean(concentration.entropy(w), counts * weighted),
+        "max_share": _mean(concentration.max_share(w), counts * weighted),
+        "zero_groups": _mean(~weighted, counts),
+        "ratio": float(np.exp(_mean(log_ratio, counts * comparable))),
+        "second_moment": second_moment,
+        "rms": float(np.sqrt(second_moment / w.shape[1])),
+    }
+
+
+def _mean(values: np.ndarray, counts: np.ndarray) -> float:
+    total = counts.sum()
+    return float(values @ counts / total) if total else float("nan")

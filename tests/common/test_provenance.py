@@ -1,0 +1,216 @@
+"""Provenance: what changes a fingerprint, what does not, and what a run's record says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from softmax_rewards.common import files, plugins, provenance
+from softmax_rewards.config import experiments
+from softmax_rewards.verdicts import archive
+
+ROOT = Path(__file__).parents[2]
+ONE, TWO = "softmax_rewards.schemes.one", "softmax_rewards.schemes.two"
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of the same name in a folder of its own, and a function that rewrites one of its files."""
+    folder = tmp_path / "softmax_rewards"
+    monkeypatch.setattr(provenance, "PACKAGE", folder)
+
+    def write(name: str, text: str) -> Path:
+        for function in (provenance._fingerprint, provenance._tree, provenance.imports, provenance._shape):
+            function.cache_clear()
+        path = folder / name if not name.startswith("/") else tmp_path / name[1:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    for name in ("__init__.py", "schemes/__init__.py", "deep/__init__.py"):
+        write(name, "")
+    write("low.py", '"""Low."""\nVALUE = 1\n')
+    write("late.py", "LATE = 1\n")
+    write("unused.py", "UNUSED = 1\n")
+    write("schemes/one.py", "from softmax_rewards.low import VALUE\n")
+    write("schemes/two.py", "X = 2\n")
+    write("deep/inner.py", "from . import sibling\nfrom ..low import VALUE\n")
+    write("deep/sibling.py", "S = 1\n")
+    write("top.py", "import softmax_rewards.deep.inner\n\ndef f():\n    from softmax_rewards import late, low\n")
+    write("/script.py", "from softmax_rewards import top\nimport os\n\ntop.f()\n")
+    yield write
+    write("low.py", "")  # so that nothing of this package stays in a cache
+
+
+def test_closure_follows_static_imports_also_inside_functions(package, tmp_path):
+    found = provenance.closure(tmp_path / "script.py")
+    expected = ["", ".deep", ".deep.inner", ".deep.sibling", ".late", ".low", ".top"]
+    assert list(found) == [f"softmax_rewards{name}" for name in expected]
+    named = provenance.closure(tmp_path / "script.py", [ONE])
+    assert set(named) - set(found) == {"softmax_rewards.schemes", "softmax_rewards.schemes.one"}
+
+
+def test_what_changes_a_fingerprint(package, tmp_path):
+    script = tmp_path / "script.py"
+
+    def current(*plugins: str) -> str:
+        return provenance.fingerprint(script, plugins)
+
+    before, with_one, with_two = current(), current(ONE), current(TWO)
+    assert len({before, with_one, with_two}) == 3
+    same = {
+        "low.py": '"""Another text.\n\nLonger."""\n# a comment\nVALUE   =   1  # here too\n',
+        "unused.py": "UNUSED = 2\n",
+        "schemes/three.py": "NEW = 1\n",
+    }
+    for name, text in same.items():
+        package(name, text)
+        assert (current(), current(ONE), current(TWO)) == (before, with_one, with_two), name
+    package("schemes/two.py", "X = 3\n")
+    assert (current(), current(ONE)) == (before, with_one)
+    assert current(TWO) != with_two
+    for name, text in {
+        "deep/sibling.py": "S = 2\n",
+        "late.py": "LATE = '1'\n",
+        "deep/__init__.py": "Z = None\n",
+        "/script.py": "from softmax_rewards import top\nimport os\n\ntop.f(1)\n",
+    }.items():
+        package(name, text)
+        assert current() != before, name
+        before = current()
+
+
+def test_the_order_of_plugins_does_not_matter(package, tmp_path):
+    both = [provenance.fingerprint(tmp_path / "script.py", p) for p in ([ONE, TWO],) * 2]
+    assert both[0] == provenance.fingerprint(tmp_path / "script.py", [TWO, ONE])
+
+
+def test_an_unknown_plugin_is_an_error(package, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"schemes\.four"):
+        provenance.fingerprint(tmp_path / "script.py", ["softmax_rewards.schemes.four"])
+
+
+def test_a_notebook_is_judged_by_its_code_cells(package, tmp_path):
+    def notebook(code: str, text: str) -> str:
+        cells = [{"cell_type": "markdown", "source": [text]}, {"cell_type": "code", "source": [code]}]
+        return provenance.fingerprint(package("/n.ipynb", json.dumps({"cells": cells})))
+
+    first = notebook("from softmax_rewards import low", "Hello")
+    assert first == notebook("from softmax_rewards import low", "Goodbye")
+    assert first != notebook("from softmax_rewards import late", "Hello")
+    assert "softmax_rewards.late" in provenance.closure(tmp_path / "n.ipynb")
+
+
+@pytest.fixture(scope="module")
+def run():
+    return experiments.load(ROOT / "config/experiments/countdown-mini.yaml").run("softmax-0.5", 1).to_dict()
+
+
+def counted(run, stage="train"):
+    """The modules in a stage's fingerprint of a run."""
+    entry = provenance.PACKAGE / provenance.ENTRY[stage]
+    return provenance.closure(entry, provenance.run_plugins(run)[stage], provenance.counts)
+
+
+def test_a_run_depends_on_its_scheme_task_and_source_only(run):
+    files = counted(run)
+    schemes = [name for name in files if name.startswith(f"{plugins.SCHEMES}.") and "._" not in name]
+    assert schemes == ["softmax_rewards.weighting.schemes.softmax"]
+    linear = {**run, "weighting": {"scheme": "linear"}}
+    here, there = provenance.run_code(run), provenance.run_code(linear)
+    assert here["train"] != there["train"]
+    assert all(here[stage] == there[stage] for stage in here if stage != "train")
+
+
+def test_a_runs_fingerprint_covers_every_setting(run):
+    prints = {
+        provenance.run_fingerprint(changed)
+        for changed in (
+            run,
+            {**run, "seed": 2},
+            {**run, "training": {**run["training"], "learning_rate": 1e-5}},
+            {**run, "weighting": {**run["weighting"], "tau": 0.25}},
+            {**run, "model": {**run["model"], "layers": 1}},
+        )
+    }
+    assert len(prints) == 5
+
+
+def test_the_record_of_a_run(run):
+    record = json.loads(json.dumps(provenance.run_record(run, data="d", base="b", device="cpu")))
+    assert record["config"] == run
+    assert record["fingerprint"] == provenance.run_fingerprint(run)
+    assert (record["ablation"], record["seed"], record["data"], record["base"]) == (
+        "softmax-0.5",
+        1,
+        "d",
+        "b",
+    )
+    assert {"python", "torch", "numpy"} <= set(record["versions"])
+
+
+def judged_of(folder):
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+def test_the_archive_keeps_finished_runs_and_knows_stale_ones(run, tmp_path):
+    results, kept = tmp_path / "results", tmp_path / "kept"
+    for seed in (1, 2):
+        folder = results / f"runs/softmax-0.5/seed-{seed}"
+        (folder / "model").mkdir(parents=True)
+        for name in archive.KEPT if seed == 1 else ["run.json"]:
+            (folder / name).write_text("{}")
+        own = {**run, "seed": seed}
+        fingerprint = {"fingerprint": provenance.run_fingerprint(own)}
+        (folder / "run.json").write_text(json.dumps(fingerprint | {"config": own, "base": "b", "data": "d"}))
+        if seed == 1:
+            judged = fingerprint | {"code": provenance.evaluation_fingerprint(own)}
+            (folder / "evaluation.json").write_text(json.dumps(judged))
+    assert archive.keep(results, kept) == [kept / "softmax-0.5/seed-1"]
+    assert sorted(file.name for file in kept.rglob("*") if file.is_file()) == sorted([*archive.KEPT, "manifest.json"])
+    own = kept / "softmax-0.5/seed-1"
+    assert archive.holds(own, run, {}) and archive.holds(own, run, {"base": "b", "data": "d"})
+    assert not archive.holds(own, run, {"base": "of another machine"})
+    assert not archive.holds(own, {**run, "seed": 2}, {})
+    assert not archive.holds(kept / "softmax-0.5/seed-2", {**run, "seed": 2}, {})
+    (own / "evaluation.json").write_text(json.dumps({**judged_of(own), "code": "older"}))
+    files.write_manifest(own, list(archive.KEPT))
+    assert not archive.holds(own, run, {}) and archive.finished(own, run)
+    assert archive.finished(own, {**run, "task": "of another kind"})
+    assert not archive.finished(own, {**run, "weighting": {"scheme": "linear"}})
+    # A run that is being made anew leaves the copy alone.
+    (results / "runs/softmax-0.5/seed-1/run.json").unlink()
+    assert archive.keep(results, kept) == []
+    assert (own / "run.json").exists()
+
+
+def test_a_kept_run_whose_files_changed_does_not_count(run, tmp_path, capsys):
+    folder = tmp_path / "results/runs/softmax-0.5/seed-1"
+    folder.mkdir(parents=True)
+    for name in archive.KEPT:
+        (folder / name).write_text("{}")
+    fingerprint = {"fingerprint": provenance.run_fingerprint(run)}
+    (folder / "run.json").write_text(json.dumps(fingerprint | {"config": run}))
+    (folder / "evaluation.json").write_text(json.dumps(fingerprint))
+    (own,) = archive.keep(tmp_path / "results", tmp_path / "kept")
+    assert archive.finished(own, run) and files.verified_manifest(own)
+    (own / "metrics.csv").write_text("{ }")
+    for _ in range(3):
+        assert not archive.finished(own, run) and not archive.holds(own, run, {})
+    said = capsys.readouterr().err
+    assert said == f"[archive] {own / 'metrics.csv'} is damaged (sha256 differs): the run does not count\n"
+    (own / "manifest.json").unlink()
+    assert archive.finished(own, run), "kept before there were manifests"
+    (own / "run.json").write_text("{")
+    assert not archive.finished(own, run)
+    assert "run.json: not a readable JSON file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "link"])
+def test_a_manifest_vouches_for_files_of_its_folder_only(tmp_path, name):
+    (tmp_path / "outside").write_text("x")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(ValueError, match=rf"{name}.* (leads out of|is damaged)"):
+        files.verify(folder, {name: files.sha256(tmp_path / "outside")})

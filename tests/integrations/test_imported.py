@@ -1,0 +1,147 @@
+"""Logs of other trainers, made up with a planted effect, and what is said of them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as oracle
+
+from softmax_rewards.integrations import imported
+
+STEPS = [0, 10, 20, 40]
+KEY = {"trl": "eval_rewards/accuracy/mean", "nested": "val-core/countdown/acc/mean@1", "csv": "success"}
+
+
+def curve(gain, seed, noise=0.002):
+    """Success at STEPS: 10 % at first, `gain` more at the end; seeds share what the puzzles bring."""
+    rng = np.random.default_rng(seed)
+    shared, own = rng.normal(0, 0.01), np.random.default_rng([seed, int(1e4 * (gain + 1))]).normal(0, noise, 4)
+    return np.clip(0.1 + shared + gain * np.array(STEPS) / 40 + own, 0, 1)
+
+
+def save(folder, layout, values, steps=STEPS):
+    folder.mkdir(parents=True)
+    points = list(zip(steps, map(float, values), strict=True))
+    if layout == "trl":
+        history = [{"step": step, KEY[layout]: value, "eval_loss": 0.0} for step, value in points]
+        history[1:1] = [{"step": 5, "loss": 0.1, "rewards/accuracy/mean": 0.3}]
+        text, name = json.dumps({"log_history": history, "global_step": 40}), "trainer_state.json"
+    elif layout == "nested":
+        rows = [{"step": step, "data": {KEY[layout]: value}} for step, value in points]
+        rows[1:1] = [{"step": 5, "data": {"critic/score/mean": 0.2}}]
+        text, name = "".join(json.dumps(row) + "\n" for row in rows), "run.jsonl"
+    else:
+        text, name = "step,success\n5,\n" + "".join(f"{step},{value!r}\n" for step, value in points), "log.csv"
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def write(root, layout, gains, seeds=6):
+    for arm, gain in gains.items():
+        for seed in range(seeds):
+            save(root / arm / f"seed-{seed}", layout, curve(gain, seed))
+    return root
+
+
+GAINS = {"linear": 0.10, "softmax_centered": 0.20, "softmax": 0.02, "rloo": 0.101}
+
+
+@pytest.mark.parametrize("layout", KEY)
+def test_a_planted_effect_is_found_in_every_layout(tmp_path, layout):
+    runs = imported.read(write(tmp_path, layout, GAINS), KEY[layout])
+    assert [run.ablation for run in runs[::6]] == ["linear", "rloo", "softmax", "softmax_centered"]
+    compared, judged = imported.judge(runs, ["softmax", "softmax_centered"], "tiny", "sums")
+    verdict = dict(zip(judged["claim"], judged["verdict"], strict=True))
+    assert verdict == {
+        "gate": "supported", "softmax_centered": "supported", "softmax": "contradicted", "rloo": "contradicted",
+    }  # fmt: skip
+    assert "equivalent" in judged.set_index("claim").loc["rloo", "sentence"]
+    assert set(compared["endpoint"]) == {"auc", "final"}
+
+
+def test_the_figures_are_those_of_a_paired_t_test(tmp_path):
+    compared, _ = imported.judge(imported.read(write(tmp_path, "trl", GAINS), KEY["trl"]), ["softmax"], "m", "t")
+    row = compared.set_index(["ablation", "endpoint"]).loc["softmax_centered", "auc"]
+    pairs = [
+        [np.trapezoid(curve(GAINS[arm], seed), STEPS) / 40 for seed in range(6)]
+        for arm in ("softmax_centered", "linear")
+    ]
+    found = oracle.ttest_rel(*pairs)
+    limits = found.confidence_interval()
+    assert (row["delta"], row["low"], row["high"], row["p"]) == pytest.approx(
+        (np.subtract(*pairs).mean(), *limits, found.pvalue)
+    )
+    assert row["family"] == "exploratory" and np.isnan(row["p_holm"])
+
+
+def test_without_a_baseline_that_learned_nothing_is_compared(tmp_path):
+    runs = imported.read(write(tmp_path, "csv", {"linear": 0.0, "softmax": 0.2}), "success")
+    _, judged = imported.judge(runs, ["softmax"], "m", "t")
+    assert judged["verdict"].tolist() == ["not resolved"] * 2
+
+
+def test_one_seed_resolves_nothing_and_an_arm_planned_but_not_run_counts(tmp_path):
+    runs = imported.read(write(tmp_path, "csv", {"linear": 0.1, "softmax": 0.2}, seeds=1), "success")
+    compared, judged = imported.judge(runs, ["softmax", "raft"], "m", "t")
+    assert set(judged["verdict"]) == {"not resolved"}
+    assert compared.set_index("ablation").loc["raft", "seeds"] == 0
+
+
+def test_the_last_checkpoint_stands_for_a_run_without_a_final_state(tmp_path):
+    for folder, last in (("checkpoint-9", 0.3), ("checkpoint-40", 0.7), ("checkpoint-best", 0.9)):
+        save(tmp_path / "linear" / "seed-3" / folder, "trl", [0.1, 0.1, 0.1, last])
+    (run,) = imported.read(tmp_path, KEY["trl"])
+    assert (run.seed, run.evaluations["success"].iloc[-1]) == (3, 0.7)
+
+
+def test_the_command_line(tmp_path, capsys):
+    root = write(tmp_path / "mine", "nested", GAINS)
+    imported.main([str(root), "--success", KEY["nested"], "--primary", "softmax", "--out", str(tmp_path / "out")])
+    shown = capsys.readouterr().out
+    assert "softmax_centered: supported. mine on val-core/countdown/acc/mean@1: mean success" in shown
+    assert pd.read_csv(tmp_path / "out" / "verdicts.csv")["claim"].tolist() == [
+        "gate",
+        "rloo",
+        "softmax",
+        "softmax_centered",
+    ]
+    assert len(pd.read_csv(tmp_path / "out" / "comparisons.csv")) == 6
+    with pytest.raises(SystemExit, match="unknown name of success 'acc'") as end:
+        imported.main([str(root), "--success", "acc"])
+    assert KEY["nested"] in str(end.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "steps", "said"),
+    [
+        ([0.1, 0.2, 0.3, 1.1], STEPS, "row 5, column success: '1.1'; allowed: a share"),
+        ([0.1, 0.2, 0.3, 0.4], [10, 20, 30, 40], "at step 0, before training"),
+        ([0.1, 0.2, 0.3, 0.4], [0, 10, 10, 40], "column step: '10'; allowed: each step once"),
+        ([0.1, 0.2, 0.3, 0.4], [0, 10, 20.5, 40], "allowed: a whole number"),
+        ([0.1, 0.2, 0.3, 0.4], [0, 10, 20, 50], "not evaluated at the steps of"),
+    ],
+)
+def test_a_log_that_is_wrong_is_named_in_one_line(tmp_path, values, steps, said):
+    write(tmp_path, "csv", {"linear": 0.1}, seeds=1)
+    save(tmp_path / "softmax" / "seed-0", "csv", values, steps)
+    with pytest.raises(ValueError, match=said) as error:
+        imported.read(tmp_path, "success")
+    assert "\n" not in str(error.value) and "softmax" in str(error.value)
+
+
+def test_folders_that_are_no_runs_are_named(tmp_path):
+    with pytest.raises(ValueError, match="no runs"):
+        imported.read(tmp_path, "success")
+    write(tmp_path, "csv", {"softmax": 0.1}, seeds=1)
+    with pytest.raises(ValueError, match="no arm 'linear', the baseline"):
+        imported.read(tmp_path, "success")
+    run = tmp_path / "linear" / "seed-0"
+    run.mkdir(parents=True)
+    with pytest.raises(ValueError, match="no log; allowed"):
+        imported.read(tmp_path, "success")
+    (run / "trainer_state.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(ValueError, match="no log_history"):
+        imported.read(tmp_path, "success")
+    run.rename(run.with_name("first"))
+    with pytest.raises(ValueError, match="not the name of a run"):
+        imported.read(tmp_path, "success")

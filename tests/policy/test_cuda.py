@@ -1,0 +1,177 @@
+"""What only a GPU can show: it computes what the processor does, in both precisions, and one job holds it at a time."""
+
+import copy
+import dataclasses
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import toy
+
+from softmax_rewards.common.randomness import torch_stream
+from softmax_rewards.config.run import Training
+from softmax_rewards.data.tasks import Score
+from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.models.shape import Shape
+from softmax_rewards.policy import update
+from softmax_rewards.policy.limits import Limits
+from softmax_rewards.policy.objective import token_log_probs
+from softmax_rewards.policy.optimizer import round_stochastically
+from softmax_rewards.policy.rollout import Episodes
+from softmax_rewards.policy.sampling import sample
+from softmax_rewards.training import evaluate, trainer
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+WIDE = {
+    "vocab_size": 1000,
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1e6,
+    "tie_word_embeddings": True,
+}
+PROMPTS = [[1, 2, 3], [3, 4], [6, 5, 4, 3, 2, 1]]
+
+
+def both(family: str) -> tuple[Decoder, Decoder]:
+    """The same random model on the processor and on the GPU."""
+    model = Decoder(Shape.from_config({**WIDE, "model_type": family})).initialise(torch.Generator().manual_seed(0), 0.1)
+    return model, copy.deepcopy(model).cuda()
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama"])
+def test_logits_and_greedy_answers_equal_those_of_the_processor(family):
+    host, device = both(family)
+    ids = torch.randint(1000, (3, 200), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, got = (model.lm_head(model(ids.to(model.norm.weight.device))).cpu() for model in (host, device))
+    torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
+    settings = {"samples": 2, "max_new_tokens": 40, "eos_ids": [0], "pad_id": 0, "limits": Limits(4, 1), "stream": None}
+    expected, got = (sample(model, PROMPTS, **settings).tokens.cpu() for model in (host, device))
+    assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("state", ["device", "host"])
+def test_an_update_equals_that_of_the_processor(dtype, state):
+    host = toy.decoder(vocabulary=7)
+    drawn = sample(
+        host, PROMPTS, samples=8, max_new_tokens=20, eos_ids=[0], pad_id=0, limits=Limits(100, 1), stream=(0, "test")
+    )
+    scores = [Score(float(row % 3 == 0), row % 3 == 0, True, 1, 0, False) for row in range(24)]
+    weights = np.random.default_rng(0).normal(size=(3, 8))
+    before = torch.cat([value.detach().flatten() for value in host.parameters()])
+    found = []
+    for place in ("cpu", "cuda"):
+        policy = copy.deepcopy(host).to(place, dtype)
+        settings = Training(max_new_tokens=20, learning_rate=1e-2, optimiser_state=state, microbatch_tokens=60)
+        fields = {name: getattr(drawn, name).to(place) for name in ("tokens", "log_probs", "lengths", "finished")}
+        episodes = Episodes(PROMPTS, [""] * 3, dataclasses.replace(drawn, **fields), [""] * 24, scores, 8)
+        facts = update.Updater(settings, 0, policy).update(0, episodes, weights)
+        found.append((facts, torch.cat([value.detach().float().cpu().flatten() for value in policy.parameters()])))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-4 if dtype == torch.float32 else 0.05, abs=1e-5)
+    if dtype == torch.float32:
+        assert ((found[0][1] - found[1][1]).abs() < 1e-4).float().mean() > 0.99  # AdamW's first step has the sign of ~0
+    else:
+        moves = torch.stack([weights - before for _, weights in found])
+        assert torch.corrcoef(moves)[0, 1] > 0.8
+
+
+def test_reading_the_prompts_in_parts_and_dropping_rows_changes_nothing(monkeypatch):
+    _, device = both("qwen2")
+    settings = {"samples": 40, "max_new_tokens": 60, "eos_ids": list(range(50)), "pad_id": 0, "limits": Limits(120, 1)}
+    whole = sample(device, PROMPTS, **settings, stream=(0, "test"))
+    monkeypatch.setattr("softmax_rewards.policy.sampling.PREFILL_TOKENS", 1)
+    parted = sample(device, PROMPTS, **settings, stream=(0, "test"))
+    assert (whole.tokens == parted.tokens).float().mean() > 0.99  # sums in another order may tip a close draw
+    assert len(set(whole.lengths.tolist())) > 3
+
+
+def test_sampled_log_probs_equal_the_training_pass():
+    _, device = both("qwen2")
+    drawn = sample(
+        device, PROMPTS, samples=64, max_new_tokens=60, eos_ids=[0], pad_id=0, limits=Limits(64, 1), stream=(0, "test")
+    )
+    lengths = drawn.lengths.tolist()
+    for read, batch in toy.batched(device, PROMPTS, drawn.tokens, lengths, range(192), 4000):
+        values, _ = token_log_probs(device, read, batch)
+        torch.testing.assert_close(values, batch.gather(drawn.log_probs), atol=1e-3, rtol=1e-3)
+
+
+def test_stochastic_rounding_keeps_the_mean():
+    values = torch.tensor([1.001, -3.14159, 1e-8], device="cuda").repeat_interleave(1_000_000)
+    out = torch.empty_like(values, dtype=torch.bfloat16)
+    round_stochastically(values.clone(), out, torch_stream(0, "test", device="cuda"))
+    means = out.float().view(3, -1).mean(1)
+    torch.testing.assert_close(means, values.view(3, -1)[:, 0], atol=0, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        {},
+        {"precision": "bfloat16"},
+        {"precision": "bfloat16", "optimiser_state": "host"},
+        {"precision": "bfloat16", "injection": 1.1},
+        {"updates": 2, "entropy_bonus": 0.01, "skip_equal": True, "rollout_rows": 4},
+    ],
+)
+def test_a_run_trains_and_is_judged(tiny, tmp_path, memory):
+    run, data, base = tiny
+    settings = dataclasses.replace(run.training, device="cuda", steps=4, gradient_checkpointing=bool(memory), **memory)
+    run = dataclasses.replace(run, training=settings)
+    trainer.train(run, data, base, tmp_path)
+    evaluate.final(tmp_path, data)
+    metrics = pd.read_csv(tmp_path / "metrics.csv")
+    assert np.isfinite(metrics[["loss", "grad_norm", "entropy"]]).all(axis=None)
+    assert (pd.read_csv(tmp_path / "timing.csv")["memory_mb"] > 0).all()
+
+
+def test_running_out_of_device_memory_halves_the_microbatch(capsys):
+    _, policy = both("qwen2")
+    drawn = sample(
+        policy, PROMPTS, samples=64, max_new_tokens=60, eos_ids=[], pad_id=0, limits=Limits(192, 1), stream=(0, "test")
+    )
+    scores = [Score(0.0, False, False, 0, 0, False)] * 192
+    episodes = Episodes(PROMPTS, [""] * 3, drawn, [""] * 192, scores, 64)
+    updater = update.Updater(Training(max_new_tokens=60, microbatch_tokens=20_000), 0, policy)
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 120e6) / total)
+    try:
+        facts = updater.update(0, episodes, np.random.default_rng(0).normal(size=(3, 64)))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert updater.limits.microbatch_tokens < 20_000 and np.isfinite(list(facts.values())).all()
+    assert "out of memory" in capsys.readouterr().out
+
+
+def test_one_job_at_a_time_holds_the_device():
+    code = (
+        "import sys, time; from softmax_rewards.common import devices; name = devices.lease(); import torch;"
+        "print(torch.cuda.device_count(), name, flush=True); time.sleep(float(sys.argv[1]))"
+    )
+    count = torch.cuda.device_count()
+    holders = [
+        subprocess.Popen([sys.executable, "-c", code, "60"], stdout=subprocess.PIPE, text=True) for _ in range(count)
+    ]
+    try:
+        names = [holder.stdout.readline().split() for holder in holders]
+        assert {seen for seen, _ in names} == {"1"} and len({name for _, name in names}) == count
+        waiting = subprocess.Popen([sys.executable, "-c", code, "0"], stdout=subprocess.PIPE, text=True)
+        assert "waiting for one" in waiting.stdout.readline()
+        holders[0].kill()
+        began = time.monotonic()
+        assert waiting.stdout.readline().split() == names[0]
+        assert time.monotonic() - began < 30
+    finally:
+        for process in holders:
+            process.kill()

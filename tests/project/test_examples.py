@@ -1,0 +1,69 @@
+"""The launch of other trainers in `examples/`: what they are given is what this project uses itself."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from softmax_rewards.config import experiments
+from softmax_rewards.data import tasks
+
+ROOT = Path(__file__).parents[2]
+VERL = ROOT / "examples" / "verl"
+
+
+def test_the_puzzles_and_the_reward_are_the_tasks_own(tmp_path, monkeypatch):
+    experiment = ROOT / "tests" / "smoke" / "smoke.yaml"
+    monkeypatch.setattr(sys, "argv", ["data.py", str(experiment), str(tmp_path)])
+    runpy.run_path(str(VERL / "data.py"))
+    settings = experiments.load(experiment)
+    task, options = tasks.load(settings.task)
+    compute_score = runpy.run_path(str(VERL / "reward.py"))["compute_score"]
+    for split in ("train", "test"):
+        rows = pd.read_parquet(tmp_path / f"{split}.parquet").to_dict("records")
+        assert len(rows) == {"train": options.train, "test": settings.evaluation.puzzles}[split]
+        assert [row["extra_info"]["index"] for row in rows] == list(range(len(rows)))
+        truth = rows[0]["reward_model"]["ground_truth"]
+        puzzle = json.loads(truth)
+        assert list(rows[0]["prompt"]) == task.prompt(puzzle, "chat")
+        for answer, said in (
+            (task.reference(puzzle), {"score": 1.0 + options.format_reward, "acc": 1.0, "format": 1.0}),
+            (" </think>\n<answer>1</answer>", {"score": options.format_reward, "acc": 0.0, "format": 1.0}),
+            ("no idea", {"score": 0.0, "acc": 0.0, "format": 0.0}),
+        ):
+            assert compute_score(rows[0]["data_source"], answer, truth, rows[0]["extra_info"], other=None) == said
+
+
+def test_the_chat_template_leaves_the_last_answer_open():
+    template = jinja2.Template((VERL / "chat_template.jinja").read_text(encoding="utf-8"))
+    messages = [{"role": role, "content": role[0]} for role in ("system", "user", "assistant")]
+    start = "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n"
+    assert template.render(messages=messages, add_generation_prompt=True) == start + "a"
+    assert template.render(messages=messages[:2], add_generation_prompt=True) == start
+
+
+def test_the_launch_names_the_scheme_and_quotes_the_template(tmp_path):
+    """Printed instead of run; hydra reads a value in single quotes as it stands, so that there may be none inside."""
+    variables = {
+        "ARM": "centred",
+        "SCHEME": "softmax_centered",
+        "SEED": "7",
+        "RUNS": str(tmp_path),
+        "LAUNCH": "printf %s\\0",
+    }
+    command = ["bash", str(VERL / "countdown.sh"), "+algorithm.softmax_rewards.tau=0.5"]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, check=True
+    )
+    given = dict(part.split("=", 1) for part in done.stdout.split("\0") if part)
+    assert given["algorithm.adv_estimator"] == "softmax_rewards.softmax_centered"
+    assert given["+algorithm.softmax_rewards.tau"] == "0.5" and given["data.seed"] == "7"
+    template = (VERL / "chat_template.jinja").read_text(encoding="utf-8")
+    assert given["actor_rollout_ref.model.custom_chat_template"] == f"'{template}'" and "'" not in template
+    assert Path(given["reward.custom_reward_function.path"]) == VERL / "reward.py"
+    assert (tmp_path / "centred" / "seed-7").is_dir()

@@ -1,0 +1,351 @@
+import io
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import t
+
+from softmax_rewards.common import files
+from softmax_rewards.report.plots import bandit, comparisons, training, weights
+from softmax_rewards.report.plots.style import families, styles
+from softmax_rewards.weighting.study import analysis
+
+ARMS = ["baseline", "softmax-0.25", "softmax-0.5", "softmax-1.0", "centered-0.5", "anneal-0.75-0.25", "maxrl"]
+
+
+def runs(arms=ARMS, seeds=3, steps=(0, 10, 20)):
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "ablation": arm,
+            "seed": seed,
+            "step": step,
+            "tokens": step * 1000.0 * (1 + place),
+            "success": 0.09 + 0.001 * step * (place + rng.normal()),
+            "entropy": rng.random(),
+        }
+        for place, arm in enumerate(arms)
+        for seed in range(seeds)
+        for step in steps
+    ]
+    return pd.DataFrame(rows)
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text"))]
+
+
+def lines(figure):
+    """label -> (x, y) of the labelled lines of every panel."""
+    found = {}
+    for axes in figure.axes:
+        for line in axes.get_lines():
+            if not line.get_label().startswith("_"):
+                found.setdefault(line.get_label(), []).append((line.get_xdata(), line.get_ydata()))
+    return found
+
+
+def test_families_group_arms_by_name_and_order_them_by_number():
+    assert families(ARMS) == {
+        "softmax": ["softmax-0.25", "softmax-0.5", "softmax-1.0"],
+        "centered": ["centered-0.5"],
+        "anneal": ["anneal-0.75-0.25"],
+        "other": ["maxrl"],
+    }
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(st.permutations(ARMS))
+def test_an_arm_looks_the_same_in_whatever_order_a_table_names_the_arms(arms):
+    assert styles(arms) == styles(ARMS)
+
+
+def test_no_two_arms_look_alike():
+    many = [*ARMS, "softmax-0.75", "softmax-2.0", "raft", "rloo", "uniform", "centered-1.0"]
+    looks = [(style["color"], style["marker"], style["linestyle"]) for style in styles(many).values()]
+    assert len(looks) == len(set(looks)) == len(many)
+
+
+def test_trajectories_draw_the_mean_over_seeds_of_every_arm_beside_the_baseline():
+    frame = runs()
+    drawn = lines(training.trajectories(frame))
+    assert set(drawn) == set(ARMS)
+    assert len(drawn["baseline"]) == 4  # one a family
+    means = frame[frame["ablation"] == "softmax-0.5"].groupby("step")["success"].mean()
+    [(x, y)] = drawn["softmax-0.5"]
+    np.testing.assert_allclose(x, [0, 10, 20])
+    np.testing.assert_allclose(y, means)
+
+
+def test_trajectories_at_equal_tokens_are_placed_at_the_tokens_generated():
+    [(x, _)] = lines(training.trajectories(runs(), x="tokens"))["softmax-0.25"]
+    np.testing.assert_allclose(x, [0, 20_000, 40_000])
+
+
+def test_bands_are_t_intervals_over_seeds():
+    frame = runs(seeds=4)
+    found = training.over_seeds(frame, "success").set_index(["ablation", "step"]).loc[("maxrl", 20)]
+    values = frame[(frame["ablation"] == "maxrl") & (frame["step"] == 20)]["success"]
+    low, high = t.interval(0.95, 3, values.mean(), values.std(ddof=1) / 2)
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+
+
+def test_one_seed_has_a_line_and_no_band():
+    figure = training.trajectories(runs(seeds=1))
+    bands = [path for axes in figure.axes for band in axes.collections for path in band.get_paths()]
+    assert set(lines(figure)) == set(ARMS)
+    assert not any(len(path.vertices) for path in bands)
+
+
+def test_over_training_averages_steps_in_bins_and_names_units():
+    frame = runs(steps=range(1, 121))
+    figure = training.over_training(frame, {"entropy": "entropy (nats/token)", "missing": "absent"}, points=30)
+    [(x, y)] = lines(figure)["maxrl"]
+    assert list(x) == list(range(4, 121, 4))
+    first = frame[(frame["ablation"] == "maxrl") & (frame["step"] <= 4)]["entropy"].mean()
+    assert y[0] == pytest.approx(first)
+    assert "entropy (nats/token)" in texts(figure)
+    assert "absent" not in texts(figure)
+
+
+def comparison(**changes):
+    row = {"ablation": "softmax-0.5", "endpoint": "auc", "delta": 0.016, "low": 0.011, "high": 0.021}
+    return {**row, "p_holm": 0.014, "family": "primary", **changes}
+
+
+def test_forest_writes_effects_in_points_with_holms_p_or_exploratory():
+    rows = [comparison(), comparison(ablation="maxrl", family="exploratory", p_holm=math.nan, delta=-0.03)]
+    figure = comparisons.forest(pd.DataFrame(rows), "auc")
+    assert "+1.6 [+1.1, +2.1]  p = 0.014" in texts(figure)
+    assert "-3.0 [+1.1, +2.1]  exploratory" in texts(figure)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["softmax-0.5", "maxrl"]
+
+
+def test_forest_without_interval_draws_the_effect_alone():
+    frame = pd.DataFrame([comparison(low=math.nan, high=math.nan, p_holm=math.nan)])
+    assert "+1.6" in texts(comparisons.forest(frame, "auc"))
+
+
+def test_pass_at_k_is_drawn_against_k():
+    frame = pd.DataFrame(
+        {
+            "ablation": ["baseline", "maxrl"],
+            "seed": 0,
+            "pass@1": [0.1, 0.2],
+            "pass@4": [0.3, 0.5],
+            "pass@16": 0.9,
+        }
+    )
+    [(x, y)] = lines(training.pass_at_k(frame))["maxrl"]
+    assert list(x) == [1, 4, 16]
+    assert list(y) == [0.2, 0.5, 0.9]
+
+
+def sweep():
+    row = {"scheme": "softmax", "ratio": [0.2, 0.5, 0.9, 1.8], "endpoint": "auc"}
+    return pd.DataFrame({**row, "mean": [0.1, 0.2, 0.1, 0.0], "low": 0.0, "high": 0.3})
+
+
+def fit(**changes):
+    found = {"coefficients": [0.1, -0.2, -0.3], "interior": True, "low": 0.4, "high": 0.6, "ratio": 0.5}
+    return {"softmax": {"auc": {**found, **changes}}}
+
+
+def test_temperature_draws_the_parabola_of_the_fit():
+    [(x, y)] = lines(comparisons.temperature(sweep(), fit()))["fitted parabola"]
+    np.testing.assert_allclose(y, 0.1 - 0.2 * np.log(x) - 0.3 * np.log(x) ** 2)
+    assert (x[0], x[-1]) == pytest.approx((0.2, 1.8))
+
+
+def test_temperature_shades_a_maximum_only_if_the_fit_has_one_inside_the_grid():
+    def legend(fits):
+        return texts(comparisons.temperature(sweep(), fits))
+
+    assert "fitted maximum, 95 %" in legend(fit())
+    assert "fitted maximum, 95 %" not in legend(fit(interior=False, low=None, high=None, ratio=None))
+    assert "fitted parabola" not in legend(fit(coefficients=[None] * 3, interior=False))
+    assert "claimed: τ/range = ½" in legend({})
+
+
+def test_gains_are_end_minus_base_in_points():
+    frame = pd.DataFrame({"ablation": "baseline", "seed": [0, 1], "final": [0.19, 0.21], "base": [0.1, 0.1]})
+    marks = [line for line in comparisons.gains(frame).axes[0].get_lines() if line.get_marker() == "o"]
+    assert [float(mark.get_xdata()[0]) for mark in marks] == pytest.approx([10.0])
+
+
+def test_a_name_is_no_formula():
+    """matplotlib would refuse to draw the first as a formula, and set the others in italics."""
+    arms = ["baseline", r"$\frac$", "a $x$ b", r"softmax-$\sum_{0}$"]
+    frame = pd.DataFrame([{"ablation": arm, "seed": 0, "final": 0.2, "base": 0.1} for arm in arms])
+    for figure in (comparisons.gains(frame), training.trajectories(runs(arms))):
+        figure.savefig(io.BytesIO(), format="png")
+        assert {text for text in texts(figure) if "$" in text} >= set(arms[1:])
+
+
+def test_improvements_are_the_probabilities_of_the_endpoint_without_the_baseline():
+    rows = {"ablation": ["baseline", "maxrl", "maxrl"], "endpoint": ["auc", "auc", "final"]}
+    values = {"improvement": [math.nan, 0.75, 0.1], "improvement_low": [math.nan, 0.5, 0.0], "improvement_high": 0.9}
+    axes = comparisons.improvement(pd.DataFrame({**rows, **values}), "auc").axes[0]
+    marks = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    assert [float(mark.get_xdata()[0]) for mark in marks] == [0.75]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["maxrl"]
+    assert [0.5, 0.9] in [list(line.get_xdata()) for line in axes.get_lines()]
+
+
+def test_contrasts_are_the_pairs_of_one_question_in_points():
+    pairs = {"question": ["the constant", "the setting"], "what": ["a − b", "kl, with a"], "endpoint": "auc"}
+    table = pd.DataFrame({**pairs, "delta": [-0.01, 0.2], "low": [-0.03, 0.1], "high": [0.01, 0.3]})
+    axes = comparisons.contrasts(table, "the constant").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a − b"]
+    assert [-3.0, 1.0] in [list(line.get_xdata()) for line in axes.get_lines()]
+
+
+def test_each_other_setting_has_a_panel_with_the_baseline_in_its_own():
+    arms = ["baseline", "linear-kl", "softmax-0.5-kl", "linear-ppo"]
+    settings = [None, "kl 0.02", "kl 0.02", "updates 4"]
+    table = pd.DataFrame(
+        {"ablation": arms, "weighting": ["linear", "linear", "softmax", "linear"], "setting": settings}
+    )
+    figure = training.by_setting(runs(arms), table)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["kl 0.02", "updates 4"]
+    assert [[line.get_label() for line in axes.get_lines()] for axes in figure.axes] == [
+        ["baseline", "linear", "softmax"],
+        ["baseline", "linear"],
+    ]
+
+
+def test_measured_and_predicted_agreement_of_gradients_stand_side_by_side():
+    table = pd.DataFrame({"ablation": ["baseline", "anneal"], "cosine": [0.02, 0.01], "predicted_cosine": [0.03, None]})
+    figure = comparisons.signal_noise(table.assign(cosine_low=-0.01, cosine_high=0.05))
+    [(x, _)] = lines(figure)["predicted"]
+    assert x[0] == 0.03 and math.isnan(x[1])
+    assert list(lines(figure)["measured"][0][0]) == [0.02]
+
+
+def test_coinciding_schemes_share_a_line_and_schemes_without_contrast_have_none():
+    success = np.arange(1, 8) / 8
+    shapes = {
+        "dr_grpo": 1.0 + 0 * success,
+        "rloo": 8 / 7 + 0 * success,
+        "maxrl": 1 / success,
+        "uniform": 0 * success,
+    }
+    frame = pd.concat(
+        pd.DataFrame({"scheme": scheme, "tau": math.nan, "success": success, "g": g}) for scheme, g in shapes.items()
+    )
+    drawn = lines(weights.difficulty(frame))
+    assert set(drawn) == {"dr grpo, rloo", "maxrl"}
+    np.testing.assert_allclose(drawn["dr grpo, rloo"][0][1], 1)
+
+
+def test_states_are_drawn_from_where_they_begin_to_the_next():
+    rows = [("softmax", 0.1, "best of one"), ("softmax", 0.2, "best of one"), ("softmax", 0.4, "between")]
+    rows += [("softmax", 10.0, "between"), ("uniform", math.nan, "flat")]
+    figure = weights.states(pd.DataFrame(rows, columns=["scheme", "tau_over_range", "state"]))
+    bars = [band.get_paths()[0].get_extents() for band in figure.axes[0].collections if band.get_paths()]
+    spans = [(bar.x0, bar.x1) for bar in bars if np.isfinite(bar.x0)]
+    assert spans == [pytest.approx(span) for span in [(0.1, 0.4), (0.4, 10.0), (0.1, 10.0)]]
+
+
+def test_groups_without_a_right_answer_have_no_contrast_and_are_drawn_all_the_same(tmp_path):
+    for right, said in ((0, True), (1, False)):
+        groups = pd.DataFrame({"rewards": ["1.1 0 0" if right else "0.1 0 0"], "right": [right], "count": [3]})
+        files.write_csv(analysis.logged(groups), tmp_path / "logged_weights.csv")
+        figure = weights.by_temperature(pd.read_csv(tmp_path / "logged_weights.csv"))
+        figure.savefig(io.BytesIO())  # ticks are placed only now
+        assert ("no group has right\nand wrong answers" in texts(figure)) == said
+        low, high = figure.axes[2].get_xlim()
+        assert 0 < low < min(analysis.TAUS) and high > max(analysis.TAUS)
+
+
+def test_no_logged_groups_give_a_table_and_a_figure_that_can_be_read(tmp_path):
+    files.write_csv(analysis.logged(pd.DataFrame(columns=["rewards", "right", "count"])), tmp_path / "l.csv")
+    assert texts(weights.by_temperature(pd.read_csv(tmp_path / "l.csv")))[0] == "Not enough data: no groups."
+
+
+def bandit_rows(**columns):
+    """Two schemes with a temperature and the linear one, with the columns of the bandit's tables."""
+    settings = [("linear", math.nan)] + [(scheme, tau) for scheme in SOFTMAXES for tau in (0.5, 0.25)]
+    frame = pd.DataFrame(settings, columns=["scheme", "tau"])
+    return frame.assign(formed=0.0, **columns)
+
+
+SOFTMAXES = ("softmax", "softmax_centered")
+
+
+def test_the_bandits_signal_is_a_line_of_exact_figures_in_the_order_of_temperature():
+    rows = bandit_rows(success=0.09, snr=[0.3, 0.1, 0.2, 0.3, 0.3], snr_sampled=0.2, snr_error=0.01, predicted=0.2)
+    drawn = lines(bandit.signal_to_noise(rows))
+    [(x, y)] = drawn["softmax"]
+    assert (list(x), list(y)) == ([0.25, 0.5], [0.2, 0.1])
+    assert list(drawn["linear"][0][1]) == [0.3, 0.3]
+
+
+def test_the_bandits_curves_have_a_row_of_panels_a_share_and_linear_in_each():
+    parts = [
+        bandit_rows(optimiser="adam", step=step, mean=0.1 * step).assign(formed=f) for step in (0, 5) for f in (0, 1)
+    ]
+    drawn = lines(bandit.curves(pd.concat(parts), "adam"))
+    assert len(drawn["linear"]) == 6
+    assert len(drawn["τ = 0.5"]) == 4
+    np.testing.assert_allclose(drawn["τ = 0.5"][0], [[0, 5], [0, 0.5]])
+
+
+def test_the_bandits_success_over_training_has_a_panel_an_optimiser():
+    parts = [bandit_rows(optimiser=name, mean=0.5, low=0.4, high=0.6) for name in ("sgd", "adam")]
+    figure = bandit.over_training(pd.concat(parts))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        f"{name}, 0% of wrong arms formed" for name in ("plain ascent", "Adam")
+    ]
+
+
+def test_the_bandits_optima_are_in_brackets_unless_half_the_range_is_beaten():
+    row = {"optimiser": "adam", "scheme": "softmax", "range": 1.0, "base": 0.1}
+    frame = pd.DataFrame({**row, "group_size": [4, 8], "best_ratio": [0.25, 2.0], "lead_low": [0.01, -0.01]})
+    figure = bandit.optima(frame)
+    assert {"0.25", "(2)"} <= set(texts(figure))
+    assert texts(bandit.optima(frame, span=3.0))[0].startswith("Not enough data")
+
+
+EMPTY_COLUMNS = [
+    "endpoint",
+    "question",
+    "setting",
+    "weighting",
+    "delta",
+    "improvement",
+    "scheme",
+    "final",
+    "base",
+    "pass@1",
+    "optimiser",
+    "range",
+]
+EMPTY = pd.DataFrame(columns=[*runs().columns, *EMPTY_COLUMNS])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        training.trajectories,
+        lambda frame: training.over_training(frame, {"entropy": "entropy"}),
+        training.pass_at_k,
+        lambda frame: comparisons.forest(frame, "auc"),
+        lambda frame: comparisons.improvement(frame, "auc"),
+        lambda frame: comparisons.temperature(frame, {}),
+        comparisons.gains,
+        lambda frame: comparisons.contrasts(frame, "the constant"),
+        lambda frame: training.by_setting(frame, frame),
+        comparisons.signal_noise,
+        weights.by_temperature,
+        bandit.signal_to_noise,
+        lambda frame: bandit.curves(frame, "adam"),
+        bandit.over_training,
+        bandit.optima,
+    ],
+)
+def test_an_empty_table_gives_a_figure_that_says_so(draw):
+    assert texts(draw(EMPTY))[0].startswith("Not enough data")

@@ -1,0 +1,94 @@
+"""Who is at work in a results folder, with real processes."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from softmax_rewards.training import holders
+
+ROOT = Path(__file__).parents[2]
+HOLD = (
+    "import sys; from pathlib import Path; from softmax_rewards.training import holders\n"
+    "try: holders.hold(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()\n"
+    "except RuntimeError as error: print(error)\n"
+)
+JOB = "import time; print('at work', flush=True); time.sleep(600)"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A function that starts a process in its own group; all end with the test."""
+    processes = []
+
+    def begin(*command: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def line(process: subprocess.Popen) -> str:
+    return process.stdout.readline().strip()
+
+
+def workflow(start, results: Path) -> subprocess.Popen:
+    return start(sys.executable, "-c", HOLD, str(results))
+
+
+def job(start, results: Path, tmp_path: Path) -> int:
+    """Start a job as Snakemake does; the number of its Python process."""
+    (tmp_path / "job.py").write_text(JOB)
+    shell = start("bash", "-c", f"set -e; {holders.prefix(results)} {sys.executable} {tmp_path}/job.py || exit 1")
+    assert line(shell) == "at work"
+    (process,) = holders.jobs(results)
+    assert process != shell.pid
+    return process
+
+
+def test_a_second_workflow_is_told_who_is_at_work_until_that_one_is_killed(tmp_path, start):
+    results = tmp_path / "results"
+    first = workflow(start, results)
+    assert line(first) == "held"
+    told = f"{results}: process {first.pid} (snakemake) is at work here; wait for it or stop it"
+    assert line(workflow(start, results)) == told == holders.explanation(results)
+    assert line(workflow(start, tmp_path / "other")) == "held"
+    first.kill()
+    first.wait()
+    assert line(workflow(start, results)) == "held"
+
+
+def test_the_job_of_a_killed_workflow_keeps_a_second_one_out_until_it_ends(tmp_path, start):
+    results = tmp_path / "results"
+    first = workflow(start, results)
+    assert line(first) == "held"
+    orphan = job(start, results, tmp_path)
+    first.kill()
+    first.wait()
+    told = f"{results}: jobs of a killed workflow are at work here: process {orphan} (job.py)"
+    told += "; wait for them or stop them"
+    assert line(workflow(start, results)) == told
+    assert holders.explanation(results).startswith(told) and "`snakemake --unlock`" in holders.explanation(results)
+    holders.stop(results)
+    while holders.jobs(results):
+        time.sleep(0.01)
+    assert "nothing is at work here" in holders.explanation(results)
+    assert line(workflow(start, results)) == "held"
+
+
+def test_a_job_without_a_workflow_s_lock_runs_unmarked(tmp_path):
+    command = f"set -e; {holders.prefix(tmp_path / 'none')} echo done"
+    assert subprocess.run(["bash", "-c", command], capture_output=True, text=True).stdout == "done\n"
+    assert holders.jobs(tmp_path / "none") == {}

@@ -1,0 +1,272 @@
+"""Summaries of made-up run folders: tables, refusals, repeatability."""
+
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from softmax_rewards.common import stats
+from softmax_rewards.verdicts import aggregate
+
+PRIMARY = ["softmax-0.5", "softmax-0.25", "softmax-1.0"]
+
+
+@pytest.fixture
+def plan(tmp_path):
+    path = tmp_path / "plan.md"
+    path.write_text("the plan\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """Run folders that no test changes."""
+    return synthetic.write_experiment(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="session")
+def summary(made, tmp_path_factory):
+    """The summary of `made`."""
+    folder = tmp_path_factory.mktemp("summary")
+    (folder / "plan.md").write_text("the plan\n")
+    return summarise(made, folder / "out", folder / "plan.md")
+
+
+def summarise(runs, out: Path, plan: Path, arms=synthetic.ARMS) -> Path:
+    aggregate.write(runs, out, synthetic.experiment(arms, PRIMARY), plan)
+    return out
+
+
+def edit(path: Path, change) -> None:
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+@pytest.fixture
+def runs(made, tmp_path):
+    """Two arms with two seeds each, to be damaged."""
+    copied = []
+    for run in made:
+        if run.parent.name in ("baseline", "softmax-0.5") and run.name != "seed-2":
+            copied.append(Path(shutil.copytree(run, tmp_path / "runs" / run.parent.name / run.name)))
+    return copied
+
+
+def test_a_planned_arm_without_runs_still_counts_in_the_family(made, tmp_path, plan):
+    present = [run for run in made if run.parent.name in ("baseline", "softmax-0.5")]
+    compared = pd.read_csv(summarise(present, tmp_path / "out", plan) / "comparisons.csv").set_index("ablation")
+    planned = compared[compared["family"] == "primary"]
+    assert sorted(planned.index) == sorted(PRIMARY)
+    row = planned.loc["softmax-0.5"]
+    assert row["p_holm"] == pytest.approx(min(1, len(PRIMARY) * row["p"]), rel=1e-4)
+    assert planned.loc["softmax-1.0", ["delta", "p_holm"]].isna().all()
+    # A planned comparison must pass Holm's first level, so it can find less than an exploratory one.
+    deltas = [run_auc(present, "softmax-0.5", seed) - run_auc(present, "baseline", seed) for seed in range(3)]
+    strict = stats.minimum_detectable_effect(np.std(deltas, ddof=1), 3, confidence=1 - 0.05 / len(PRIMARY))
+    assert row["mde"] == pytest.approx(strict, rel=1e-3)
+
+
+def run_auc(runs, ablation, seed):
+    (folder,) = (run for run in runs if (run.parent.name, run.name) == (ablation, f"seed-{seed}"))
+    curve = pd.read_csv(folder / "evaluations.csv")
+    return stats.area(curve["step"], curve["success"])
+
+
+def test_tables(made, summary):
+    tables = {path.stem: pd.read_csv(path) for path in summary.glob("*.csv")}
+    evaluations = 6 * 3 * 13
+    assert len(tables["trajectories"]) == evaluations and len(tables["metrics"]) == 6 * 3 * 120
+    assert len(tables["curves"]) == 6 * 13 and (tables["curves"]["seeds"] == 3).all()
+    row = tables["final"].set_index(["ablation", "seed"]).loc[("softmax-0.5", 1)]
+    curve = pd.read_csv(made[0].parents[1] / "softmax-0.5" / "seed-1" / "evaluations.csv")
+    assert row["final"] == pytest.approx(curve["success"].iloc[-1], rel=1e-5)
+    assert row["auc"] == pytest.approx(stats.area(curve["step"], curve["success"]), rel=1e-5)
+    assert row["base"] == 0.09 and row["tokens"] == 2_400_000
+    compared = tables["comparisons"].set_index(["ablation", "endpoint"])
+    assert set(compared.index.get_level_values("ablation")) == set(synthetic.ARMS) - {"baseline"}
+    primary = compared[compared["family"] == "primary"]
+    assert set(primary.index) == {(name, "auc") for name in PRIMARY}
+    np.testing.assert_allclose(primary["p_holm"], stats.holm(primary["p"]), rtol=1e-4)
+    assert compared.loc[compared["family"] == "exploratory", "p_holm"].isna().all()
+    assert compared.loc[("softmax-1.0", "final"), "delta"] == pytest.approx(-0.17, abs=0.01)
+    assert tables["temperature"].query("scheme == 'softmax' and endpoint == 'auc'")["tau"].tolist() == [
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+    ]
+    found = tables["verdicts"].set_index("claim")["verdict"]
+    assert found["C3a τ=1.0"] == found["C3b τ=1.0"] == "supported"
+    assert found["C4a"] == "not resolved"
+    gate = tables["verdicts"].iloc[0]
+    assert (gate["claim"], gate["verdict"], gate["unit"]) == ("gate", "supported", "points")
+    assert gate["effect"] == pytest.approx(10, abs=1)
+    fits = json.loads((summary / "temperature_fit.json").read_text())
+    assert fits["softmax"]["auc"]["seeds"] == 3 and fits["softmax_centered"]["auc"]["ratio"] is None
+    assert {"failures", "reported_training", "logged_weights", "puzzles", "negative_controls"} < set(tables)
+
+
+def test_robust_figures_stand_beside_the_paired_ones(summary):
+    table = pd.read_csv(summary / "robust.csv").set_index(["ablation", "endpoint"])
+    final = pd.read_csv(summary / "final.csv").set_index("ablation")
+    assert set(table.index) == {(arm, endpoint) for arm in synthetic.ARMS for endpoint in ("auc", "final")}
+    assert table.loc[("softmax-0.5", "final"), "iqm"] == pytest.approx(final.loc["softmax-0.5", "final"].mean())
+    # Planted far apart: every run of one is above every run of the other.
+    assert table.loc[("softmax-0.5", "auc"), ["improvement", "improvement_low"]].tolist() == [1, 1]
+    assert table.loc[("softmax-1.0", "auc"), ["improvement", "improvement_high"]].tolist() == [0, 0]
+    assert table.loc["baseline", "improvement"].isna().all()
+
+
+def test_samples_are_the_smallest_seeds_arms_side_by_side(summary):
+    rows = [json.loads(line) for line in (summary / "samples.jsonl").read_text().splitlines()]
+    assert [row["ablation"] for row in rows[:6]] == list(synthetic.ARMS)
+    assert {(row["step"], row["puzzle"]) for row in rows[:6]} == {(0, 0)}
+    assert {row["seed"] for row in rows} == {0} and len(rows) == 6 * 13 * 8
+
+
+def test_output_is_the_same_bytes_in_any_order_of_runs(made, summary, tmp_path, plan):
+    again = summarise(made[::-1], tmp_path / "again", plan)
+    for path in summary.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+    assert {path.name for path in summary.iterdir()} == {path.name for path in again.iterdir()}
+
+
+def test_provenance_holds_the_plan_and_every_run(summary):
+    recorded = json.loads((summary / "provenance.json").read_text())
+    assert recorded["plan_sha256"] == hashlib.sha256(b"the plan\n").hexdigest()
+    assert recorded["seeds"] == [0, 1, 2] and len(recorded["runs"]) == 18
+    assert recorded["runs"]["baseline/seed-0"] == "baseline-0" and recorded["device"] == ["cpu"]
+
+
+def test_single_seed_resolves_nothing(made, tmp_path, plan):
+    out = summarise([run for run in made if run.name == "seed-0"], tmp_path / "s", plan)
+    assert set(pd.read_csv(out / "verdicts.csv")["verdict"]) == {"not resolved"}
+    compared = pd.read_csv(out / "comparisons.csv")
+    assert compared["low"].isna().all() and compared["mde"].isna().all() and compared["delta"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("baseline", "softmax", "spread", "expected"),
+    [
+        (0.10, 0.20, 0.004, "supported"),
+        (0.10, 0.02, 0.004, "contradicted"),
+        (0.10, 0.10, 0.004, "contradicted"),  # equivalent
+        (0.50, 0.55, 0.08, "not resolved"),  # four seeds are too few for this spread
+        (0.00, 0.30, 0.004, "not resolved"),  # the baseline did not learn
+    ],
+)
+def test_planted_effects(tmp_path, plan, baseline, softmax, spread, expected):
+    arms = {name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")}
+    gains = {"baseline": baseline, "softmax-0.5": softmax}
+    made = synthetic.write_experiment(tmp_path / "runs", arms=arms, gains=gains, spread=spread, seeds=4, steps=20)
+    aggregate.write(made, tmp_path / "s", synthetic.experiment(arms, ["softmax-0.5"]), plan)
+    assert pd.read_csv(tmp_path / "s" / "verdicts.csv").set_index("claim").loc["C1", "verdict"] == expected
+
+
+def test_equal_tokens_compare_up_to_the_smaller_count(tmp_path, plan):
+    """The softmax arm has the same curve over steps but spends twice the tokens: behind at equal tokens."""
+    runs = [
+        synthetic.write_run(
+            tmp_path / "runs", name, seed, weighting, lambda step: 0.1 + 0.001 * step, tokens_a_step=tokens
+        )
+        for seed in (0, 1)
+        for name, weighting, tokens in (
+            ("baseline", {"scheme": "linear"}, 1000),
+            ("softmax-0.5", synthetic.ARMS["softmax-0.5"], 2000),
+        )
+    ]
+    out = summarise(runs, tmp_path / "s", plan)
+    delta = pd.read_csv(out / "comparisons.csv").dropna(subset="delta").set_index("endpoint")["delta"]
+    assert delta["auc"] == 0 and delta["final"] == 0
+    # At 120 000 tokens one arm has done 120 steps, the other 60: means 0.16 and 0.13.
+    assert delta["auc_tokens"] == pytest.approx(-0.03)
+
+
+def test_auto_temperature_stands_once_in_the_sweep(tmp_path, plan):
+    arms = {
+        "baseline": {"scheme": "linear"},
+        "fixed": {"scheme": "softmax", "tau": 0.55},
+        "auto": {"scheme": "softmax", "tau": "auto"},
+        "annealed": {"scheme": "softmax", "tau": {"from": 0.75, "to": 0.25, "steps": 60}},
+    }
+    made = synthetic.write_experiment(tmp_path / "runs", arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=2, steps=20)
+    aggregate.write(made, tmp_path / "s", synthetic.experiment(arms), plan)
+    sweep = pd.read_csv(tmp_path / "s" / "temperature.csv")
+    assert sweep["ablation"].unique().tolist() == ["fixed"] and sweep["ratio"].unique().tolist() == [0.5]
+
+
+def test_negative_controls(tmp_path, plan):
+    arms = {"baseline": {"scheme": "linear"}, "rloo": {"scheme": "rloo"}, "dr": {"scheme": "dr_grpo"}}
+    made = synthetic.write_experiment(tmp_path / "runs", arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=3, steps=20)
+    aggregate.write(made, tmp_path / "s", synthetic.experiment(arms), plan)
+    (row,) = pd.read_csv(tmp_path / "s" / "negative_controls.csv").to_dict("records")
+    assert (row["ablation"], row["against"], row["equivalent"]) == ("rloo", "dr", True)
+
+
+# --- refusals: one line that names the run, and nothing is written ----------------------------------------
+
+
+def refuse(runs, tmp_path, plan, match: str) -> None:
+    with pytest.raises(ValueError, match=match) as caught:
+        summarise(runs, tmp_path / "summary", plan)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "summary").exists()
+
+
+def test_refuses_a_missing_file(runs, tmp_path, plan):
+    (runs[0] / "evaluation.json").unlink()
+    refuse(runs, tmp_path, plan, r"baseline/seed-0: evaluation\.json missing")
+
+
+def test_refuses_an_incomplete_run(runs, tmp_path, plan):
+    path = runs[1] / "evaluations.csv"
+    pd.read_csv(path).iloc[:-1].to_csv(path, index=False)
+    refuse(
+        runs,
+        tmp_path,
+        plan,
+        r"baseline/seed-1: incomplete: evaluated at steps 0 to 110, training\.steps is 120",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [("trainer", "trainer code"), ("data", "data"), ("base", "base models"), ("code", "scheme softmax")],
+)
+def test_refuses_runs_that_do_not_belong_together(runs, tmp_path, plan, key, what):
+    edit(runs[3] / "run.json", lambda record: record.update({key: "another"}))
+    refuse(runs, tmp_path, plan, rf"different .*{what} .*softmax-0\.5/seed-0; softmax-0\.5/seed-1$")
+
+
+def test_code_of_different_schemes_may_differ(runs, tmp_path, plan):
+    for run in runs[2:]:
+        edit(run / "run.json", lambda record: record.update(code="newer"))
+    assert summarise(runs, tmp_path / "summary", plan).exists()
+
+
+def test_refuses_seeds_of_one_arm_with_other_settings(runs, tmp_path, plan):
+    edit(runs[3] / "run.json", lambda record: record["config"]["training"].update(learning_rate=1e-3))
+    refuse(runs, tmp_path, plan, r"different softmax-0\.5 settings")
+
+
+def test_refuses_unknown_double_and_absent_runs(runs, tmp_path, plan):
+    refuse([*runs, runs[0]], tmp_path, plan, "a second run of ablation 'baseline', seed 0")
+    refuse(runs[2:], tmp_path, plan, "no run of the baseline 'baseline' among the 2 runs given")
+    refuse([], tmp_path, plan, "no run of the baseline")
+    edit(runs[3] / "run.json", lambda record: record.update(ablation="softmax-0.6"))
+    refuse(runs, tmp_path, plan, r"unknown ablation 'softmax-0\.6' \(nearest: 'softmax-0\.5'\)")
+
+
+def test_curves_have_a_t_interval_over_seeds(made, summary):
+    row = pd.read_csv(summary / "curves.csv").set_index(["ablation", "step"]).loc[("baseline", 120)]
+    values = [pd.read_csv(run / "evaluations.csv")["success"].iloc[-1] for run in made if run.parent.name == "baseline"]
+    expected = stats.mean_interval(values)
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx(expected[:3], rel=1e-4)
+    assert not math.isnan(row["low"])

@@ -1,0 +1,333 @@
+"""Decision rules, on intervals and on made-up experiments with planted effects."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from softmax_rewards.common.stats import Interval, mean_interval
+from softmax_rewards.verdicts import judgment, rules
+from softmax_rewards.verdicts.claims import CLAIMS
+from softmax_rewards.verdicts.evidence import BASE, ENDPOINTS, LINEAR, Contrast, Evidence, Untested, label, matches
+from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
+from softmax_rewards.weighting.study import tau_rule
+
+TRAINING = {"steps": 120, "learning_rate": 4e-4}
+BASE_SUCCESS = 0.09
+SOFTMAX = {"scheme": "softmax", "tau": 0.5}
+TAUS = (0.1, 0.25, 0.5, 0.75, 1.0, 2.0)
+
+
+def evidence(gains, *, weightings=None, spread=0.003, seeds=5, p_holm=None, training=None, **changes):
+    """Evidence with the final success planted as base + gain, the AUC halfway; `changes` plant other
+    endpoints as {ablation: value}."""
+    weightings = {"baseline": LINEAR, "half": SOFTMAX} | (weightings or {})
+    rng = np.random.default_rng(0)
+    rows = {}
+    for name, gain in gains.items():
+        for seed in range(seeds):
+            row = dict.fromkeys(ENDPOINTS, 1.0)
+            row |= {"base": BASE_SUCCESS, "auc": BASE_SUCCESS + gain / 2, "final": BASE_SUCCESS + gain}
+            row |= {endpoint: values[name] for endpoint, values in changes.items() if name in values}
+            rows[name, seed] = {key: value + (key != "base") * rng.normal(0, spread) for key, value in row.items()}
+    measures = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"]).assign(base_format=0.99)
+    own = training or {}
+    configs = {name: {"weighting": weightings[name], "training": TRAINING | own.get(name, {})} for name in gains}
+    return Evidence(measures, configs, "baseline", p_holm=p_holm or {})
+
+
+def judged(known, **names):
+    subject = (names.get("experiment", "e"), names.get("model", "mini"), names.get("task", "countdown"))
+    table = judgment.judge(CLAIMS, known, *subject)
+    return table.set_index("claim")
+
+
+def interval(low, high, n=5):
+    return Interval((low + high) / 2, low, high, 0.5, n, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sign", "adjusted", "expected"),
+    [
+        (0.01, 0.05, +1, math.nan, SUPPORTED),
+        (0.01, 0.05, -1, math.nan, CONTRADICTED),
+        (-0.05, -0.01, -1, math.nan, SUPPORTED),
+        (-0.05, -0.01, +1, math.nan, CONTRADICTED),
+        (-0.01, 0.05, +1, math.nan, UNRESOLVED),
+        (-0.05, 0.01, -1, math.nan, UNRESOLVED),
+        (-0.01, 0.01, +1, math.nan, CONTRADICTED),  # equivalent
+        (0.001, 0.019, +1, math.nan, CONTRADICTED),  # excludes 0, too small to matter
+        (0.0, 0.05, +1, math.nan, UNRESOLVED),  # an interval that ends at 0 includes it
+        (0.01, 0.05, +1, 0.06, UNRESOLVED),
+        (0.01, 0.05, +1, 0.04, SUPPORTED),
+        (math.nan, math.nan, +1, math.nan, UNRESOLVED),
+    ],
+)
+def test_decide(low, high, sign, adjusted, expected):
+    assert rules.decide(interval(low, high), sign, 0.02, adjusted)[0] == expected
+
+
+def test_equivalence_is_for_success_rates_only():
+    assert rules.decide(interval(-0.01, 0.01), 1)[0] == UNRESOLVED
+    assert rules.decide(interval(0.001, 0.01), 1)[0] == SUPPORTED
+
+
+def test_arms_are_found_by_weighting_and_training_not_by_name():
+    renamed = evidence(
+        {"softmax-0.5": 0.1, "baseline": 0.1, "odd": 0.3, "slow": 0.2},
+        weightings={"softmax-0.5": {"scheme": "uniform"}, "odd": SOFTMAX, "slow": {"scheme": "dr_grpo"}},
+        training={"slow": {"learning_rate": 1e-4}},
+    )
+    assert renamed.find(SOFTMAX) == "odd"
+    with pytest.raises(Untested, match="dr grpo"):
+        renamed.find({"scheme": "dr_grpo"})
+    schedule = {"scheme": "softmax", "tau": {"from": 0.75, "to": 0.25, "steps": 60, "shape": "cosine"}}
+    assert matches(schedule, {"scheme": "softmax", "tau": {"from": 0.75, "to": 0.25}})
+    assert not matches(schedule, {"scheme": "softmax", "tau": 0.75})
+    assert not matches({"scheme": "softmax", "tau": "auto"}, SOFTMAX)
+    assert matches({"scheme": "softmax", "tau": 1}, {"scheme": "softmax", "tau": 1.0})
+    assert label({"scheme": "softmax", "tau": {"from": 1.0, "to": 0.3}}) == "softmax τ 1.0→0.3"
+
+
+def test_a_planted_effect_is_found():
+    table = judged(evidence({"baseline": 0.10, "half": 0.20}))
+    row = table.loc["C1"]
+    assert row["verdict"] == SUPPORTED and row["effect"] == pytest.approx(5, abs=0.5) and row["unit"] == "points"
+    assert row["low"] < row["effect"] < row["high"] and row["seeds"] == 5
+    assert (row["model"], row["task"]) == ("mini", "countdown")
+    assert "95 % interval" in row["sentence"] and "mini on countdown" in row["sentence"]
+
+
+def test_a_planted_harm_contradicts():
+    assert judged(evidence({"baseline": 0.20, "half": 0.05})).loc["C1", "verdict"] == CONTRADICTED
+
+
+def test_a_planted_null_with_little_spread_is_equivalent():
+    row = judged(evidence({"baseline": 0.10, "half": 0.10})).loc["C1"]
+    assert row["verdict"] == CONTRADICTED and "equivalent" in row["sentence"]
+
+
+def test_too_few_seeds_for_the_spread_are_not_resolved():
+    row = judged(evidence({"baseline": 0.30, "half": 0.32}, spread=0.04, seeds=3)).loc["C1"]
+    assert row["verdict"] == UNRESOLVED and "four times in five" in row["sentence"]
+
+
+def test_a_single_seed_resolves_nothing():
+    table = judged(evidence({"baseline": 0.10, "half": 0.30}, seeds=1))
+    assert set(table["verdict"]) == {UNRESOLVED}
+
+
+def test_a_baseline_that_did_not_learn_resolves_nothing():
+    table = judged(evidence({"baseline": 0.0, "half": 0.30}))
+    assert set(table["verdict"]) == {UNRESOLVED}
+    assert "baseline did not learn" in table.loc["C1", "sentence"]
+    assert table.loc["C1", "effect"] == pytest.approx(15, abs=0.5)  # still shown
+
+
+def test_the_gate_is_the_first_row():
+    for gain, verdict in ((0.1, SUPPORTED), (0.01, SUPPORTED), (0.0, UNRESOLVED), (-0.1, CONTRADICTED)):
+        table = judged(evidence({"baseline": gain, "half": 0.3}))
+        assert table.index[0] == "gate" and table.iloc[0]["verdict"] == verdict
+        assert table.iloc[0]["effect"] == pytest.approx(100 * gain, abs=0.5)
+        assert (table.loc["C1", "verdict"] == SUPPORTED) == (verdict == SUPPORTED)
+
+
+def test_without_a_linear_arm_the_gate_is_not_tested():
+    table = judged(evidence({"baseline": 0.1}, weightings={"baseline": SOFTMAX}))
+    assert table.loc["gate", "sentence"] == "Not tested in this experiment: needs an arm with linear."
+    assert table.loc["gate", "verdict"] == UNRESOLVED and table.loc["gate", "seeds"] == 0
+    assert set(table["verdict"]) == {UNRESOLVED}
+
+
+def test_holm_can_take_a_primary_comparison_back():
+    assert judged(evidence({"baseline": 0.1, "half": 0.2}, p_holm={"half": 0.2})).loc["C1", "verdict"] == UNRESOLVED
+
+
+def test_absent_arms_are_named_as_not_tested():
+    table = judged(evidence({"baseline": 0.10, "half": 0.20}))
+    assert table.loc["C2", "verdict"] == UNRESOLVED
+    assert table.loc["C2", "sentence"] == "Not tested in this experiment: needs an arm with softmax τ=0.25."
+    for claim in ("C4a", "C5", "C6a", "C12 injection 1", "P1b", "P3"):
+        assert table.loc[claim, "sentence"].startswith("Not tested in this experiment: needs ")
+        assert math.isnan(table.loc[claim, "effect"])
+
+
+def test_every_claim_of_the_plan_has_its_rows():
+    ids = [claim.id for claim in CLAIMS]
+    plan = (Path(__file__).parents[2] / "docs" / "analysis-plan.md").read_text(encoding="utf-8")
+    assert all(f"{re.match('[CP][0-9]+', name)[0]}" in plan for name in ids)
+    assert len(set(ids)) == len(ids)
+    for number in range(1, 13):
+        assert any(name.startswith(f"C{number}") and not name[len(f"C{number}") :][:1].isdigit() for name in ids)
+    assert {"C10a", "C10b", "C10c", "P1b", "P2", "P3"} < set(ids)
+    assert list(judged(evidence({"baseline": 0.1})).index) == ["gate", *ids]
+
+
+def sweep_evidence(gains, scheme="softmax"):
+    """The baseline and one arm a τ, with the fit made as the summary makes it."""
+    names = {tau: "half" if (tau, scheme) == (0.5, "softmax") else f"{scheme}-{tau}" for tau in gains}
+    weightings = {names[tau]: {"scheme": scheme, "tau": tau} for tau in gains}
+    known = evidence({"baseline": 0.1, **{names[tau]: gain for tau, gain in gains.items()}}, weightings=weightings)
+    success = known.measures["auc"].unstack("ablation")[list(names.values())]
+    known.fits[scheme] = tau_rule.fit(list(gains), success, 1.1)
+    return known
+
+
+def test_breaking_temperatures():
+    table = judged(sweep_evidence({0.1: 0.1, 0.25: 0.12, 0.5: 0.15, 0.75: 0.15, 1.0: -0.08, 2.0: -0.09}))
+    assert table.loc["C3a τ=0.75", "verdict"] == CONTRADICTED
+    assert table.loc["C3a τ=1.0", "verdict"] == table.loc["C3b τ=1.0", "verdict"] == SUPPORTED
+    assert table.loc["C3c", "verdict"] == SUPPORTED
+
+
+def parabola(peak):
+    return {tau: 0.3 - 0.08 * (math.log(tau / 1.1 / peak)) ** 2 for tau in TAUS}
+
+
+def test_temperature_rule():
+    half, quarter = judged(sweep_evidence(parabola(0.5))), judged(sweep_evidence(parabola(0.2)))
+    assert half.loc["C6a", "verdict"] == SUPPORTED and half.loc["C6a", "effect"] == pytest.approx(0.5, rel=0.1)
+    assert half.loc["C6a", "unit"] == "τ/range" and half.loc["P2", "unit"] == "points"
+    assert half.loc["P2", "verdict"] == CONTRADICTED
+    assert quarter.loc["C6a", "verdict"] == CONTRADICTED
+    falling = judged(sweep_evidence({tau: 0.2 - 0.1 * math.log(tau) for tau in TAUS}))
+    assert falling.loc["C6a", "verdict"] == CONTRADICTED and math.isnan(falling.loc["C6a", "effect"])
+    assert "edge" in falling.loc["C6a", "sentence"]
+    assert falling.loc["P2", "verdict"] == SUPPORTED
+    flat = judged(sweep_evidence(dict.fromkeys(TAUS, 0.1)))
+    assert flat.loc["C6a", "verdict"] == flat.loc["P2", "verdict"] == UNRESOLVED
+
+
+def test_a_parabola_that_the_grid_does_not_back_decides_nothing():
+    """A cliff above τ = 0.5 pulls the fitted maximum to smaller τ, away from where success is highest."""
+    cliff = judged(sweep_evidence({0.25: 0.19, 0.5: 0.20, 0.75: -0.05, 1.0: -0.09}))
+    assert cliff.loc["C6a", "verdict"] == UNRESOLVED
+
+
+def test_annealing():
+    schedule = {"scheme": "softmax", "tau": {"from": 0.75, "to": 0.25, "steps": 60}}
+    weightings = {"anneal": schedule, "hot": {"scheme": "softmax", "tau": 0.75}}
+
+    def table(anneal, hot, half):
+        gains = {"baseline": 0.1, "anneal": anneal, "hot": hot, "half": half}
+        return judged(evidence(gains, weightings=weightings))
+
+    assert table(0.2, -0.08, 0.2).loc[["C4a", "C4b"], "verdict"].tolist() == [SUPPORTED, SUPPORTED]
+    assert table(0.3, 0.1, 0.1).loc[["C4a", "C4b"], "verdict"].tolist() == [CONTRADICTED, CONTRADICTED]
+
+
+def test_early_training_is_judged_by_direction():
+    known = evidence(
+        {"baseline": 0.1, "half": 0.2},
+        entropy_early={"baseline": 0.89, "half": 0.53},
+        grad_norm_early={"baseline": 2.34, "half": 1.87},
+    )
+    table = judged(known)
+    assert table.loc["C7", "verdict"] == SUPPORTED and table.loc["C9", "verdict"] == CONTRADICTED
+    assert "nats a token" in table.loc["C7", "sentence"] and table.loc["C7", "unit"] == "nats a token"
+    assert table.loc["C7", "effect"] == pytest.approx(-0.36, abs=0.01)
+    assert table.loc["C9", "unit"] == ""
+
+
+def test_best_learning_rates():
+    weightings = {"slow": LINEAR, "slow-half": SOFTMAX}
+    rates = {"slow": {"learning_rate": 1e-4}, "slow-half": {"learning_rate": 1e-4}}
+    gains = {"baseline": 0.05, "half": 0.1, "slow": 0.2, "slow-half": 0.05}
+    row = judged(evidence(gains, weightings=weightings, training=rates)).loc["C1 best rates"]
+    assert row["effect"] == pytest.approx(-5, abs=0.5) and row["verdict"] == CONTRADICTED
+    assert "softmax τ=0.5 at rate 0.0004 against linear at rate 0.0001" in row["sentence"]
+
+
+def test_cold_start_needs_a_weak_base_and_no_learning_baseline():
+    known = evidence({"baseline": 0.0, "half": 0.05}, spread=0.001)
+    known.measures[["base", "final"]] -= BASE_SUCCESS - 0.001
+    table = judged(known)
+    assert table.loc["C11", "verdict"] == SUPPORTED and table.loc["C1", "verdict"] == UNRESOLVED
+
+
+def test_teacher_forcing_is_judged_by_arms_that_share_it():
+    weightings = {"taught": LINEAR, "taught-half": SOFTMAX}
+    taught = {name: {"injection": 1.0} for name in weightings}
+    known = evidence(
+        {"baseline": 0.0, "half": 0.0, "taught": 0.05, "taught-half": 0.02},
+        weightings=weightings,
+        training=taught,
+        spread=0.001,
+    )
+    assert judged(known).loc["C12 injection 1", "sentence"].startswith("Not tested")
+    known.measures[["base", "final"]] -= BASE_SUCCESS - 0.001
+    table = judged(known)
+    cure, weights = table.loc["C12 injection 1"], table.loc["C12 injection 1, softmax"]
+    assert cure["verdict"] == SUPPORTED and "linear with injection 1.0 5.1 %" in cure["sentence"]
+    assert weights["verdict"] == CONTRADICTED and weights["effect"] == pytest.approx(-1.5, abs=0.2)
+    assert table.loc["C12 imitation 1", "verdict"] == UNRESOLVED
+    assert table.loc["C11", "verdict"] == UNRESOLVED  # the arm that was not taught
+
+
+def test_an_advantage_before_the_format_is_learned_needs_such_a_base():
+    known = evidence({"baseline": 0.05, "half": 0.15})
+    assert judged(known).loc["P3", "sentence"].startswith("Not tested in this experiment: needs a base model with 35")
+    known.measures["base_format"] = 0.5
+    assert judged(known).loc["P3", "verdict"] == SUPPORTED
+
+
+def test_noise_prediction_needs_both_arms():
+    weightings = {
+        "hot": {"scheme": "softmax", "tau": 1.0},
+        "centred": {"scheme": "softmax_centered", "tau": 1.0},
+    }
+    both = judged(evidence({"baseline": 0.1, "hot": -0.08, "centred": 0.1}, weightings=weightings))
+    assert both.loc["P1a τ=1.0", "verdict"] == SUPPORTED
+    neither = judged(evidence({"baseline": 0.1, "hot": -0.08, "centred": -0.08}, weightings=weightings))
+    assert neither.loc["P1a τ=1.0", "verdict"] == CONTRADICTED
+
+
+def test_contrasts_pair_by_seed():
+    known = evidence({"baseline": 0.1, "half": 0.2})
+    known.measures["auc"] += 0.5 * known.measures.index.get_level_values("seed")
+    first, second = known.pair(Contrast(SOFTMAX, LINEAR))
+    assert mean_interval(first - second).high - mean_interval(first - second).low < 0.02
+    assert known.pair(Contrast(SOFTMAX, BASE))[1].tolist() == [BASE_SUCCESS] * 5
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_every_claim_reads_as_a_clause_and_tells_a_size_only_of_success(claim):
+    text = claim.plain.format(size=", much")
+    assert not re.search(r"[{}]", text) and text[-1] not in ".?!"
+    assert not re.search(r"\b(auc|Holm|interval|p =|equivalent|baseline|centred|linear)\b", text)
+
+
+def test_verdicts_in_plain_words():
+    better = judged(evidence({"baseline": 0.05, "half": 0.15})).loc[["gate", "C1", "C2"], "plain"]
+    assert better["gate"].startswith("Yes: training with the usual weights (GRPO's z-score) makes the model better, by")
+    assert re.fullmatch(
+        r"Yes: a softmax with temperature 0\.5 teaches the model more than the usual weights, "
+        r"by about (4\.[5-9]|5\.[0-5]) right answers in a hundred\.",
+        better["C1"],
+    )
+    assert better["C2"].startswith("Not tried: nothing that was trained here could tell whether a softmax with")
+    worse = judged(evidence({"baseline": 0.15, "half": 0.05})).loc["C1", "plain"]
+    assert re.search(
+        r"^No: here it is not so that .* \(measured: about [45]\.\d fewer right answers in a hundred\)\.$", worse
+    )
+    open_ = judged(evidence({"baseline": 0.15, "half": 0.17}, spread=0.04))
+    assert open_.loc["C1", "plain"].startswith("Open: these runs cannot tell whether a softmax")
+    closed = judged(evidence({"baseline": 0.0, "half": 0.15}))
+    assert closed.loc["C1", "plain"].startswith("Open: the usual weights taught the model nothing for certain")
+
+
+def test_the_overview_has_every_claim_in_the_experiments_that_tested_it():
+    first = judgment.judge(CLAIMS, evidence({"baseline": 0.06, "half": 0.1}), "first", "mini", "countdown")
+    arms = {"hot": {"scheme": "softmax", "tau": 1.0}}
+    known = evidence({"baseline": 0.06, "half": 0.1, "hot": -0.05}, weightings=arms)
+    second = judgment.judge(CLAIMS, known, "second", "mini", "countdown")
+    table = judgment.overview([first, second])
+    assert list(table["claim"].unique()) == list(first["claim"])
+    experiments = {claim: list(rows["experiment"]) for claim, rows in table.groupby("claim")}
+    assert experiments["C1"] == ["first", "second"]
+    assert experiments["C3a τ=1.0"] == ["second"]
+    assert experiments["C2"] == ["first"]  # which says that it lacks the arm
+    assert table.set_index("claim").loc["C2", "seeds"] == 0

@@ -1,0 +1,156 @@
+"""The whole pipeline on the smoke experiment, through the real Snakefile, in a copy of the repository."""
+
+import json
+import re
+import resource
+import shutil
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from repository import NOTEBOOKS, Repository, contents
+
+from softmax_rewards.training import run_state
+
+
+def children_seconds() -> float:
+    """Processor time of finished child processes: unlike the clock, the same beside other tests."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def runs(*which: tuple[str, int]) -> Counter:
+    return Counter({(rule, arm, str(seed)): 1 for arm, seed in which for rule in ("train", "evaluate")})
+
+
+def append(text: str) -> Callable[[str], str]:
+    return lambda before: before + text
+
+
+REPORTS = Counter({("notebook", "", ""): NOTEBOOKS})
+AGGREGATE = Counter({("aggregate", "", ""): 1})
+ANALYSIS = Counter({("weight_analysis", "", ""): 1, ("bandit", "", ""): 1})
+BASE = Counter({("base_model", "", ""): 1})
+ALL = runs(*[(arm, seed) for arm in ("baseline", "softmax-0.5") for seed in (0, 1)])
+ARM = "  centred: {weighting: {scheme: softmax_centered, tau: 0.5}}\n"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Repository, str]:
+    repository = Repository(tmp_path_factory.mktemp("repository"))
+    done = repository.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return repository, done.stdout
+
+
+def test_the_pipeline(finished):
+    """One test, so that the pipeline runs once however tests are spread over processes."""
+    repository, output = finished
+    folder = repository.folder / "results/smoke"
+
+    pages = sorted((folder / "report").glob("*.html"))
+    assert len(pages) == NOTEBOOKS
+    assert not [page.name for page in pages if re.search(r'(src|href)="https?://[^"]*\.(js|css)', page.read_text())]
+    run = json.loads((folder / "runs/softmax-0.5/seed-1/run.json").read_text())
+    assert run["fingerprint"] == json.loads((folder / "plan.json").read_text())["runs"]["runs/softmax-0.5/seed-1"]
+    seen = run_state.read(folder, run_state.Locks({}))
+    assert [(one.state, one.step, one.steps, one.note) for one in seen] == [("finished", 4, 4, "")] * 4
+    lines = re.findall(r"\[train\] run (\d) of 4 .* step (\d)/4  success \d+\.\d %", output)
+    assert Counter(step for _, step in lines) == {"0": 4, "2": 4, "4": 4}
+    assert max(lines)[0] in "34"
+    for stage in ("dataset", "base model", "weight analysis", "bandit", "evaluate", "aggregate", "report"):
+        assert f"[{stage}]" in output
+    assert output.count("[report]") == NOTEBOOKS
+
+    before = children_seconds()
+    again = repository.snakemake()
+    assert "Nothing to be done" in again.stdout + again.stderr
+    assert children_seconds() - before < 8
+
+    # Snakemake's own report holds the verdicts and every page, with their captions, and needs no network.
+    done = repository.snakemake("--report", "report.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    added = re.findall(r"Adding (\S+) \(", done.stdout + done.stderr)
+    assert sorted(added) == sorted([page.name for page in pages] + ["verdicts.csv"])
+    report = (repository.folder / "report.html").read_text()
+    assert not re.search(r'(src|href)="https?://[^"]*\.(js|css)', report)
+    assert all(f"notebooks/{page.stem}.ipynb" in report for page in pages) and "docs/analysis-plan.md" in report
+
+    softmax = runs(("softmax-0.5", 0), ("softmax-0.5", 1))
+    new_seed = lambda text: text.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")  # noqa: E731
+    config = "tests/smoke/smoke.yaml"
+    library = "softmax_rewards"
+    for file, change, expected in [
+        (f"{library}/training/trainer.py", append("\n# A comment.\n"), Counter()),
+        (f"{library}/weighting/schemes/softmax.py", lambda text: text.replace('"""', '"""More. ', 1), Counter()),
+        (f"{library}/report/plots/__init__.py", append("\nEXTRA = 1\n"), REPORTS),
+        ("notebooks/training.ipynb", append("\n"), Counter({("notebook", "", ""): 1})),
+        (
+            f"{library}/weighting/schemes/softmax.py",
+            append("\nEXTRA = 1\n"),
+            softmax + ANALYSIS + AGGREGATE + REPORTS,
+        ),
+        (f"{library}/policy/objective.py", append("\nEXTRA = 1\n"), BASE + ALL + AGGREGATE + REPORTS),
+        (config, append(ARM), runs(("centred", 0), ("centred", 1)) + AGGREGATE + REPORTS),
+        (config, new_seed, runs(("baseline", 2), ("softmax-0.5", 2)) + AGGREGATE + REPORTS),
+        (config, lambda text: text.replace("tau: 0.5", "tau: 0.4"), softmax + AGGREGATE + REPORTS),
+    ]:
+        assert repository.edited(file, change) == expected, (file, expected)
+
+    # The same run made again is the same to the bit, times aside; so nothing follows from it.
+    own = folder / "runs/softmax-0.5/seed-1"
+    first = contents(own)
+    shutil.rmtree(own)
+    done = repository.snakemake("results/smoke/runs/softmax-0.5/seed-1/evaluation.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    second = contents(own)
+    assert first.keys() == second.keys()
+    times = {"timing.csv", "finished/timing.csv", "finished/manifest.json"}
+    assert {name for name in first if first[name] != second[name]} <= {*times, ".lock"}
+    assert repository.planned() == Counter()
+
+    # Archived runs are taken instead of trained.
+    shutil.copytree(folder / "runs", repository.folder / "kept", ignore=shutil.ignore_patterns("model"))
+    shutil.rmtree(folder)
+    assert repository.planned() == ANALYSIS + ALL + AGGREGATE + REPORTS
+
+    # Several experiments have a page of all their verdicts.
+    kept = (repository.folder / config).read_text() + "archive: kept\n"
+    for name in ("one", "two"):
+        (repository.folder / f"{name}.yaml").write_text(kept)
+    both = ("--config", "experiments=[one.yaml, two.yaml]")
+    done = repository.snakemake("results/overview/report/overview.html", *both)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert Counter(re.findall(r"^\[(\w+)\]", done.stdout, re.MULTILINE)) == {"aggregate": 2, "report": 1}
+    table = (repository.folder / "results/overview/summary/verdicts.csv").read_text()
+    assert ",one," in table and ",two," in table
+    shutil.rmtree(repository.folder / "results")
+
+    assert repository.edited(config, append("archive: kept\n")) == ANALYSIS + AGGREGATE + REPORTS
+    shutil.rmtree(repository.folder / "kept/softmax-0.5/seed-1")
+    missing = runs(("softmax-0.5", 1))
+    assert repository.edited(config, append("archive: kept\n")) == ANALYSIS + missing + AGGREGATE + REPORTS
+    (repository.folder / "config/config.yaml").write_text(
+        "experiments: [tests/smoke/smoke.yaml]\narchived_only: true\n"
+    )
+    assert repository.edited(config, append("archive: kept\n")) == ANALYSIS + AGGREGATE + REPORTS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "experiments=[countdown-mini]", "--resources", "gpu=0"], "--resources gpu=0: "),
+        (["--config", "experiments=[count]"], "config/config.yaml: experiments: unknown experiment 'count'"),
+        (
+            ["--config", "results=config/config.yaml"],
+            "config/config.yaml: results: config/config.yaml cannot",
+        ),
+        (["--config", "result=x"], "config/config.yaml: result: unknown key 'result' (nearest: 'results')"),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_runs(tmp_path, arguments, message):
+    done = Repository(tmp_path).snakemake("--quiet", "all", *arguments)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "profile" not in line]
+    assert len(said) == 1 and said[0].startswith(message), done.stderr
+    assert not (tmp_path / "results").exists()
