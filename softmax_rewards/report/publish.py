@@ -1,4 +1,4 @@
-"""A report kept with the repository: executed notebooks, their pages, and the figures as files."""
+"""A report kept with the repository: each page once, as HTML, and the figures that other documents show."""
 
 import base64
 import json
@@ -9,42 +9,49 @@ from pathlib import Path
 from softmax_rewards.common.files import appearing
 
 
-def publish(results: Path, docs: Path, names: Sequence[str] = ()) -> list[Path]:
+def publish(results: Path, docs: Path, pages: Sequence[str] = (), figures: Sequence[str] = ()) -> list[Path]:
     """Copy the report of `results` (results/<experiment>) into `docs`; returns the files written.
 
-    names  the pages to copy ("index", "controls"); all if empty
-    Beside the notebooks, pages, verdicts and, of an experiment, provenance go the figures:
-    `figures/<notebook>-<n>.png`, n from 1 in the order of the notebook. Raises FileNotFoundError if a page is missing.
+    Args:
+        results: the folder of an experiment, or of the overview.
+        docs: the folder of the documents. Pages, verdicts and, of an experiment, provenance go to
+            `report/<experiment>/` in it.
+        pages: the pages to copy ("index", "controls"); all if empty.
+        figures: the figures to write to `figures/<experiment>-<page>-<n>.png`, named "<page>-<n>": n counts the page's
+            figures from 1.
+
+    Raises FileNotFoundError if a page or a figure is missing.
     """
-    pages = sorted((results / "report").glob("*.ipynb"))
-    missing = set(names) - {page.stem for page in pages}
-    if missing or not pages:
-        raise FileNotFoundError(
-            f"{results}/report: no executed notebook {' '.join(sorted(missing))}; run snakemake first"
-        )
-    pages = [page for page in pages if not names or page.stem in names]
+    found = {page.stem: page for page in sorted((results / "report").glob("*.html"))}
+    if missing := sorted({*pages, *(name.rpartition("-")[0] for name in figures)} - set(found)):
+        raise FileNotFoundError(f"{results}/report: no page {' '.join(missing)}; run snakemake first")
+    if not found:
+        raise FileNotFoundError(f"{results}/report: no pages; run snakemake first")
+    images = {name: _image(results / "report", name) for name in figures}
     written = []
-    for source in [*pages, *(page.with_suffix(".html") for page in pages)]:
-        written.append(_copy(source, docs / source.name))
-    for source in (results / "summary" / "verdicts.csv", results / "summary" / "provenance.json"):
+    summary = (results / "summary" / "verdicts.csv", results / "summary" / "provenance.json")
+    for source in (*(found[page] for page in pages or found), *summary):
         if source.exists():  # an overview has the provenance of its experiments
-            written.append(_copy(source, docs / source.name))
-    for page in pages:
-        cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
-        images = [
-            output["data"]["image/png"]
-            for cell in cells
-            for output in cell.get("outputs", [])
-            if "image/png" in output.get("data", {})
-        ]
-        for number, image in enumerate(images, 1):
-            written.append(docs / "figures" / f"{page.stem}-{number}.png")
+            written.append(docs / "report" / results.name / source.name)
             with appearing(written[-1]) as partial:
-                partial.write_bytes(base64.b64decode(image))
+                shutil.copyfile(source, partial)
+    for name, image in images.items():
+        written.append(docs / "figures" / f"{results.name}-{name}.png")
+        with appearing(written[-1]) as partial:
+            partial.write_bytes(image)
     return written
 
 
-def _copy(source: Path, target: Path) -> Path:
-    with appearing(target) as partial:
-        shutil.copyfile(source, partial)
-    return target
+def _image(report: Path, name: str) -> bytes:
+    """The figure "<page>-<n>", as the page's executed notebook has it."""
+    page, _, number = name.rpartition("-")
+    notebook = json.loads((report / f"{page}.ipynb").read_text(encoding="utf-8"))
+    images = [
+        output["data"]["image/png"]
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    if not number.isdecimal() or not 1 <= int(number) <= len(images):
+        raise FileNotFoundError(f"{report}/{page}.ipynb: no figure {number}; allowed: 1 to {len(images)}")
+    return base64.b64decode(images[int(number) - 1])

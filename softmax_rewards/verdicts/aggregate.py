@@ -1,4 +1,4 @@
-"""The summary of an experiment: run folders in, files out.
+"""The summary of an experiment: finished runs in, files out.
 
 Everything is computed before the first file is written, and the files depend on the runs alone, not on the
 order in which they are named.
@@ -31,14 +31,20 @@ from softmax_rewards.verdicts.finished import FinishedRun, by_ablation
 from softmax_rewards.weighting.study import analysis
 
 
-def write(runs: Sequence[Path], out_dir: Path, experiment: Mapping[str, Any], plan: Path) -> None:
-    """Summarise `runs` (run folders) into `out_dir`.
+def write(
+    runs: Sequence[Path],
+    out_dir: Path,
+    experiment: Mapping[str, Any],
+    plan: Path,
+    archived: Sequence[FinishedRun] = (),
+) -> None:
+    """Summarise `runs` (run folders) and `archived` runs into `out_dir`.
 
     `experiment` is the resolved `config.Experiment` as a mapping; `plan` the analysis plan, whose sha256 goes
     into provenance.json. Errors: `ValueError`, one line naming the runs, if a run is incomplete or the runs
     do not belong together.
     """
-    loaded = finished.load(runs, experiment)
+    loaded = finished.load(runs, experiment, archived)
     measures = summary.measure(loaded)
     baseline, primary = experiment["baseline"], experiment["primary"]
     compared = summary.comparisons(loaded, baseline, primary)
@@ -95,7 +101,7 @@ def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic |
     for ablation, own in by_ablation(runs):
         first = min(own, key=lambda run: run.seed)
         names = {"ablation": ablation, "seed": first.seed}
-        rows += [names | reasoning.annotated(sample, arithmetic) for sample in first.samples()]
+        rows += [names | reasoning.annotated(sample, arithmetic) for sample in first.samples]
     return sorted(rows, key=lambda row: (row["step"], row["puzzle"]))
 
 

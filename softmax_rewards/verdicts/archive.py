@@ -1,47 +1,46 @@
-"""Archive: the tables of finished runs kept with the repository, a few hundred KB a run.
+"""Archive: the tables of finished runs kept with the repository, some ten KB per run.
 
-An experiment's key `archive` names the folder. A run found there with the fingerprint that it would get today
-is taken as it is; any other is trained.
+An experiment's key `archive` names the folder, `results/archive/<experiment>`. A run found there with the fingerprint
+that it would get today is taken as it is; any other is trained. `archive_files.py` says how the folder is laid out.
 """
 
+import dataclasses
 import functools
-import shutil
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+
 from softmax_rewards.common import files, provenance
-from softmax_rewards.config.run import Run
+from softmax_rewards.config import renamed
+from softmax_rewards.config.run import Training
+from softmax_rewards.verdicts import archive_files, finished
+from softmax_rewards.verdicts.archive_files import Name
+from softmax_rewards.verdicts.finished import FinishedRun
 
-# Of a run's files all but the weights, the episodes and what only resuming needs.
-KEPT = (
-    "metrics.csv",
-    "groups.csv",
-    "evaluations.csv",
-    "samples.jsonl",
-    "timing.csv",
-    "puzzles.csv",
-    "run.json",
-    "evaluation.json",
-)
-
-
-def finished(folder: Path, run: Mapping[str, Any]) -> bool:
-    """Whether `folder` has all files of a run of this arm and seed, whatever code, base model and puzzles made it.
-
-    `run` is `config.Run.to_dict()`. It is the same arm if it has the same weighting and training settings; those
-    that an earlier revision did not have count as their defaults. A run whose files differ from their manifest is none,
-    which is said once; those that were kept before there were manifests count without.
-    """
-    return _finished(folder, run) is not None
+# Table → the file of a run that it keeps. The weights and the episodes of a run are not kept.
+SOURCES = {
+    "metrics": "metrics.csv",
+    "evaluations": "evaluations.csv",
+    "groups": "groups.csv",
+    "puzzles": "puzzles.csv",
+    "samples": "samples.jsonl",
+    "timing": "timing.csv",
+}
+KEPT = (*SOURCES.values(), "run.json", "evaluation.json")
 
 
 def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> bool:
-    """Whether `folder` has this very run, trained and judged by the present code.
+    """Whether the archive `folder` has this very run, trained and judged by the present code.
 
-    `sources` are the sha256 of the data and of the base model ("data", "base") as far as they exist here: a base
-    model made on another machine may differ in its last bits, and runs from both must not be mixed.
+    Args:
+        run: the resolved run, `config.run.Run.to_dict()`.
+        sources: the sha256 of the data and of the base model ("data", "base") as far as they exist here. A base model
+            made on another machine may differ in its last bits, and runs from both must not be mixed.
     """
     found = _finished(folder, run)
     if found is None:
@@ -54,44 +53,110 @@ def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> b
     )
 
 
+def has(folder: Path, run: Mapping[str, Any]) -> bool:
+    """Whether the archive has a run of this ablation and seed, whatever code, base model and puzzles made it.
+
+    It is the same ablation if it has the same weighting and training settings. A setting that an earlier revision did
+    not have counts as its default.
+    """
+    return _finished(folder, run) is not None
+
+
+def read(folder: Path, names: Sequence[str]) -> list[FinishedRun]:
+    """The runs `names` ("<ablation>/seed-<n>") of the archive.
+
+    Raises ValueError, one line, if a file of the archive is damaged or a run is not there.
+    """
+    records = _records(folder, archive_files.sums(folder))
+    wanted = {f"{ablation}/seed-{seed}": (ablation, seed) for ablation, seed in records}
+    if missing := [name for name in names if name not in wanted]:
+        raise ValueError(f"{folder}: no run {missing[0]} in this archive")
+    tables = {table: archive_files.by_run(archive_files.read(folder, table)) for table in SOURCES}
+    return [_read(folder, name, records, tables, wanted[name]) for name in names]
+
+
+def _read(
+    folder: Path,
+    label: str,
+    records: Mapping[Name, tuple[dict[str, Any], dict[str, Any]]],
+    tables: Mapping[str, Mapping[Name, pa.Table]],
+    name: Name,
+) -> FinishedRun:
+    record, judged = records[name]
+    frames = {table: tables[table][name].to_pandas() for table in ("metrics", "groups", "evaluations", "puzzles")}
+    samples = tables["samples"][name].to_pylist() if name in tables["samples"] else []
+    return finished.complete(FinishedRun(f"{folder}: {label}", record, evaluation=judged, samples=samples, **frames))
+
+
+def keep(results: Path, folder: Path) -> list[str]:
+    """Add each finished run of `results/<experiment>` to the archive `folder`; returns their names.
+
+    A finished run has been evaluated. It replaces a run of the same ablation and seed; all others stay. Raises
+    ValueError, one line, if a file of the archive is damaged: then nothing is written.
+    """
+    new: dict[Name, Path] = {}
+    for source in sorted((results / "runs").glob("*/*")):
+        if all((source / name).is_file() for name in KEPT):
+            record, judged = (files.read_json(source / name) for name in ("run.json", "evaluation.json"))
+            if record["fingerprint"] == judged.get("fingerprint"):  # else it is being made anew
+                record = renamed.record(record)
+                new[record["ablation"], record["seed"]] = source
+    if new:
+        old = _records(folder, archive_files.sums(folder))
+        tables = {}
+        for table in archive_files.TABLES:
+            parts = archive_files.by_run(archive_files.read(folder, table)) if old else {}
+            tables[table] = archive_files.together(parts | {name: _rows(new[name], table) for name in new})
+        archive_files.write(folder, tables)
+    return [f"{ablation}/seed-{seed}" for ablation, seed in new]
+
+
+def _rows(source: Path, table: str) -> pa.Table:
+    """The rows that a table of the archive keeps of the run in the folder `source`."""
+    if table == "runs":
+        texts = [(source / name).read_bytes().decode() for name in ("run.json", "evaluation.json")]
+        return pa.table({"record": texts[:1], "evaluation": texts[1:]})
+    file = source / SOURCES[table]
+    if file.suffix == ".jsonl":
+        return pa.Table.from_pylist(finished.read_samples(file))
+    return archive_files.from_frame(pd.read_csv(file))
+
+
 def _finished(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The record and the evaluation of a run that is `finished`, else None."""
-    if not all((folder / name).is_file() for name in KEPT):
-        return None
+    """The record and the evaluation of a run that the archive `has`, else None."""
     try:
-        if (folder / "manifest.json").exists():
-            files.verified_manifest(folder)
-        record, judged = (files.read_json(folder / name) for name in ("run.json", "evaluation.json"))
+        records = _records(folder, archive_files.sums(folder))
     except ValueError as error:
-        _say_once(f"[archive] {error}: the run does not count")
+        _say_once(f"[archive] {error}: its runs do not count; restore it: git checkout -- {folder}")
         return None
+    name = renamed.ablation(run["ablation"]), run["seed"]
+    if name not in records:
+        return None
+    record, judged = records[name]
     config = record["config"]
-    same = all(config[key] == run[key] for key in ("ablation", "seed", "weighting"))
-    same = same and Run.from_dict(config).to_dict()["training"] == run["training"]
+    defaults = renamed.section("training", _defaults())
+    training = renamed.section("training", run["training"])
+    same = config["weighting"] == run["weighting"] and {**defaults, **config["training"]} == training
     return (record, judged) if same and record["fingerprint"] == judged.get("fingerprint") else None
+
+
+def _defaults() -> dict[str, Any]:
+    """The default of every training setting that a run's record has."""
+    return {key: value for key, value in dataclasses.asdict(Training()).items() if key != "gpus"}
+
+
+@functools.cache  # Snakemake asks for every run; the archive is verified and read once
+def _records(folder: Path, sums: str) -> dict[Name, tuple[dict[str, Any], dict[str, Any]]]:
+    """Name of a run → its record, with today's names of settings, and its evaluation. `sums`: the checksums' text."""
+    if not sums:
+        return {}
+    archive_files.verify(folder)
+    return {
+        (row["ablation"], row["seed"]): (renamed.record(json.loads(row["record"])), json.loads(row["evaluation"]))
+        for row in archive_files.read(folder, "runs").to_pylist()
+    }
 
 
 @functools.cache  # Snakemake asks for a run more than once
 def _say_once(text: str) -> None:
     print(text, file=sys.stderr)
-
-
-def keep(results: Path, archive: Path) -> list[Path]:
-    """Copy each finished run of `results/<experiment>` to `archive/<ablation>/seed-<n>`; returns the folders.
-
-    A finished run has been evaluated. `manifest.json`, written last, has the sha256 of each file. The copy's `run.json`
-    is taken away first, so that a copy cut short before it is written does not count; one cut short after it does not
-    either, unless its evaluation is of this very run.
-    """
-    kept = []
-    for source in sorted((results / "runs").glob("*/*")):
-        if not all((source / name).is_file() for name in KEPT):
-            continue
-        target = archive / source.relative_to(results / "runs")
-        target.mkdir(parents=True, exist_ok=True)
-        (target / "run.json").unlink(missing_ok=True)
-        for name in KEPT:
-            shutil.copyfile(source / name, target / name)
-        files.write_manifest(target, list(KEPT))
-        kept.append(target)
-    return kept

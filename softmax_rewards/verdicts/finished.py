@@ -1,4 +1,4 @@
-"""Finished runs: read from their folders, refused if incomplete or if they do not belong together."""
+"""Finished runs: read from their folders or an archive, refused if incomplete or if they do not belong together."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,13 +25,15 @@ FILES = (
 class FinishedRun:
     """One finished run, read."""
 
-    folder: Path
+    origin: str  # its folder, or its archive and name: for messages
     record: dict[str, Any]  # run.json
     metrics: pd.DataFrame
     groups: pd.DataFrame
     evaluations: pd.DataFrame
     evaluation: dict[str, Any]
     puzzles: pd.DataFrame
+    samples: list[dict[str, Any]]
+    """The texts kept at each evaluation: step, puzzle, prompt, completion, reward, correct."""
 
     @property
     def ablation(self) -> str:
@@ -41,18 +43,16 @@ class FinishedRun:
     def seed(self) -> int:
         return self.record["seed"]
 
-    def samples(self) -> list[dict[str, Any]]:
-        """The texts kept at each evaluation: step, puzzle, prompt, completion, reward, correct."""
-        with (self.folder / "samples.jsonl").open(encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines]
 
+def load(
+    folders: Sequence[Path], experiment: Mapping[str, Any], archived: Sequence[FinishedRun] = ()
+) -> list[FinishedRun]:
+    """Read the runs in `folders` and check them together with the `archived` ones.
 
-def load(folders: Sequence[Path], experiment: Mapping[str, Any]) -> list[FinishedRun]:
-    """Read and check runs; the baseline's first, then in the experiment's order of ablations, and by seed.
-
-    Errors: `ValueError`, one line naming the runs.
+    The baseline's runs come first, then the others in the experiment's order of ablations, and by seed. Errors:
+    `ValueError`, one line naming the runs.
     """
-    runs = [read(folder) for folder in folders]
+    runs = [*map(read, folders), *archived]
     check(runs, experiment)
     order = [experiment["baseline"], *experiment["ablations"]]
     return sorted(runs, key=lambda run: (order.index(run.ablation), run.seed))
@@ -64,19 +64,31 @@ def read(folder: Path) -> FinishedRun:
     if missing:
         raise ValueError(f"{folder}: {', '.join(missing)} missing; train and evaluate this run first")
     run = FinishedRun(
-        folder,
+        str(folder),
         json.loads((folder / "run.json").read_text(encoding="utf-8")),
         pd.read_csv(folder / "metrics.csv"),
         pd.read_csv(folder / "groups.csv"),
         pd.read_csv(folder / "evaluations.csv"),
         json.loads((folder / "evaluation.json").read_text(encoding="utf-8")),
         pd.read_csv(folder / "puzzles.csv"),
+        read_samples(folder / "samples.jsonl"),
     )
+    return complete(run)
+
+
+def read_samples(file: Path) -> list[dict[str, Any]]:
+    """The rows of a run's `samples.jsonl`."""
+    with file.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def complete(run: FinishedRun) -> FinishedRun:
+    """The run itself. Errors: `ValueError` if training did not reach its last step."""
     steps = run.record["config"]["training"]["steps"]
     evaluated = run.evaluations["step"].tolist()
     if evaluated[:1] != [0] or evaluated[-1] != steps:
         span = f"{evaluated[0]} to {evaluated[-1]}" if evaluated else "none"
-        raise ValueError(f"{folder}: incomplete: evaluated at steps {span}, training.steps is {steps}")
+        raise ValueError(f"{run.origin}: incomplete: evaluated at steps {span}, training.steps is {steps}")
     return run
 
 
@@ -86,9 +98,9 @@ def check(runs: Sequence[FinishedRun], experiment: Mapping[str, Any]) -> None:
     for run, name in zip(runs, names, strict=True):
         if run.ablation not in experiment["ablations"]:
             unknown = plugins.unknown("ablation", run.ablation, experiment["ablations"])
-            raise ValueError(f"{run.folder}: {unknown}")
+            raise ValueError(f"{run.origin}: {unknown}")
         if names.count(name) > 1:
-            raise ValueError(f"{run.folder}: a second run of ablation {name[0]!r}, seed {name[1]}")
+            raise ValueError(f"{run.origin}: a second run of ablation {name[0]!r}, seed {name[1]}")
     baseline = experiment["baseline"]
     if baseline not in {ablation for ablation, _ in names}:
         raise ValueError(f"no run of the baseline {baseline!r} among the {len(runs)} runs given")

@@ -69,7 +69,7 @@ def measure(runs: Sequence[FinishedRun], arithmetic: Arithmetic | None) -> pd.Da
     rows = []
     for run in runs:
         texts: dict[int, list[str]] = {}
-        for sample in run.samples():
+        for sample in run.samples:
             texts.setdefault(sample["step"], []).append(sample["completion"])
         for point in run.evaluations.to_dict("records"):
             rows.append(

@@ -32,7 +32,7 @@ ROOMS = {
 PARTS = {
     ("config", "models"): {"shape", "catalogue"},
     ("policy", "config"): {"run"},
-    ("verdicts", "config"): {"run"},
+    ("verdicts", "config"): {"run", "renamed"},
     ("verdicts", "data"): {"tasks"},
 }
 PLUGINS = (plugins.TASKS, plugins.SOURCES, plugins.SCHEMES)

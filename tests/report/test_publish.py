@@ -1,4 +1,4 @@
-"""What is kept of a report: notebooks, pages, verdicts and figures."""
+"""What is kept of a report: each page once, verdicts, provenance, and the figures asked for."""
 
 import base64
 import json
@@ -10,39 +10,65 @@ from softmax_rewards.report.publish import publish
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def test_the_report_is_copied_and_its_figures_become_files(tmp_path):
-    results, docs = tmp_path / "results", tmp_path / "docs"
-    with pytest.raises(FileNotFoundError, match="run snakemake first"):
-        publish(results, docs)
-    (results / "report").mkdir(parents=True)
-    (results / "summary").mkdir()
-    image = {"data": {"image/png": base64.b64encode(PNG).decode()}}
-    cells = [{"cell_type": "markdown"}, {"outputs": [{"data": {"text/plain": "x"}}, image]}, {"outputs": [image]}]
-    (results / "report/training.ipynb").write_text(json.dumps({"cells": cells}))
-    (results / "report/training.html").write_text("page")
-    (results / "summary/verdicts.csv").write_text("claim\n")
+@pytest.fixture
+def results(tmp_path):
+    """An experiment with two pages; `training` has two figures."""
+    folder = tmp_path / "results/made"
+    (folder / "report").mkdir(parents=True)
+    (folder / "summary").mkdir()
+    first, second = ({"data": {"image/png": base64.b64encode(PNG + end).decode()}} for end in (b"1", b"2"))
+    cells = [{"cell_type": "markdown"}, {"outputs": [{"data": {"text/plain": "x"}}, first]}, {"outputs": [second]}]
+    (folder / "report/training.ipynb").write_text(json.dumps({"cells": cells}))
+    for name in ("training", "index"):
+        (folder / f"report/{name}.html").write_text(f"page {name}")
+    (folder / "summary/verdicts.csv").write_text("claim\n")
+    return folder
+
+
+def listed(written, docs):
+    assert all(file.is_file() for file in written)
+    assert {file for file in docs.rglob("*") if file.is_file()} == set(written)
+    return sorted(path.relative_to(docs).as_posix() for path in written)
+
+
+def test_a_page_is_kept_once(results, tmp_path):
     (results / "summary/provenance.json").write_text("{}")
-    written = {path.relative_to(docs).as_posix() for path in publish(results, docs)}
-    assert written == {
-        "training.ipynb",
-        "training.html",
-        "verdicts.csv",
-        "provenance.json",
-        "figures/training-1.png",
-        "figures/training-2.png",
-    }
-    assert (docs / "figures/training-2.png").read_bytes() == PNG
-    assert (docs / "training.html").read_text() == "page"
+    docs = tmp_path / "docs"
+    assert listed(publish(results, docs), docs) == [
+        "report/made/index.html",
+        "report/made/provenance.json",
+        "report/made/training.html",
+        "report/made/verdicts.csv",
+    ]
+    assert (docs / "report/made/training.html").read_text() == "page training"
 
 
-def test_chosen_pages_and_a_report_without_provenance(tmp_path):
-    for name in ("overview", "training"):
-        (tmp_path / "report").mkdir(exist_ok=True)
-        (tmp_path / f"report/{name}.ipynb").write_text(json.dumps({"cells": []}))
-        (tmp_path / f"report/{name}.html").write_text("page")
-    (tmp_path / "summary").mkdir()
-    (tmp_path / "summary/verdicts.csv").write_text("claim\n")
-    written = publish(tmp_path, tmp_path / "docs", ["overview"])
-    assert {path.name for path in written} == {"overview.ipynb", "overview.html", "verdicts.csv"}
-    with pytest.raises(FileNotFoundError, match="no executed notebook controls"):
-        publish(tmp_path, tmp_path / "docs", ["controls"])
+def test_chosen_pages_and_figures_of_a_report_without_provenance(results, tmp_path):
+    docs = tmp_path / "docs"
+    written = publish(results, docs, ["index"], ["training-2"])
+    assert listed(written, docs) == [
+        "figures/made-training-2.png",
+        "report/made/index.html",
+        "report/made/verdicts.csv",
+    ]
+    assert (docs / "figures/made-training-2.png").read_bytes() == PNG + b"2"
+
+
+@pytest.mark.parametrize(
+    ("pages", "figures", "message"),
+    [
+        (["controls"], [], "no page controls; run snakemake first"),
+        ([], ["controls-1"], "no page controls; run snakemake first"),
+        ([], ["training-3"], r"training\.ipynb: no figure 3; allowed: 1 to 2"),
+        ([], ["training-x"], r"training\.ipynb: no figure x; allowed: 1 to 2"),
+    ],
+)
+def test_what_is_missing_is_refused_before_anything_is_written(results, tmp_path, pages, figures, message):
+    with pytest.raises(FileNotFoundError, match=message):
+        publish(results, tmp_path / "docs", pages, figures)
+    assert not (tmp_path / "docs").exists()
+
+
+def test_a_report_that_was_not_made_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no pages; run snakemake first"):
+        publish(tmp_path / "results/made", tmp_path / "docs")

@@ -1,0 +1,102 @@
+"""The files of an archive: one parquet per table with the rows of all its runs, and their checksums.
+
+    results/archive/<experiment>/runs.parquet … timing.parquet
+    results/archive/<experiment>/SHA256SUMS      written last, in the format of `sha256sum`
+
+Every table begins with the columns `ablation` and `seed`. A column that a run's own table did not have is null in its
+rows; an empty cell is NaN.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from softmax_rewards.common import files
+
+SUMS = "SHA256SUMS"
+TABLES = ("runs", "metrics", "evaluations", "groups", "puzzles", "samples", "timing")
+KEYS = ("ablation", "seed")
+KINDS = (pa.string(), pa.int64())
+
+Name = tuple[str, int]
+"""A run of an experiment: its ablation and its seed."""
+
+
+def sums(folder: Path) -> str:
+    """The text of the archive's checksums; "" if there is no archive in `folder`."""
+    try:
+        return (folder / SUMS).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if any(folder.glob("*.parquet")):
+            raise ValueError(f"{folder / SUMS} is damaged (no such file)") from None
+        return ""
+
+
+def verify(folder: Path) -> None:
+    """Compare every file with its checksum. Raises ValueError, one line that names the first damaged file."""
+    lines = [line.split("  ", 1) for line in sums(folder).splitlines()]
+    digests = {line[1]: line[0] for line in lines if len(line) == 2}
+    if set(digests) != {f"{table}.parquet" for table in TABLES}:
+        raise ValueError(f"{folder / SUMS} is damaged (it does not name one file per table)")
+    files.verify(folder, digests)
+
+
+def read(folder: Path, table: str) -> pa.Table:
+    """One table of the archive, the rows of all runs."""
+    return parquet.read_table(folder / f"{table}.parquet")
+
+
+def write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
+    """Write all `TABLES`. No file takes its place before all are written; the checksums do so last."""
+    with ExitStack() as places:  # left in the reverse order
+        listed = places.enter_context(files.appearing(folder / SUMS))
+        digests = {}
+        for table in TABLES:
+            partial = places.enter_context(files.appearing(folder / f"{table}.parquet"))
+            parquet.write_table(tables[table], partial, compression="zstd", compression_level=15)
+            digests[f"{table}.parquet"] = files.sha256(partial)
+        listed.write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()), encoding="utf-8")
+
+
+def by_run(table: pa.Table) -> dict[Name, pa.Table]:
+    """The rows of each run, with the columns that the run has, `KEYS` left out."""
+    if not table.num_rows:
+        return {}
+    keys = table.select(list(KEYS)).to_pandas()
+    blocks = (keys != keys.shift()).any(axis=1).cumsum()  # the rows of a run stand together
+    found = {}
+    for rows in keys.groupby(blocks, sort=False).indices.values():
+        ablation, seed = keys.iloc[rows[0]]
+        found[ablation, int(seed)] = _own_columns(table.slice(rows[0], len(rows)).drop_columns(list(KEYS)))
+    return found
+
+
+def _own_columns(rows: pa.Table) -> pa.Table:
+    return rows.select([name for name in rows.column_names if rows[name].null_count < rows.num_rows])
+
+
+def together(parts: Mapping[Name, pa.Table]) -> pa.Table:
+    """One table of the rows of several runs, in the order of ablations and seeds."""
+    named = [_named(name, parts[name]) for name in sorted(parts)]
+    # The widest table first, so that a column that few runs have keeps its place among the others.
+    widest = sorted(named, key=lambda rows: rows.num_columns, reverse=True)
+    columns = dict.fromkeys(column for rows in widest for column in rows.column_names)
+    return pa.concat_tables(named, promote_options="permissive").select(list(columns)).combine_chunks()
+
+
+def _named(name: Name, rows: pa.Table) -> pa.Table:
+    ablation, seed = (pa.array([key] * rows.num_rows, kind) for key, kind in zip(name, KINDS, strict=True))
+    return pa.table([ablation, seed, *rows.columns], names=[*KEYS, *rows.column_names])
+
+
+def from_frame(frame: pd.DataFrame) -> pa.Table:
+    """A table of numbers and texts. An empty cell of a number stays NaN, so that null can say "no such column"."""
+    columns = {
+        name: pa.array(frame[name].to_numpy(), from_pandas=not pd.api.types.is_numeric_dtype(frame[name]))
+        for name in frame.columns
+    }
+    return pa.table(columns)
