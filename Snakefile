@@ -25,7 +25,7 @@ onstart:
 
 
 onerror:
-    explain_full_disk()
+    session.explain_full_disk(Path(RESULTS))
 
 
 rule all:

@@ -148,6 +148,11 @@ class Run:
     evaluation: Evaluation
     weighting: dict[str, Any]
 
+    @property
+    def name(self) -> str:
+        """The run within its experiment, and its folder below `runs/`."""
+        return f"{self.ablation}/seed-{self.seed}"
+
     def to_dict(self) -> dict[str, Any]:
         """All that its results depend on: not `training.gpus`, so that a run can go on with another number of them."""
         values = dataclasses.asdict(self)

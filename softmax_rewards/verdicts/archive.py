@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from softmax_rewards.common import files, provenance
 from softmax_rewards.config import renamed
-from softmax_rewards.config.run import Training
+from softmax_rewards.config.run import Run, Training
 from softmax_rewards.verdicts import archive_files, finished
 from softmax_rewards.verdicts.archive_files import Name
 from softmax_rewards.verdicts.finished import FinishedRun
@@ -62,30 +62,41 @@ def has(folder: Path, run: Mapping[str, Any]) -> bool:
     return _finished(folder, run) is not None
 
 
-def read(folder: Path, names: Sequence[str]) -> list[FinishedRun]:
-    """The runs `names` ("<ablation>/seed-<n>") of the archive.
+def names(folder: str | None, runs: Iterable[Run], sources: Mapping[str, str] | None) -> list[str]:
+    """The names of those `runs` that are taken from the archive `folder`, None if there is no archive.
+
+    They are the runs that it `holds` with these `sources`; without them all that it `has`, of whatever code.
+    """
+    if folder is None:
+        return []
+    if sources is None:
+        return [run.name for run in runs if has(Path(folder), run.to_dict())]
+    return [run.name for run in runs if holds(Path(folder), run.to_dict(), sources)]
+
+
+def read(folder: Path, wanted: Sequence[str]) -> list[FinishedRun]:
+    """The runs `wanted` ("<ablation>/seed-<n>") of the archive.
 
     Raises ValueError, one line, if a file of the archive is damaged or a run is not there.
     """
     records = _records(folder, archive_files.sums(folder))
-    wanted = {f"{ablation}/seed-{seed}": (ablation, seed) for ablation, seed in records}
-    if missing := [name for name in names if name not in wanted]:
+    known = {f"{ablation}/seed-{seed}": (ablation, seed) for ablation, seed in records}
+    if missing := [name for name in wanted if name not in known]:
         raise ValueError(f"{folder}: no run {missing[0]} in this archive")
     tables = {table: archive_files.by_run(archive_files.read(folder, table)) for table in SOURCES}
-    return [_read(folder, name, records, tables, wanted[name]) for name in names]
+    return [_read(f"{folder}: {name}", *records[known[name]], tables, known[name]) for name in wanted]
 
 
 def _read(
-    folder: Path,
-    label: str,
-    records: Mapping[Name, tuple[dict[str, Any], dict[str, Any]]],
+    origin: str,
+    record: dict[str, Any],
+    judged: dict[str, Any],
     tables: Mapping[str, Mapping[Name, pa.Table]],
     name: Name,
 ) -> FinishedRun:
-    record, judged = records[name]
     frames = {table: tables[table][name].to_pandas() for table in ("metrics", "groups", "evaluations", "puzzles")}
     samples = tables["samples"][name].to_pylist() if name in tables["samples"] else []
-    return finished.complete(FinishedRun(f"{folder}: {label}", record, evaluation=judged, samples=samples, **frames))
+    return finished.complete(FinishedRun(origin, record, evaluation=judged, samples=samples, **frames))
 
 
 def keep(results: Path, folder: Path) -> list[str]:

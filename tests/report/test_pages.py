@@ -108,7 +108,9 @@ def test_the_page_of_samples_runs_nothing_that_a_model_wrote(tmp_path):
     pages.execute(NOTEBOOKS / "reasoning.ipynb", copy, made, given, tmp_path / "logs/reasoning.ipynb")
     outputs = [output.data for cell in nbformat.read(copy, as_version=4).cells for output in cell.get("outputs", [])]
     tables = "".join(data.get("text/html", "") for data in outputs)
-    publish(tmp_path / "made", tmp_path / "docs", ["reasoning"])  # what is kept with the repository is the page as it is
+    publish(
+        tmp_path / "made", tmp_path / "docs", ["reasoning"]
+    )  # what is kept with the repository is the page as it is
     for shown in (page.read_text(encoding="utf-8"), tables):
         tags = Tags(shown)
         assert "table" in {tag for tag, _ in tags.found}

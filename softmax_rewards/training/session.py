@@ -1,0 +1,103 @@
+"""A session of the workflow: what is checked and written before the first job, and what is said when it cannot go on.
+
+The rules hand in plain values. Nothing here knows Snakemake's objects.
+"""
+
+import functools
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from softmax_rewards.common import files, provenance
+from softmax_rewards.config import cost
+from softmax_rewards.config.experiments import Experiment
+from softmax_rewards.config.run import ConfigError, Run
+from softmax_rewards.training import holders, progress, run_state
+
+
+def check_gpus(experiments: Iterable[Experiment], gpus: int | None) -> None:
+    """Refuse a number of GPUs with which a run could never start; None stands for no limit.
+
+    Snakemake would lower each job's request to that number: with 0 it would start all jobs at once. Errors:
+    `ConfigError`.
+    """
+    for experiment in experiments:
+        needed = max((run.training.gpus for run in experiment.runs() if run.training.device != "cpu"), default=0)
+        if gpus is not None and gpus < needed:
+            raise ConfigError(
+                f"--resources gpu={gpus}: a run of {experiment.name} may use {needed} GPU{'s' * (needed > 1)}; "
+                f"allowed: a number from {needed} on, or no such option, or training.device: cpu in the experiment"
+            )
+
+
+def begin(results: Path, inputs: Iterable[str]) -> None:
+    """What comes before the first job: hold `results` for this process, and pass a request to end on to its jobs.
+
+    `inputs` are the files that the jobs read. Raises RuntimeError, one line, while others are at work in `results`.
+    """
+    holders.hold(results)
+    # Asked to end, Snakemake waits for its jobs, which may take hours. So the jobs are asked as well.
+    waits = signal.getsignal(signal.SIGTERM)
+
+    def end(*received: object) -> None:
+        holders.stop(results)
+        if callable(waits):
+            waits(*received)
+        elif waits == signal.SIG_DFL:
+            sys.exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    date_future_inputs(inputs)
+
+
+def date_future_inputs(inputs: Iterable[str]) -> None:
+    """Date inputs of a clock that was ahead as of now: Snakemake would discard what is made from them."""
+    now = time.time()
+    for file in set(inputs):
+        if os.path.exists(file) and os.path.getmtime(file) > now:
+            os.utime(file)
+
+
+def write_plan(results: Path, experiment: Experiment, runs: Iterable[Run], at_once: int) -> None:
+    """Write what progress lines and the status page go by.
+
+    Args:
+        results: the folder of all results.
+        runs: the runs of the experiment that are to be trained, without the archived ones.
+        at_once: how many run side by side.
+    """
+    folder = results / experiment.name
+    codes = {f"runs/{run.name}": provenance.run_fingerprint(run.to_dict()) for run in runs}
+    progress.write_plan(folder, codes, at_once)
+    files.write_text(experiment.to_json(), folder / run_state.EXPERIMENT)
+
+
+def explain_lock(results: Path, locks: Path) -> None:
+    """Say who is at work in `results`, or that nobody is, if the folder `locks` has a lock of Snakemake's.
+
+    Snakemake refuses to start while its lock is there. It does not say who holds it, or that a killed one left it.
+    """
+    if any(locks.glob("*.lock")):
+        print(f"[workflow] {holders.explanation(results)}", file=sys.stderr)
+
+
+def explain_full_disk(results: Path) -> None:
+    """Say that the disk is full, if it is: failed jobs cannot, because their logs have no room either."""
+    if shutil.disk_usage(results).free < 2**20:
+        text = "the disk is full; make room and start again: what is finished stays"
+        print(f"[workflow] {results}: {text}", file=sys.stderr)
+
+
+def print_estimates(experiments: Iterable[Experiment]) -> None:
+    """Say what experiments cost, each once."""
+    for line in filter(None, map(cost.estimate, experiments)):
+        _say_once(f"[estimate] {line}")
+
+
+@functools.cache  # Snakemake asks for an input more than once
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr)
