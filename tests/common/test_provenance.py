@@ -7,7 +7,6 @@ import pytest
 
 from softmax_rewards.common import files, plugins, provenance
 from softmax_rewards.config import experiments
-from softmax_rewards.verdicts import archive
 
 ROOT = Path(__file__).parents[2]
 ONE, TWO = "softmax_rewards.schemes.one", "softmax_rewards.schemes.two"
@@ -147,63 +146,6 @@ def test_the_record_of_a_run(run):
         "b",
     )
     assert {"python", "torch", "numpy"} <= set(record["versions"])
-
-
-def judged_of(folder):
-    return json.loads((folder / "evaluation.json").read_text())
-
-
-def test_the_archive_keeps_finished_runs_and_knows_stale_ones(run, tmp_path):
-    results, kept = tmp_path / "results", tmp_path / "kept"
-    for seed in (1, 2):
-        folder = results / f"runs/softmax-0.5/seed-{seed}"
-        (folder / "model").mkdir(parents=True)
-        for name in archive.KEPT if seed == 1 else ["run.json"]:
-            (folder / name).write_text("{}")
-        own = {**run, "seed": seed}
-        fingerprint = {"fingerprint": provenance.run_fingerprint(own)}
-        (folder / "run.json").write_text(json.dumps(fingerprint | {"config": own, "base": "b", "data": "d"}))
-        if seed == 1:
-            judged = fingerprint | {"code": provenance.evaluation_fingerprint(own)}
-            (folder / "evaluation.json").write_text(json.dumps(judged))
-    assert archive.keep(results, kept) == [kept / "softmax-0.5/seed-1"]
-    assert sorted(file.name for file in kept.rglob("*") if file.is_file()) == sorted([*archive.KEPT, "manifest.json"])
-    own = kept / "softmax-0.5/seed-1"
-    assert archive.holds(own, run, {}) and archive.holds(own, run, {"base": "b", "data": "d"})
-    assert not archive.holds(own, run, {"base": "of another machine"})
-    assert not archive.holds(own, {**run, "seed": 2}, {})
-    assert not archive.holds(kept / "softmax-0.5/seed-2", {**run, "seed": 2}, {})
-    (own / "evaluation.json").write_text(json.dumps({**judged_of(own), "code": "older"}))
-    files.write_manifest(own, list(archive.KEPT))
-    assert not archive.holds(own, run, {}) and archive.finished(own, run)
-    assert archive.finished(own, {**run, "task": "of another kind"})
-    assert not archive.finished(own, {**run, "weighting": {"scheme": "linear"}})
-    # A run that is being made anew leaves the copy alone.
-    (results / "runs/softmax-0.5/seed-1/run.json").unlink()
-    assert archive.keep(results, kept) == []
-    assert (own / "run.json").exists()
-
-
-def test_a_kept_run_whose_files_changed_does_not_count(run, tmp_path, capsys):
-    folder = tmp_path / "results/runs/softmax-0.5/seed-1"
-    folder.mkdir(parents=True)
-    for name in archive.KEPT:
-        (folder / name).write_text("{}")
-    fingerprint = {"fingerprint": provenance.run_fingerprint(run)}
-    (folder / "run.json").write_text(json.dumps(fingerprint | {"config": run}))
-    (folder / "evaluation.json").write_text(json.dumps(fingerprint))
-    (own,) = archive.keep(tmp_path / "results", tmp_path / "kept")
-    assert archive.finished(own, run) and files.verified_manifest(own)
-    (own / "metrics.csv").write_text("{ }")
-    for _ in range(3):
-        assert not archive.finished(own, run) and not archive.holds(own, run, {})
-    said = capsys.readouterr().err
-    assert said == f"[archive] {own / 'metrics.csv'} is damaged (sha256 differs): the run does not count\n"
-    (own / "manifest.json").unlink()
-    assert archive.finished(own, run), "kept before there were manifests"
-    (own / "run.json").write_text("{")
-    assert not archive.finished(own, run)
-    assert "run.json: not a readable JSON file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "link"])

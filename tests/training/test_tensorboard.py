@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from softmax_rewards.common import files
 from softmax_rewards.training import tensorboard
 
 REASON = "the extra `tensorboard` is not installed"
-ARCHIVE = Path(__file__).parents[2] / "docs" / "report" / "data"
+ARCHIVE = Path(__file__).parents[2] / "results" / "archive" / "countdown-mini-full"
 ARMS = ("baseline/seed-0", "softmax-0.5/seed-1")
 
 
@@ -29,8 +30,15 @@ def accumulator():
 @pytest.fixture
 def experiment(tmp_path):
     """Two finished runs out of the repository's archive."""
+    tables = {name: pd.read_parquet(ARCHIVE / f"{name}.parquet") for name in tensorboard.TABLES}
     for arm in ARMS:
-        shutil.copytree(ARCHIVE / arm, tmp_path / "results/full/runs" / arm)
+        folder = tmp_path / "results/full/runs" / arm
+        folder.mkdir(parents=True)
+        ablation, seed = arm.split("/seed-")
+        for name, table in tables.items():
+            own = table[(table["ablation"] == ablation) & (table["seed"] == int(seed))]
+            files.write_csv(own.drop(columns=["ablation", "seed"]), folder / f"{name}.csv")
+        (folder / "run.json").write_text("{}")
     return tmp_path / "results/full"
 
 

@@ -11,6 +11,7 @@ import pytest
 from repository import NOTEBOOKS, Repository, contents
 
 from softmax_rewards.training import run_state
+from softmax_rewards.verdicts import archive, archive_files
 
 
 def children_seconds() -> float:
@@ -110,30 +111,49 @@ def test_the_pipeline(finished):
     assert repository.planned() == Counter()
 
     # Archived runs are taken instead of trained.
-    shutil.copytree(folder / "runs", repository.folder / "kept", ignore=shutil.ignore_patterns("model"))
+    kept = repository.folder / "results/archive/smoke"
+    assert archive.keep(folder, kept) == [
+        f"{arm}/seed-{seed}" for arm in ("baseline", "softmax-0.5") for seed in (0, 1)
+    ]
+    before = {file.name: file.read_bytes() for file in (folder / "summary").iterdir()}
     shutil.rmtree(folder)
     assert repository.planned() == ANALYSIS + ALL + AGGREGATE + REPORTS
 
     # Several experiments have a page of all their verdicts.
-    kept = (repository.folder / config).read_text() + "archive: kept\n"
+    taken = append("archive: results/archive/smoke\n")
+    text = (repository.folder / config).read_text()
     for name in ("one", "two"):
-        (repository.folder / f"{name}.yaml").write_text(kept)
+        (repository.folder / f"{name}.yaml").write_text(taken(text))
     both = ("--config", "experiments=[one.yaml, two.yaml]")
     done = repository.snakemake("results/overview/report/overview.html", *both)
     assert done.returncode == 0, done.stdout + done.stderr
     assert Counter(re.findall(r"^\[(\w+)\]", done.stdout, re.MULTILINE)) == {"aggregate": 2, "report": 1}
     table = (repository.folder / "results/overview/summary/verdicts.csv").read_text()
     assert ",one," in table and ",two," in table
-    shutil.rmtree(repository.folder / "results")
+    after = {file.name: file.read_bytes() for file in (repository.folder / "results/one/summary").iterdir()}
+    named = {"verdicts.csv", "provenance.json"}  # they name the experiment
+    assert after.keys() == before.keys() and {name for name in after if after[name] != before[name]} == named
+    for name in ("one", "two", "overview"):
+        shutil.rmtree(repository.folder / "results" / name)
 
-    assert repository.edited(config, append("archive: kept\n")) == ANALYSIS + AGGREGATE + REPORTS
-    shutil.rmtree(repository.folder / "kept/softmax-0.5/seed-1")
+    assert repository.edited(config, taken) == ANALYSIS + AGGREGATE + REPORTS
+    whole = {table: archive_files.by_run(archive_files.read(kept, table)) for table in archive_files.TABLES}
+    less = {
+        table: archive_files.together({name: rows for name, rows in parts.items() if name != ("softmax-0.5", 1)})
+        for table, parts in whole.items()
+    }
+    archive_files.write(kept, less)
     missing = runs(("softmax-0.5", 1))
-    assert repository.edited(config, append("archive: kept\n")) == ANALYSIS + missing + AGGREGATE + REPORTS
-    (repository.folder / "config/config.yaml").write_text(
-        "experiments: [tests/smoke/smoke.yaml]\narchived_only: true\n"
-    )
-    assert repository.edited(config, append("archive: kept\n")) == ANALYSIS + AGGREGATE + REPORTS
+    assert repository.edited(config, taken) == ANALYSIS + missing + AGGREGATE + REPORTS
+    only = "experiments: [tests/smoke/smoke.yaml]\narchived_only: true\n"
+    (repository.folder / "config/config.yaml").write_text(only)
+    assert repository.edited(config, taken) == ANALYSIS + AGGREGATE + REPORTS
+    (kept / "groups.parquet").write_bytes(b"")
+    (repository.folder / config).write_text(taken(text))
+    done = repository.snakemake("-n")
+    assert done.returncode == 1
+    assert "groups.parquet is damaged (sha256 differs): its runs do not count; restore it: git checkout" in done.stderr
+    assert "archived_only: smoke has no run in archive results/archive/smoke; allowed: false" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+"""A session of the workflow: what is refused, written and said around its jobs, without Snakemake."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from softmax_rewards.common import provenance
+from softmax_rewards.config import experiments, folders
+from softmax_rewards.training import holders, run_state, session
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def experiment():
+    return experiments.load(ROOT / "tests/smoke/smoke.yaml")
+
+
+def with_gpus(experiment, gpus, device="auto"):
+    arms = {
+        name: dataclasses.replace(one, training=dataclasses.replace(one.training, gpus=gpus, device=device))
+        for name, one in experiment.ablations.items()
+    }
+    return dataclasses.replace(experiment, ablations=arms)
+
+
+def test_fewer_gpus_than_a_run_may_use_are_refused(experiment):
+    for gpus in (2, 3, None):
+        session.check_gpus([experiment, with_gpus(experiment, 2)], gpus)
+    with pytest.raises(experiments.ConfigError) as error:
+        session.check_gpus([with_gpus(experiment, 2)], 1)
+    assert str(error.value) == (
+        "--resources gpu=1: a run of smoke may use 2 GPUs; "
+        "allowed: a number from 2 on, or no such option, or training.device: cpu in the experiment"
+    )
+    with pytest.raises(experiments.ConfigError, match=r"gpu=0: a run of smoke may use 1 GPU; allowed: a number from 1"):
+        session.check_gpus([with_gpus(experiment, 1)], 0)
+    session.check_gpus([with_gpus(experiment, 1, "cpu")], 0)
+
+
+def test_only_inputs_of_the_future_are_dated_anew(tmp_path):
+    now = time.time()
+    for name, seconds in (("old", -1000), ("new", 1000)):
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (now + seconds, now + seconds))
+    session.date_future_inputs(str(tmp_path / name) for name in ("old", "new", "none", "new"))
+    assert (tmp_path / "old").stat().st_mtime == pytest.approx(now - 1000)
+    assert now - 1 < (tmp_path / "new").stat().st_mtime < now + 100
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_plan_has_the_runs_to_train(experiment, tmp_path):
+    first = experiment.runs()[0]
+    session.write_plan(tmp_path, experiment, [first], 3)
+    plan = json.loads((tmp_path / "smoke/plan.json").read_text())
+    assert plan == {"runs": {f"runs/{first.name}": provenance.run_fingerprint(first.to_dict())}, "at_once": 3}
+    assert (tmp_path / "smoke" / run_state.EXPERIMENT).read_text() == experiment.to_json()
+    assert run_state.experiments(tmp_path) == [tmp_path / "smoke"]
+    session.write_plan(tmp_path, experiment, [], 3)  # all are archived
+    assert run_state.read(tmp_path / "smoke", run_state.Locks({})) == []
+
+
+BEGIN = (
+    "import signal, sys; from pathlib import Path; from softmax_rewards.training import session\n"
+    "signal.signal(signal.SIGTERM, lambda *received: sys.exit(7))\n"
+    "session.begin(Path(sys.argv[1]), []); print('held', flush=True); sys.stdin.read()\n"
+)
+
+
+def test_a_request_to_end_reaches_the_jobs_and_then_the_workflow(tmp_path):
+    (tmp_path / "job.py").write_text("import time; print('at work', flush=True); time.sleep(600)")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", BEGIN, str(tmp_path)], cwd=ROOT, **pipes) as main:
+        assert main.stdout.readline() == "held\n"
+        with pytest.raises(RuntimeError, match=f"process {main.pid} \\(snakemake\\) is at work here"):
+            session.begin(tmp_path, [])
+        command = f"{holders.prefix(tmp_path)} exec {sys.executable} {tmp_path}/job.py"
+        with subprocess.Popen(["bash", "-c", command], **pipes) as job:
+            assert job.stdout.readline() == "at work\n"
+            main.send_signal(signal.SIGTERM)
+            assert job.wait(60) == -signal.SIGTERM
+        assert main.wait(60) == 7
+
+
+def test_a_lock_of_snakemake_is_explained(tmp_path, capsys):
+    locks = tmp_path / "locks"
+    session.explain_lock(tmp_path, locks)
+    locks.mkdir()
+    session.explain_lock(tmp_path, locks)
+    assert capsys.readouterr().err == ""
+    (locks / "0.input.lock").touch()
+    session.explain_lock(tmp_path, locks)
+    assert capsys.readouterr().err == f"[workflow] {holders.explanation(tmp_path)}\n"
+
+
+def test_a_full_disk_is_told(tmp_path, capsys, monkeypatch):
+    session.explain_full_disk(tmp_path)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 0))
+    session.explain_full_disk(tmp_path)
+    assert capsys.readouterr().err.startswith(f"[workflow] {tmp_path}: the disk is full; make room and start again")
+
+
+def test_estimates_are_printed_once(capsys):
+    large = experiments.load(ROOT / "config/experiments/countdown-qwen2.5-3b.yaml")
+    for _ in range(2):
+        session.print_estimates([large, experiments.load(ROOT / "config/experiments/countdown-mini.yaml")])
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith("[estimate] countdown-qwen2.5-3b: ")
+
+
+def test_equal_settings_share_a_folder(experiment):
+    other = dataclasses.replace(experiment, name="other", seeds=(7,))
+    assert folders.task_key(experiment) == folders.task_key(other)
+    assert folders.model_key(experiment) == folders.model_key(other)
+    harder = dataclasses.replace(experiment, task={**experiment.task, "numbers": 4})
+    assert folders.task_key(harder) != folders.task_key(experiment)
+    assert folders.model_key(harder) != folders.model_key(experiment), "its base model learned from other puzzles"
+    assert folders.task_key(experiment).startswith("countdown-")
