@@ -31,6 +31,7 @@ SOURCES = {
     "samples": "samples.jsonl",
     "timing": "timing.csv",
 }
+FRAMES = ("metrics", "groups", "evaluations", "puzzles")  # of a run that is read
 KEPT = (*SOURCES.values(), "run.json", "evaluation.json")
 
 
@@ -83,7 +84,7 @@ def read(folder: Path, wanted: Sequence[str]) -> list[FinishedRun]:
     known = {f"{ablation}/seed-{seed}": (ablation, seed) for ablation, seed in records}
     if missing := [name for name in wanted if name not in known]:
         raise ValueError(f"{folder}: no run {missing[0]} in this archive")
-    tables = {table: archive_files.by_run(archive_files.read(folder, table)) for table in SOURCES}
+    tables = {table: archive_files.by_run(archive_files.read(folder, table)) for table in (*FRAMES, "samples")}
     return [_read(f"{folder}: {name}", *records[known[name]], tables, known[name]) for name in wanted]
 
 
@@ -94,7 +95,7 @@ def _read(
     tables: Mapping[str, Mapping[Name, pa.Table]],
     name: Name,
 ) -> FinishedRun:
-    frames = {table: tables[table][name].to_pandas() for table in ("metrics", "groups", "evaluations", "puzzles")}
+    frames = {table: tables[table][name].to_pandas() for table in FRAMES}
     samples = tables["samples"][name].to_pylist() if name in tables["samples"] else []
     return finished.complete(FinishedRun(origin, record, evaluation=judged, samples=samples, **frames))
 
@@ -138,7 +139,7 @@ def _finished(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     try:
         records = _records(folder, archive_files.sums(folder))
     except ValueError as error:
-        _say_once(f"[archive] {error}: its runs do not count; restore it: git checkout -- {folder}")
+        _say_once(f"[archive] {error}; until then its runs do not count")
         return None
     name = renamed.ablation(run["ablation"]), run["seed"]
     if name not in records:

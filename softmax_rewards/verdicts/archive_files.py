@@ -27,22 +27,31 @@ Name = tuple[str, int]
 
 
 def sums(folder: Path) -> str:
-    """The text of the archive's checksums; "" if there is no archive in `folder`."""
-    try:
-        return (folder / SUMS).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if any(folder.glob("*.parquet")):
-            raise ValueError(f"{folder / SUMS} is damaged (no such file)") from None
-        return ""
+    """The text of the archive's checksums; "" if there is no archive in `folder`.
+
+    Raises ValueError, one line, if there are tables without checksums.
+    """
+    file = folder / SUMS
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    if not text and any(folder.glob("*.parquet")):
+        raise _damaged(f"{file} is damaged (no checksums)", folder)
+    return text
 
 
 def verify(folder: Path) -> None:
-    """Compare every file with its checksum. Raises ValueError, one line that names the first damaged file."""
+    """Compare every file with its checksum. Raises ValueError, one line: the first damaged file, and what to do."""
     lines = [line.split("  ", 1) for line in sums(folder).splitlines()]
     digests = {line[1]: line[0] for line in lines if len(line) == 2}
     if set(digests) != {f"{table}.parquet" for table in TABLES}:
-        raise ValueError(f"{folder / SUMS} is damaged (it does not name one file per table)")
-    files.verify(folder, digests)
+        raise _damaged(f"{folder / SUMS} is damaged (it does not name one file per table)", folder)
+    try:
+        files.verify(folder, digests)
+    except ValueError as error:
+        raise _damaged(str(error), folder) from None
+
+
+def _damaged(what: str, folder: Path) -> ValueError:
+    return ValueError(f"{what}; restore the archive: git checkout -- {folder}")
 
 
 def read(folder: Path, table: str) -> pa.Table:

@@ -237,7 +237,7 @@ def test_a_run_is_held_if_the_present_code_would_make_it_again(run, tmp_path):
     assert archive.keep(tmp_path / "results", kept) == [] and archive.has(kept, values)
 
 
-@pytest.mark.parametrize("damage", ["changed", "gone", "unlisted", "no sums"])
+@pytest.mark.parametrize("damage", ["changed", "gone", "unlisted", "no sums", "empty sums"])
 def test_runs_of_a_damaged_archive_do_not_count(run, tmp_path, capsys, damage):
     kept = tmp_path / "kept"
     make(tmp_path / "results" / "runs" / run.name, run)
@@ -251,16 +251,19 @@ def test_runs_of_a_damaged_archive_do_not_count(run, tmp_path, capsys, damage):
         sums.write_text(sums.read_text().replace("metrics", "other"))
     if damage == "no sums":
         sums.unlink()
+    if damage == "empty sums":
+        sums.write_text("")
     what = {
         "changed": f"{file} is damaged (sha256 differs)",
         "gone": f"{file} is damaged (no such file)",
         "unlisted": f"{sums} is damaged (it does not name one file per table)",
-        "no sums": f"{sums} is damaged (no such file)",
+        "no sums": f"{sums} is damaged (no checksums)",
+        "empty sums": f"{sums} is damaged (no checksums)",
     }[damage]
+    what += f"; restore the archive: git checkout -- {kept}"
     for _ in range(3):
         assert not archive.has(kept, run.to_dict()) and not archive.holds(kept, run.to_dict(), {})
-    advice = f"its runs do not count; restore it: git checkout -- {kept}"
-    assert capsys.readouterr().err == f"[archive] {what}: {advice}\n"
+    assert capsys.readouterr().err == f"[archive] {what}; until then its runs do not count\n"
     # Nothing is written over what may be restored.
     before = contents(kept)
     for refused in (lambda: archive.keep(tmp_path / "results", kept), lambda: archive.read(kept, [run.name])):

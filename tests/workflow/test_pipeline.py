@@ -152,7 +152,7 @@ def test_the_pipeline(finished):
     (repository.folder / config).write_text(taken(text))
     done = repository.snakemake("-n")
     assert done.returncode == 1
-    assert "groups.parquet is damaged (sha256 differs): its runs do not count; restore it: git checkout" in done.stderr
+    assert "groups.parquet is damaged (sha256 differs); restore the archive: git checkout -- results" in done.stderr
     assert "archived_only: smoke has no run in archive results/archive/smoke; allowed: false" in done.stderr
 
 
