@@ -8,19 +8,6 @@ BANDIT_TABLES = expand(
 )
 
 
-def bandit_settings(experiment, **more):
-    """Params of the bandit: the experiment's rewards and groups."""
-    task = plugins.load(plugins.TASKS, experiment.task["name"], "task")
-    low, high = task.reward_range(configuration.options("tasks", experiment.task))
-    size = experiment.training.samples
-    return configuration.canonical({"reward_range": [low, high], "group_size": size, "seed": 0, **more})
-
-
-def analysis_settings(experiment):
-    """Params of the weight analysis: the bandit's, and a million groups for each simulated population."""
-    return bandit_settings(experiment, samples=1_000_000)
-
-
 rule weight_analysis:
     output:
         ANALYSIS_TABLES,

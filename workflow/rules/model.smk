@@ -1,8 +1,3 @@
-def warm_start(wildcards):
-    """Settings of the supervised start of a base model."""
-    return MODELS[wildcards.key].model["warm_start"]
-
-
 rule base_model:
     input:
         data=lambda wildcards: task_manifest(MODELS[wildcards.key]),

@@ -28,34 +28,6 @@ SUMMARY_TABLES = expand(
 VERDICTS = f"{RESULTS}/{{experiment}}/summary/verdicts.csv"
 
 
-def run_folders(wildcards):
-    """The runs that are trained here, to be compared with each other and with the archived ones."""
-    name = wildcards.experiment
-    return [f"{RESULTS}/{name}/runs/{run.name}" for run in to_train(name)]
-
-
-def run_files(wildcards):
-    """The small files by which aggregation notices a changed run."""
-    listed = [
-        f"{folder}/{file}" for folder in run_folders(wildcards) for file in ("run.json", "evaluation.json")
-    ]
-    place = EXPERIMENTS[wildcards.experiment].archive
-    if archived(wildcards.experiment):
-        listed.append(f"{place}/SHA256SUMS")
-    if not listed:
-        sys.exit(f"archived_only: {wildcards.experiment} has no run in archive {place}; allowed: false")
-    return listed
-
-
-def reports(wildcards):
-    """What `snakemake` makes: the pages of every experiment, and an overview of several."""
-    # A dry run says what the experiments cost. Snakemake knows that it is one only now, with the rules read.
-    if workflow.dryrun:
-        session.print_estimates(EXPERIMENTS.values())
-    pages = [f"{RESULTS}/{name}/report/{notebook}.html" for name in EXPERIMENTS for notebook in NOTEBOOKS]
-    return pages + [f"{RESULTS}/overview/report/overview.html"] * (len(EXPERIMENTS) > 1)
-
-
 rule aggregate:
     input:
         files=run_files,

@@ -1,23 +1,3 @@
-def gpus(wildcards):
-    """GPUs that a job of the run asks for."""
-    training = run_of(wildcards).training
-    served = bool(training.kl) and training.kl_reference == "process"
-    return 0 if training.device == "cpu" else training.gpus + served
-
-
-def mem_mb(wildcards):
-    return cost.request(run_of(wildcards)).mem_mb
-
-
-def runtime(wildcards):
-    return cost.request(run_of(wildcards)).runtime
-
-
-def run_code(stage):
-    """Params function: the code that decides the numbers of a run's stage."""
-    return lambda wildcards: stage_code(stage, run_of(wildcards).to_dict())
-
-
 rule train:
     input:
         data=lambda wildcards: task_manifest(EXPERIMENTS[wildcards.experiment]),
