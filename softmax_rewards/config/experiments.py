@@ -28,6 +28,7 @@ from softmax_rewards.weighting import temperature
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # ablations and experiments become folders
 INHERIT = "extends"
+TAKEN = ("archive", "overview")  # folders of `results/` that are no experiment's
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,8 @@ def check(name: str, values: dict[str, Any]) -> Experiment:
     """The experiment `name` from its file's keys, `extends` merged already. Errors: one line, without the file."""
     if not NAME.fullmatch(name):
         raise ConfigError(f"the file's name {name!r} is not allowed; allowed: letters, digits and . _ -")
+    if name in TAKEN:
+        raise ConfigError(f"the file's name {name!r} is not allowed; allowed: any but {' and '.join(TAKEN)}")
     refuse_unknown(values, [*_KEYS, INHERIT], "")
     for key in ("task", "model", "seeds", "ablations"):
         if key not in values:

@@ -470,3 +470,11 @@ def test_build_refuses_what_does_not_fit_naming_the_key(name, value):
     else:
         with pytest.raises(ConfigError, match=rf"^here\.{name}: "):
             experiments.build(Sample, values, "here")
+
+
+@pytest.mark.parametrize("name", ["archive", "overview"])
+def test_an_experiment_does_not_take_the_place_of_another_folder_of_results(tmp_path, name):
+    path = tmp_path / f"{name}.yaml"
+    path.write_text((ROOT / "config/experiments/countdown-mini.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(experiments.ConfigError, match=rf"{name}\.yaml: the file's name '{name}' is not allowed"):
+        experiments.load(path)
