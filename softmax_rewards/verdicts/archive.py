@@ -28,9 +28,9 @@ KEPT = (
 
 
 def finished(folder: Path, run: Mapping[str, Any]) -> bool:
-    """Whether `folder` has all files of a run of this arm and seed, whatever code, base model and puzzles made it.
+    """Whether `folder` has all files of a run of this ablation and seed, whatever code, base model and puzzles made it.
 
-    `run` is `config.Run.to_dict()`. It is the same arm if it has the same weighting and training settings; those
+    `run` is `config.Run.to_dict()`. It is the same ablation if it has the same weighting and training settings; those
     that an earlier revision did not have count as their defaults. A run whose files differ from their manifest is none,
     which is said once; those that were kept before there were manifests count without.
     """
