@@ -298,7 +298,7 @@ def test_the_bandits_success_over_training_has_a_panel_an_optimizer():
     parts = [bandit_rows(optimizer=name, mean=0.5, low=0.4, high=0.6) for name in ("sgd", "adam")]
     figure = bandit.over_training(pd.concat(parts))
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        f"{name}, 0% of wrong ablations formed" for name in ("plain ascent", "Adam")
+        f"{name}, 0% of wrong arms formed" for name in ("plain ascent", "Adam")
     ]
 
 

@@ -163,7 +163,7 @@ def test_the_trainers_loss_gives_the_bandits_exact_gradient(setting):
     arms, _ = log_probs(range(toy.TOKENS))
     policy = arms.detach().double().exp().numpy()
     problem = bandit.Bandit(policy, np.array([0, 1, 2]), RANGE)
-    scales = sample_scales(np.ones(size, dtype=int), np.ones(size, dtype=bool), "token", 1)
+    scales = sample_scales(np.ones(size, dtype=int), np.ones(size, dtype=bool), "token-mean", 1)
     total = 0.0
     for group in itertools.product(range(toy.TOKENS), repeat=size):
         values, samples = log_probs(group)
