@@ -15,7 +15,7 @@ from softmax_rewards.config import shorthand, strict
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 add = parser.add_argument
 add("--dataset", required=True, help="a file of softmax_rewards/data/tasks/")
-add("--ablations", required=True, help="baseline,softmax,softmax-0.25,centred-0.5,anneal-0.75-0.25,…")
+add("--ablations", required=True, help="baseline,softmax,softmax-0.25,centered-0.5,anneal-0.75-0.25,…")
 add("--model", required=True, help="Qwen2.5-0.5B, …, mini, smollm2, random:Qwen2.5-0.5B or a folder")
 add("--seeds", help="0,1,2")
 add("--set", action="append", default=[], metavar="KEY=VALUE", help="training.lr=1e-6, task.source=public, …")

@@ -2,7 +2,7 @@
 
     python benchmarks/experiment.py countdown-smollm2 --steps 20 --out benchmarks/results/countdown-smollm2-short.json
 
-Puzzles and base model are made as for the experiment; then its baseline and the arms named train for a few steps.
+Puzzles and base model are made as for the experiment; then its baseline and the ablations named train for a few steps.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from softmax_rewards.training import base_model
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", help="a file of config/experiments/")
-    parser.add_argument("--arms", default="softmax-0.5", help="beside the baseline, with commas")
+    parser.add_argument("--ablations", default="softmax-0.5", help="beside the baseline, with commas")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--puzzles", type=int, default=256, help="of an evaluation")
     parser.add_argument("--out", type=Path)
@@ -41,8 +41,8 @@ def main() -> None:
         began = time.perf_counter()
         base_model.build(experiment.model, experiment.task, data, base)
         results = {"base_model_s": round(time.perf_counter() - began, 1)}
-        for arm in [experiment.baseline, *arguments.arms.split(",")]:
-            run = experiment.run(arm, 0)
+        for ablation in [experiment.baseline, *arguments.ablations.split(",")]:
+            run = experiment.run(ablation, 0)
             settings = dataclasses.replace(run.training, steps=arguments.steps)
             judged = dataclasses.replace(
                 run.evaluation,
@@ -50,11 +50,11 @@ def main() -> None:
                 puzzles=arguments.puzzles,
                 pass_puzzles=min(run.evaluation.pass_puzzles, arguments.puzzles, 32),
             )
-            out = Path(folder, "runs", arm, "seed-0")
+            out = Path(folder, "runs", ablation, "seed-0")
             trainer.train(dataclasses.replace(run, training=settings, evaluation=judged), data, base, out)
             evaluate.final(out, data)
-            results[arm] = summary(out)
-            print(json.dumps({arm: results[arm]}, indent=2), flush=True)
+            results[ablation] = summary(out)
+            print(json.dumps({ablation: results[ablation]}, indent=2), flush=True)
     write_result(arguments.out, f"{arguments.experiment} shortened", results)
 
 

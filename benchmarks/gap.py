@@ -3,11 +3,11 @@
 import dataclasses
 
 import torch
-from peers.project import load, rollout
+from peers.project import load, rollout, updater_of
 from work import Work
 
-from softmax_rewards.policy.gradients import Samples, log_probs
-from softmax_rewards.policy.update import Updater
+from softmax_rewards.policy.gradients import log_probs
+from softmax_rewards.policy.micro_batches import Samples
 
 PUZZLES = 8
 PRECISIONS = ("float32", "bfloat16")
@@ -22,11 +22,11 @@ def differences(work: Work, precision: str) -> torch.Tensor:
     """One difference a sampled token, with the policy loaded in `precision`."""
     settings = dataclasses.replace(work.training, precision=precision)
     policy = load(work, getattr(torch, precision))
-    updater = Updater(settings, 0, policy)
+    updater = updater_of(settings, policy, 0)
     drawn = rollout(work, policy, updater, work.puzzles[:PUZZLES], seed=0)
     answers = drawn.completions
     samples = Samples(drawn.prompts, answers.tokens, answers.lengths.tolist())
-    difference = answers.log_probs - log_probs(policy, samples, updater.limits.microbatch_tokens)
+    difference = answers.log_probs - log_probs(policy, samples, updater.limits.max_microbatch_tokens)
     inside = torch.arange(difference.shape[1], device=difference.device) < answers.lengths[:, None]
     return difference[inside].double().cpu()
 

@@ -17,13 +17,13 @@ import pytest
 import synthetic
 import torch
 import work
-from peers.project import load, rollout
+from peers.project import load, rollout, updater_of
 
 from softmax_rewards import weighting
 from softmax_rewards.config import experiments
 from softmax_rewards.data import dataset
 from softmax_rewards.data.tasks import _countdown, countdown
-from softmax_rewards.policy.rollout import Episodes
+from softmax_rewards.policy.rollout import Rollouts
 from softmax_rewards.policy.update import Updater
 from softmax_rewards.training import base_model
 from softmax_rewards.verdicts import aggregate
@@ -60,12 +60,12 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> work.Work:
 
 @pytest.fixture(scope="module")
 def updater(given: work.Work) -> Updater:
-    return Updater(given.training, 0, load(given, torch.float32))
+    return updater_of(given.training, load(given, torch.float32), 0)
 
 
 @pytest.fixture(scope="module")
-def episodes(given: work.Work, updater: Updater) -> Episodes:
-    return rollout(given, updater.gradients.model, updater, given.puzzles, seed=0)
+def episodes(given: work.Work, updater: Updater) -> Rollouts:
+    return rollout(given, updater.engine.gradients.model, updater, given.puzzles, seed=0)
 
 
 @pytest.mark.parametrize("scheme", weighting.names())
@@ -76,7 +76,7 @@ def test_groups_weighted(measure: Callable[..., Any], scheme: str) -> None:
     measure(ROWS, lambda: weighting.compute(scheme, rewards, rewards > 1, **temperature))
 
 
-def test_groups_analysed(measure: Callable[..., Any], tmp_path: Path) -> None:
+def test_groups_analyzed(measure: Callable[..., Any], tmp_path: Path) -> None:
     groups = 10**6
     measure(groups, lambda: analysis.write(tmp_path, groups, (0.0, 1.1), GROUP, 0), rounds=3)
 
@@ -104,38 +104,40 @@ def test_answers_verified(measure: Callable[..., Any], template: str) -> None:
     measure(len(answers), lambda: [countdown.score(text, row, options) for text, row in answers])
 
 
-def test_tokens_decoded_to_text(measure: Callable[..., Any], given: work.Work, episodes: Episodes) -> None:
+def test_tokens_decoded_to_text(measure: Callable[..., Any], given: work.Work, episodes: Rollouts) -> None:
     rows = episodes.completions.tokens.tolist()
     measure(episodes.completions.tokens.numel(), lambda: given.tokenizer.decode_batch(rows))
 
 
 def test_tokens_sampled(measure: Callable[..., Any], given: work.Work, updater: Updater) -> None:
     tokens = given.sequences * given.training.max_new_tokens
-    measure(tokens, lambda: rollout(given, updater.gradients.model, updater, given.puzzles, seed=0), rounds=5)
+    measure(tokens, lambda: rollout(given, updater.engine.gradients.model, updater, given.puzzles, seed=0), rounds=5)
 
 
-def test_tokens_trained(measure: Callable[..., Any], updater: Updater, episodes: Episodes) -> None:
+def test_tokens_trained(measure: Callable[..., Any], updater: Updater, episodes: Rollouts) -> None:
     weights = np.random.default_rng(0).normal(size=episodes.lengths.shape)
     measure(int(episodes.lengths.sum()), lambda: updater.update(0, episodes, weights), rounds=5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def test_parameters_stepped(measure: Callable[..., Any], given: work.Work, dtype: torch.dtype) -> None:
-    optimiser = Updater(given.training, 0, load(given, dtype)).optimiser
-    gradients = [torch.ones_like(value, dtype=torch.float32) for value in optimiser.parameters.values()]
+    optimizer = updater_of(given.training, load(given, dtype), 0).engine.optimizer
+    gradients = [torch.ones_like(value, dtype=torch.float32) for value in optimizer.parameters.values()]
 
     def step() -> None:
-        optimiser.add([gradient.clone() for gradient in gradients])
-        optimiser.step(1.0, torch.Generator().manual_seed(0))
+        optimizer.add([gradient.clone() for gradient in gradients])
+        optimizer.step(1.0, torch.Generator().manual_seed(0))
 
     measure(given.shape.parameters, step)
 
 
 def test_runs_aggregated(measure: Callable[..., Any], tmp_path: Path) -> None:
-    arms = {f"softmax-{index}": {"scheme": "softmax", "tau": 0.1 + index / 10} for index in range(9)}
-    arms = {"baseline": {"scheme": "linear"}, **arms}
-    runs = synthetic.write_experiment(tmp_path / "runs", arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=10)
-    plan, experiment = REPOSITORY / "docs/analysis-plan.md", synthetic.experiment(arms, ["softmax-1"])
+    ablations = {f"softmax-{index}": {"scheme": "softmax", "tau": 0.1 + index / 10} for index in range(9)}
+    ablations = {"baseline": {"scheme": "linear"}, **ablations}
+    runs = synthetic.write_experiment(
+        tmp_path / "runs", ablations=ablations, gains=dict.fromkeys(ablations, 0.1), seeds=10
+    )
+    plan, experiment = REPOSITORY / "docs/analysis-plan.md", synthetic.experiment(ablations, ["softmax-1"])
     measure(len(runs), lambda: aggregate.write(runs, tmp_path / "summary", experiment, plan), rounds=3)
 
 
@@ -143,7 +145,9 @@ def test_jobs_started(measure: Callable[..., Any], tmp_path: Path) -> None:
     """A whole training job of one small step: nearly all of it is start-up."""
     experiment = experiments.load(work.EXPERIMENT)
     run = experiment.run(experiment.baseline, 0)
-    training = dataclasses.replace(run.training, steps=1, prompts=1, samples=2, max_new_tokens=1, device="cpu")
+    training = dataclasses.replace(
+        run.training, steps=1, prompts_per_step=1, group_size=2, max_new_tokens=1, device="cpu"
+    )
     evaluation = dataclasses.replace(run.evaluation, puzzles=1, pass_puzzles=1, samples=1)
     run = dataclasses.replace(run, training=training, evaluation=evaluation)
     dataset.write(run.task, tmp_path / "data")

@@ -36,7 +36,7 @@ def resident(key: str) -> int:
 def make(folder: Path, config: dict[str, Any]) -> None:
     """Write a random checkpoint in bfloat16."""
     model = Decoder.empty(Shape.from_config(config), dtype=torch.bfloat16)
-    checkpoint.save(model.initialise(torch.Generator().manual_seed(0)), folder, config)
+    checkpoint.save(model.initialize(torch.Generator().manual_seed(0)), folder, config)
 
 
 def load(folder: Path, dtype: str) -> dict[str, Any]:

@@ -29,13 +29,16 @@ from softmax_rewards.data.tasks import Score
 from softmax_rewards.models import catalogue
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.kv_cache import Cache
-from softmax_rewards.models.prefix import Prompts
+from softmax_rewards.models.prefix import SharedPrefix
 from softmax_rewards.models.shape import Shape
 from softmax_rewards.policy import optimizer
+from softmax_rewards.policy.decoding import PREFILL_TOKENS, draw
+from softmax_rewards.policy.engine import Engine
 from softmax_rewards.policy.limits import Limits
-from softmax_rewards.policy.objective import batches, parts, token_log_probs
-from softmax_rewards.policy.rollout import Episodes
-from softmax_rewards.policy.sampling import PREFILL_TOKENS, draw, sample
+from softmax_rewards.policy.micro_batches import Samples, micro_batches, prompt_chunks
+from softmax_rewards.policy.objective import token_log_probs
+from softmax_rewards.policy.rollout import Rollouts
+from softmax_rewards.policy.sampling import sample
 from softmax_rewards.policy.update import Updater
 
 MODELS = ("qwen2.5-0.5b", "qwen2.5-1.5b", "qwen2.5-3b", "qwen2.5-7b")
@@ -80,7 +83,7 @@ def policy_of(shape: Shape, settings: Training, device: str) -> Decoder:
 
 def answers(settings: Training) -> int:
     """Enough answers of the longest kind for two micro-batches."""
-    return 2 * max(settings.microbatch_tokens // (PROMPT + settings.max_new_tokens), 1)
+    return 2 * max(settings.max_microbatch_tokens // (PROMPT + settings.max_new_tokens), 1)
 
 
 def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float]:
@@ -91,22 +94,23 @@ def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float
     """
     rows, longest = answers(settings), settings.max_new_tokens
     tokens = torch.ones(rows, longest, dtype=torch.int64)
-    (part,) = parts([[1] * PROMPT], rows, range(rows), settings.microbatch_tokens)
-    work = list(batches(part, tokens, [longest] * rows, settings.microbatch_tokens))
+    samples = Samples([[1] * PROMPT], tokens, [longest] * rows)
+    (chunk,) = prompt_chunks(samples, range(rows), settings.max_microbatch_tokens)
+    work = list(micro_batches(chunk, samples, settings.max_microbatch_tokens))
     with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as counter:
         policy = policy_of(shape, settings, "cpu")
         # A state on the host would be counted here; what it leaves on the device is the sums of gradients.
-        on_host = settings.optimiser_state == "host"
-        adamw = optimizer.Optimiser(policy, 1e-6) if on_host else optimizer.build(policy, 1e-6, "device")
+        on_host = settings.optimizer_state == "host"
+        adamw = optimizer.Optimizer(policy, 1e-6) if on_host else optimizer.build(policy, 1e-6, "device")
         for _ in range(2):  # the state is there from the second step on
             counter.peak = counter.live
-            prompts = Prompts(policy, part.prompts).cut()
+            prefix = SharedPrefix(policy, chunk.prompts).detach()
             for batch in work:
-                log_probs, entropies = token_log_probs(policy, prompts, batch)
+                log_probs, entropies = token_log_probs(policy, prefix, batch)
                 log_probs.sum().backward()
                 del log_probs, entropies
-            prompts.backward()
-            del prompts
+            prefix.backward()
+            del prefix
             if not on_host:
                 with torch.no_grad():
                     adamw._apply(adamw.gradients(), torch.Generator())
@@ -114,10 +118,13 @@ def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float
             adamw.discard()
             gc.collect()
         peaks = {"update": update}
-        for name, prompts, samples in (("rollout", settings.prompts, settings.samples), ("evaluation", evaluated, 1)):
+        for name, prompts, group_size in (
+            ("rollout", settings.prompts_per_step, settings.group_size),
+            ("evaluation", evaluated, 1),
+        ):
             counter.peak = counter.live
             with torch.no_grad():
-                rollout(policy, min(prompts, settings.rollout_rows), samples, longest)
+                rollout(policy, min(prompts, settings.rollout_batch_size), group_size, longest)
             gc.collect()
             peaks[name] = counter.peak
         return peaks
@@ -131,7 +138,7 @@ def rollout(policy: Decoder, prompts: int, samples: int, longest: int) -> None:
     for start in range(0, prompts, step):
         part = slice(start, min(start + step, prompts))
         ids = torch.ones(part.stop - start, PROMPT, dtype=torch.int64)
-        last.append(policy(ids, past=cache.part(part))[:, -1])
+        last.append(policy(ids, store=cache.part(part))[:, -1])
     cache.repeat(samples)
     log_probs = policy.lm_head(torch.cat(last).repeat_interleave(samples, 0)).float().log_softmax(1)
     probabilities = log_probs.exp()
@@ -144,12 +151,12 @@ def measured(shape: Shape, settings: Training, evaluated: int) -> dict[str, floa
     """The same from the allocator of a GPU: bytes that it handed out at most, and that it held (`reserved`)."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    policy = policy_of(shape, settings, "cuda").initialise(torch.Generator("cuda").manual_seed(0))
-    updater = Updater(settings, 0, policy)
+    policy = policy_of(shape, settings, "cuda").initialize(torch.Generator("cuda").manual_seed(0))
+    updater = Updater.of(settings, 0, Engine(policy, settings), Limits.of(settings))
     rows = answers(settings)
 
     def drawn(prompts: int, samples: int, longest: int, ends: list[int]) -> Any:
-        return sample(policy, [[1] * PROMPT] * prompts, samples=samples, max_new_tokens=longest, eos_ids=ends,
+        return sample(policy, [[1] * PROMPT] * prompts, group_size=samples, max_new_tokens=longest, eos_ids=ends,
                       pad_id=0, limits=updater.limits, stream=(0, "benchmark"))  # fmt: skip
 
     completions = drawn(1, rows, 2, [])
@@ -158,14 +165,17 @@ def measured(shape: Shape, settings: Training, evaluated: int) -> dict[str, floa
     completions.entropies.resize_(rows, settings.max_new_tokens).fill_(1.0)
     completions.lengths.fill_(settings.max_new_tokens)
     scores = [Score(float(row % 2), bool(row % 2), True, 1, 0, False) for row in range(rows)]
-    episodes = Episodes([[1] * PROMPT], [""], completions, [""] * rows, scores, rows)
+    episodes = Rollouts([[1] * PROMPT], [""], completions, [""] * rows, scores, rows)
     for step in range(2):
         torch.cuda.reset_peak_memory_stats()
         updater.update(step, episodes, np.random.default_rng(step).normal(size=(1, rows)))
     peaks, held = {"update": torch.cuda.max_memory_allocated()}, torch.cuda.max_memory_reserved()
-    for name, prompts, samples in (("rollout", settings.prompts, settings.samples), ("evaluation", evaluated, 1)):
+    for name, prompts, group_size in (
+        ("rollout", settings.prompts_per_step, settings.group_size),
+        ("evaluation", evaluated, 1),
+    ):
         torch.cuda.reset_peak_memory_stats()
-        drawn(prompts, samples, settings.max_new_tokens, list(range(shape.vocab_size)))  # ends with the first token
+        drawn(prompts, group_size, settings.max_new_tokens, list(range(shape.vocab_size)))  # ends with the first token
         peaks[name], held = torch.cuda.max_memory_allocated(), max(held, torch.cuda.max_memory_reserved())
     if updater.limits != Limits.of(settings):
         raise SystemExit(f"out of memory, so the step was made smaller: {updater.limits}; leave it out by --largest")
@@ -185,8 +195,9 @@ def main() -> None:
         shape = Shape.from_config(catalogue.find(model).config)
         for precision, state in WAYS:
             settings = Training(
-                prompts=32, samples=8, max_new_tokens=1024, rollout_rows=256, precision=precision,
-                optimiser_state=state, gradient_checkpointing=True, microbatch_tokens=arguments.microbatch_tokens,
+                prompts_per_step=32, group_size=8, max_new_tokens=1024, rollout_batch_size=256, precision=precision,
+                optimizer_state=state, gradient_checkpointing=True,
+                max_microbatch_tokens=arguments.max_microbatch_tokens,
             )  # fmt: skip
             expected = cost.memory(shape, settings, Evaluation(puzzles=EVALUATED, pass_puzzles=EVALUATED))
             if expected.peak / GIB > arguments.largest:

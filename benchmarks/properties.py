@@ -149,7 +149,7 @@ ablations:
   baseline: {weighting: {scheme: linear}}
   soft:
     weighting: {scheme: softmax, tau: {from: 0.75, to: 0.25, steps: 4}}
-    training: {samples: 4}
+    training: {group_size: 4}
 """
 _YAML = [
     "null", "~", "[]", "{}", "&a ", "*a", "<<: *a", "? ", "- ", "\t", "%YAML 9", "---\n", "...", "'", '"', "|\n", "-1",
@@ -227,7 +227,7 @@ def checkpoints(folder: Path) -> Target:
     home = folder / "model"
     home.mkdir(exist_ok=True)
     settings = work.qwen2(hidden=8, inner=8, layers=1, heads=2, kv_heads=1, vocabulary=8)
-    model = Decoder.empty(Shape.from_config(settings)).initialise(torch.Generator().manual_seed(0))
+    model = Decoder.empty(Shape.from_config(settings)).initialize(torch.Generator().manual_seed(0))
     whole = checkpoint.SHARD_BYTES
     try:
         checkpoint.SHARD_BYTES = sum(parameter.nbytes for parameter in model.parameters()) // 2 + 256

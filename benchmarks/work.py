@@ -39,7 +39,7 @@ class Case:
     samples: int = 8
     longest: int = 128
     precision: str = "float32"
-    budgets: tuple[int, ...] = (2048,)  # `microbatch_tokens` to try
+    budgets: tuple[int, ...] = (2048,)  # `max_microbatch_tokens` to try
     model: dict[str, Any] = field(default_factory=dict)  # what differs from the experiment's base model
     config: dict[str, Any] | None = None
     prompt: int = 24
@@ -101,7 +101,7 @@ class Work:
 
     @property
     def sequences(self) -> int:
-        return len(self.puzzles) * self.training.samples
+        return len(self.puzzles) * self.training.group_size
 
     @property
     def positions(self) -> int:
@@ -131,7 +131,7 @@ class Work:
     def fixed(self) -> "Fixed":
         """The batch on which all trainers must have the same loss."""
         dice = np.random.default_rng(0)
-        puzzles, samples = min(LEARNED, len(self.puzzles)), self.training.samples
+        puzzles, samples = min(LEARNED, len(self.puzzles)), self.training.group_size
         longest = min(40, self.training.max_new_tokens)
         lengths = dice.integers(1, longest, size=puzzles * samples, endpoint=True)
         answers = [dice.integers(3, 20, size=length).tolist() for length in lengths]  # none of the special tokens
@@ -167,8 +167,8 @@ def make(case: Case, base: Path, data: Path, threads: int, device: str = "auto")
         raise ValueError(f"{base}: a base model for {TEMPLATE} prompts is needed, such as countdown-mini's")
     training = dataclasses.replace(
         experiment.run(experiment.baseline, 0).training,
-        prompts=case.prompts, samples=case.samples, max_new_tokens=case.longest, precision=case.precision,
-        microbatch_tokens=case.budgets[0], threads=threads, device=place.type,
+        prompts_per_step=case.prompts, group_size=case.samples, max_new_tokens=case.longest, precision=case.precision,
+        max_microbatch_tokens=case.budgets[0], threads=threads, device=place.type,
     )  # fmt: skip
     puzzles = dataset.read(data, "train", case.prompts)
     work = Work(base, experiment.task, puzzles, training, place, case.budgets, forced, np.random.default_rng(0))
@@ -186,7 +186,7 @@ def write_random(
     module, _ = tasks.load(task)
     values = values | write_tokenizer(module.ALPHABET, folder) | {"vocab_size": values["vocab_size"]}
     model = Decoder.empty(Shape.from_config(values), device, dtype)
-    model.initialise(torch_stream(0, "initial weights", device=device))
+    model.initialize(torch_stream(0, "initial weights", device=device))
     with torch.no_grad():
         model.embed_tokens.weight[:, 0] = 1.0
         model.embed_tokens.weight[[values["eos_token_id"], values["pad_token_id"]], 0] = -1000.0

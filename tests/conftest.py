@@ -7,10 +7,19 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the tests run side by side
 
 import pytest
+import torch
 
 from softmax_rewards.config import experiments
 from softmax_rewards.data import dataset
 from softmax_rewards.training import base_model, records
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    """Training sets PyTorch's number of threads, on which the last bits of other tests' sums depend."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ PUZZLES = 1024
 TASK = {"name": "countdown"}
 MODEL = {"source": "mini"}
 TRAINING = {"steps": STEPS, "learning_rate": 4e-4}
-ARMS = {
+ABLATIONS = {
     "baseline": {"scheme": "linear"},
     "softmax-0.25": {"scheme": "softmax", "tau": 0.25},
     "softmax-0.5": {"scheme": "softmax", "tau": 0.5},
@@ -32,15 +32,15 @@ GAINS = {
 }
 
 
-def experiment(arms: Mapping[str, Mapping] = ARMS, primary: Sequence[str] = ()) -> dict:
-    """The resolved experiment of these arms (ablation -> weighting)."""
+def experiment(ablations: Mapping[str, Mapping] = ABLATIONS, primary: Sequence[str] = ()) -> dict:
+    """The resolved experiment of these ablations (ablation -> weighting)."""
     return {
         "name": "synthetic",
         "task": TASK,
         "model": MODEL,
         "baseline": "baseline",
         "primary": list(primary),
-        "ablations": {name: {"weighting": dict(weighting)} for name, weighting in arms.items()},
+        "ablations": {name: {"weighting": dict(weighting)} for name, weighting in ablations.items()},
     }
 
 
@@ -136,7 +136,7 @@ def straight(step: np.ndarray, base: float, gain: float) -> np.ndarray:
 def write_experiment(
     folder: Path,
     *,
-    arms: Mapping[str, Mapping] = ARMS,
+    ablations: Mapping[str, Mapping] = ABLATIONS,
     gains: Mapping[str, float] = GAINS,
     seeds: int = 3,
     spread: float = 0.004,
@@ -146,7 +146,7 @@ def write_experiment(
     """Runs whose success rises in a straight line by `gains` from `base`; the gain varies between seeds with
     standard deviation `spread`."""
     runs = []
-    for name, weighting in arms.items():
+    for name, weighting in ablations.items():
         for seed in range(seeds):
             gain = gains[name] + spread * np.random.default_rng([seed, *name.encode(), 1]).normal()
             curve = partial(straight, base=base, gain=gain / steps)

@@ -5,9 +5,15 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
+from softmax_rewards.config.run import Training
 from softmax_rewards.models.decoder import Decoder, Shape
-from softmax_rewards.models.prefix import Prompts
-from softmax_rewards.policy.objective import Batch, batches, parts, token_log_probs
+from softmax_rewards.models.prefix import SharedPrefix
+from softmax_rewards.policy.engine import Engine
+from softmax_rewards.policy.kl import Reference
+from softmax_rewards.policy.limits import Limits
+from softmax_rewards.policy.micro_batches import MicroBatch, Samples, micro_batches, prompt_chunks
+from softmax_rewards.policy.objective import token_log_probs
+from softmax_rewards.policy.update import Updater
 
 END, TOKENS, LONGEST = 0, 3, 2
 PROMPT = [1, 2]
@@ -27,7 +33,7 @@ def decoder(seed: int = 0, vocabulary: int = TOKENS) -> Decoder:
         tie_word_embeddings=False,
         qkv_bias=True,
     )
-    return Decoder(shape).initialise(torch.Generator().manual_seed(seed), std=0.7)
+    return Decoder(shape).initialize(torch.Generator().manual_seed(seed), std=0.7)
 
 
 def completions() -> list[tuple[int, ...]]:
@@ -42,12 +48,18 @@ def completions() -> list[tuple[int, ...]]:
 
 def batched(
     model: Decoder, prompts: list[list[int]], tokens: torch.Tensor, lengths: list[int], keep: Iterable[int], budget: int
-) -> Iterator[tuple[Prompts, Batch]]:
-    """The batches of the rows `keep`, each with its prompts as `model` reads them."""
-    for part in parts(prompts, len(lengths) // len(prompts), keep, budget):
-        read = Prompts(model, part.prompts)
-        for batch in batches(part, tokens, lengths, budget):
-            yield read, batch
+) -> Iterator[tuple[SharedPrefix, MicroBatch]]:
+    """The micro-batches of the rows `keep`, each with its prompts as `model` reads them."""
+    samples = Samples(prompts, tokens, lengths)
+    for chunk in prompt_chunks(samples, keep, budget):
+        prefix = SharedPrefix(model, chunk.prompts)
+        for batch in micro_batches(chunk, samples, budget):
+            yield prefix, batch
+
+
+def updater(settings: Training, policy: Decoder, reference: Reference | None = None) -> Updater:
+    """An updater of a policy in this process."""
+    return Updater.of(settings, 0, Engine(policy, settings), Limits.of(settings), reference)
 
 
 def log_probs(model: Decoder, prompt: list[int] = PROMPT) -> torch.Tensor:

@@ -32,7 +32,7 @@ class Step:
 
 
 class Trainer(Protocol):
-    """A trainer that takes single steps, each from the base weights and with a fresh optimiser."""
+    """A trainer that takes single steps, each from the base weights and with a fresh optimizer."""
 
     choices: list[int]  # sizes of a micro-batch that may be the fastest, in its own unit
     unit: str

@@ -64,14 +64,14 @@ class GRPOZero:
         began = now(work.device)
         with quiet():
             episodes = self.grpo.rollout(
-                model, self.prompts(len(work.puzzles)), self.tokenizer, settings.max_new_tokens, settings.samples,
+                model, self.prompts(len(work.puzzles)), self.tokenizer, settings.max_new_tokens, settings.group_size,
                 self.reward, work.device, work.dtype,
             )  # fmt: skip
         sampled = now(work.device)
         with counting(model.embed_tokens) as passed:
             self.update(model, adamw, episodes, microbatch, work.dtype)
         updated = now(work.device)
-        lengths = np.array([len(episode.generated_token_ids) for episode in episodes]).reshape(-1, settings.samples)
+        lengths = np.array([len(episode.generated_token_ids) for episode in episodes]).reshape(-1, settings.group_size)
         return Step(sampled - began, updated - sampled, lengths, np.ones(lengths.shape, dtype=bool), sum(passed))
 
     def learn(self, batch: Fixed) -> tuple[float, float]:
@@ -90,7 +90,7 @@ class GRPOZero:
         return facts["loss"], facts["grad_norm"]
 
     def fresh(self, dtype: torch.dtype) -> tuple[Any, Any]:
-        """The model with the base weights, and its optimiser."""
+        """The model with the base weights, and its optimizer."""
         with quiet():
             model = self.model.Transformer.from_pretrained(self.folder.name, device=self.work.device).to(dtype).train()
         rate = self.work.training.learning_rate
@@ -99,7 +99,7 @@ class GRPOZero:
     def update(self, model: Any, adamw: Any, episodes: list[Any], rows: int, dtype: torch.dtype) -> dict[str, float]:
         with quiet():
             return self.grpo.update_policy(
-                model, adamw, episodes, rows, self.tokenizer.pad_token_id, self.work.training.clip_norm,
+                model, adamw, episodes, rows, self.tokenizer.pad_token_id, self.work.training.max_grad_norm,
                 self.work.device, dtype,
             )  # fmt: skip
 

@@ -1,6 +1,6 @@
-"""This project, in two arms: `linear`, whose update skips answers of weight 0, and `softmax`, where none is 0.
+"""This project, in two ablations: `linear`, whose update skips answers of weight 0, and `softmax`, where none is 0.
 
-With random weights no weight is 0 in either arm, and there is one row.
+With random weights no weight is 0 in either ablation, and there is one row.
 """
 
 import dataclasses
@@ -17,8 +17,10 @@ from softmax_rewards.config.run import Training
 from softmax_rewards.data.tasks import Score
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Decoder
-from softmax_rewards.policy.rollout import Episodes, play
-from softmax_rewards.policy.sampling import Completions
+from softmax_rewards.policy.decoding import Completions
+from softmax_rewards.policy.engine import Engine
+from softmax_rewards.policy.limits import Limits
+from softmax_rewards.policy.rollout import Rollouts, Sampler
 from softmax_rewards.policy.update import Updater
 
 
@@ -32,24 +34,21 @@ def load(work: Work, dtype: torch.dtype) -> Decoder:
     return checkpoint.load(work.base, work.device, dtype)
 
 
-def rollout(work: Work, policy: Decoder, updater: Updater, puzzles: list[dict[str, Any]], seed: int) -> Episodes:
+def rollout(work: Work, policy: Decoder, updater: Updater, puzzles: list[dict[str, Any]], seed: int) -> Rollouts:
     """A step's rollout as `trainer.py` calls it."""
-    return play(
-        policy,
-        work.tokenizer,
-        work.task,
-        puzzles,
-        template=TEMPLATE,
-        samples=work.training.samples,
-        max_new_tokens=work.training.max_new_tokens,
-        reward_seconds=work.training.reward_seconds,
-        limits=updater.limits,
-        stream=(seed, "benchmark"),
+    settings = work.training
+    sampler = Sampler(
+        work.tokenizer, work.task, TEMPLATE, updater.limits, settings.max_new_tokens, settings.reward_timeout
     )
+    return sampler.rollout(policy, puzzles, settings.group_size, (seed, "benchmark"))
+
+
+def updater_of(settings: Training, policy: Decoder, seed: int) -> Updater:
+    return Updater.of(settings, seed, Engine(policy, settings), Limits.of(settings))
 
 
 class Project:
-    """One arm of this project."""
+    """One ablation of this project."""
 
     unit = "tokens"
 
@@ -59,18 +58,18 @@ class Project:
 
     def step(self, seed: int, microbatch: int) -> Step:
         work = self.work
-        settings = self.settings(microbatch_tokens=microbatch)
+        settings = self.settings(max_microbatch_tokens=microbatch)
         policy = load(work, work.dtype)
-        updater = Updater(settings, seed, policy)
+        updater = updater_of(settings, policy, seed)
         began = now(work.device)
-        episodes = rollout(work, policy, updater, work.puzzles, seed)
+        rollouts = rollout(work, policy, updater, work.puzzles, seed)
         sampled = now(work.device)
-        rewards = work.rewards(episodes.field("reward"))
-        weights = weighting.compute(self.scheme, rewards, episodes.field("correct", bool), **self.hyperparameters)
+        rewards = work.rewards(rollouts.field("reward"))
+        weights = weighting.compute(self.scheme, rewards, rollouts.field("correct", bool), **self.hyperparameters)
         with counting(policy.embed_tokens) as passed:
-            updater.update(0, episodes, weights)
+            updater.update(0, rollouts, weights)
         updated = now(work.device)
-        return Step(sampled - began, updated - sampled, episodes.lengths, weights != 0, sum(passed))
+        return Step(sampled - began, updated - sampled, rollouts.lengths, weights != 0, sum(passed))
 
     def learn(self, batch: Fixed) -> tuple[float, float]:
         work, samples = self.work, batch.rewards.shape[1]
@@ -86,10 +85,10 @@ class Project:
             finished=torch.ones(len(tokens), dtype=torch.bool, device=work.device),
         )
         scores = [Score(float(reward), False, False, 0, 0, False) for reward in batch.rewards.ravel()]
-        episodes = Episodes(prompts, texts, drawn, [""] * len(scores), scores, samples)
+        rollouts = Rollouts(prompts, texts, drawn, [""] * len(scores), scores, samples)
         weights = weighting.compute("linear", batch.rewards, np.zeros(batch.rewards.shape, dtype=bool))
         policy = load(work, torch.float32)
-        facts = Updater(self.settings(precision="float32"), 0, policy).update(0, episodes, weights)
+        facts = updater_of(self.settings(precision="float32"), policy, 0).update(0, rollouts, weights)
         return facts["loss"], facts["grad_norm"]
 
     def settings(self, **changes: Any) -> Training:

@@ -1,7 +1,7 @@
 """TRL's `GRPOTrainer` with `transformers`' own generation (no vLLM), without logging, saving or checkpointing.
 
 The loss is `cispo`: on the policy that sampled, its clipped ratio is 1, so value and gradient are those of the
-token-normalised policy gradient; `dapo` has the same gradient, but a value without the log-probabilities.
+token-normalized policy gradient; `dapo` has the same gradient, but a value without the log-probabilities.
 """
 
 import tempfile
@@ -34,7 +34,7 @@ def trainers(work: Work, place: Path | None) -> dict[str, Trainer]:
 
 
 class TRL:
-    """TRL; a step is one call of `train` with one optimiser step, timed from its beginning to its end."""
+    """TRL; a step is one call of `train` with one optimizer step, timed from its beginning to its end."""
 
     unit = "rows"
 
@@ -65,7 +65,7 @@ class TRL:
         trainer._generate_and_score_completions = timed
         with counting(trainer.model.get_input_embeddings()) as passed, quiet():
             trainer.train()
-        made = np.array(lengths).reshape(-1, work.training.samples)
+        made = np.array(lengths).reshape(-1, work.training.group_size)
         trained = np.ones(made.shape, dtype=bool)
         return Step(sum(rollout), clock.seconds - sum(rollout), made, trained, sum(passed))
 
@@ -73,7 +73,7 @@ class TRL:
         work = self.work
         count, samples = batch.rewards.shape
         rows = len(batch.answers)
-        # Two micro-batches, so that their normaliser is checked too.
+        # Two micro-batches, so that their loss_aggregation is checked too.
         trainer, _ = self.build(count, rows // 2 if rows % 2 == 0 else rows, torch.float32, 0)
         prompts = [work.prompts[row // samples][1] for row in range(rows)]
         ids, mask = padded([prompt[::-1] for prompt in prompts], self.tokenizer.pad_token_id)
@@ -104,9 +104,9 @@ class TRL:
             arguments = GRPOConfig(
                 **SETTINGS, output_dir=tempfile.gettempdir(), seed=seed, use_cpu=work.device.type == "cpu",
                 bf16=dtype == torch.bfloat16, per_device_train_batch_size=rows,
-                gradient_accumulation_steps=prompts * settings.samples // rows, num_generations=settings.samples,
+                gradient_accumulation_steps=prompts * settings.group_size // rows, num_generations=settings.group_size,
                 max_completion_length=settings.max_new_tokens, learning_rate=settings.learning_rate,
-                max_grad_norm=settings.clip_norm,
+                max_grad_norm=settings.max_grad_norm,
             )  # fmt: skip
             model = AutoModelForCausalLM.from_pretrained(work.base, dtype=dtype)
             trainer = GRPOTrainer(
@@ -125,7 +125,7 @@ def _clock(device: torch.device) -> Any:
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
-        """Seconds from the beginning to the end of the optimiser step, micro-batches and rollout included."""
+        """Seconds from the beginning to the end of the optimizer step, micro-batches and rollout included."""
 
         def on_step_begin(self, *arguments: Any, **rest: Any) -> None:
             self.began = now(device)

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Countdown with Qwen2.5-3B-Instruct on verl (Ray, FSDP, vLLM), one arm and seed: 32 × 8 answers of up to 1024 tokens a
+# Countdown with Qwen2.5-3B-Instruct on verl (Ray, FSDP, vLLM), one ablation and seed: 32 × 8 answers of up to 1024 tokens a
 # step, one update a batch, no KL, 128 held-out puzzles at temperature 1 every 10 steps. In the folder of this repository:
 #
 #   pip install --no-deps -e .           # into verl's environment, whose versions stay as they are
 #   python examples/verl/data.py config/experiments/countdown-qwen2.5-3b.yaml data/verl/countdown
-#   ARM=linear SEED=0 bash examples/verl/countdown.sh
-#   ARM=softmax_centered SEED=0 bash examples/verl/countdown.sh +algorithm.softmax_rewards.tau=0.5
+#   ABLATION=linear SEED=0 bash examples/verl/countdown.sh
+#   ABLATION=softmax_centered SEED=0 bash examples/verl/countdown.sh +algorithm.softmax_rewards.tau=0.5
 #
-# More arguments are verl's own. RUNS/$ARM/seed-$SEED/log.jsonl is what `softmax-rewards judge RUNS` reads.
+# More arguments are verl's own. RUNS/$ABLATION/seed-$SEED/log.jsonl is what `softmax-rewards judge RUNS` reads.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-: "${ARM:?the name of the arm}" "${SEED:?a whole number}"
-: "${SCHEME:=$ARM}" "${RUNS:=results/verl-countdown}" "${DATA:=data/verl/countdown}" "${GPUS:=1}"
+: "${ABLATION:?the name of the ablation}" "${SEED:?a whole number}"
+: "${SCHEME:=$ABLATION}" "${RUNS:=results/verl-countdown}" "${DATA:=data/verl/countdown}" "${GPUS:=1}"
 : "${MODEL:=Qwen/Qwen2.5-3B-Instruct}" "${LAUNCH:=python -m verl.trainer.main_ppo}"
-run=$RUNS/$ARM/seed-$SEED
+run=$RUNS/$ABLATION/seed-$SEED
 mkdir -p "$run"
 
 # shellcheck disable=SC2086  # LAUNCH is a command with its arguments
@@ -52,7 +52,7 @@ exec $LAUNCH \
     actor_rollout_ref.rollout.val_kwargs.temperature=1.0 \
     trainer.logger='[console,file]' \
     trainer.project_name=softmax-rewards \
-    trainer.experiment_name="$ARM-$SEED" \
+    trainer.experiment_name="$ABLATION-$SEED" \
     trainer.default_local_dir="$run/checkpoints" \
     trainer.rollout_data_dir="$run/rollouts" \
     trainer.n_gpus_per_node="$GPUS" \

@@ -1,6 +1,6 @@
 """Random streams named by what they are for, so that no state has to be carried along.
 
-Every draw of a run comes from a stream keyed by (seed, purpose, step). Arms that share a seed therefore
+Every draw of a run comes from a stream keyed by (seed, purpose, step). Ablations that share a seed therefore
 share prompts and noise, whatever they did before, and a resumed run needs nothing but its step number.
 """
 

@@ -5,7 +5,6 @@ known about how another seed would have come out.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +33,7 @@ def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval
     """Student's t interval of a mean. `values` [S], one a seed.
 
     For a paired comparison pass the differences. S = 0 or 1 gives NaN limits and p. Values that are all
-    equal give an interval of width 0, which is right for arms that coincide by construction.
+    equal give an interval of width 0, which is right for ablations that coincide by construction.
     """
     values = np.asarray(values, dtype=float)
     n = len(values)
@@ -88,9 +87,9 @@ def wilson(successes: float, trials: int, confidence: float = CONFIDENCE) -> tup
     fraction times `trials` and need not be whole."""
     z = float(special.ndtri((1 + confidence) / 2))
     rate = successes / trials
-    centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
+    center = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(rate * (1 - rate) / trials + (z / (2 * trials)) ** 2)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 def two_proportion_z(first: float, first_trials: int, second: float, second_trials: int) -> float:
@@ -106,7 +105,7 @@ def two_proportion_z(first: float, first_trials: int, second: float, second_tria
 def area(x: ArrayLike, y: ArrayLike, until: float | None = None) -> float:
     """Area under y(x) by trapezoids, divided by the span of x: the mean height, in the unit of y.
 
-    x [T] strictly increasing (optimiser steps, or tokens generated), y [T]. With `until` the curve is cut
+    x [T] strictly increasing (optimizer steps, or tokens generated), y [T]. With `until` the curve is cut
     there, y interpolated linearly. ValueError if fewer than two points are left or x does not increase.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
@@ -133,15 +132,6 @@ def puzzle_bootstrap(values: ArrayLike, seed: int, draws: int = 4000, confidence
     drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=draws)
     low, high = np.quantile(drawn @ distinct / len(values), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(values.mean()), float(low), float(high), math.nan, len(values), float(values.std()))
-
-
-def pass_at_k(right: Sequence[int] | np.ndarray, samples: int, k: int) -> np.ndarray:
-    """Unbiased pass@k [P] from the number of right answers `right` [P] among `samples` (Chen et al. 2021,
-    arXiv 2107.03374, eq. 1): 1 − C(n − c, k) / C(n, k), with exact binomials. ValueError if k > samples."""
-    if not 1 <= k <= samples:
-        raise ValueError(f"pass@k: k = {k} must lie in 1..{samples}, the number of samples a puzzle")
-    total = math.comb(samples, k)
-    return np.array([1 - math.comb(samples - int(count), k) / total for count in right])
 
 
 def strictest_confidence(members: int) -> float:

@@ -7,8 +7,8 @@ go, both are upper bounds. The rest is a model of what the code does:
 bfloat16 weights and first moment (2 + 2), gradients summed and second moment in float32 (4 + 4); a state on the host
 takes `HOST` bytes there (masters and moments) and leaves weights and gradients here. The update adds what autograd
 keeps of one micro-batch (with gradient checkpointing each layer's input and all of one layer), three chunks of logits
-and the gradient of the largest parameter. Sampling adds the cache of `rollout_rows` sequences and a few tensors as
-large as their logits; gradients are freed by then. A KL reference on the device adds its weights, measured noise one
+and the gradient of the largest parameter. Sampling adds the cache of `rollout_batch_size` sequences and a few tensors
+as large as their logits; gradients are freed by then. A KL reference on the device adds its weights, measured noise one
 gradient more; a reference that is copied there for its pass finds the room of the gradients. Several GPUs share out
 the float32 state; each gathers the layers that it computes with, and for sampling a whole copy of the weights.
 
@@ -52,7 +52,7 @@ GRADIENT = 4  # bytes a parameter, whatever the precision
 HOST = {"device": 0, "host": 12}
 CHUNK_LOGITS = 2**26  # logits of one chunk of the objective, float32
 LOGIT_COPIES = {"update": 3, "rollout": 4}  # tensors of their size alive at once
-UPDATE_LOGIT_PASSES = 25  # over the logits of the update: made, normalised, made again and turned into gradients
+UPDATE_LOGIT_PASSES = 25  # over the logits of the update: made, normalized, made again and turned into gradients
 PREFILL_TOKENS = 2**15  # tokens of prompts read in one pass
 GATHERED = 2  # of the widest parts of a sharded model, whole at once with their gradients
 MARGIN = 2  # of the hours a job asks for, over the estimate
@@ -176,14 +176,14 @@ def memory(shape: Shape, training: Training, evaluation: Evaluation) -> Memory:
     """Peak memory of a run, from its shape and settings; on each of its GPUs, if there are several."""
     size, longest = BYTES[training.precision], PROMPT_TOKENS + training.max_new_tokens
     several, gradient = training.gpus > 1, GRADIENT * shape.parameters // training.gpus
-    state = STATE[training.precision, training.optimiser_state] * shape.parameters
+    state = STATE[training.precision, training.optimizer_state] * shape.parameters
     if several:
         state = STATE["float32", "device"] * shape.parameters // training.gpus
-    if training.kl and training.kl_reference == "device":
+    if training.kl_coef and training.kl_reference == "device":
         state += size * shape.parameters
-    prompts = -(-training.prompts // training.gpus)
-    every = prompts * training.samples * longest
-    tokens = min(max(training.microbatch_tokens, longest), every)
+    prompts = -(-training.prompts_per_step // training.gpus)
+    every = prompts * training.group_size * longest
+    tokens = min(max(training.max_microbatch_tokens, longest), every)
     logits = LOGIT_COPIES["update"] * 4 * min(CHUNK_LOGITS, tokens * shape.vocab_size)
     largest = max(shape.vocab_size, 2 * shape.intermediate_size) * shape.hidden_size
     update = activations(shape, training, tokens) + logits + largest * (GRADIENT + size)
@@ -191,19 +191,19 @@ def memory(shape: Shape, training: Training, evaluation: Evaluation) -> Memory:
     update += GATHERED * largest * (GRADIENT + size) * several
 
     samplings = (
-        (prompts, training.samples),
+        (prompts, training.group_size),
         (-(-evaluation.puzzles // training.gpus), 1),
         (evaluation.pass_puzzles, evaluation.pass_samples),
     )
     sampling = max(_sampling_memory(shape, training, *sizes) for sizes in samplings)
     rollout = state - gradient + size * shape.parameters * several + sampling
-    return Memory(state, state + update, rollout, HOST[training.optimiser_state] * shape.parameters)
+    return Memory(state, state + update, rollout, HOST[training.optimizer_state] * shape.parameters)
 
 
 def _sampling_memory(shape: Shape, training: Training, prompts: int, samples: int) -> int:
     """Bytes beside weights and moments to answer `prompts` prompts `samples` times."""
     size = BYTES[training.precision]
-    chosen = max(min(prompts, training.rollout_rows // samples), 1)  # prompts at once
+    chosen = max(min(prompts, training.rollout_batch_size // samples), 1)  # prompts at once
     rows = chosen * samples
     # The prompts' own cache is there until it has been copied to their samples.
     cache = (rows + chosen * (samples > 1)) * (PROMPT_TOKENS + training.max_new_tokens) * cache_bytes(shape, size)
@@ -232,10 +232,12 @@ def cache_bytes(shape: Shape, size: int) -> int:
 
 def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
     """Hours of one run, its final evaluation included."""
-    prompts = -(-training.prompts // training.gpus)
-    batch = prompts * training.samples
-    step = _sampling(shape, training, prompts, training.samples) + training.updates * _update(shape, training, batch)
-    if training.kl:
+    prompts = -(-training.prompts_per_step // training.gpus)
+    batch = prompts * training.group_size
+    step = _sampling(shape, training, prompts, training.group_size) + training.updates_per_batch * _update(
+        shape, training, batch
+    )
+    if training.kl_coef:
         tokens = batch * (PROMPT_TOKENS + training.max_new_tokens)
         step += 2 * shape.parameters * tokens / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])
     points = training.steps // evaluation.every + 1 + (training.steps % evaluation.every > 0)
@@ -247,12 +249,12 @@ def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
 
 
 def _sampling(shape: Shape, training: Training, prompts: int, samples: int) -> float:
-    """Seconds to answer `prompts` prompts `samples` times, `rollout_rows` sequences at once."""
+    """Seconds to answer `prompts` prompts `samples` times, `rollout_batch_size` sequences at once."""
     size, flops = BYTES[training.precision], ACHIEVED_FLOPS * PEAK_FLOPS[training.precision]
     middle = PROMPT_TOKENS + training.max_new_tokens / 2  # length of a sequence, on average over decoding
     seconds = prompts * PROMPT_TOKENS * 2 * shape.parameters / flops
-    whole, rest = divmod(prompts * samples, training.rollout_rows)
-    for rows in [training.rollout_rows] * whole + [rest] * (rest > 0):
+    whole, rest = divmod(prompts * samples, training.rollout_batch_size)
+    for rows in [training.rollout_batch_size] * whole + [rest] * (rest > 0):
         read = size * shape.parameters + rows * middle * cache_bytes(shape, size)
         read += LOGIT_PASSES * 4 * rows * shape.vocab_size
         token = max(
@@ -271,4 +273,4 @@ def _update(shape: Shape, training: Training, sequences: int) -> float:
     seconds = work / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])
     logits = sequences * training.max_new_tokens * shape.vocab_size
     seconds += UPDATE_LOGIT_PASSES * 4 * logits / (ACHIEVED_BANDWIDTH * PEAK_BANDWIDTH)
-    return seconds + (HOST_UPDATE_SECONDS * shape.parameters if training.optimiser_state == "host" else 0.0)
+    return seconds + (HOST_UPDATE_SECONDS * shape.parameters if training.optimizer_state == "host" else 0.0)

@@ -33,7 +33,7 @@ TAKEN = ("archive", "overview")  # folders of `results/` that are no experiment'
 
 @dataclass(frozen=True)
 class Ablation:
-    """One arm: how rewards become weights, and what else differs from the experiment."""
+    """How rewards become weights, and what else differs from the experiment."""
 
     weighting: dict[str, Any]
     training: Training
@@ -56,11 +56,11 @@ class Experiment:
     archive: str | None = None
 
     def run(self, ablation: str, seed: int) -> Run:
-        arm = self.ablations[ablation]
-        return Run(ablation, seed, self.task, self.model, arm.training, self.evaluation, arm.weighting)
+        own = self.ablations[ablation]
+        return Run(ablation, seed, self.task, self.model, own.training, self.evaluation, own.weighting)
 
     def runs(self) -> list[Run]:
-        return [self.run(name, seed) for name, arm in self.ablations.items() for seed in arm.seeds]
+        return [self.run(name, seed) for name, ablation in self.ablations.items() for seed in ablation.seeds]
 
     def to_json(self) -> str:
         return canonical(dataclasses.asdict(self))
@@ -184,21 +184,21 @@ def check(name: str, values: dict[str, Any]) -> Experiment:
         raise wrong("evaluation.puzzles", evaluation.puzzles, f"at most task.test ({task['test']})")
     seeds = _seeds(values["seeds"], "seeds")
     shared = build(Training, training, "training")
-    ablations = values["ablations"]
-    if not isinstance(ablations, dict) or not ablations:
-        raise wrong("ablations", ablations, "a mapping from names to arms, at least one")
-    arms = {key: _ablation(key, value, training, seeds) for key, value in ablations.items()}
-    if (most := max(arm.training.gpus for arm in arms.values())) > evaluation.puzzles:
+    specs = values["ablations"]
+    if not isinstance(specs, dict) or not specs:
+        raise wrong("ablations", specs, "a mapping from names to weighting and settings, at least one")
+    ablations = {name: _ablation(name, spec, training, seeds) for name, spec in specs.items()}
+    if (most := max(ablation.training.gpus for ablation in ablations.values())) > evaluation.puzzles:
         raise wrong("evaluation.puzzles", evaluation.puzzles, f"at least training.gpus ({most})")
     baseline = typed(values.get("baseline", Experiment.baseline), str, "baseline")
     primary = typed(values.get("primary", []), tuple[str, ...], "primary")
-    for key, arm in [("baseline", baseline), *(("primary", arm) for arm in primary)]:
-        if arm not in arms:
-            raise ConfigError(f"{key}: {plugins.unknown('ablation', arm, arms)}")
+    for key, name_given in [("baseline", baseline), *(("primary", member) for member in primary)]:
+        if name_given not in ablations:
+            raise ConfigError(f"{key}: {plugins.unknown('ablation', name_given, ablations)}")
     if baseline in primary or len(set(primary)) < len(primary):
         raise wrong("primary", list(primary), "each ablation once, and not the baseline")
     archive = typed(values.get("archive"), str | None, "archive")
-    return Experiment(name, task, model, shared, evaluation, seeds, arms, baseline, primary, archive)
+    return Experiment(name, task, model, shared, evaluation, seeds, ablations, baseline, primary, archive)
 
 
 def _resolve(kind: Literal["tasks", "sources"], spec: Any) -> dict[str, Any]:

@@ -36,34 +36,34 @@ def canonical(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Training:
-    """The policy-gradient loop of one run: −(1/T) Σ_i w_i Σ_t log π(y_it | x, y_i<t), T by `normaliser`."""
+    """The policy-gradient loop of one run: −(1/T) Σ_i w_i Σ_t log π(y_it | x, y_i<t), T by `loss_aggregation`."""
 
     steps: int = 120
-    prompts: int = 64
-    samples: int = 8
+    prompts_per_step: int = 64
+    group_size: int = 8
     learning_rate: float = 4e-4
     max_new_tokens: int = 96
-    clip_norm: float = 1.0
-    normaliser: Literal["token", "sequence", "constant"] = "token"
+    max_grad_norm: float = 1.0
+    loss_aggregation: Literal["token-mean", "seq-mean", "constant"] = "token-mean"
     skip_unfinished: bool = False
     skip_equal: bool = False
-    updates: int = 1
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    entropy_bonus: float = 0.0
-    kl: float = 0.0
-    kl_reference: Literal["device", "host", "process"] = "device"
+    updates_per_batch: int = 1
+    epsilon_low: float = 0.2
+    epsilon_high: float = 0.2
+    entropy_coef: float = 0.0
+    kl_coef: float = 0.0
+    kl_reference: Literal["device", "host"] = "device"
     injection: float | None = None
     imitation: float | None = None
     target: float = 0.0
     target_smoothing: float = 0.1
     measure_noise: bool = False
     on_nonfinite: Literal["stop", "skip"] = "stop"
-    reward_seconds: float = 60.0
-    microbatch_tokens: int = 16384
-    rollout_rows: int = 1024
+    reward_timeout: float = 60.0
+    max_microbatch_tokens: int = 16384
+    rollout_batch_size: int = 1024
     precision: Literal["float32", "bfloat16"] = "float32"
-    optimiser_state: Literal["device", "host"] = "device"
+    optimizer_state: Literal["device", "host"] = "device"
     gradient_checkpointing: bool = False
     checkpoint_every: int = 10
     threads: int = 1
@@ -71,30 +71,37 @@ class Training:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        _at_least(self, "training", 1, "steps", "prompts", "max_new_tokens", "updates", "microbatch_tokens")
-        _at_least(self, "training", 1, "rollout_rows", "checkpoint_every", "threads", "gpus")
-        if not 0 < self.reward_seconds <= DAY:
-            raise wrong("training.reward_seconds", self.reward_seconds, f"a number above 0 and at most {DAY}")
+        _at_least(
+            self,
+            "training",
+            1,
+            "steps",
+            "prompts_per_step",
+            "max_new_tokens",
+            "updates_per_batch",
+            "max_microbatch_tokens",
+        )
+        _at_least(self, "training", 1, "rollout_batch_size", "checkpoint_every", "threads", "gpus")
+        if not 0 < self.reward_timeout <= DAY:
+            raise wrong("training.reward_timeout", self.reward_timeout, f"a number above 0 and at most {DAY}")
         if self.gpus > 1:
-            if self.prompts < self.gpus:  # groups are shared out whole
-                raise wrong("training.prompts", self.prompts, f"at least training.gpus ({self.gpus})")
-            if self.optimiser_state != "device":
-                raise wrong("training.optimiser_state", self.optimiser_state, "device beside training.gpus above 1")
-            if self.kl_reference == "process":
-                raise wrong("training.kl_reference", self.kl_reference, "device or host beside training.gpus above 1")
-        if self.samples < 2:  # a group of one has no contrast: its z-score is 0 whatever the reward
-            raise wrong("training.samples", self.samples, "an integer of at least 2 (the group size)")
-        for name in ("learning_rate", "clip_norm"):
+            if self.prompts_per_step < self.gpus:  # groups are shared out whole
+                raise wrong("training.prompts_per_step", self.prompts_per_step, f"at least training.gpus ({self.gpus})")
+            if self.optimizer_state != "device":
+                raise wrong("training.optimizer_state", self.optimizer_state, "device beside training.gpus above 1")
+        if self.group_size < 2:  # a group of one has no contrast: its z-score is 0 whatever the reward
+            raise wrong("training.group_size", self.group_size, "an integer of at least 2 (the group size)")
+        for name in ("learning_rate", "max_grad_norm"):
             if getattr(self, name) <= 0:
                 raise wrong(f"training.{name}", getattr(self, name), "a number above 0")
-        for name in ("clip_low", "clip_high"):
+        for name in ("epsilon_low", "epsilon_high"):
             if not 0 < getattr(self, name) <= 1:
                 raise wrong(f"training.{name}", getattr(self, name), "a number above 0 and at most 1")
         if self.injection is not None and self.injection <= 0:
             raise wrong("training.injection", self.injection, "a reward above 0, or null for none")
         if self.imitation is not None and self.imitation < 0:
             raise wrong("training.imitation", self.imitation, "a number of at least 0, or null for none")
-        for name in ("entropy_bonus", "kl", "target"):
+        for name in ("entropy_coef", "kl_coef", "target"):
             if getattr(self, name) < 0:
                 raise wrong(f"training.{name}", getattr(self, name), "a number of at least 0")
         if not 0 < self.target_smoothing < 1:
@@ -104,11 +111,15 @@ class Training:
         if len(teachers) > 1:
             raise wrong(f"training.{teachers[1]}", getattr(self, teachers[1]), f"null beside training.{teachers[0]}")
         off_policy = [name for name in teachers if name != "target"]
-        if off_policy and self.kl:
+        if off_policy and self.kl_coef:
             # The penalty is an expectation under the policy, and a reference answer is none of its samples.
-            raise wrong("training.kl", self.kl, f"0 beside training.{off_policy[0]}")
-        if self.imitation is not None and self.updates > 1:
-            raise wrong("training.updates", self.updates, "1 beside training.imitation, which has no ratio to clip")
+            raise wrong("training.kl_coef", self.kl_coef, f"0 beside training.{off_policy[0]}")
+        if self.imitation is not None and self.updates_per_batch > 1:
+            raise wrong(
+                "training.updates_per_batch",
+                self.updates_per_batch,
+                "1 beside training.imitation, which has no ratio to clip",
+            )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Shorthand for experiments: a data set, some arms and a model by name become an experiment file.
+"""Shorthand for experiments: a data set, some ablations and a model by name become an experiment file.
 
 Settings come from the first file of `config/experiments/` that has this data set and this very model. A pretrained
 model that has none gets the puzzles of the first file with a model of the hub, so that these can be compared, and the
@@ -23,12 +23,12 @@ from softmax_rewards.models import catalogue
 from softmax_rewards.models.shape import Shape
 from softmax_rewards.weighting import temperature
 
-NOTES = {"steps": 70, "prompts": 32, "samples": 8, "max_new_tokens": 1024, "precision": "bfloat16"}
+NOTES = {"steps": 70, "prompts_per_step": 32, "group_size": 8, "max_new_tokens": 1024, "precision": "bfloat16"}
 LEARNING_RATES = ((3e8, 2e-5), (float("inf"), 1e-5))  # up to so many parameters
 MEMORY = 60e9  # bytes, of a GPU's 80 GB
 EVALUATION = {"every": 10, "puzzles": 128, "pass_puzzles": 128}
-TAU = 0.5  # where an arm names none
-NUMBER = r"[\d.]+(?:e-?\d+)?"  # what a temperature looks like in an arm's name
+TAU = 0.5  # where an ablation names none
+NUMBER = r"[\d.]+(?:e-?\d+)?"  # what a temperature looks like in an ablation's name
 LONGEST_NAME = 100
 
 ALIASES = {"lr": "learning_rate"}  # of keys of `training`; there are no others
@@ -46,7 +46,7 @@ def experiment(
     """The name and the content of the experiment file that the words stand for.
 
     `ablations` and `seeds` have commas between their words, `changes` are `key=value` with dotted keys, values as in
-    YAML. The name is that of data set, model and changes with a hash of all settings but arms and seeds: these are
+    YAML. The name is that of data set, model and changes with a hash of all settings but ablations and seeds: these are
     folders within an experiment, so that more of them can be asked for later. Raises ValueError, in one line, for
     whatever is wrong.
     """
@@ -66,14 +66,14 @@ def experiment(
     if seeds is not None:
         values["seeds"] = [_seed(seed.strip()) for seed in seeds.split(",")]
     steps = strict.build(Training, values["training"], "training").steps
-    arms: dict[str, dict[str, Any]] = {}
-    for arm in (word.strip() for word in ablations.split(",")):
-        made = {"weighting": _weighting(arm, steps)}
-        if twins := [other for other in arms if arms[other] == made]:
-            raise ConfigError(f"ablations: {arm!r} is the same arm as {twins[0]!r}; allowed: each once")
-        arms[arm.lower()] = made
-    linear = [arm for arm, spec in arms.items() if spec["weighting"]["scheme"] == "linear"]
-    values |= {"ablations": arms, "baseline": next(iter(linear or arms))}
+    specs: dict[str, dict[str, Any]] = {}
+    for name in (word.strip() for word in ablations.split(",")):
+        spec = {"weighting": _weighting(name, steps)}
+        if twins := [other for other in specs if specs[other] == spec]:
+            raise ConfigError(f"ablations: {name!r} is the same ablation as {twins[0]!r}; allowed: each once")
+        specs[name.lower()] = spec
+    linear = [name for name, spec in specs.items() if spec["weighting"]["scheme"] == "linear"]
+    values |= {"ablations": specs, "baseline": next(iter(linear or specs))}
     experiments.check("adhoc", values)
     return _name(names, {section: values[section] for section in SECTIONS}), values
 
@@ -104,7 +104,7 @@ def command(cores: str, resources: Sequence[str], dry: bool, others: Sequence[st
 
 
 def _settings(task: str, name: str, folder: Path) -> dict[str, Any]:
-    """The keys of an experiment but its arms."""
+    """The keys of an experiment but its ablations."""
     try:
         model = _model(name)
         shape = cost.shape_of(model)
@@ -134,12 +134,12 @@ def _fitting(shape: Shape) -> dict[str, Any]:
     def memory() -> cost.Memory:
         return cost.memory(shape, Training(**training), Evaluation(**EVALUATION))
 
-    for saving in ({"gradient_checkpointing": True}, {"optimiser_state": "host"}):
+    for saving in ({"gradient_checkpointing": True}, {"optimizer_state": "host"}):
         if memory().update > MEMORY:
             training |= saving
-    rows = Training.rollout_rows
+    rows = Training.rollout_batch_size
     while memory().rollout > MEMORY and rows > 1:
-        training["rollout_rows"] = rows = rows // 2
+        training["rollout_batch_size"] = rows = rows // 2
     return training
 
 
@@ -161,12 +161,12 @@ def _model(name: str) -> dict[str, Any]:
     raise ConfigError(message)
 
 
-def _weighting(arm: str, steps: int) -> dict[str, Any]:
-    """What an arm's name stands for: a scheme, which `softmax_` may be left out of, and if it has one its temperature.
+def _weighting(word: str, steps: int) -> dict[str, Any]:
+    """The weighting that an ablation's name stands for: a scheme (`softmax_` may be left out) and its temperature.
 
     `anneal-0.75-0.25` is softmax with τ falling over the first half of the `steps`.
     """
-    words = arm.lower().replace("_", "-").replace("centred", "centered")
+    words = word.lower().replace("_", "-")
     schemes = {scheme.replace("_", "-"): scheme for scheme in weighting.names()}
     short = {name.removeprefix("softmax-"): scheme for name, scheme in schemes.items()}
     known = {"baseline": "linear"} | short | schemes
@@ -181,7 +181,7 @@ def _weighting(arm: str, steps: int) -> dict[str, Any]:
         name = match[1]
     scheme = known.get(name)
     if scheme is None or (tau is not None and "tau" not in weighting.hyperparameters(scheme)):
-        raise ConfigError(f"ablations: {plugins.unknown('ablation', arm, allowed)}")
+        raise ConfigError(f"ablations: {plugins.unknown('ablation', word, allowed)}")
     return {"scheme": scheme} | ({"tau": tau or TAU} if "tau" in weighting.hyperparameters(scheme) else {})
 
 

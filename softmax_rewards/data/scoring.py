@@ -78,7 +78,7 @@ def _checked(found: Any) -> Score:
 def _said(error: BaseException, seconds: float, answers: int) -> str:
     if isinstance(error, _Expired):
         return (
-            f"took longer than {seconds:g} s for {answers} answers; mend it, or raise training.reward_seconds if it is "
+            f"took longer than {seconds:g} s for {answers} answers; mend it, or raise training.reward_timeout if it is "
             "only slow"
         )
     if isinstance(error, _Unusable):

@@ -4,7 +4,7 @@
 
 Every scheme of `weighting` is applied to the logged groups, those with a temperature at fixed shares of the reward
 range. What comes out is a prediction for one batch, in the model of `signal_noise`, and no training
-result. Groups of different sizes are analysed apart: effective N and signal-to-noise mean something else at another N.
+result. Groups of different sizes are analyzed apart: effective N and signal-to-noise mean something else at another N.
 docs/what-should-i-use.md explains the output.
 """
 
@@ -23,7 +23,7 @@ from softmax_rewards.common.terminal import plain
 from softmax_rewards.integrations import reward_log
 from softmax_rewards.integrations.reward_log import RewardLog
 from softmax_rewards.weighting.study import analysis, signal_noise
-from softmax_rewards.weighting.study.populations import Population, summarise
+from softmax_rewards.weighting.study.populations import Population, summarize
 
 SHARES = (0.1, 0.25, 0.5, 1.0, 2.0)  # tau/range
 DRAWS = 1000  # bootstrap samples of the groups
@@ -46,7 +46,7 @@ def table(groups: Population, reward_range: float, seed: int = 0) -> pd.DataFram
     """A row for each scheme and tau, `linear` first.
 
     Columns: scheme, tau, tau_over_range (NaN without a temperature); effective_n, zero_groups, weight_right,
-    weight_wrong as in `populations.summarise`; all_wrong, the share of the squared weight that lies in groups without
+    weight_wrong as in `populations.summarize`; all_wrong, the share of the squared weight that lies in groups without
     a right sample; snr, the predicted signal-to-noise per square root of the number of samples; better, snr less that
     of linear; low, high, its simultaneous limits (`limits`).
     """
@@ -55,7 +55,7 @@ def table(groups: Population, reward_range: float, seed: int = 0) -> pd.DataFram
     chosen.sort(key=lambda setting: setting[0] != "linear")
     rows, moments = [], []
     for scheme, hyperparameters in chosen:
-        figures = summarise(groups, scheme, hyperparameters, seed)
+        figures = summarize(groups, scheme, hyperparameters, seed)
         w = weighting.compute(scheme, groups.rewards, groups.correct, **hyperparameters)
         signal, square = signal_noise.moments(w, groups)
         moments.append((signal, square))

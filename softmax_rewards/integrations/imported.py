@@ -2,12 +2,12 @@
 
     softmax-rewards judge RUNS --success eval_rewards/accuracy/mean
 
-    RUNS/<arm>/seed-<n>/    one run: TRL's trainer_state.json, there or in its checkpoints; or one .jsonl or .csv with
-                            `step`, as verl's file logger writes it or flat
+    RUNS/<ablation>/seed-<n>/    one run: TRL's trainer_state.json, there or in its checkpoints; or one .jsonl or .csv
+                                 with `step`, as verl's file logger writes it or flat
 
-The arm `linear` is the baseline. Success is the share of held-out prompts answered right; every run needs it at step 0,
-before training, and at the same steps as every other. Comparisons are at equal steps only: the logs do not say how
-many tokens were generated. Nothing else of a log is read: what needs rewards, weights or texts is not judged.
+The ablation `linear` is the baseline. Success is the share of held-out prompts answered right; every run needs it at
+step 0, before training, and at the same steps as every other. Comparisons are at equal steps only: the logs do not say
+how many tokens were generated. Nothing else of a log is read: what needs rewards, weights or texts is not judged.
 """
 
 import argparse
@@ -41,22 +41,24 @@ class ImportedRun:
 
 
 def read(root: Path, success: str) -> list[ImportedRun]:
-    """The runs below `root`, the baseline's first, then by arm and seed.
+    """The runs below `root`, the baseline's first, then by ablation and seed.
 
     success  the name under which the logs have the share of right answers, 0 to 1
     Raises ValueError in one line for a folder or a log that is not as above, and for runs that do not belong together.
     """
     folders = sorted(folder for folder in root.glob("*/*") if folder.is_dir())
     if not folders:
-        raise ValueError(f"{root}: no runs; allowed: folders <arm>/seed-<n>")
+        raise ValueError(f"{root}: no runs; allowed: folders <ablation>/seed-<n>")
     runs = []
     for folder in folders:
         seed = re.fullmatch(r"seed-(\d+)", folder.name, re.ASCII)
         if seed is None:
-            raise ValueError(f"{folder}: not the name of a run; allowed: <arm>/seed-<n>")
+            raise ValueError(f"{folder}: not the name of a run; allowed: <ablation>/seed-<n>")
         runs.append(ImportedRun(folder, folder.parent.name, int(seed[1]), _curve(folder, success)))
     if BASELINE not in {run.ablation for run in runs}:
-        raise ValueError(f"{root}: no arm {BASELINE!r}, the baseline; allowed: <arm>/seed-<n>, one arm named so")
+        raise ValueError(
+            f"{root}: no ablation {BASELINE!r}, the baseline; allowed: <ablation>/seed-<n>, one ablation named so"
+        )
     steps = runs[0].evaluations["step"].tolist()
     for run in runs:
         if run.evaluations["step"].tolist() != steps:
@@ -68,24 +70,24 @@ def judge(runs: Sequence[ImportedRun], primary: Sequence[str], name: str, succes
     """(comparisons, verdicts): the tables of `summary.comparisons` and `verdicts.judge`.
 
     name     of what the runs are of, model and task as it were; success as for `read`
-    primary  the arms that were to be judged before the runs began, Holm-adjusted; all others are exploratory
-    The claim about each arm is that its mean success over training is above the baseline's.
+    primary  the ablations that were to be judged before the runs began, Holm-adjusted; all others are exploratory
+    The claim about each ablation is that its mean success over training is above the baseline's.
     """
     compared = summary.comparisons(runs, BASELINE, primary)
     compared = compared[compared["endpoint"] != "auc_tokens"].reset_index(drop=True)
     planned = compared[compared["family"] == "primary"]
-    arms = list(dict.fromkeys(run.ablation for run in runs))
-    configs = {arm: {"weighting": {"scheme": arm}, "training": {}} for arm in arms}
+    ablations = list(dict.fromkeys(run.ablation for run in runs))
+    configs = {ablation: {"weighting": {"scheme": ablation}, "training": {}} for ablation in ablations}
     evidence = Evidence(_measures(runs), configs, BASELINE, p_holm=dict(planned.set_index("ablation")["p_holm"]))
     claims = [
         judgment.Claim(
-            arm,
-            f"{label({'scheme': arm})} beats {BASELINE}",
-            rules.every(Contrast({"scheme": arm}, LINEAR)),
-            "this arm teaches the model more than the usual weights (GRPO's z-score){size}",
+            ablation,
+            f"{label({'scheme': ablation})} beats {BASELINE}",
+            rules.every(Contrast({"scheme": ablation}, LINEAR)),
+            "this ablation teaches the model more than the usual weights (GRPO's z-score){size}",
         )
-        for arm in arms
-        if arm != BASELINE
+        for ablation in ablations
+        if ablation != BASELINE
     ]
     return compared, judgment.judge(claims, evidence, name, name, success)
 
@@ -162,7 +164,7 @@ def _rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def report(compared: pd.DataFrame, judged: pd.DataFrame) -> str:
     """Both tables as text: differences in percentage points, then a sentence for each verdict."""
-    lines = [f"{'arm':<24}{'endpoint':<10}{'seeds':>5}  {'points [95 %]':<24}{'p':>8}{'Holm':>8}  family"]
+    lines = [f"{'ablation':<24}{'endpoint':<10}{'seeds':>5}  {'points [95 %]':<24}{'p':>8}{'Holm':>8}  family"]
     for row in compared.itertuples():
         points = f"{100 * row.delta:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
         adjusted = f"{row.p_holm:>8.2g}" if row.p_holm == row.p_holm else f"{'':>8}"
@@ -175,10 +177,12 @@ def report(compared: pd.DataFrame, judged: pd.DataFrame) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; what is wrong ends it with one line."""
-    parser = argparse.ArgumentParser(description="Compares runs of TRL or verl, paired by seed, with the arm `linear`.")
-    parser.add_argument("runs", type=Path, help="a folder of <arm>/seed-<n>/, each with a log")
+    parser = argparse.ArgumentParser(
+        description="Compares runs of TRL or verl, paired by seed, with the ablation `linear`."
+    )
+    parser.add_argument("runs", type=Path, help="a folder of <ablation>/seed-<n>/, each with a log")
     parser.add_argument("--success", required=True, help="name of the share of right answers in the logs")
-    parser.add_argument("--primary", default="", help="arms planned beforehand: softmax,softmax_centered")
+    parser.add_argument("--primary", default="", help="ablations planned beforehand: softmax,softmax_centered")
     parser.add_argument("--out", type=Path, help="folder for comparisons.csv and verdicts.csv")
     given = parser.parse_args(arguments)
     try:

@@ -16,7 +16,7 @@ ROUNDING = 1e-5  # share of the reward range; trainers keep rewards in float32
 
 @dataclass(frozen=True)
 class Scheme:
-    """What an experiment says of an arm and its task, for a trainer that knows neither.
+    """What an experiment says of an ablation and its task, for a trainer that knows neither.
 
     weighting     {"scheme": name, hyperparameter: value}, as in a config; `tau` may be "auto" or a schedule
     reward_range  the lowest and the highest reward that a sample can get

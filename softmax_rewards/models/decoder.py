@@ -1,7 +1,7 @@
 """The decoder: one readable transformer for Qwen2, Qwen3 and Llama checkpoints, driven by `config.json`.
 
 The three families are the same pre-norm decoder (RMSNorm, rotary positions, grouped-query attention,
-SwiGLU) and differ in switches of `Shape`: Qwen2 has biases on q, k and v (arXiv 2407.10671), Qwen3 normalises
+SwiGLU) and differ in switches of `Shape`: Qwen2 has biases on q, k and v (arXiv 2407.10671), Qwen3 normalizes
 every head of q and k (arXiv 2505.09388), Llama has neither (arXiv 2302.13971). In bfloat16 everything is rounded
 where `transformers` rounds it.
 
@@ -23,7 +23,7 @@ SHORT = 512
 """Keys up to which a processor computes masked attention by plain matrix products, with all scores in memory."""
 
 
-class Past(Protocol):
+class KVStore(Protocol):
     """What a layer's attention asks for."""
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,7 +38,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        # Normalised in float32 and rounded before the weight, as in the reference implementations.
+        # Normalized in float32 and rounded before the weight, as in the reference implementations.
         wide = x.float()
         scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return self.weight * (wide * scale).to(x.dtype)
@@ -91,7 +91,7 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(self.head_dim, shape.rms_norm_eps) if shape.qk_norm else None
 
     def forward(
-        self, x: Tensor, tables: tuple[Tensor, Tensor], mask: Tensor | None, past: Past | None, layer: int
+        self, x: Tensor, tables: tuple[Tensor, Tensor], mask: Tensor | None, store: KVStore | None, layer: int
     ) -> Tensor:
         rows, length, _ = x.shape
         qkv = self.qkv_proj(x).view(rows, length, -1, self.head_dim).transpose(1, 2)
@@ -101,8 +101,8 @@ class Attention(nn.Module):
             queries, keys = turned.split((self.heads, self.kv_heads), dim=1)
             turned = torch.cat((self.q_norm(queries), self.k_norm(keys)), dim=1)
         queries, keys = rotate(turned, tables).split((self.heads, self.kv_heads), dim=1)
-        if past is not None:
-            keys, values = past.extend(layer, keys, values)
+        if store is not None:
+            keys, values = store.extend(layer, keys, values)
         mixed = attend(queries, keys, values, mask)
         return self.o_proj(mixed.transpose(1, 2).reshape(rows, length, -1))
 
@@ -155,9 +155,9 @@ class Layer(nn.Module):
         self.down_proj = nn.Linear(shape.intermediate_size, shape.hidden_size, bias=shape.mlp_bias)
 
     def forward(
-        self, x: Tensor, tables: tuple[Tensor, Tensor], mask: Tensor | None, past: Past | None, layer: int
+        self, x: Tensor, tables: tuple[Tensor, Tensor], mask: Tensor | None, store: KVStore | None, layer: int
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), tables, mask, past, layer)
+        x = x + self.self_attn(self.input_layernorm(x), tables, mask, store, layer)
         gate, up = self.gate_up_proj(self.post_attention_layernorm(x)).chunk(2, dim=-1)
         return x + self.down_proj(F.silu(gate) * up)
 
@@ -170,7 +170,7 @@ class Decoder(nn.Module):
         self.shape = shape
         self.sharded = False  # among ranks, see `sharded.py`
         self.gradient_checkpointing = False  # recompute each layer in the backward pass instead of keeping it
-        # Not set before `initialise` or a checkpoint does: drawn on the meta device it would cost an import of 70 MB.
+        # Not set before `initialize` or a checkpoint does: drawn on the meta device it would cost an import of 70 MB.
         self.embed_tokens = nn.Embedding.from_pretrained(torch.empty(shape.vocab_size, shape.hidden_size), freeze=False)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.num_hidden_layers))
         self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
@@ -180,7 +180,7 @@ class Decoder(nn.Module):
 
     @classmethod
     def empty(cls, shape: Shape, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> "Decoder":
-        """A decoder with parameters yet to be set, by `initialise` or from a checkpoint; their memory is untouched."""
+        """A decoder with parameters yet to be set, by `initialize` or from a checkpoint; their memory is untouched."""
         with torch.device("meta"):
             model = cls(shape)
         made: dict[Tensor, nn.Parameter] = {}
@@ -196,12 +196,12 @@ class Decoder(nn.Module):
         ids: Tensor,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
-        past: Past | None = None,
+        store: KVStore | None = None,
     ) -> Tensor:
         """Final hidden states `[B, T, hidden]` of `ids[B, T]`; `lm_head` turns them into logits.
 
         `positions[B, T]` defaults to 0 … T−1. Without `mask` attention is causal; otherwise `mask[B, 1, T, keys]`
-        is added to the scores, −inf where a key is hidden. With a `past`, `ids` continue it.
+        is added to the scores, −inf where a key is hidden. With a `store`, `ids` continue the tokens in it.
         """
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
@@ -210,12 +210,12 @@ class Decoder(nn.Module):
         recompute = self.gradient_checkpointing and torch.is_grad_enabled()
         for index, layer in enumerate(self.layers):
             if recompute:  # nothing is random in a layer, so no random state is kept for it
-                x = checkpoint(layer, x, tables, mask, past, index, use_reentrant=False, preserve_rng_state=False)
+                x = checkpoint(layer, x, tables, mask, store, index, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = layer(x, tables, mask, past, index)
+                x = layer(x, tables, mask, store, index)
         return self.norm(x)
 
-    def initialise(self, generator: torch.Generator, std: float = 0.02) -> "Decoder":
+    def initialize(self, generator: torch.Generator, std: float = 0.02) -> "Decoder":
         """Random weights as Hugging Face's `_init_weights` draws them: normal(0, std), biases 0, norms 1."""
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:

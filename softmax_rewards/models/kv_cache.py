@@ -20,19 +20,19 @@ class Cache:
 
     def open(self, count: int) -> None:
         """Let the next pass write the next `count` columns."""
-        self.places = torch.arange(self.length, self.length + count, device=self.store.device)
+        self.columns = torch.arange(self.length, self.length + count, device=self.store.device)
         self.length += count
         self.width = self.length
 
     def advance(self) -> None:
-        """Let the next pass write the column behind the last one; `places` changes in place."""
-        self.places += 1
+        """Let the next pass write the column behind the last one; `columns` changes in place."""
+        self.columns += 1
         self.length += 1
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write the open columns of one layer; return the first `width` columns as views."""
         for store, new in zip(self.store[layer], (keys, values), strict=True):
-            store.index_copy_(2, self.places, new)
+            store.index_copy_(2, self.columns, new)
         return self.store[layer, 0, :, :, : self.width], self.store[layer, 1, :, :, : self.width]
 
     def part(self, rows: slice) -> "Cache":

@@ -11,13 +11,13 @@ class WarmStart:
     steps: int = 0  # supervised updates; 0 leaves the model as it is
     traces: int = 32  # search traces an update
     learning_rate: float = 1e-5  # peak; linear warm-up, then cosine to a tenth
-    microbatch_tokens: int = 8192  # of one forward pass, padding included, prompts not
+    max_microbatch_tokens: int = 8192  # of one forward pass, padding included, prompts not
     seed: int = 0  # of the traces
     threads: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        for key, least in (("steps", 0), ("traces", 1), ("microbatch_tokens", 1), ("seed", 0), ("threads", 1)):
+        for key, least in (("steps", 0), ("traces", 1), ("max_microbatch_tokens", 1), ("seed", 0), ("threads", 1)):
             if getattr(self, key) < least:
                 raise ValueError(f"{key}: {getattr(self, key)}; allowed: integers from {least}")
         if not self.learning_rate > 0:

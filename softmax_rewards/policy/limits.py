@@ -14,12 +14,12 @@ from softmax_rewards.config.run import Training
 class Limits:
     """Halved for the rest of the run when the device's memory does not suffice; a resumed run begins with them."""
 
-    rollout_rows: int  # sequences decoded at once
-    microbatch_tokens: int  # of one forward pass of the update, padding included, prompts not
+    rollout_batch_size: int  # sequences decoded at once
+    max_microbatch_tokens: int  # of one forward pass of the update, padding included, prompts not
 
     @classmethod
     def of(cls, settings: Training) -> "Limits":
-        return cls(settings.rollout_rows, settings.microbatch_tokens)
+        return cls(settings.rollout_batch_size, settings.max_microbatch_tokens)
 
     def lower(self, name: str, value: int) -> None:
         """Set one of them, and say so."""
@@ -36,10 +36,14 @@ def exhausted(settings: Training, alone: bool) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        names = ["max_new_tokens", "samples", "prompts"] if alone else ["microbatch_tokens", "max_new_tokens"]
-        switches = {"gradient_checkpointing": True, "optimiser_state": "host", "precision": "bfloat16"}
+        names = (
+            ["max_new_tokens", "group_size", "prompts_per_step"]
+            if alone
+            else ["max_microbatch_tokens", "max_new_tokens"]
+        )
+        switches = {"gradient_checkpointing": True, "optimizer_state": "host", "precision": "bfloat16"}
         if not alone:
-            del switches["optimiser_state"]
+            del switches["optimizer_state"]
         sizes = ", ".join(f"{name} ({getattr(settings, name)})" for name in names)
         others = ", ".join(
             f"{name}: {str(value).lower()}" for name, value in switches.items() if getattr(settings, name) != value

@@ -18,15 +18,15 @@ SLICE = 2**24
 """Elements updated at once, lest the temporaries be as large as the largest matrix."""
 
 
-def build(policy: nn.Module, learning_rate: float, state: str) -> "Optimiser":
-    """The optimiser for the policy's dtype with its state on the `device` or the `host`."""
+def build(policy: nn.Module, learning_rate: float, state: str) -> "Optimizer":
+    """The optimizer for the policy's dtype with its state on the `device` or the `host`."""
     if state == "host":
         return HostAdamW(policy, learning_rate)
     floats = next(policy.parameters()).dtype == torch.float32
     return (DeviceAdamW if floats else StochasticAdamW)(policy, learning_rate)
 
 
-class Optimiser:
+class Optimizer:
     """Sums gradients as `backward` makes them, and updates the policy's weights at `learning_rate`."""
 
     def __init__(self, policy: nn.Module, learning_rate: float) -> None:
@@ -37,7 +37,7 @@ class Optimiser:
             if parameter.dtype != torch.float32:
                 parameter.register_post_accumulate_grad_hook(self._summing(name))
 
-    def step(self, clip_norm: float, rounding: torch.Generator) -> float:
+    def step(self, max_grad_norm: float, rounding: torch.Generator) -> float:
         """Update with the gradients summed so far, then drop them; returns their norm before clipping.
 
         `rounding` is the noise of stochastic rounding. Raises FloatingPointError, the weights untouched, if the
@@ -48,7 +48,7 @@ class Optimiser:
         if not torch.isfinite(norm):
             raise FloatingPointError(f"training has diverged: gradient norm {norm.item()}")
         if gradients:
-            torch._foreach_mul_(list(gradients.values()), (clip_norm / (norm + 1e-6)).clamp(max=1.0))
+            torch._foreach_mul_(list(gradients.values()), (max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
             with torch.no_grad():
                 self._apply(gradients, rounding)
         self.discard()
@@ -85,10 +85,6 @@ class Optimiser:
         """All that a resumed run needs beside the weights: kind of tensor → name of the parameter → tensor."""
         raise NotImplementedError
 
-    def whole(self, value: Tensor) -> Tensor:
-        """A tensor of `state`, or a weight, that may be shared out."""
-        return value
-
     def set(self, name: str, value: Tensor) -> None:
         """Set a weight, before `load` sets what belongs to it."""
         with torch.no_grad():
@@ -114,7 +110,7 @@ class Optimiser:
         return add
 
 
-class DeviceAdamW(Optimiser):
+class DeviceAdamW(Optimizer):
     """Float32 weights with their state beside them: PyTorch's own AdamW."""
 
     def __init__(self, policy: nn.Module, learning_rate: float) -> None:
@@ -129,21 +125,21 @@ class DeviceAdamW(Optimiser):
         self._adamw.step()
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        kept: dict[str, dict[str, Tensor]] = {}
+        tensors: dict[str, dict[str, Tensor]] = {}
         for name, parameter in self.parameters.items():
             for kind, value in self._adamw.state[parameter].items():
-                kept.setdefault(kind, {})[name] = value
-        return kept
+                tensors.setdefault(kind, {})[name] = value
+        return tensors
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
         parameter = self.parameters[name]
         self._adamw.state[parameter][kind] = value.to(parameter.device, copy=True)
 
 
-class HostAdamW(Optimiser):
+class HostAdamW(Optimizer):
     """Float32 masters and moments on the host; the device holds weights and gradients only.
 
-    One optimiser a tensor, so that the host holds one gradient at a time.
+    One optimizer a tensor, so that the host holds one gradient at a time.
     """
 
     def __init__(self, policy: nn.Module, learning_rate: float) -> None:
@@ -166,11 +162,11 @@ class HostAdamW(Optimiser):
             self.parameters[name].copy_(master)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        kept = {"master": self._masters}
+        tensors = {"master": self._masters}
         for name, master in self._masters.items():
             for kind, value in self._adamw[name].state[master].items():
-                kept.setdefault(kind, {})[name] = value
-        return kept
+                tensors.setdefault(kind, {})[name] = value
+        return tensors
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
         master = self._masters[name]
@@ -180,7 +176,7 @@ class HostAdamW(Optimiser):
             self._adamw[name].state[master][kind] = value.clone()
 
 
-class StochasticAdamW(Optimiser):
+class StochasticAdamW(Optimizer):
     """Bfloat16 weights, rounded stochastically, with their state beside them.
 
     The first moment is bfloat16 too; the second stays float32, since it moves by a thousandth a step.

@@ -1,4 +1,4 @@
-"""Rollout: puzzles -> prompts -> sampled completions -> scored episodes."""
+"""Rollout: puzzles -> prompts -> sampled completions -> scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ from softmax_rewards.data.scoring import score
 from softmax_rewards.data.tasks import Score
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
+from softmax_rewards.policy.decoding import Completions, joined
 from softmax_rewards.policy.limits import Limits
-from softmax_rewards.policy.ranks import ALONE, Ranks
-from softmax_rewards.policy.sampling import Completions, Stream, joined, sample
+from softmax_rewards.policy.sampling import Stream, sample
+from softmax_rewards.policy.world import ALONE, World
 
 
 @dataclass(frozen=True)
-class Episodes:
+class Rollouts:
     """Q groups of N scored completions."""
 
     prompts: Sequence[list[int]]  # Q prompts as token ids
@@ -25,62 +26,74 @@ class Episodes:
     completions: Completions
     texts: list[str]  # Q·N completions, the end token removed
     scores: list[Score]  # Q·N
-    samples: int  # N
+    group_size: int  # N
 
     @property
     def lengths(self) -> np.ndarray:
         """Tokens generated, the end token included, `[Q, N]`."""
-        return self.completions.lengths.cpu().numpy().reshape(-1, self.samples)
+        return self.completions.lengths.cpu().numpy().reshape(-1, self.group_size)
 
     def field(self, name: str, dtype: Any = np.float64) -> np.ndarray:
         """One field of the scores as an array `[Q, N]`."""
         values = np.array([getattr(score, name) for score in self.scores], dtype=dtype)
-        return values.reshape(-1, self.samples)
+        return values.reshape(-1, self.group_size)
 
 
-def play(
-    model: Decoder,
-    tokenizer: Tokenizer,
-    task: dict[str, Any],
-    puzzles: Sequence[dict[str, Any]],
-    *,
-    template: str,
-    samples: int,
-    max_new_tokens: int,
-    reward_seconds: float,
-    limits: Limits,
-    stream: Stream | None,
-    ranks: Ranks = ALONE,
-) -> Episodes:
-    """Sample `samples` completions of every puzzle and score them with the verifier of `task` (name and options).
+@dataclass(frozen=True)
+class Sampler:
+    """How completions of a task's puzzles are sampled and scored. Several ranks share the puzzles out."""
 
-    The verifier has `reward_seconds` for all of them; raises `scoring.RewardError` if it fails. Each of several `ranks`
-    plays its share of the puzzles, and is told of the rest; there must be one for each rank.
-    """
-    module, _ = tasks.load(task)
-    prompt_texts, prompts = zip(*(tokenizer.prompt(module.prompt(puzzle, template)) for puzzle in puzzles), strict=True)
-    share = ranks.share(len(puzzles))
-    completions = sample(
-        model,
-        prompts,
-        samples=samples,
-        max_new_tokens=max_new_tokens,
-        eos_ids=tokenizer.eos_ids,
-        pad_id=tokenizer.pad_id,
-        limits=limits,
-        stream=stream,
-        share=share,
-    )
-    kept = (completions.lengths - completions.finished.long()).tolist()
-    texts = tokenizer.decode_batch(
-        [row[:length] for row, length in zip(completions.tokens.tolist(), kept, strict=True)]
-    )
-    batch = "greedy" if stream is None else " ".join(map(str, stream[1:]))
-    if ranks.count > 1:
-        batch = f"{batch}, rank {ranks.index}"
-    scores = score(task, [puzzles[index] for index in share], texts, batch=batch, seconds=reward_seconds)
-    if ranks.count > 1:
-        parts, *lists = zip(*ranks.gather((completions.to("cpu"), texts, scores)), strict=True)
-        completions = joined(parts).to(ranks.device)
-        texts, scores = ([item for part in parts for item in part] for parts in lists)
-    return Episodes(prompts, prompt_texts, completions, texts, scores, samples)
+    tokenizer: Tokenizer
+    task: dict[str, Any]  # name and options
+    template: str
+    limits: Limits
+    max_new_tokens: int
+    reward_timeout: float  # seconds that the verifier has for all answers of a call
+    world: World = ALONE
+
+    def rollout(
+        self, model: Decoder, puzzles: Sequence[dict[str, Any]], group_size: int, stream: Stream | None
+    ) -> Rollouts:
+        """Sample `group_size` completions of every puzzle and score them; `stream=None` decodes greedily.
+
+        There must be a puzzle for each rank. Raises `scoring.RewardError` if the verifier fails.
+        """
+        module, _ = tasks.load(self.task)
+        prompt_texts, prompts = zip(
+            *(self.tokenizer.prompt(module.prompt(puzzle, self.template)) for puzzle in puzzles), strict=True
+        )
+        share = self.world.share(len(puzzles))
+        completions = sample(
+            model,
+            prompts,
+            group_size=group_size,
+            max_new_tokens=self.max_new_tokens,
+            eos_ids=self.tokenizer.eos_ids,
+            pad_id=self.tokenizer.pad_id,
+            limits=self.limits,
+            stream=stream,
+            share=share,
+        )
+        lengths = (completions.lengths - completions.finished.long()).tolist()
+        texts = self.tokenizer.decode_batch(
+            [row[:length] for row, length in zip(completions.tokens.tolist(), lengths, strict=True)]
+        )
+        mine = [puzzles[index] for index in share]
+        scores = score(self.task, mine, texts, batch=self._name(stream), seconds=self.reward_timeout)
+        completions, texts, scores = self._gathered(completions, texts, scores)
+        return Rollouts(prompts, prompt_texts, completions, texts, scores, group_size)
+
+    def _name(self, stream: Stream | None) -> str:
+        """What an error of the verifier calls this batch."""
+        name = "greedy" if stream is None else " ".join(map(str, stream[1:]))
+        return name if self.world.size == 1 else f"{name}, rank {self.world.rank}"
+
+    def _gathered(
+        self, completions: Completions, texts: list[str], scores: list[Score]
+    ) -> tuple[Completions, list[str], list[Score]]:
+        """The results of all ranks, in the order of the puzzles."""
+        if self.world.size == 1:
+            return completions, texts, scores
+        parts, *lists = zip(*self.world.gather((completions.to("cpu"), texts, scores)), strict=True)
+        texts, scores = ([item for part in column for item in part] for column in lists)
+        return joined(parts).to(self.world.device), texts, scores

@@ -1,70 +1,34 @@
-"""Sampling: prompts -> completions. The decoding loop.
+"""Sampling: prompts -> completions, as many rows at once as memory allows.
 
-Rows are ordered group by group: row `r` is sample `r % N` of prompt `r // N`. A token is drawn by inverting its
-distribution function at one uniform number, which belongs to its row and position; so a row's completion depends
-neither on the other rows nor on how many are decoded at once, and arms that share a stream share their noise.
+A token is drawn by inverting its distribution function at one uniform number, which belongs to its row and position.
+So a row's completion depends neither on the other rows nor on how many are decoded at once, and ablations that share a
+random stream share their noise.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
 
 from softmax_rewards.common.randomness import torch_stream
 from softmax_rewards.models.decoder import Decoder
-from softmax_rewards.models.kv_cache import Cache
-from softmax_rewards.models.replay import Replay
+from softmax_rewards.policy import decoding
+from softmax_rewards.policy.decoding import Completions, joined
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.parallel import Workers, one_core
 
 Stream = tuple[int | str, ...]
-"""The name of a random stream, see `randomness.py`."""
-
-PREFILL_TOKENS = 2**15
-"""Tokens of prompts that are read in one pass; its feed-forward part would else outweigh the cache."""
+"""The name of a random stream, see `common/randomness.py`."""
 
 LARGE = 2**23
-"""Parameters from which each core of a processor decodes rows of its own; the threads of a smaller model would wait
+"""Parameters from which each core of a processor decodes rows of its own. The threads of a smaller model would wait
 for Python's lock more than they compute."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How the loop is run on one kind of device."""
-
-    check_every: int  # tokens between looks at which rows have finished; on a GPU every look waits for the device
-    compact_below: float  # share of rows still running below which the others are dropped, which copies the cache
-    width: int  # the number of cache columns read is a multiple of it
-
-
-# A GPU replays a recorded step, and each change of rows or width is recorded anew.
-PACES = {"cpu": Pace(4, 0.8, 1), "cuda": Pace(16, 0.5, 256)}
-
-
-@dataclass(frozen=True)
-class Completions:
-    """What `sample` returns, for R rows and at most T new tokens."""
-
-    tokens: Tensor  # [R, T] int64, the end token included, padding after it
-    log_probs: Tensor  # [R, T] float32, of the sampled tokens at temperature 1, 0 after the end
-    entropies: Tensor  # [R, T] float32, of the distributions they were drawn from (nats), 0 after the end
-    lengths: Tensor  # [R] int64, tokens generated, the end token included
-    finished: Tensor  # [R] bool, whether the end token came within T
-
-    def to(self, device: str | torch.device) -> "Completions":
-        """The same on another device."""
-        return Completions(*(getattr(self, name).to(device) for name in _FIELDS))
-
-
-_FIELDS = [field.name for field in fields(Completions)]
 
 
 def sample(
     model: Decoder,
     prompts: Sequence[Sequence[int]],
     *,
-    samples: int,
+    group_size: int,
     max_new_tokens: int,
     eos_ids: Sequence[int],
     pad_id: int,
@@ -72,20 +36,20 @@ def sample(
     stream: Stream | None,
     share: range | None = None,
 ) -> Completions:
-    """Draw `samples` completions of every prompt at temperature 1; `stream=None` decodes greedily.
+    """Draw `group_size` completions of every prompt at temperature 1; `stream=None` decodes greedily.
 
-    With a `share` only those of some prompts, the same as among those of all. At most `limits.rollout_rows` sequences
-    (and at least one prompt's) are decoded at once, half as many after running out of memory.
+    With a `share` only those of some prompts, the same as among those of all. At most `limits.rollout_batch_size`
+    sequences (and at least one prompt's) are decoded at once, half as many after running out of memory.
     """
     noise = None
     if stream is not None:
         # Drawn on the processor for every device, in float64: a probability below 2^-24 is a probability, too.
-        size = (len(prompts), samples, max_new_tokens)
+        size = (len(prompts), group_size, max_new_tokens)
         noise = torch.rand(size, dtype=torch.float64, generator=torch_stream(*stream))
 
     def decode(chosen: slice) -> Completions:
         own = None if noise is None else noise[chosen].flatten(0, 1)
-        return _decode(model, prompts[chosen], samples, max_new_tokens, eos_ids, pad_id, own)
+        return decoding.decode(model, prompts[chosen], group_size, max_new_tokens, eos_ids, pad_id, own)
 
     # Rows of a large model on a processor are decoded in as many parts at once as PyTorch has threads.
     apart = model.shape.parameters >= LARGE and model.embed_tokens.weight.device.type == "cpu"
@@ -93,7 +57,7 @@ def sample(
     share = range(len(prompts)) if share is None else share
     start, parts = share.start, []
     while start < share.stop:
-        chunk = range(start, min(start + max(limits.rollout_rows // samples, 1), share.stop))
+        chunk = range(start, min(start + max(limits.rollout_batch_size // group_size, 1), share.stop))
         part = None
         try:
             part = _by_cores(decode, chunk, cores)
@@ -101,16 +65,11 @@ def sample(
             if len(chunk) == 1:
                 raise
         if part is None:  # outside of `except`, whose traceback keeps the tensors alive
-            limits.lower("rollout_rows", len(chunk) // 2 * samples)
+            limits.lower("rollout_batch_size", len(chunk) // 2 * group_size)
             continue
         parts.append(part)
         start = chunk.stop
     return joined(parts)
-
-
-def joined(parts: Sequence[Completions]) -> Completions:
-    """The rows of all parts, one part after another."""
-    return Completions(*(torch.cat([getattr(part, name) for part in parts]) for name in _FIELDS))
 
 
 def _by_cores(decode: Callable[[slice], Completions], chunk: range, cores: int) -> Completions:
@@ -121,163 +80,3 @@ def _by_cores(decode: Callable[[slice], Completions], chunk: range, cores: int) 
     shares = [slice(start, min(start + size, chunk.stop)) for start in range(chunk.start, chunk.stop, size)]
     with one_core():
         return joined(list(Workers(cores).map(decode, shares)))
-
-
-@torch.no_grad()  # whichever thread decodes
-def _decode(
-    model: Decoder,
-    prompts: Sequence[Sequence[int]],
-    samples: int,
-    max_new_tokens: int,
-    eos_ids: Sequence[int],
-    pad_id: int,
-    noise: Tensor | None,
-) -> Completions:
-    """Decode all rows together. Each prompt is read once and its cache copied to its samples."""
-    pace = PACES[model.embed_tokens.weight.device.type]
-    cache, last, padding = _read(model, prompts, max_new_tokens, pad_id, pace.width)
-    cache.repeat(samples)
-    last, padding = last.repeat_interleave(samples, 0), padding.repeat_interleave(samples)
-    rows = Rows(model, cache, last, padding, max_new_tokens, noise, pace)
-    ends = torch.tensor(list(eos_ids), device=last.device)
-    for position in range(1, max_new_tokens):
-        if position % pace.check_every == 0:
-            alive = (~torch.isin(rows.tokens[rows.places, :position], ends).any(1)).nonzero()[:, 0]
-            if len(alive) == 0:
-                break
-            if len(alive) < pace.compact_below * len(rows.places):
-                rows.keep(alive)
-        rows.advance(position)
-    return rows.completions(ends, pad_id)
-
-
-def _read(
-    model: Decoder, prompts: Sequence[Sequence[int]], max_new_tokens: int, pad_id: int, width: int
-) -> tuple[Cache, Tensor, Tensor]:
-    """Read Q prompts, padded on the left: their cache with room for the new tokens, the last hidden states
-    `[Q, hidden]`, and the number of padding columns `[Q]`.
-    """
-    weight = model.embed_tokens.weight
-    device, longest = weight.device, max(len(prompt) for prompt in prompts)
-    ids = torch.tensor([[pad_id] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
-    padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
-    cache = Cache(model.shape, len(prompts), round_up(longest + max_new_tokens, width), weight)
-    cache.open(longest)
-    column = torch.arange(longest, device=device)
-    causal = torch.full((longest, longest), float("-inf"), device=device, dtype=weight.dtype).triu(1)
-    last = []
-    step = max(PREFILL_TOKENS // longest, 1)
-    for part in (slice(start, start + step) for start in range(0, len(prompts), step)):
-        before = (column < padding[part, None])[:, None, None]
-        # A padding position still sees itself: with nothing to see its softmax would be 0/0.
-        mask = causal.masked_fill(before & (column != column[:, None]), float("-inf"))
-        positions = (column - padding[part, None]).clamp(min=0)
-        last.append(model(ids[part], positions, mask, cache.part(part))[:, -1])
-    return cache, torch.cat(last), padding
-
-
-class Rows:
-    """The rows that are being decoded, and all that was drawn so far."""
-
-    def __init__(
-        self,
-        model: Decoder,
-        cache: Cache,
-        last: Tensor,
-        padding: Tensor,
-        max_new_tokens: int,
-        noise: Tensor | None,
-        pace: Pace,
-    ) -> None:
-        """Draw the first token of every row from `last`, the hidden states `[R, hidden]` of the prompts' ends."""
-        self.model, self.cache, self.noise, self.pace = model, cache, noise, pace
-        rows, device = len(last), last.device
-        self.tokens = torch.zeros((rows, max_new_tokens), dtype=torch.int64, device=device)
-        self.log_probs, self.entropies = torch.zeros((2, rows, max_new_tokens), device=device)
-        self.places = torch.arange(rows, device=device)  # of the rows that are left, in those three
-        self.token = torch.zeros((rows, 1), dtype=torch.int64, device=device)  # the last of each
-        self.positions = (cache.length - 1 - padding)[:, None]
-        if noise is not None:
-            self.noise = noise.to(device)
-            self.uniform = self.noise[:, :1].clone()
-        # What is read of the cache is all of it, without a mask, unless there is padding or a rounded width.
-        self.mask: Tensor | None = None
-        if pace.width > 1 or bool(padding.any()):
-            columns = torch.arange(cache.capacity, device=device)
-            hidden = (columns < padding[:, None]) | (columns >= cache.length)
-            mask = torch.zeros(hidden.shape, device=device, dtype=last.dtype)
-            self.mask = mask.masked_fill_(hidden, float("-inf"))[:, None, None]
-        self._write(0, *self._draw(last))
-        cache.open(1)
-        self._settle()
-
-    def advance(self, position: int) -> None:
-        """Draw the token of column `position` for every row."""
-        if self.cache.length > self.cache.width:
-            self._settle()
-        self.positions += 1
-        if self.mask is not None:
-            self.mask.index_fill_(3, self.cache.places, 0.0)
-        if self.noise is not None:
-            self.uniform.copy_(self.noise[:, position : position + 1])
-        self._write(position, *self.replay(self._step))
-        self.cache.advance()
-
-    def keep(self, rows: Tensor) -> None:
-        """Drop all but `rows`, ascending indices of those left."""
-        self.cache.keep(rows)
-        self.places, self.positions, self.token = self.places[rows], self.positions[rows], self.token[rows]
-        self.mask = self.mask[rows] if self.mask is not None else None
-        if self.noise is not None:
-            self.noise, self.uniform = self.noise[rows], self.uniform[rows]
-        self._settle()
-
-    def completions(self, ends: Tensor, pad_id: int) -> Completions:
-        """All rows, cut after their first end token."""
-        is_end = torch.isin(self.tokens, ends)
-        finished, longest = is_end.any(1), self.tokens.shape[1]
-        lengths = torch.where(finished, is_end.int().argmax(1) + 1, longest)
-        after = torch.arange(longest, device=lengths.device) >= lengths[:, None]
-        tokens = self.tokens.masked_fill(after, pad_id)
-        return Completions(
-            tokens, self.log_probs.masked_fill(after, 0.0), self.entropies.masked_fill(after, 0.0), lengths, finished
-        )
-
-    def _settle(self) -> None:
-        """Prepare steps with the rows and the width of now."""
-        self.cache.width = round_up(self.cache.length, self.pace.width)
-        self.replay = Replay(self.places.device)
-
-    def _step(self) -> tuple[Tensor, Tensor, Tensor]:
-        # Whatever changes from one step to the next is a tensor here, for these lines may be recorded and replayed.
-        mask = self.mask[..., : self.cache.width] if self.mask is not None else None
-        hidden = self.model(self.token, self.positions, mask, self.cache)
-        return self._draw(hidden[:, 0])
-
-    def _draw(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A token of each row, its log-probability, and the entropy of the distribution, each `[rows]`."""
-        log_probs = self.model.lm_head(hidden).float().log_softmax(1)
-        probabilities = log_probs.exp()
-        entropies = -torch.linalg.vecdot(probabilities, log_probs)
-        token = log_probs.argmax(1, keepdim=True) if self.noise is None else draw(probabilities, self.uniform)
-        return token[:, 0], log_probs.gather(1, token)[:, 0], entropies
-
-    def _write(self, position: int, token: Tensor, log_probs: Tensor, entropies: Tensor) -> None:
-        self.token.copy_(token[:, None])
-        self.tokens[self.places, position] = token
-        self.log_probs[self.places, position] = log_probs
-        self.entropies[self.places, position] = entropies
-
-
-def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """A token of every row, `[R, 1]`, by `probabilities[R, V]` and `uniform[R, 1]` in [0, 1), float64.
-
-    The first token at which the sum of the probabilities exceeds the share `uniform` of the total; the last where they
-    are not numbers, for it is the loss that says that training has diverged.
-    """
-    sums = probabilities.cumsum(1, dtype=torch.float64)
-    return torch.searchsorted(sums, uniform * sums[:, -1:], right=True).clamp_(max=sums.shape[1] - 1)
-
-
-def round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

@@ -1,76 +1,98 @@
 """Teacher forcing: a reference answer y* of every puzzle, and the ways in which it takes part in a step.
 
-`inject` lets it join its group, so that no group is without a right answer: weighted by the arm's scheme like any
-other sample (`training.injection`), or with a loss of its own (`training.imitation`). It is off-policy: the policy did
-not write it, and nothing corrects for that. `log_ratios` only judge what the policy wrote (`training.target`).
+`inject` lets it join its group, so that no group is without a right answer: weighted by the ablation's scheme like any
+other sample (`training.injection`), or with a loss of its own (`Imitation`, `training.imitation`). It is off-policy:
+the policy did not write it, and nothing corrects for that. `log_ratios` only judges what the policy wrote
+(`training.target`).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import pad
 
+from softmax_rewards.config.run import Training
 from softmax_rewards.data.tasks import Score
-from softmax_rewards.policy.rollout import Completions, Episodes
+from softmax_rewards.policy.decoding import Completions
+from softmax_rewards.policy.objective import sample_scales
+from softmax_rewards.policy.rollout import Rollouts
 
 
-def inject(episodes: Episodes, references: Sequence[Sequence[int]], reward: float, pad_id: int) -> Episodes:
-    """The Q groups of N samples with a reference each, as token ids with its end token, as sample N + 1 of `reward`.
+class Imitation:
+    """The loss L_sup + λ·L_RL, with the reference answer behind the N samples of every group."""
 
-    Texts, log-probabilities and entropies of the references are empty and 0: nobody sampled them.
+    def __init__(self, coefficient: float) -> None:
+        self.coefficient = coefficient  # λ
+
+    def sample_factors(
+        self, settings: Training, rollouts: Rollouts, kept: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `update.sample_factors`, for rollouts with N + 1 answers a group and `weights[Q, N]`."""
+        lengths = rollouts.lengths.ravel()
+        taught = np.arange(len(lengths)) % rollouts.group_size == rollouts.group_size - 1
+        # Each loss is scaled by itself: −log π(y*|x) is a mean over the reference answers' tokens.
+        scales = sample_scales(lengths, kept & ~taught, settings.loss_aggregation, settings.max_new_tokens)
+        weights = np.pad(weights, ((0, 0), (0, 1)))
+        return scales, self.coefficient * scales * weights.ravel() + (kept & taught) / lengths[taught].sum()
+
+
+def inject(rollouts: Rollouts, answers: Sequence[Sequence[int]], reward: float, pad_id: int) -> Rollouts:
+    """The Q groups of N samples, each with its reference answer as sample N + 1 of `reward`.
+
+    `answers` are token ids with the end token. Their texts, log-probabilities and entropies are empty and 0: nobody
+    sampled them.
     """
-    drawn, groups = episodes.completions, len(references)
-    device = drawn.tokens.device
-    width = max(drawn.tokens.shape[1], *map(len, references))
+    sampled, groups = rollouts.completions, len(answers)
+    device = sampled.tokens.device
+    width = max(sampled.tokens.shape[1], *map(len, answers))
 
-    def joined(samples: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-        """`samples[Q·N, …]` with `own[Q, …]` behind each group, `[Q·(N + 1), …]`."""
-        return torch.cat((samples.unflatten(0, (groups, -1)), own[:, None]), dim=1).flatten(0, 1)
+    def joined(samples: Tensor, references: Tensor) -> Tensor:
+        """`samples[Q·N, …]` with `references[Q, …]` behind each group, `[Q·(N + 1), …]`."""
+        return torch.cat((samples.unflatten(0, (groups, -1)), references[:, None]), dim=1).flatten(0, 1)
 
-    rows = torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in references], device=device)
-    space = (0, width - drawn.tokens.shape[1])
-    nothing = torch.zeros(rows.shape, device=device)
+    tokens = torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in answers], device=device)
+    padding = (0, width - sampled.tokens.shape[1])
+    zeros = torch.zeros(tokens.shape, device=device)
     completions = Completions(
-        tokens=joined(pad(drawn.tokens, space, value=pad_id), rows),
-        log_probs=joined(pad(drawn.log_probs, space), nothing),
-        entropies=joined(pad(drawn.entropies, space), nothing),
-        lengths=joined(drawn.lengths, torch.tensor([len(row) for row in references], device=device)),
-        finished=joined(drawn.finished, torch.ones(groups, dtype=torch.bool, device=device)),
+        tokens=joined(pad(sampled.tokens, padding, value=pad_id), tokens),
+        log_probs=joined(pad(sampled.log_probs, padding), zeros),
+        entropies=joined(pad(sampled.entropies, padding), zeros),
+        lengths=joined(sampled.lengths, torch.tensor([len(row) for row in answers], device=device)),
+        finished=joined(sampled.finished, torch.ones(groups, dtype=torch.bool, device=device)),
     )
-    teacher = Score(reward, correct=True, formatted=True, attempts=0, self_checks=0, gave_up=False)
+    score = Score(reward, correct=True, formatted=True, attempts=0, self_checks=0, gave_up=False)
     texts, scores = [], []
-    for start in range(0, len(episodes.scores), episodes.samples):
-        texts += [*episodes.texts[start : start + episodes.samples], ""]
-        scores += [*episodes.scores[start : start + episodes.samples], teacher]
-    return Episodes(episodes.prompts, episodes.prompt_texts, completions, texts, scores, episodes.samples + 1)
+    for start in range(0, len(rollouts.scores), rollouts.group_size):
+        texts += [*rollouts.texts[start : start + rollouts.group_size], ""]
+        scores += [*rollouts.scores[start : start + rollouts.group_size], score]
+    return Rollouts(rollouts.prompts, rollouts.prompt_texts, completions, texts, scores, rollouts.group_size + 1)
 
 
-def log_ratios(
-    episodes: Episodes, references: Sequence[Sequence[int]], smoothing: float, vocabulary: int
-) -> np.ndarray:
+def log_ratios(rollouts: Rollouts, answers: Sequence[Sequence[int]], smoothing: float, vocabulary: int) -> np.ndarray:
     """log p*(y|x) − log π(y|x) of every sample, `[Q, N]` in nats, p* the smoothed reference answer.
 
     As part of the reward, factor β, it makes the expected gradient that of E[R] − β·KL(π‖p*).
     """
-    target = smoothed_log_probs(episodes, references, smoothing, vocabulary)
-    own = episodes.completions.log_probs.double().sum(1).cpu().numpy()
-    return target - own.reshape(target.shape)
+    target = smoothed_log_probs(rollouts, answers, smoothing, vocabulary)
+    sampled = rollouts.completions.log_probs.double().sum(1).cpu().numpy()
+    return target - sampled.reshape(target.shape)
 
 
 def smoothed_log_probs(
-    episodes: Episodes, references: Sequence[Sequence[int]], smoothing: float, vocabulary: int
+    rollouts: Rollouts, answers: Sequence[Sequence[int]], smoothing: float, vocabulary: int
 ) -> np.ndarray:
-    """log p*(y|x) of every completion, `[Q, N]` in nats, p* being the reference y* smoothed token by token.
+    """log p*(y|x) of every completion, `[Q, N]` in nats, p* being the reference answer y* smoothed token by token.
 
     At position t p* has y*_t with probability 1 − `smoothing`, and shares the rest among all `vocabulary` tokens;
     behind the end of y* it is uniform. Without smoothing every other answer would have log 0.
     """
-    tokens, lengths = episodes.completions.tokens, episodes.completions.lengths
+    tokens, lengths = rollouts.completions.tokens, rollouts.completions.lengths
     columns = tokens.shape[1]
-    rows = [[*row[:columns], *[-1] * (columns - len(row))] for row in references]
-    wanted = torch.tensor(rows, device=tokens.device).repeat_interleave(episodes.samples, 0)
-    share = torch.where(wanted < 0, 1.0, smoothing) / vocabulary
-    chances = (share.double() + (1 - smoothing) * (tokens == wanted)).log()
+    rows = [[*row[:columns], *[-1] * (columns - len(row))] for row in answers]
+    expected = torch.tensor(rows, device=tokens.device).repeat_interleave(rollouts.group_size, 0)
+    share = torch.where(expected < 0, 1.0, smoothing) / vocabulary
+    chances = (share.double() + (1 - smoothing) * (tokens == expected)).log()
     inside = torch.arange(columns, device=tokens.device) < lengths[:, None]
-    return chances.masked_fill(~inside, 0.0).sum(1).cpu().numpy().reshape(-1, episodes.samples)
+    return chances.masked_fill(~inside, 0.0).sum(1).cpu().numpy().reshape(-1, rollouts.group_size)

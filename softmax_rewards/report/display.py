@@ -146,27 +146,27 @@ def provenance(described: Mapping[str, Any]) -> HTML:
 
 
 def failures(found: pd.DataFrame, runs: pd.DataFrame) -> HTML:
-    """Which arm died of what: a sentence, and a row an arm.
+    """Which ablation died of what: a sentence, and One row per ablation.
 
     `found`: failures.csv; `runs`: ablation and seed of every run, those without failure too.
     """
     died = found[found["mode"] == "success below base"]["ablation"].unique()
     verdict = f"Below their base model fell: {', '.join(died)}." if len(died) else "No run fell below its base model."
     rows = []
-    for arm, own in runs.groupby("ablation", sort=False):
-        modes = found[found["ablation"] == arm].groupby("mode", sort=False)
+    for ablation, own in runs.groupby("ablation", sort=False):
+        modes = found[found["ablation"] == ablation].groupby("mode", sort=False)
         symptoms = [
             f"{mode} ({len(hit)} of {len(own)} seeds, from step {', '.join(map(str, sorted(set(hit['step']))))})"
             for mode, hit in modes
         ]
-        rows.append({"arm": arm, "seeds": len(own), "failures": "\n".join(symptoms) or "none"})
+        rows.append({"ablation": ablation, "seeds": len(own), "failures": "\n".join(symptoms) or "none"})
     return HTML(f"<p>{html.escape(verdict)}</p>{table(pd.DataFrame(rows)).data}")
 
 
-def behaviours(frame: pd.DataFrame) -> HTML:
-    """A row an arm, a column one of `reasoning.MEASURES`: mean [t interval over seeds] at the last step that has it.
+def behaviors(frame: pd.DataFrame) -> HTML:
+    """One row per ablation, one column per `reasoning.MEASURES`: mean [t interval over seeds] at the last step with it.
 
-    `frame`: behaviours.csv. What is 0 in every arm and at every step is left out.
+    `frame`: behaviors.csv. What is 0 in every ablation and at every step is left out.
     """
     columns = {}
     for measure, name in MEASURES.items():
@@ -175,10 +175,10 @@ def behaviours(frame: pd.DataFrame) -> HTML:
             continue
         last = known[known["step"] == known["step"].max()].set_index("ablation")
         columns[f"{name}, step {last['step'].iloc[0]}"] = pd.Series(
-            {arm: _limits(row, share=name.startswith("share")) for arm, row in last.to_dict("index").items()}
+            {ablation: _limits(row, share=name.startswith("share")) for ablation, row in last.to_dict("index").items()}
         )
-    shown = pd.DataFrame(columns, index=frame["ablation"].unique()).rename_axis("arm").reset_index()
-    return table(shown, empty="No behaviour was measured.")
+    shown = pd.DataFrame(columns, index=frame["ablation"].unique()).rename_axis("ablation").reset_index()
+    return table(shown, empty="No behavior was measured.")
 
 
 def _limits(row: Mapping[str, float], share: bool) -> str:
@@ -189,7 +189,7 @@ def _limits(row: Mapping[str, float], share: bool) -> str:
 
 
 def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -> HTML:
-    """Completions side by side: a row a puzzle (the first `puzzles`), a column an arm, the baseline first.
+    """Completions side by side: a row a puzzle (the first `puzzles`), a column an ablation, the baseline first.
 
     `frame`: ablation, seed, step, puzzle, prompt, completion, correct, of one seed and step; and, if the task has
     equations, how many are `right` of those `written`. The text is what a model wrote, so it is escaped and shown
@@ -197,13 +197,13 @@ def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -
     """
     if frame.empty:
         return HTML("<p><em>No samples were recorded.</em></p>")
-    arms = sorted(frame["ablation"].unique(), key=lambda arm: (arm != baseline, arm))
-    head = "".join(f"<th>{html.escape(arm)}</th>" for arm in ["puzzle", *arms])
+    ablations = sorted(frame["ablation"].unique(), key=lambda ablation: (ablation != baseline, ablation))
+    head = "".join(f"<th>{html.escape(ablation)}</th>" for ablation in ["puzzle", *ablations])
     rows = []
     for _, group in list(frame.groupby("puzzle"))[:puzzles]:
-        by_arm = {row["ablation"]: row for row in group.to_dict("records")}
+        by_ablation = {row["ablation"]: row for row in group.to_dict("records")}
         prompt = html.escape(group["prompt"].iloc[0])
-        cells = "".join(_sample(by_arm.get(arm)) for arm in arms)
+        cells = "".join(_sample(by_ablation.get(ablation)) for ablation in ablations)
         rows.append(f"<tr><td><pre>{prompt}</pre></td>{cells}</tr>")
     place = f"<p>After step {frame['step'].iloc[0]}, seed {frame['seed'].iloc[0]}.</p>"
     return HTML(f"{place}<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")

@@ -1,6 +1,6 @@
 """Checkpoints of a run while it is under way: folders `checkpoint-<updates>`, each with the checksums of its files.
 
-<kind>.safetensors        a kind of tensor of the updater
+<kind>.safetensors        a kind of tensor of the engine's state
 state.json                what else the run goes on with
 manifest.json             the sha256 of these, written last
 """
@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from softmax_rewards.common.files import read_json, verified_manifest, write_json, write_manifest, writing
 from softmax_rewards.models import checkpoint
-from softmax_rewards.policy.update import Updater
+from softmax_rewards.policy.engine import Engine
 
 PREFIX = "checkpoint-"
 
@@ -29,14 +29,14 @@ def steps(folder: Path) -> int:
     return int(folder.name.removeprefix(PREFIX))
 
 
-def write(state: Path, step: int, updater: Updater, facts: dict[str, Any]) -> None:
-    """Save the updater and `facts` after `step` updates; raises NotWritten, with nothing left of it."""
+def write(state: Path, step: int, engine: Engine, facts: dict[str, Any]) -> None:
+    """Save the state of the engine and `facts` after `step` updates; raises NotWritten, with nothing left of it."""
     partial = _emptied(state)
     with writing(state):
         try:
             partial.mkdir()
             names = ["state.json"]
-            for kind, values in updater.state():  # one file a kind: the host holds one kind at a time
+            for kind, values in engine.state():  # one file a kind: the host holds one kind at a time
                 names.append(f"{kind}.safetensors")
                 checkpoint.write_tensors(values, partial / names[-1])
                 del values  # before those of the next kind are made
@@ -54,12 +54,18 @@ def read(folder: Path) -> dict[str, Any]:
     return read_json(folder / "state.json")
 
 
-def load(folder: Path, updater: Updater) -> None:
+def expect(facts: dict[str, Any], identity: str, folder: Path) -> None:
+    """Raise ValueError if a checkpoint's `facts` are not those of a run with this `identity`."""
+    if facts.get("identity") != identity:
+        raise ValueError(f"{folder} is of other code, data or settings")
+
+
+def load(folder: Path, engine: Engine) -> None:
     """Load the tensors of a checkpoint that `read` has verified."""
     for file in folder.glob("*.safetensors"):
         with safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118 (not a mapping)
-                updater.load(file.stem, name, tensors.get_tensor(name))
+                engine.load(file.stem, name, tensors.get_tensor(name))
 
 
 def discard(folder: Path) -> None:

@@ -18,79 +18,70 @@ import torch
 
 from softmax_rewards.common.files import write_json
 from softmax_rewards.common.terminal import log
+from softmax_rewards.config.run import Training
 from softmax_rewards.models.checkpoint import write_tensors
-from softmax_rewards.policy.reference import Reference
-from softmax_rewards.policy.rollout import Episodes
-from softmax_rewards.policy.update import Diverged, Updater
-from softmax_rewards.training.run_folder import RunFolder
+from softmax_rewards.policy.rollout import Rollouts
+from softmax_rewards.policy.update import Diverged, Facts
+from softmax_rewards.training.run_folder import Folder
 
 PATIENCE = 10
-"""Steps in a row that may be skipped. An overflow by chance passes with its batch; while updates are skipped nothing
-of the policy changes, so that ten different batches which all fail say that the policy itself is broken."""
+"""Steps in a row that may be skipped. An overflow by chance passes with its batch. While updates are skipped the policy
+stays as it is, so when ten different batches fail in a row, the policy itself is broken."""
 
 
-def update(
-    updater: Updater,
-    folder: RunFolder,
-    step: int,
-    puzzles: np.ndarray,
-    episodes: Episodes,
-    weights: np.ndarray,
-    reference: Reference | None,
-) -> dict[str, float | None]:
-    """`updater.update` after `step` updates, and `training.on_nonfinite` applied to it: the facts for the step's row.
+class DivergenceGuard:
+    """Applies `training.on_nonfinite` to the updates of one run."""
 
-    `puzzles[Q]` index the train split. Raises FloatingPointError, the inputs saved, where the run has to stop.
-    """
-    skipping = updater.settings.on_nonfinite == "skip"
-    try:
-        facts = updater.update(step, episodes, weights, reference)
-        skipped = 0
-    except Diverged as error:
-        line = f"{error} (step {step + 1}, update {error.index + 1} of {updater.settings.updates})"
-        before = folder.rows("metrics")[1 - PATIENCE :] if skipping and not error.weights else []
-        failed = len(before) == PATIENCE - 1 and all(row["skipped"] for row in before)
-        if not skipping or error.weights or failed:
-            place = _place(folder.out, step)
-            if folder.ranks.first:
-                _save(place, step, puzzles, episodes, weights, error)
-            often = f", as in the {PATIENCE - 1} steps before" if failed else ""
-            raise FloatingPointError(f"{line}{often}; its inputs are in {place}; {_advice(updater, error)}") from error
-        if folder.ranks.first:
-            log("train", f"{folder.out}: {line}: this update is skipped")
-        facts, skipped = error.facts, 1
-    if folder.ranks.first:
-        _drop(_place(folder.out, step))
-    return facts | ({"skipped": skipped} if skipping else {})
+    def __init__(self, folder: Folder, settings: Training) -> None:
+        self.folder, self.settings = folder, settings
+        self.skipping = settings.on_nonfinite == "skip"
+
+    def passed(self, step: int) -> Facts:
+        """The update after `step` updates was made; returns what the step's row says of that."""
+        self.folder.on_disk(lambda: _drop(_inputs_folder(self.folder.out, step)))
+        return {"skipped": 0} if self.skipping else {}
+
+    def failed(self, step: int, puzzles: np.ndarray, batch: Rollouts, weights: np.ndarray, error: Diverged) -> Facts:
+        """The update was not made, or broke the weights: skip it, and return the facts for the step's row.
+
+        `puzzles[Q]` index the train split. Raises FloatingPointError, the inputs saved, where the run has to stop.
+        """
+        line = f"{error} (step {step + 1}, update {error.index + 1} of {self.settings.updates_per_batch})"
+        before = self.folder.rows("metrics")[1 - PATIENCE :] if self.skipping and not error.weights else []
+        exhausted = len(before) == PATIENCE - 1 and all(row["skipped"] for row in before)
+        if not self.skipping or error.weights or exhausted:
+            inputs = _inputs_folder(self.folder.out, step)
+            self.folder.on_disk(lambda: _save(inputs, step, puzzles, batch, weights, error))
+            often = f", as in the {PATIENCE - 1} steps before" if exhausted else ""
+            raise FloatingPointError(f"{line}{often}; its inputs are in {inputs}; {self._advice(error)}") from error
+        self.folder.on_disk(lambda: log("train", f"{self.folder.out}: {line}: this update is skipped"))
+        self.folder.on_disk(lambda: _drop(_inputs_folder(self.folder.out, step)))
+        return error.facts | {"skipped": 1}
+
+    def finished(self) -> None:
+        """The run has finished: drop the inputs of all steps."""
+        for inputs in self.folder.out.glob("nonfinite-step-*"):
+            self.folder.on_disk(lambda inputs=inputs: _drop(inputs))
+
+    def _advice(self, error: Diverged) -> str:
+        settings = self.settings
+        remedies = [f"training.learning_rate below {settings.learning_rate:g}"]
+        remedies += ["training.precision: float32"] * (settings.precision != "float32")
+        remedies += ["training.on_nonfinite: skip"] * (settings.on_nonfinite == "stop" and not error.weights)
+        return f"try {' or '.join(remedies)}"
 
 
-def forget(folder: RunFolder) -> None:
-    """Drop the inputs of all steps: the run has finished."""
-    for place in folder.out.glob("nonfinite-step-*") if folder.ranks.first else ():
-        _drop(place)
-
-
-def _place(out: Path, step: int) -> Path:
+def _inputs_folder(out: Path, step: int) -> Path:
     return out / f"nonfinite-step-{step + 1:06d}"
 
 
-def _advice(updater: Updater, error: Diverged) -> str:
-    settings = updater.settings
-    remedies = [f"training.learning_rate below {settings.learning_rate:g}"]
-    remedies += ["training.precision: float32"] * (settings.precision != "float32")
-    remedies += ["training.on_nonfinite: skip"] * (settings.on_nonfinite == "stop" and not error.weights)
-    return f"try {' or '.join(remedies)}"
-
-
-def _save(
-    place: Path, step: int, puzzles: np.ndarray, episodes: Episodes, weights: np.ndarray, error: Diverged
-) -> None:
-    partial = place.with_name(f".{place.name}.partial")
+def _save(folder: Path, step: int, puzzles: np.ndarray, batch: Rollouts, weights: np.ndarray, error: Diverged) -> None:
+    partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    drawn = episodes.completions
-    tensors = {name: getattr(drawn, name) for name in ("tokens", "lengths", "finished", "log_probs")}
-    tensors |= {"weights": torch.tensor(weights), "rewards": torch.tensor(episodes.field("reward"))}
+    sampled = batch.completions
+    tensors = {name: getattr(sampled, name) for name in ("tokens", "lengths", "finished", "log_probs")}
+    tensors |= {"weights": torch.tensor(weights), "rewards": torch.tensor(batch.field("reward"))}
     write_tensors({name: value.cpu().contiguous() for name, value in tensors.items()}, partial / "inputs.safetensors")
     facts: dict[str, Any] = {
         "step": step + 1,
@@ -101,21 +92,21 @@ def _save(
         "gradients": error.gradients,
         "weights": error.weights,
         "puzzles": puzzles.tolist(),
-        "prompts": list(episodes.prompt_texts),
-        "texts": episodes.texts,
-        "samples": episodes.samples,
+        "prompts": list(batch.prompt_texts),
+        "texts": batch.texts,
+        "samples": batch.group_size,
     }
     write_json(facts, partial / "step.json")
-    _drop(place)
-    os.rename(partial, place)
+    _drop(folder)
+    os.rename(partial, folder)
 
 
-def _drop(place: Path) -> None:
+def _drop(folder: Path) -> None:
     """Delete the folder; renamed first, so that one half deleted is never taken for a whole one."""
-    if place.exists():
-        discarded = place.with_name(f".{place.name}.discarded")
+    if folder.exists():
+        discarded = folder.with_name(f".{folder.name}.discarded")
         shutil.rmtree(discarded, ignore_errors=True)
-        os.rename(place, discarded)
+        os.rename(folder, discarded)
         shutil.rmtree(discarded)
 
 

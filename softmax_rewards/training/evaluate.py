@@ -1,70 +1,91 @@
 """Evaluation of a finished run's final model on held-out puzzles."""
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from softmax_rewards.common import provenance, stats
+from softmax_rewards.common import provenance
 from softmax_rewards.common.files import write_csv, write_json
 from softmax_rewards.config.run import Run
 from softmax_rewards.data import dataset, tasks
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.policy.limits import Limits
-from softmax_rewards.policy.rollout import play
+from softmax_rewards.policy.rollout import Sampler
+
+KS = (1, 4, 16)  # of pass@k
+Solutions = list[list[str | None]]  # of each puzzle's samples the canonical right solution, or None
 
 
 def final(run_folder: Path, data: Path) -> None:
     """Judge the trained model of a finished run: `evaluation.json` and `puzzles.csv` in `run_folder`.
 
-    Sampled and greedy success on all evaluation puzzles; pass@k and the number of distinct right solutions
-    from `evaluation.pass_samples` samples on the first `evaluation.pass_puzzles` of them.
+    Sampled and greedy success on all evaluation puzzles; pass@k and the number of distinct right solutions from
+    `evaluation.pass_samples` samples on the first `evaluation.pass_puzzles` of them.
     """
     record = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
     run = Run.from_dict(record["config"])
-    torch.set_num_threads(run.training.threads)
-    device = checkpoint.pick_device(run.training.device)
-    policy = checkpoint.load(run_folder / "model", device, getattr(torch, run.training.precision))
-    tokenizer = Tokenizer(run_folder / "model")
-    task, _ = tasks.load(run.task)
-    puzzles = dataset.read(data, "test", run.evaluation.puzzles)
-
-    limits = Limits.of(run.training)
-
-    def answers(count: int, samples: int, purpose: str | None) -> list[list[str | None]]:
-        """The canonical right solution, or None, of the first `count` puzzles' samples; greedy without a purpose."""
-        episodes = play(
-            policy,
-            tokenizer,
-            run.task,
-            puzzles[:count],
-            template=record["template"],
-            samples=samples,
-            max_new_tokens=run.training.max_new_tokens,
-            reward_seconds=run.training.reward_seconds,
-            limits=limits,
-            stream=None if purpose is None else (run.seed, purpose),
-        )
-        found = [task.solution(text, puzzles[row // samples]) for row, text in enumerate(episodes.texts)]
-        return [found[start : start + samples] for start in range(0, len(found), samples)]
-
-    every, some, samples = run.evaluation.puzzles, run.evaluation.pass_puzzles, run.evaluation.pass_samples
-    sampled = [row[0] is not None for row in answers(every, 1, "evaluation")]
-    greedy = [row[0] is not None for row in answers(every, 1, None)]
-    many = answers(some, samples, "pass@k")
+    solutions = _Solver(run, run_folder / "model", data, record["template"])
+    settings = run.evaluation
+    sampled = solutions(settings.puzzles, 1, "evaluation")
+    greedy = solutions(settings.puzzles, 1, None)
+    many = solutions(settings.pass_puzzles, settings.pass_samples, "pass@k")
+    table = pd.DataFrame({"puzzle": range(settings.puzzles), "sampled": _right(sampled), "greedy": _right(greedy)})
+    write_csv(table, run_folder / "puzzles.csv")
     right = np.array([sum(solution is not None for solution in row) for row in many])
     distinct = [len({solution for solution in row if solution is not None}) for row in many]
-    table = pd.DataFrame({"puzzle": range(every), "sampled": np.array(sampled, int), "greedy": np.array(greedy, int)})
-    write_csv(table, run_folder / "puzzles.csv")
-    rates = {f"pass@{k}": float(np.mean(stats.pass_at_k(right, samples, k))) for k in (1, 4, 16)}
-    facts = {
-        "success": float(np.mean(sampled)),
-        "greedy": float(np.mean(greedy)),
+    summary = {f"pass@{k}": float(np.mean(pass_at_k(right, settings.pass_samples, k))) for k in KS}
+    summary |= {
+        "success": float(table["sampled"].mean()),
+        "greedy": float(table["greedy"].mean()),
         "distinct": float(np.mean(distinct)),
+        "puzzles": settings.puzzles,
+        "passk_puzzles": settings.pass_puzzles,
+        "passk_samples": settings.pass_samples,
+        "fingerprint": record["fingerprint"],
+        "code": provenance.evaluation_fingerprint(record["config"]),
     }
-    counts = {"puzzles": every, "passk_puzzles": some, "passk_samples": samples}
-    made_by = {"fingerprint": record["fingerprint"], "code": provenance.evaluation_fingerprint(record["config"])}
-    write_json(rates | facts | counts | made_by, run_folder / "evaluation.json")
+    write_json(summary, run_folder / "evaluation.json")
+
+
+class _Solver:
+    """The final model, which answers held-out puzzles."""
+
+    def __init__(self, run: Run, model: Path, data: Path, template: str) -> None:
+        settings = run.training
+        torch.set_num_threads(settings.threads)
+        self.seed = run.seed
+        self.task, _ = tasks.load(run.task)
+        self.puzzles = dataset.read(data, "test", run.evaluation.puzzles)
+        device = checkpoint.pick_device(settings.device)
+        self.policy = checkpoint.load(model, device, getattr(torch, settings.precision))
+        limits = Limits.of(settings)
+        self.sampler = Sampler(
+            Tokenizer(model), run.task, template, limits, settings.max_new_tokens, settings.reward_timeout
+        )
+
+    def __call__(self, count: int, samples: int, purpose: str | None) -> Solutions:
+        """The solutions of the first `count` puzzles, `samples` each; greedy without a purpose."""
+        stream = None if purpose is None else (self.seed, purpose)
+        rollouts = self.sampler.rollout(self.policy, self.puzzles[:count], samples, stream)
+        every = [self.task.solution(text, self.puzzles[row // samples]) for row, text in enumerate(rollouts.texts)]
+        return [every[start : start + samples] for start in range(0, len(every), samples)]
+
+
+def _right(solutions: Solutions) -> np.ndarray:
+    """1 where the only sample of a puzzle is right, else 0."""
+    return np.array([row[0] is not None for row in solutions], int)
+
+
+def pass_at_k(right: Sequence[int] | np.ndarray, samples: int, k: int) -> np.ndarray:
+    """Unbiased pass@k [P] from the number of right answers `right` [P] among `samples` (Chen et al. 2021,
+    arXiv 2107.03374, eq. 1): 1 − C(n − c, k) / C(n, k), with exact binomials. ValueError if k > samples."""
+    if not 1 <= k <= samples:
+        raise ValueError(f"pass@k: k = {k} must lie in 1..{samples}, the number of samples a puzzle")
+    total = math.comb(samples, k)
+    return np.array([1 - math.comb(samples - int(count), k) / total for count in right])

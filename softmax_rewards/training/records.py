@@ -6,26 +6,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from softmax_rewards.policy.rollout import Episodes
+from softmax_rewards.policy.rollout import Rollouts
 from softmax_rewards.weighting import concentration
 
 
-def rollout_row(episodes: Episodes) -> dict[str, float]:
+def rollout_row(rollouts: Rollouts) -> dict[str, float]:
     """Means over the samples and the shares of groups without contrast.
 
     Fractions are in 0 … 1, length in tokens, the entropy of the policy where it sampled in nats a token.
     """
-    correct = episodes.field("correct", bool)
+    correct = rollouts.field("correct", bool)
     return {
         "success": float(correct.mean()),
-        "format": float(episodes.field("formatted").mean()),
-        "reward": float(episodes.field("reward").mean()),
-        "entropy": float(episodes.completions.entropies.sum() / episodes.completions.lengths.sum()),
-        "length": float(episodes.lengths.mean()),
-        "finished": float(episodes.completions.finished.float().mean()),
-        "attempts": float(episodes.field("attempts").mean()),
-        "self_checks": float(episodes.field("self_checks").mean()),
-        "gave_up": float(episodes.field("gave_up").mean()),
+        "format": float(rollouts.field("formatted").mean()),
+        "reward": float(rollouts.field("reward").mean()),
+        "entropy": float(rollouts.completions.entropies.sum() / rollouts.completions.lengths.sum()),
+        "length": float(rollouts.lengths.mean()),
+        "finished": float(rollouts.completions.finished.float().mean()),
+        "attempts": float(rollouts.field("attempts").mean()),
+        "self_checks": float(rollouts.field("self_checks").mean()),
+        "gave_up": float(rollouts.field("gave_up").mean()),
         "all_wrong": float((~correct.any(1)).mean()),
         "all_right": float(correct.all(1).mean()),
     }
@@ -42,21 +42,21 @@ def weight_row(weights: np.ndarray) -> dict[str, float]:
     }
 
 
-def episode_row(step: int, puzzles: np.ndarray, episodes: Episodes, weights: np.ndarray) -> dict[str, Any]:
+def episode_row(step: int, puzzles: np.ndarray, rollouts: Rollouts, weights: np.ndarray) -> dict[str, Any]:
     """Every sample of the step, column by column in the order of the rollout; `puzzles[Q]` index the train split."""
-    count = episodes.samples
+    count = rollouts.group_size
     return {
         "step": [step] * weights.size,
         "group": np.repeat(np.arange(len(puzzles)), count).tolist(),
         "puzzle": np.repeat(puzzles, count).tolist(),
         "sample": np.tile(np.arange(count), len(puzzles)).tolist(),
-        "reward": episodes.field("reward").ravel().tolist(),
-        "correct": episodes.field("correct", bool).ravel().tolist(),
-        "formatted": episodes.field("formatted", bool).ravel().tolist(),
+        "reward": rollouts.field("reward").ravel().tolist(),
+        "correct": rollouts.field("correct", bool).ravel().tolist(),
+        "formatted": rollouts.field("formatted", bool).ravel().tolist(),
         "weight": weights.ravel().tolist(),
-        "length": episodes.lengths.ravel().tolist(),
-        "finished": episodes.completions.finished.tolist(),
-        "attempts": episodes.field("attempts", int).ravel().tolist(),
+        "length": rollouts.lengths.ravel().tolist(),
+        "finished": rollouts.completions.finished.tolist(),
+        "attempts": rollouts.field("attempts", int).ravel().tolist(),
     }
 
 
@@ -77,13 +77,28 @@ def timing_row(step: int, rollout: float, update: float, tokens: int, device: to
     }
 
 
-def evaluation_row(step: int, tokens: int, episodes: Episodes) -> dict[str, float]:
+def evaluation_row(step: int, tokens: int, rollouts: Rollouts) -> dict[str, float]:
     """One point of the success curve after `step` updates and `tokens` generated in training.
 
     `entropy` is the mean −log π of the sampled tokens, an unbiased estimate of the policy's entropy in nats a token.
     """
-    rates = rollout_row(episodes)
+    rates = rollout_row(rollouts)
     names = ("success", "format", "length", "finished", "attempts", "self_checks", "gave_up")
-    surprise = -float(episodes.completions.log_probs.sum()) / float(episodes.lengths.sum())
-    head = {"step": step, "tokens": tokens, "puzzles": len(episodes.prompts)}
+    surprise = -float(rollouts.completions.log_probs.sum()) / float(rollouts.lengths.sum())
+    head = {"step": step, "tokens": tokens, "puzzles": len(rollouts.prompts)}
     return head | {name: rates[name] for name in names} | {"entropy": surprise}
+
+
+def sample_rows(step: int, rollouts: Rollouts, count: int) -> list[dict[str, Any]]:
+    """The texts of the first `count` puzzles of an evaluation with one answer each."""
+    return [
+        {
+            "step": step,
+            "puzzle": index,
+            "prompt": rollouts.prompt_texts[index],
+            "completion": rollouts.texts[index],
+            "reward": rollouts.scores[index].reward,
+            "correct": rollouts.scores[index].correct,
+        }
+        for index in range(count)
+    ]

@@ -32,7 +32,7 @@ _RUN = re.compile(r"runs/([^/]+)/seed-([0-9]+)")  # as `progress.write_plan` nam
 class RunState:
     """What is known of one run; None where nothing is."""
 
-    arm: str
+    ablation: str
     seed: int
     state: str
     """One of `STATES`."""
@@ -112,15 +112,17 @@ def experiments(results: Path) -> list[Path]:
 
 
 def runs(experiment: Path) -> dict[Path, str | None]:
-    """Run folder → fingerprint, in the order of arms and seeds: those of the plan, or without one all that exist."""
+    """Run folder → fingerprint, by ablation and seed: those of the plan, or without one all that exist."""
     planned = _json(experiment / PLAN).get("runs")
     if planned is None:
         planned = dict.fromkeys(
-            f"runs/{arm}/{seed}" for arm in _names(experiment / "runs") for seed in _names(experiment / "runs" / arm)
+            f"runs/{ablation}/{seed}"
+            for ablation in _names(experiment / "runs")
+            for seed in _names(experiment / "runs" / ablation)
         )
     found = {match.groups(): code for name, code in planned.items() if (match := _RUN.fullmatch(name))}
     ordered = sorted(found.items(), key=lambda item: (item[0][0], int(item[0][1])))
-    return {experiment / f"runs/{arm}/seed-{seed}": code for (arm, seed), code in ordered}
+    return {experiment / f"runs/{ablation}/seed-{seed}": code for (ablation, seed), code in ordered}
 
 
 def at_once(experiment: Path) -> int:
@@ -130,18 +132,18 @@ def at_once(experiment: Path) -> int:
 
 def read(experiment: Path, locks: Locks) -> list[RunState]:
     """The state of every run of `results/<experiment>`."""
-    arms = _json(experiment / EXPERIMENT).get("ablations", {})
-    steps = {name: arm["training"]["steps"] for name, arm in arms.items()}
+    ablations = _json(experiment / EXPERIMENT).get("ablations", {})
+    steps = {name: ablation["training"]["steps"] for name, ablation in ablations.items()}
     return [_state(experiment, folder, code, steps, locks) for folder, code in runs(experiment).items()]
 
 
 def _state(experiment: Path, folder: Path, code: str | None, steps: Mapping[str, int], locks: Locks) -> RunState:
-    arm, seed = folder.parent.name, int(folder.name.removeprefix("seed-"))
-    log = f"{arm}-seed-{seed}.log"
+    ablation, seed = folder.parent.name, int(folder.name.removeprefix("seed-"))
+    log = f"{ablation}-seed-{seed}.log"
     curve, timing = rows(folder, "evaluations"), rows(folder, "timing")
     seconds = [row["seconds"] for row in timing[-RECENT:] if "seconds" in row]
     facts: dict[str, Any] = {
-        "steps": steps.get(arm),
+        "steps": steps.get(ablation),
         "success": curve[-1].get("success") if curve else None,
         "pace": sum(seconds) / len(seconds) if seconds else None,
     }
@@ -153,23 +155,25 @@ def _state(experiment: Path, folder: Path, code: str | None, steps: Mapping[str,
     if process is not None:
         step = max(int(timing[-1].get("step", 0)) if timing else 0, saved)
         facts |= {"left": _left(folder, facts["steps"], step, facts["pace"]), "device": locks.device(process)}
-        return RunState(arm, seed, "running", step, **facts, note=f"process {process}")
+        return RunState(ablation, seed, "running", step, **facts, note=f"process {process}")
     if record and code in (None, record.get("fingerprint")):
         facts |= {"steps": record["config"]["training"]["steps"], "device": record.get("device")}
         failure = _failure(experiment / "logs/evaluate" / log)
         if (folder / "evaluation.json").exists():
-            return RunState(arm, seed, "finished", facts["steps"], **facts)
+            return RunState(ablation, seed, "finished", facts["steps"], **facts)
         if failure:
-            return RunState(arm, seed, "failed", facts["steps"], **facts, note=f"evaluation: {failure}")
-        return RunState(arm, seed, "finished", facts["steps"], **facts, note="not evaluated yet")
+            return RunState(ablation, seed, "failed", facts["steps"], **facts, note=f"evaluation: {failure}")
+        return RunState(ablation, seed, "finished", facts["steps"], **facts, note="not evaluated yet")
     if failure:
         more = f" (goes on from step {saved})" if saved else ""
-        return RunState(arm, seed, "failed", saved, **facts, note=f"{failure}{more}")
+        return RunState(ablation, seed, "failed", saved, **facts, note=f"{failure}{more}")
     if record:
-        return RunState(arm, seed, "waiting", steps=steps.get(arm), note="finished with other code or settings")
+        return RunState(
+            ablation, seed, "waiting", steps=steps.get(ablation), note="finished with other code or settings"
+        )
     if (folder / "state").is_dir():
-        return RunState(arm, seed, "interrupted", saved, **facts, note=_resumption(folder / "state", saved, code))
-    return RunState(arm, seed, "waiting", steps=steps.get(arm))
+        return RunState(ablation, seed, "interrupted", saved, **facts, note=_resumption(folder / "state", saved, code))
+    return RunState(ablation, seed, "waiting", steps=steps.get(ablation))
 
 
 def _checkpoint(state: Path) -> int:

@@ -2,7 +2,7 @@
 
     softmax-rewards status [results/<experiment> ...] [--watch SECONDS]
 
-One line a run; finished ones of an arm share a line, and so do waiting ones. Reads what the workflow writes and
+One line a run; finished ones of an ablation share a line, and so do waiting ones. Reads what the workflow writes and
 disturbs nothing.
 """
 
@@ -19,7 +19,7 @@ from softmax_rewards.common.terminal import clock, plain
 from softmax_rewards.training import run_state
 from softmax_rewards.training.run_state import Locks, RunState
 
-COLUMNS = ("arm", "seed", "state", "step", "success", "left", "device", "note")
+COLUMNS = ("ablation", "seed", "state", "step", "success", "left", "device", "note")
 FOLDED = ("finished", "waiting")
 
 
@@ -64,7 +64,7 @@ def time_left(runs: Sequence[RunState], at_once: int) -> float | None:
 def table(runs: Sequence[RunState]) -> list[str]:
     """Aligned lines below a heading."""
     cells = [COLUMNS]
-    for _, alike in groupby(sorted(runs, key=_order), key=lambda run: (run.arm, _order(run))):
+    for _, alike in groupby(sorted(runs, key=_order), key=lambda run: (run.ablation, _order(run))):
         several = list(alike)
         cells += [_cells(several)] if several[0].state in FOLDED else [_cells([run]) for run in several]
     widths = [max(len(row[place]) for row in cells) for place in range(len(COLUMNS))]
@@ -73,7 +73,7 @@ def table(runs: Sequence[RunState]) -> list[str]:
 
 def _order(run: RunState) -> tuple:
     """Runs that share a line are equal in this and stand together; a message of a failure parts none."""
-    return run.arm, run.state, run.steps or 0, run.device or "", run.note if run.state in FOLDED else ""
+    return run.ablation, run.state, run.steps or 0, run.device or "", run.note if run.state in FOLDED else ""
 
 
 def _cells(runs: Sequence[RunState]) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def _cells(runs: Sequence[RunState]) -> tuple[str, ...]:
     step = f"{run.step}/{'?' if run.steps is None else run.steps}"
     left = "–" if run.left is None else clock(run.left)
     success = f"{success} %" if found else "–"
-    cells = (run.arm, seeds, run.state, step, success, left, run.device or "–", run.note)
+    cells = (run.ablation, seeds, run.state, step, success, left, run.device or "–", run.note)
     return tuple(map(plain, cells))
 
 

@@ -3,8 +3,8 @@
     softmax-rewards tensorboard results/<experiment> OUT
     tensorboard --logdir OUT
 
-Each run becomes OUT/<arm>/seed-<n>, each column of its tables a curve such as `metrics/grad_norm` over steps. May be
-called again while runs go on. Needs the extra `tensorboard`.
+Each run becomes OUT/<ablation>/seed-<n>, each column of its tables a curve such as `metrics/grad_norm` over steps. May
+be called again while runs go on. Needs the extra `tensorboard`.
 """
 
 import argparse

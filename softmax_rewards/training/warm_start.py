@@ -25,7 +25,8 @@ def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, f
     from softmax_rewards.data import dataset, tasks
     from softmax_rewards.models import checkpoint
     from softmax_rewards.models.tokenizer import Tokenizer
-    from softmax_rewards.policy.gradients import Gradients, Samples
+    from softmax_rewards.policy.gradients import Gradients
+    from softmax_rewards.policy.micro_batches import Samples
 
     torch.set_num_threads(options.threads)
     device = checkpoint.pick_device(options.device)
@@ -49,7 +50,7 @@ def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, f
         loss = gradients.add(
             Samples(prompts, completions, lengths),
             range(len(chosen)),
-            options.microbatch_tokens,
+            options.max_microbatch_tokens,
             lambda batch, log_probs, entropies, total=total: -log_probs.sum() / total,
         )
         adamw.step(1.0, torch_stream(options.seed, "rounding", step, device=device))

@@ -38,7 +38,7 @@ def write(
     plan: Path,
     archived: Sequence[FinishedRun] = (),
 ) -> None:
-    """Summarise `runs` (run folders) and `archived` runs into `out_dir`.
+    """Summarize `runs` (run folders) and `archived` runs into `out_dir`.
 
     `experiment` is the resolved `config.Experiment` as a mapping; `plan` the analysis plan, whose sha256 goes
     into provenance.json. Errors: `ValueError`, one line naming the runs, if a run is incomplete or the runs
@@ -49,16 +49,16 @@ def write(
     baseline, primary = experiment["baseline"], experiment["primary"]
     compared = summary.comparisons(loaded, baseline, primary)
     planned = compared[compared["family"] == "primary"]
-    arms = {run.ablation: run.record["config"] for run in loaded}
+    ablations = {run.ablation: run.record["config"] for run in loaded}
     adjusted = dict(planned.set_index("ablation")["p_holm"])
-    evidence = Evidence(measures, arms, baseline, p_holm=adjusted)
+    evidence = Evidence(measures, ablations, baseline, p_holm=adjusted)
     task, options = tasks.load(experiment["task"])
     low, high = reward_range = task.reward_range(options)
     sweep = summary.temperatures(evidence, reward_range)
     fits = summary.fit_temperatures(sweep, evidence, high - low)
     evidence = replace(evidence, fits={scheme: both["auc"] for scheme, both in fits.items()})
     arithmetic = getattr(task, "arithmetic", None)  # of a task whose answers have equations
-    behaviour = reasoning.measure(loaded, arithmetic)
+    behavior = reasoning.measure(loaded, arithmetic)
     subject = (experiment["name"], experiment["model"]["source"], experiment["task"]["name"])
 
     tables = {
@@ -72,11 +72,11 @@ def write(
         "temperature": sweep,
         "tau_choice": tau_choice.table(evidence, sweep, summary.base_groups(loaded, baseline), high - low),
         "negative_controls": contrasts.negative_controls(evidence),
-        "arms": contrasts.arms(evidence),
+        "ablations": contrasts.ablations(evidence),
         "contrasts": contrasts.table(evidence),
         "signal_noise": signal_noise.measured(loaded, reward_range),
-        "reasoning": behaviour,
-        "behaviours": reasoning.over_seeds(behaviour),
+        "reasoning": behavior,
+        "behaviors": reasoning.over_seeds(behavior),
         "failures": failures.detect(loaded, baseline),
         "verdicts": judgment.judge(claims.CLAIMS, evidence, *subject),
         "reported_training": reported_training.table(),
@@ -96,7 +96,7 @@ def write(
 
 
 def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic | None) -> list[dict[str, Any]]:
-    """Sampled texts of each ablation's smallest seed, by step, puzzle and ablation: arms side by side."""
+    """Sampled texts of each ablation's smallest seed, by step, puzzle and ablation: ablations side by side."""
     rows = []
     for ablation, own in by_ablation(runs):
         first = min(own, key=lambda run: run.seed)

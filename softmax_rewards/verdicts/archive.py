@@ -4,7 +4,6 @@ An experiment's key `archive` names the folder, `results/archive/<experiment>`. 
 that it would get today is taken as it is; any other is trained. `archive_files.py` says how the folder is laid out.
 """
 
-import dataclasses
 import functools
 import json
 import sys
@@ -17,7 +16,7 @@ import pyarrow as pa
 
 from softmax_rewards.common import files, provenance
 from softmax_rewards.config import renamed
-from softmax_rewards.config.run import Run, Training
+from softmax_rewards.config.run import Run
 from softmax_rewards.verdicts import archive_files, finished
 from softmax_rewards.verdicts.archive_files import Name
 from softmax_rewards.verdicts.finished import FinishedRun
@@ -141,20 +140,14 @@ def _finished(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     except ValueError as error:
         _say_once(f"[archive] {error}; until then its runs do not count")
         return None
-    name = renamed.ablation(run["ablation"]), run["seed"]
+    name = run["ablation"], run["seed"]
     if name not in records:
         return None
     record, judged = records[name]
     config = record["config"]
-    defaults = renamed.section("training", _defaults())
-    training = renamed.section("training", run["training"])
-    same = config["weighting"] == run["weighting"] and {**defaults, **config["training"]} == training
+    training = Run.from_dict(config).to_dict()["training"]
+    same = config["weighting"] == run["weighting"] and training == run["training"]
     return (record, judged) if same and record["fingerprint"] == judged.get("fingerprint") else None
-
-
-def _defaults() -> dict[str, Any]:
-    """The default of every training setting that a run's record has."""
-    return {key: value for key, value in dataclasses.asdict(Training()).items() if key != "gpus"}
 
 
 @functools.cache  # Snakemake asks for every run; the archive is verified and read once

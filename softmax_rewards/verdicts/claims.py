@@ -1,6 +1,6 @@
 """The claims C1–C12 of the earlier notes and the predictions P1–P3, as data.
 
-Each names the arms it needs by their weighting and the rule that decides it. They were fixed, with their
+Each names the ablations it needs by their weighting and the rule that decides it. They were fixed, with their
 endpoints and thresholds, before the runs: see docs/analysis-plan.md.
 """
 
@@ -51,7 +51,7 @@ def _breaks(tau: float) -> list[Claim]:
 def _noise(tau: float) -> Claim:
     return Claim(
         f"P1a τ={tau}",
-        f"τ={tau} fails through noise: softmax ends below its base model, centred softmax above",
+        f"τ={tau} fails through noise: softmax ends below its base model, centered softmax above",
         every(
             Contrast(softmax(tau), BASE, "final", -1),
             Contrast(centered(tau), BASE, "final", +1),
@@ -64,8 +64,8 @@ def _noise(tau: float) -> Claim:
 HALF = softmax(0.5)
 
 
-def _rises(arm: dict, **training: Any) -> Contrast:
-    return Contrast(arm, BASE, "final", tolerant=False, training=training)
+def _rises(ablation: dict, **training: Any) -> Contrast:
+    return Contrast(ablation, BASE, "final", tolerant=False, training=training)
 
 
 def _taught(how: str, training: dict[str, float]) -> list[Claim]:
@@ -98,7 +98,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "C1 best rates",
-        "The same with each arm at its best learning rate",
+        "The same with each ablation at its best learning rate",
         best_rates(HALF, LINEAR),
         "the same holds when each of the two has the learning rate that suits it best{size}",
     ),
@@ -146,7 +146,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "C6b",
-        "The best centred-softmax τ is half the reward range",
+        "The best centered-softmax τ is half the reward range",
         peak_at_half("softmax_centered"),
         "the same rule, half the reward range, holds for the softmax that does not push every answer up",
     ),

@@ -1,4 +1,4 @@
-"""Contrasts: pairs of arms that differ in one thing, beside the comparison of every arm with the baseline.
+"""Contrasts: pairs of ablations that differ in one thing, beside the comparison of every ablation with the baseline.
 
 * "the constant": a scheme with and without the constant 1 that pushes every sample up;
 * "the setting": one weighting, trained in another setting and in the baseline's;
@@ -30,42 +30,42 @@ COLUMNS = ["question", "ablation", "against", "what", "endpoint", "delta", "low"
 def table(evidence: Evidence) -> pd.DataFrame:
     """A row a pair and endpoint: what differs in words, and the difference of the paired seeds with its t interval."""
     rows = []
-    for question, arm, against, what in pairs(evidence):
+    for question, ablation, against, what in pairs(evidence):
         for endpoint in ENDPOINTS:
             values = evidence.measures[endpoint]
-            found = stats.mean_interval((values[arm] - values[against]).dropna())
+            found = stats.mean_interval((values[ablation] - values[against]).dropna())
             detectable = stats.minimum_detectable_effect(found.deviation, found.n)
             figures = (found.estimate, found.low, found.high, found.p, found.n, detectable)
-            rows.append((question, arm, against, what, endpoint, *figures))
+            rows.append((question, ablation, against, what, endpoint, *figures))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def arms(evidence: Evidence) -> pd.DataFrame:
-    """A row an arm: ablation, weighting in words, and in which setting it was trained, missing for the baseline's."""
+def ablations(evidence: Evidence) -> pd.DataFrame:
+    """One row per ablation: its weighting in words, and the setting it was trained in (missing for the baseline's)."""
     usual = evidence.configs[evidence.baseline]["training"]
     rows = [
-        (arm, label(config["weighting"]), changed(config["training"], usual) or None)
-        for arm, config in evidence.configs.items()
+        (ablation, label(config["weighting"]), changed(config["training"], usual) or None)
+        for ablation, config in evidence.configs.items()
     ]
     return pd.DataFrame(rows, columns=["ablation", "weighting", "setting"])
 
 
 def pairs(evidence: Evidence) -> Iterator[tuple[str, str, str, str]]:
-    """(question, arm, against, what differs), in the order of the arms."""
+    """(question, ablation, against, what differs), in the order of the ablations."""
     usual = evidence.configs[evidence.baseline]["training"]
-    for arm, config in evidence.configs.items():
+    for ablation, config in evidence.configs.items():
         weighting, training = config["weighting"], config["training"]
         setting = changed(training, usual)
         within = f", with {setting}" if setting else ""
         twin = {**weighting, "scheme": WITH_CONSTANT.get(weighting["scheme"])}
         for other in _alike(evidence, twin, training):
-            yield "the constant", arm, other, f"{label(weighting)} − {label(twin)}{within}"
+            yield "the constant", ablation, other, f"{label(weighting)} − {label(twin)}{within}"
         if setting:
             for other in _alike(evidence, weighting, usual):
-                yield "the setting", arm, other, f"{setting}, with {label(weighting)}"
+                yield "the setting", ablation, other, f"{setting}, with {label(weighting)}"
             for other in _alike(evidence, LINEAR, training):
-                if other != arm:
-                    yield "the weights", arm, other, f"{label(weighting)} − linear{within}"
+                if other != ablation:
+                    yield "the weights", ablation, other, f"{label(weighting)} − linear{within}"
 
 
 def changed(training: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
@@ -74,21 +74,21 @@ def changed(training: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
 
 
 def negative_controls(evidence: Evidence) -> pd.DataFrame:
-    """AUC differences of arms that should not differ: same τ where both have one, trained alike."""
+    """AUC differences of ablations that should not differ: same τ where both have one, trained alike."""
     rows = []
-    for arm, config in evidence.configs.items():
+    for ablation, config in evidence.configs.items():
         for scheme, twin in CONTROLS:
             if config["weighting"]["scheme"] != scheme:
                 continue
             for other in _alike(evidence, {**config["weighting"], "scheme": twin}, config["training"]):
                 auc = evidence.measures["auc"]
-                interval = stats.mean_interval((auc[arm] - auc[other]).dropna())
+                interval = stats.mean_interval((auc[ablation] - auc[other]).dropna())
                 limits = (interval.estimate, interval.low, interval.high, interval.n)
-                rows.append((arm, other, *limits, stats.equivalent(interval)))
+                rows.append((ablation, other, *limits, stats.equivalent(interval)))
     return pd.DataFrame(rows, columns=["ablation", "against", "delta", "low", "high", "seeds", "equivalent"])
 
 
 def _alike(evidence: Evidence, weighting: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
-    """The arms of exactly this weighting and training."""
+    """The ablations of exactly this weighting and training."""
     wanted = {"weighting": weighting, "training": training}
     return [name for name, config in evidence.configs.items() if {key: config[key] for key in wanted} == wanted]

@@ -1,6 +1,6 @@
-"""What an experiment knows about its arms, and the contrasts that a claim asks of it.
+"""What an experiment knows about its ablations, and the contrasts that a claim asks of it.
 
-An arm is found by its *weighting* (softmax, τ = 0.5), never by an ablation's name, and only arms trained
+An ablation is found by its *weighting* (softmax, τ = 0.5), never by an ablation's name, and only ablations trained
 exactly like the baseline count.
 """
 
@@ -64,18 +64,18 @@ ENDPOINTS = {
 
 @dataclass(frozen=True)
 class Contrast:
-    """`endpoint` of `arm` − that of `against` (BASE: the same run's base success); `sign` is predicted."""
+    """`endpoint` of `ablation` − that of `against` (BASE: the same run's base success); `sign` is predicted."""
 
-    arm: Mapping
+    ablation: Mapping
     against: Mapping | str
     endpoint: str = "auc"
     sign: int = 1
     tolerant: bool = True  # whether a success rate within ±2 points counts as equal
-    training: Mapping[str, Any] = field(default_factory=dict)  # in which both arms differ from the baseline
+    training: Mapping[str, Any] = field(default_factory=dict)  # in which both ablations differ from the baseline
 
 
 class Untested(Exception):
-    """An arm or a condition that a claim needs is not part of the experiment; the text says which."""
+    """An ablation or a condition that a claim needs is not part of the experiment; the text says which."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Evidence:
 
     measures   one row a run, index (ablation, seed); columns: ENDPOINTS and "base" (success at step 0)
     configs    ablation -> {"weighting": ..., "training": ...} as resolved
-    baseline   the ablation whose training settings every compared arm must share
+    baseline   the ablation whose training settings every compared ablation must share
     fits       scheme -> tau_rule.Fit of the AUC, schemes with a τ sweep only
     p_holm     ablation -> adjusted p of its AUC against the baseline; primary family only
     """
@@ -101,10 +101,10 @@ class Evidence:
         for name, config in self.configs.items():
             if matches(config["weighting"], pattern) and config["training"] == training:
                 return name
-        raise Untested(f"an arm with {label(pattern, changes)}")
+        raise Untested(f"an ablation with {label(pattern, changes)}")
 
     def rates(self, pattern: Mapping) -> dict[float, str]:
-        """Learning rate -> ablation, of the arms that share all other training settings with the baseline."""
+        """Learning rate -> ablation, of the ablations that share all other training settings with the baseline."""
         wanted = {**self.configs[self.baseline]["training"], "learning_rate": None}
         return {
             config["training"]["learning_rate"]: name
@@ -114,7 +114,7 @@ class Evidence:
 
     def pair(self, contrast: Contrast) -> tuple[np.ndarray, np.ndarray]:
         """Values of both sides [S], [S] over the seeds that both have."""
-        first = self.measures.loc[self.find(contrast.arm, contrast.training)]
+        first = self.measures.loc[self.find(contrast.ablation, contrast.training)]
         if contrast.against == BASE:
             return first[contrast.endpoint].to_numpy(), first["base"].to_numpy()
         second = self.measures.loc[self.find(contrast.against, contrast.training)]
@@ -126,7 +126,7 @@ class Evidence:
         if contrast.endpoint != "auc" or contrast.against == BASE or contrast.training:
             return math.nan
         planned = self.find(contrast.against) == self.baseline
-        return self.p_holm.get(self.find(contrast.arm), math.nan) if planned else math.nan
+        return self.p_holm.get(self.find(contrast.ablation), math.nan) if planned else math.nan
 
 
 def matches(weighting: Any, pattern: Any) -> bool:
@@ -141,7 +141,7 @@ def matches(weighting: Any, pattern: Any) -> bool:
 
 
 def label(pattern: Mapping | str, training: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """An arm in words: "softmax τ=0.5", "softmax τ 0.75→0.25", "linear", "linear with injection 1.0"."""
+    """An ablation in words: "softmax τ=0.5", "softmax τ 0.75→0.25", "linear", "linear with injection 1.0"."""
     if isinstance(pattern, str):
         return pattern
     tau, scheme = pattern.get("tau"), pattern["scheme"].replace("_", " ")

@@ -1,8 +1,8 @@
 """Verdicts: claims (`claims.py` lists them) judged by their rules (`rules.py`) on what an experiment found.
 
 The first row, `gate`, says whether the baseline learned: if not, every comparison with it is not resolved. Neither is a
-claim whose arms were not trained. `effect`, `low` and `high` are in `unit`; points are percentage points. `sentence`
-gives every figure behind a verdict, `plain` says it to a newcomer.
+claim whose ablations were not trained. `effect`, `low` and `high` are in `unit`; points are percentage points.
+`sentence` gives every figure behind a verdict, `plain` says it to a newcomer.
 """
 
 from collections.abc import Iterable, Sequence

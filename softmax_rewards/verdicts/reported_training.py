@@ -24,12 +24,12 @@ CURVES = {
 FINALS = {"softmax τ=0.75": 3, "softmax τ=1.0": 0, "softmax τ 0.75→0.25": 33, "softmax τ=0.25 (later)": 38}
 # Relative gains over the baseline, in percent, as printed.
 GAINS = (73, 124, 59, 94)
-# Differences whose z score is asked for: (arm, percent, baseline percent).
+# Differences whose z score is asked for: (ablation, percent, baseline percent).
 DIFFERENCES = (("softmax τ=0.5", 19, 11), ("softmax τ=0.5", 38, 17))
 
 COLUMNS = [
     "kind",  # figure | difference | gain
-    "arm",
+    "ablation",
     "step",
     "success",
     "low",
@@ -50,20 +50,20 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(_figures() + _differences() + _gains(), columns=COLUMNS)
 
 
-def _points(arm: str) -> list[tuple[float, int]]:
-    """(step, percent) of an arm; the step of a final-only figure is NaN."""
-    if arm in CURVES:
-        return [(EVERY * (i + 1), percent) for i, percent in enumerate(CURVES[arm])]
-    return [(math.nan, FINALS[arm])]
+def _points(ablation: str) -> list[tuple[float, int]]:
+    """(step, percent) of an ablation; the step of a final-only figure is NaN."""
+    if ablation in CURVES:
+        return [(EVERY * (i + 1), percent) for i, percent in enumerate(CURVES[ablation])]
+    return [(math.nan, FINALS[ablation])]
 
 
 def _figures() -> list[dict]:
     rows = []
-    for arm in (*CURVES, *FINALS):
-        for step, percent in _points(arm):
+    for ablation in (*CURVES, *FINALS):
+        for step, percent in _points(ablation):
             low, high = wilson(percent / 100 * PUZZLES, PUZZLES)
             rate = {"success": percent / 100, "low": low, "high": high}
-            rows.append({"kind": "figure", "arm": arm, "step": step, **rate})
+            rows.append({"kind": "figure", "ablation": ablation, "step": step, **rate})
     return rows
 
 
@@ -75,13 +75,13 @@ def _differences() -> list[dict]:
     return [
         {
             "kind": "difference",
-            "arm": arm,
+            "ablation": ablation,
             "success": first / 100,
             "against_success": second / 100,
             "z": _z(first, second),
             "note": f"{first} % against {second} %",
         }
-        for arm, first, second in DIFFERENCES
+        for ablation, first, second in DIFFERENCES
     ]
 
 
@@ -89,10 +89,10 @@ def _gains() -> list[dict]:
     rows = []
     for gain in GAINS:
         pairs = {  # where the baseline repeats a figure, its last step stands
-            (arm, step, percent, base): base_step
-            for arm in (*CURVES, *FINALS)
-            if arm != "linear"
-            for step, percent in _points(arm)
+            (ablation, step, percent, base): base_step
+            for ablation in (*CURVES, *FINALS)
+            if ablation != "linear"
+            for step, percent in _points(ablation)
             for base_step, base in _points("linear")
             if round(100 * (percent / base - 1)) == gain
         }
@@ -102,18 +102,18 @@ def _gains() -> list[dict]:
     return rows
 
 
-def _gain(gain: int, arm: str, step: float, percent: int, base: int, base_step: float) -> dict:
+def _gain(gain: int, ablation: str, step: float, percent: int, base: int, base_step: float) -> dict:
     same = dict(_points("linear")).get(step)
     if step == base_step:
         note = "reproduced, both at the same step"
     elif same is None:
-        note = "reproduced, but the step of the arm's figure is not given"
+        note = "reproduced, but the step of the ablation's figure is not given"
     else:
         fair = 100 * (percent / same - 1)
         note = f"reproduced from different steps; at step {step:g} the baseline has {same} % ({fair:+.0f} %)"
     return {
         "kind": "gain",
-        "arm": arm,
+        "ablation": ablation,
         "step": step,
         "success": percent / 100,
         "against_step": base_step,

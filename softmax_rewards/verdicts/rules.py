@@ -1,8 +1,8 @@
 """The rules by which a claim is decided: what an experiment's evidence must show (`judgment.py` applies them).
 
-An arm is named by its *weighting* (softmax, τ = 0.5), never by an ablation's name, and only arms trained exactly like
-the baseline count. Most rules are contrasts: an endpoint of one arm minus another arm's, or minus its own base model,
-paired by seed, with a predicted sign.
+An ablation is found by its *weighting* (softmax, τ = 0.5), never by its name, and only ablations trained exactly like
+the baseline count. Most rules are contrasts: an endpoint of one ablation minus that of another, or minus that of its
+own base model, paired by seed, with a predicted sign.
 
     supported      the 95 % interval lies wholly on the predicted side (and, where the comparison belongs to
                    the primary family, Holm's p < 0.05)
@@ -50,7 +50,7 @@ def decide(interval: Interval, sign: int, margin: float | None = None, adjusted:
     if adjusted >= ALPHA:
         return (
             UNRESOLVED,
-            f"no longer clear after Holm's correction for all planned arms (p = {adjusted:.2g})",
+            f"no longer clear after Holm's correction for all planned ablations (p = {adjusted:.2g})",
         )
     return (SUPPORTED, "as claimed") if low > 0 else (CONTRADICTED, "the opposite of the claim")
 
@@ -68,10 +68,10 @@ def _compare(evidence: Evidence, contrast: Contrast) -> tuple[Interval, str]:
     first, second = evidence.pair(contrast)
     interval, endpoint = mean_interval(first - second), ENDPOINTS[contrast.endpoint]
     if not len(first):
-        raise Untested(f"a seed that both {label(contrast.arm)} and {label(contrast.against)} have")
-    arm = f"{label(contrast.arm, contrast.training)} {endpoint.value(first.mean())}"
+        raise Untested(f"a seed that both {label(contrast.ablation)} and {label(contrast.against)} have")
+    ablation = f"{label(contrast.ablation, contrast.training)} {endpoint.value(first.mean())}"
     against = f"{label(contrast.against, contrast.training)} {endpoint.value(second.mean())}"
-    return interval, f"{endpoint.text}, {arm} against {against}: {_describe(endpoint, interval)}"
+    return interval, f"{endpoint.text}, {ablation} against {against}: {_describe(endpoint, interval)}"
 
 
 def assess(evidence: Evidence, contrast: Contrast) -> Finding:
@@ -106,7 +106,7 @@ def every(*contrasts: Contrast) -> Rule:
 
 
 def no_better(contrast: Contrast) -> Rule:
-    """The claim is that `arm` gains nothing: supported if the whole interval is below 2 points."""
+    """The claim is that `ablation` gains nothing: supported if the whole interval is below 2 points."""
 
     def rule(evidence: Evidence) -> Finding:
         interval, words = _compare(evidence, contrast)
@@ -122,7 +122,7 @@ def no_better(contrast: Contrast) -> Rule:
 
 
 def best_rates(first: Mapping, second: Mapping) -> Rule:
-    """AUC of both arms, each at the learning rate that suits it best (by its mean, on the same seeds)."""
+    """AUC of both ablations, each at the learning rate that suits it best (by its mean, on the same seeds)."""
 
     def rule(evidence: Evidence) -> Finding:
         best = []
@@ -131,8 +131,8 @@ def best_rates(first: Mapping, second: Mapping) -> Rule:
             if len(rates) < 2:
                 raise Untested(f"{label(pattern)} at two or more learning rates")
             best.append(max(rates.items(), key=lambda item: evidence.measures.loc[item[1], "auc"].mean()))
-        (rate_a, arm_a), (rate_b, arm_b) = best
-        difference = (evidence.measures.loc[arm_a, "auc"] - evidence.measures.loc[arm_b, "auc"]).dropna()
+        (rate_a, ablation_a), (rate_b, ablation_b) = best
+        difference = (evidence.measures.loc[ablation_a, "auc"] - evidence.measures.loc[ablation_b, "auc"]).dropna()
         interval = mean_interval(difference)
         verdict, reason = decide(interval, 1, EQUIVALENCE)
         words = f"{label(first)} at rate {rate_a:g} against {label(second)} at rate {rate_b:g}"
@@ -153,7 +153,7 @@ def peak_at_half(scheme: str) -> Rule:
     """1/2 lies in the interval of the interior maximum of success over log(τ/range). Effect: τ*/range.
 
     The parabola is trusted only where the grid agrees: 1/2 must lie on the same side of both the fitted
-    interval and the bracket, the two neighbours of the best τ tried, or nothing is resolved.
+    interval and the bracket, the two neighbors of the best τ tried, or nothing is resolved.
     """
 
     def rule(evidence: Evidence) -> Finding:
@@ -170,7 +170,7 @@ def peak_at_half(scheme: str) -> Rule:
                 f"{'contains' if fitted else 'excludes'} 1/2"
             )
             if verdict == UNRESOLVED:
-                text += ", but the neighbours of the best τ tried do not agree, so the fit alone does not decide"
+                text += ", but the neighbors of the best τ tried do not agree, so the fit alone does not decide"
             return Finding(verdict, interval, text, PEAK)
         if fit.best in (fit.taus[0], fit.taus[-1]) and fit.lead.low > 0:
             text = (

@@ -1,6 +1,6 @@
 """The tables of a summary: finished runs in, data frames out, paired by seed.
 
-Arms are compared at the same step and at the same number of generated tokens.
+Ablations are compared at the same step and at the same number of generated tokens.
 """
 
 from collections.abc import Iterable, Sequence
@@ -180,14 +180,14 @@ def puzzle_comparisons(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFra
 
 
 def temperatures(evidence: Evidence, reward_range: tuple[float, float]) -> pd.DataFrame:
-    """Success of every arm with a constant τ, per scheme, endpoint and τ, arms trained like the baseline."""
+    """Success of every ablation with a constant τ, per scheme, endpoint and τ, ablations trained like the baseline."""
     columns = ["scheme", "ablation", "tau", "ratio", "log_ratio", "endpoint", "mean", "low", "high", "seeds"]
     training = evidence.configs[evidence.baseline]["training"]
     rows = []
-    for ablation, arm in evidence.configs.items():
-        weighting = arm["weighting"]
+    for ablation, config in evidence.configs.items():
+        weighting = config["weighting"]
         spec = weighting.get("tau")
-        if weighting["scheme"] not in SWEPT or temperature.is_schedule(spec) or arm["training"] != training:
+        if weighting["scheme"] not in SWEPT or temperature.is_schedule(spec) or config["training"] != training:
             continue
         tau = temperature.resolve(spec, 0, reward_range)
         ratio = tau / (reward_range[1] - reward_range[0])
@@ -196,7 +196,7 @@ def temperatures(evidence: Evidence, reward_range: tuple[float, float]) -> pd.Da
             place = (weighting["scheme"], ablation, tau, ratio, np.log(ratio), endpoint)
             rows.append((*place, interval.estimate, interval.low, interval.high, interval.n))
     table = pd.DataFrame(rows, columns=columns)
-    # τ = 0.55 and "auto" may be the same temperature: one arm stands for it.
+    # τ = 0.55 and "auto" may be the same temperature: one ablation stands for it.
     table = table.drop_duplicates(["scheme", "tau", "endpoint"])
     return table.sort_values(["scheme", "endpoint", "tau"], ignore_index=True)
 

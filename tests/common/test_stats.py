@@ -139,19 +139,6 @@ def test_puzzle_bootstrap_is_close_to_the_normal_interval_and_repeatable():
     assert got == pytest.approx(stats.puzzle_bootstrap(values, seed=0), nan_ok=True)
 
 
-@pytest.mark.parametrize("samples", [1, 4, 6])
-def test_pass_at_k_equals_enumeration(samples):
-    for right, k in itertools.product(range(samples + 1), range(1, samples + 1)):
-        draws = list(itertools.combinations([True] * right + [False] * (samples - right), k))
-        expected = sum(map(any, draws)) / len(draws)
-        assert stats.pass_at_k([right], samples, k)[0] == pytest.approx(expected, abs=1e-15)
-
-
-def test_pass_at_k_refuses_k_above_the_samples():
-    with pytest.raises(ValueError, match=r"k = 5 must lie in 1\.\.4"):
-        stats.pass_at_k([1], 4, 5)
-
-
 @pytest.mark.parametrize("members", [1, 3, 7])
 def test_the_strictest_confidence_is_that_of_holms_first_step(members):
     level = 1 - stats.strictest_confidence(members)

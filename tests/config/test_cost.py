@@ -16,7 +16,7 @@ from softmax_rewards.config.run import Evaluation, Training
 from softmax_rewards.models import catalogue, log_probs
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.shape import Shape
-from softmax_rewards.policy import sampling
+from softmax_rewards.policy import decoding
 
 TINY = Shape(
     vocab_size=1000,
@@ -33,7 +33,13 @@ TINY = Shape(
 # A layer: q and o 8·8 each, k and v 8·4 each, three matrices 8·16, two norms 8: 592. Embedding 8000, last norm 8.
 PARAMETERS = 8000 + 2 * 592 + 8
 TRAINING = Training(
-    steps=25, prompts=4, samples=3, max_new_tokens=40, microbatch_tokens=500, rollout_rows=100, precision="bfloat16"
+    steps=25,
+    prompts_per_step=4,
+    group_size=3,
+    max_new_tokens=40,
+    max_microbatch_tokens=500,
+    rollout_batch_size=100,
+    precision="bfloat16",
 )
 EVALUATION = Evaluation(every=10, puzzles=30, pass_puzzles=10, pass_samples=16)
 LONGEST = 160 + 40
@@ -43,7 +49,7 @@ def changed(**changes: object) -> Training:
     return dataclasses.replace(TRAINING, **changes)
 
 
-def test_the_state_of_the_optimiser():
+def test_the_state_of_the_optimizer():
     assert TINY.parameters == PARAMETERS
     for precision, place, device, host in [
         ("float32", "device", 16, 0),
@@ -51,7 +57,7 @@ def test_the_state_of_the_optimiser():
         ("bfloat16", "device", 12, 0),
         ("bfloat16", "host", 6, 12),
     ]:
-        found = cost.memory(TINY, changed(precision=precision, optimiser_state=place), EVALUATION)
+        found = cost.memory(TINY, changed(precision=precision, optimizer_state=place), EVALUATION)
         assert (found.state, found.host) == (device * PARAMETERS, host * PARAMETERS)
 
 
@@ -67,13 +73,13 @@ def test_memory_of_the_update():
 def test_a_micro_batch_has_at_least_one_sequence_and_at_most_all():
     fixed = 12 * PARAMETERS + 1000 * 8 * (4 + 2)
     for budget, tokens in [(1, LONGEST), (LONGEST, LONGEST), (10**6, 4 * 3 * LONGEST)]:
-        found = cost.memory(TINY, changed(microbatch_tokens=budget), EVALUATION).update
+        found = cost.memory(TINY, changed(max_microbatch_tokens=budget), EVALUATION).update
         assert found == fixed + tokens * (2 * 328 + 96 + 3 * 4 * 1000)
 
 
 def test_logits_come_in_chunks():
     wide = dataclasses.replace(TINY, vocab_size=200_000)
-    few, many = (cost.memory(wide, changed(microbatch_tokens=tokens), EVALUATION).update for tokens in (1000, 2000))
+    few, many = (cost.memory(wide, changed(max_microbatch_tokens=tokens), EVALUATION).update for tokens in (1000, 2000))
     assert many - few == 1000 * (2 * 328 + 96)  # 2^26 logits are 335 tokens of this vocabulary
 
 
@@ -84,7 +90,7 @@ def test_memory_of_sampling():
     cache = (96 + 6) * LONGEST * 32
     found = cost.memory(TINY, TRAINING, EVALUATION)
     assert found.rollout == weights_and_moments + cache + max(4 * 4 * 96 * 1000, 6 * 160 * 2 * (4 * 16 + 3 * 8))
-    assert cost.memory(TINY, changed(rollout_rows=1024), EVALUATION).rollout > found.rollout
+    assert cost.memory(TINY, changed(rollout_batch_size=1024), EVALUATION).rollout > found.rollout
 
 
 def test_the_peak_names_its_phase():
@@ -108,15 +114,15 @@ def test_hours_of_the_update():
     tokens = 25 * 12 * LONGEST
     again = cost.hours(TINY, changed(gradient_checkpointing=True), EVALUATION)
     assert (again - base) * 3600 == pytest.approx(2 * PARAMETERS * tokens / (0.4 * 989e12), rel=1e-3)
-    host = cost.hours(TINY, changed(optimiser_state="host"), EVALUATION)
+    host = cost.hours(TINY, changed(optimizer_state="host"), EVALUATION)
     assert (host - base) * 3600 == pytest.approx(25 * 4e-9 * PARAMETERS, rel=1e-6)
 
 
 def test_a_kl_reference_costs_its_weights_and_a_forward_pass():
-    plain, kl = cost.memory(TINY, TRAINING, EVALUATION), cost.memory(TINY, changed(kl=0.02), EVALUATION)
+    plain, kl = cost.memory(TINY, TRAINING, EVALUATION), cost.memory(TINY, changed(kl_coef=0.02), EVALUATION)
     assert kl.update - plain.update == kl.rollout - plain.rollout == 2 * PARAMETERS  # bfloat16
-    assert cost.memory(TINY, changed(kl=0.02, kl_reference="host"), EVALUATION) == plain
-    longer = cost.hours(TINY, changed(kl=0.02), EVALUATION) - cost.hours(TINY, TRAINING, EVALUATION)
+    assert cost.memory(TINY, changed(kl_coef=0.02, kl_reference="host"), EVALUATION) == plain
+    longer = cost.hours(TINY, changed(kl_coef=0.02), EVALUATION) - cost.hours(TINY, TRAINING, EVALUATION)
     assert longer * 3600 == pytest.approx(25 * 2 * PARAMETERS * 12 * LONGEST / (0.4 * 989e12), rel=1e-3)
 
 
@@ -130,7 +136,12 @@ def test_hours_where_memory_or_arithmetic_is_the_limit():
     """Qwen2.5-3B, 512 answers of 1024 tokens, worked out by hand."""
     shape = Shape.from_config(catalogue.find("qwen2.5-3b").config)
     training = Training(
-        steps=1, prompts=64, samples=8, max_new_tokens=1024, precision="bfloat16", gradient_checkpointing=True
+        steps=1,
+        prompts_per_step=64,
+        group_size=8,
+        max_new_tokens=1024,
+        precision="bfloat16",
+        gradient_checkpointing=True,
     )
     evaluation = Evaluation(every=1, puzzles=16, pass_puzzles=1, pass_samples=16, samples=1)
     parameters = 3_085_938_688
@@ -222,17 +233,17 @@ def test_the_estimate_of_an_experiment(tmp_path):
     assert cost.estimate(small) is None  # the embedded model
     model = {"source": "random", "shape": "qwen2.5-0.5b", "layers": None}
     large = dataclasses.replace(small, model=model)
-    shape, arms = cost.shape_of(model), large.ablations
-    each, short = (cost.hours(shape, arms[name].training, large.evaluation) for name in ("baseline", "short"))
-    peak = cost.memory(shape, arms["baseline"].training, large.evaluation)
+    shape, ablations = cost.shape_of(model), large.ablations
+    each, short = (cost.hours(shape, ablations[name].training, large.evaluation) for name in ("baseline", "short"))
+    peak = cost.memory(shape, ablations["baseline"].training, large.evaluation)
     assert cost.estimate(large) == (
         f"trial: 4 runs, each about {each:.2g} GPU-hours on one H100 (80 GB), "
         f"peak {peak.peak / 1e9:.0f} GB device memory ({peak.phase}), 0 GB host; "
         f"{2 * (each + short):.2g} GPU-hours in all"
     )
     on_cpu = {
-        name: dataclasses.replace(arm, training=dataclasses.replace(arm.training, device="cpu"))
-        for name, arm in arms.items()
+        name: dataclasses.replace(ablation, training=dataclasses.replace(ablation.training, device="cpu"))
+        for name, ablation in ablations.items()
     }
     assert cost.estimate(dataclasses.replace(large, ablations=on_cpu)) is None
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
@@ -262,7 +273,7 @@ def test_the_estimates_of_this_repository_need_no_torch():
 
 def test_what_is_known_elsewhere_too_is_the_same():
     """`cost` must not import torch, so it repeats these."""
-    assert (cost.CHUNK_LOGITS, cost.PREFILL_TOKENS) == (log_probs.CHUNK_ELEMENTS, sampling.PREFILL_TOKENS)
+    assert (cost.CHUNK_LOGITS, cost.PREFILL_TOKENS) == (log_probs.CHUNK_ELEMENTS, decoding.PREFILL_TOKENS)
 
 
 def test_what_a_training_job_asks_a_scheduler_for(tmp_path):
@@ -273,7 +284,7 @@ def test_what_a_training_job_asks_a_scheduler_for(tmp_path):
     estimated = 60 * cost.hours(shape, run.training, run.evaluation)
     assert 2 * estimated + 30 <= asked.runtime < 2 * estimated + 31  # minutes
     # 3.09e9 parameters: 8 bytes each for copies, 12 more where moments and masters are on the host.
-    host = dataclasses.replace(run, training=dataclasses.replace(run.training, optimiser_state="host"))
+    host = dataclasses.replace(run, training=dataclasses.replace(run.training, optimizer_state="host"))
     assert asked.mem_mb == pytest.approx(6_000 + 8 * 3086, abs=10)
     assert cost.request(host).mem_mb == pytest.approx(6_000 + 20 * 3086, abs=20)
     # No estimate: on a processor, of a model that the pipeline makes, of one that is not there.

@@ -1,4 +1,4 @@
-"""The experiments for GPUs take one step on the CPU: same prompts, arm and settings, one layer of the model's width.
+"""The experiments for GPUs take one step on the CPU: same prompts and settings, one layer of the model's width.
 
 The Qwen vocabularies are cut to what the test's tokenizer needs: with all 152 k tokens a step takes a minute.
 """
@@ -24,9 +24,9 @@ SHAPES = {
 
 
 @pytest.mark.parametrize(
-    ("name", "arm"), [*((name, "softmax-0.5") for name in SHAPES), ("countdown-qwen2.5-0.5b", "injection")]
+    ("name", "ablation"), [*((name, "softmax-0.5") for name in SHAPES), ("countdown-qwen2.5-0.5b", "injection")]
 )
-def test_one_step(name, arm, tmp_path, monkeypatch):
+def test_one_step(name, ablation, tmp_path, monkeypatch):
     experiment = experiments.load(FOLDER / f"{name}.yaml")
     if "qwen" in name:
         monkeypatch.setitem(catalogue.MODELS[SHAPES[name]].config, "vocab_size", 1024)
@@ -38,12 +38,19 @@ def test_one_step(name, arm, tmp_path, monkeypatch):
     model |= {"template": experiment.model["template"], "warm_start": start | few}
     dataset.write(task, tmp_path / "data")
     base_model.build(model, task, tmp_path / "data", tmp_path / "base")
-    small = {"steps": 1, "prompts": 2, "samples": 2, "max_new_tokens": 4, "checkpoint_every": 9, "device": "cpu"}
+    small = {
+        "steps": 1,
+        "prompts_per_step": 2,
+        "group_size": 2,
+        "max_new_tokens": 4,
+        "checkpoint_every": 9,
+        "device": "cpu",
+    }
     run = dataclasses.replace(
-        experiment.run(arm, 0),
+        experiment.run(ablation, 0),
         task=task,
         model=model,
-        training=dataclasses.replace(experiment.ablations[arm].training, **small),
+        training=dataclasses.replace(experiment.ablations[ablation].training, **small),
         evaluation=experiments.Evaluation(puzzles=2, pass_puzzles=1, pass_samples=16, samples=1),
     )
     trainer.train(run, tmp_path / "data", tmp_path / "base", tmp_path / "run")

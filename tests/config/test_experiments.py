@@ -75,7 +75,7 @@ def test_a_run_survives_json(tmp_path):
 
 
 def test_an_ablation_changes_training_and_seeds(tmp_path):
-    values = changed(training={"steps": 7, "prompts": 3})
+    values = changed(training={"steps": 7, "prompts_per_step": 3})
     values["ablations"]["fast"] = {
         "weighting": {"scheme": "softmax", "tau": "auto"},
         "training": {"steps": 5},
@@ -87,12 +87,12 @@ def test_an_ablation_changes_training_and_seeds(tmp_path):
         ("fast", 4),
         ("fast", 2),
     ]
-    assert experiment.run("fast", 4).training == experiments.Training(steps=5, prompts=3)
+    assert experiment.run("fast", 4).training == experiments.Training(steps=5, prompts_per_step=3)
     assert experiment.run("baseline", 0).training.steps == 7
 
 
 def test_extends_merges_and_null_takes_away(tmp_path):
-    write(tmp_path, changed(training={"steps": 7, "prompts": 3}, archive="kept"), "parent")
+    write(tmp_path, changed(training={"steps": 7, "prompts_per_step": 3}, archive="kept"), "parent")
     child = {
         "extends": "parent",
         "training": {"steps": 9},
@@ -101,7 +101,7 @@ def test_extends_merges_and_null_takes_away(tmp_path):
         "ablations": {"baseline": None, "plain": {"weighting": {"scheme": "uniform"}}},
     }
     experiment = experiments.load(write(tmp_path, child, "child"))
-    assert (experiment.training.steps, experiment.training.prompts, experiment.archive) == (9, 3, None)
+    assert (experiment.training.steps, experiment.training.prompts_per_step, experiment.archive) == (9, 3, None)
     assert list(experiment.ablations) == ["plain"]
 
 
@@ -114,9 +114,9 @@ def test_a_mistake_in_the_parent_names_the_parent(tmp_path):
 
 def test_extends_goes_on_to_the_last_file_which_must_be_there(tmp_path):
     write(tmp_path, MINIMAL, "first")
-    write(tmp_path, {"extends": "first", "training": {"steps": 7, "prompts": 3}}, "second")
-    third = experiments.load(write(tmp_path, {"extends": "second", "training": {"prompts": 5}}, "third"))
-    assert (third.training.steps, third.training.prompts) == (7, 5)
+    write(tmp_path, {"extends": "first", "training": {"steps": 7, "prompts_per_step": 3}}, "second")
+    third = experiments.load(write(tmp_path, {"extends": "second", "training": {"prompts_per_step": 5}}, "third"))
+    assert (third.training.steps, third.training.prompts_per_step) == (7, 5)
     assert "nearest: 'first'" in refusal(write(tmp_path, {"extends": "frist"}, "third"))
     second = write(tmp_path, {"extends": "frist"}, "second")
     assert refusal(write(tmp_path, {"extends": "second"}, "third")).startswith(f"{second}: extends: unknown")
@@ -274,10 +274,10 @@ WRONG = {
         changed(ablations__baseline__seeds=[]),
         ["ablations.baseline.seeds: []", "at least one"],
     ),
-    "a penalty below 0": (changed(training={"kl": -0.1}), ["training.kl: -0.1", "at least 0"]),
+    "a penalty below 0": (changed(training={"kl_coef": -0.1}), ["training.kl_coef: -0.1", "at least 0"]),
     "an unknown place for the reference": (
         changed(training={"kl_reference": "gpu"}),
-        ["training.kl_reference", "gpu", "process"],
+        ["training.kl_reference", "gpu", "device, host"],
     ),
     "imitation below 0": (changed(training={"imitation": -1.0}), ["training.imitation: -1.0", "null for none"]),
     "a smoothing of 1": (changed(training={"target_smoothing": 1.0}), ["training.target_smoothing: 1.0", "below 1"]),
@@ -290,17 +290,17 @@ WRONG = {
         ["training.target: 0.1", "null beside training.imitation"],
     ),
     "a penalty on answers that nobody sampled": (
-        changed(training={"injection": 1.0, "kl": 0.1}),
-        ["training.kl: 0.1", "0 beside training.injection"],
+        changed(training={"injection": 1.0, "kl_coef": 0.1}),
+        ["training.kl_coef: 0.1", "0 beside training.injection"],
     ),
     "imitation with a ratio": (
-        changed(training={"imitation": 0.5, "updates": 2}),
-        ["training.updates: 2", "1 beside training.imitation"],
+        changed(training={"imitation": 0.5, "updates_per_batch": 2}),
+        ["training.updates_per_batch: 2", "1 beside training.imitation"],
     ),
-    "a group of one": (changed(training={"samples": 1}), ["training.samples: 1", "at least 2"]),
+    "a group of one": (changed(training={"group_size": 1}), ["training.group_size: 1", "at least 2"]),
     "a group of one in an ablation": (
-        changed(ablations__baseline__training={"samples": 1}),
-        ["ablations.baseline.training.samples: 1", "at least 2"],
+        changed(ablations__baseline__training={"group_size": 1}),
+        ["ablations.baseline.training.group_size: 1", "at least 2"],
     ),
     "true for an integer": (changed(training={"steps": True}), ["training.steps: true", "an integer"]),
     "a fraction for an integer": (changed(training={"steps": 1.5}), ["training.steps: 1.5", "an integer"]),
@@ -309,10 +309,10 @@ WRONG = {
         ["training.learning_rate", "a number"],
     ),
     "1 for a switch": (changed(training={"skip_equal": 1}), ["training.skip_equal: 1", "true or false"]),
-    "infinite": (changed(training={"clip_norm": float("inf")}), ["training.clip_norm", "finite"]),
+    "infinite": (changed(training={"max_grad_norm": float("inf")}), ["training.max_grad_norm", "finite"]),
     "unknown choice": (
-        changed(training={"normaliser": "tokens"}),
-        ["training.normaliser", "token, sequence"],
+        changed(training={"loss_aggregation": "tokens"}),
+        ["training.loss_aggregation", "token-mean, seq-mean"],
     ),
     "more puzzles than there are": (
         changed(evaluation={"puzzles": 9999}),

@@ -43,7 +43,7 @@ def test_the_file_is_what_the_words_stand_for(tmp_path):
     assert (experiment.task, experiment.model, experiment.evaluation) == (known.task, known.model, known.evaluation)
     assert experiment.training == Training(**vars(known.training) | {"learning_rate": 1e-6})
     assert experiment.seeds == (3, 1) and experiment.baseline == "baseline"
-    assert {arm: spec.weighting for arm, spec in experiment.ablations.items()} == {
+    assert {ablation: spec.weighting for ablation, spec in experiment.ablations.items()} == {
         "baseline": {"scheme": "linear"},
         "softmax": {"scheme": "softmax", "tau": 0.5},
     }
@@ -52,7 +52,7 @@ def test_the_file_is_what_the_words_stand_for(tmp_path):
     assert path.read_bytes() == before
 
 
-ARMS = {
+ABLATIONS = {
     "baseline": {"scheme": "linear"},
     "linear": {"scheme": "linear"},
     "softmax": {"scheme": "softmax", "tau": 0.5},
@@ -60,7 +60,7 @@ ARMS = {
     "softmax-1e-3": {"scheme": "softmax", "tau": 0.001},
     "softmax-.5": {"scheme": "softmax", "tau": 0.5},
     "softmax-auto": {"scheme": "softmax", "tau": "auto"},
-    "centred-0.5": {"scheme": "softmax_centered", "tau": 0.5},
+    "centered-0.5": {"scheme": "softmax_centered", "tau": 0.5},
     "centered": {"scheme": "softmax_centered", "tau": 0.5},
     "softmax_centered-1": {"scheme": "softmax_centered", "tau": 1.0},
     "softmax-scaled-2": {"scheme": "softmax_scaled", "tau": 2.0},
@@ -72,21 +72,21 @@ ARMS = {
 }
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_arms(arm):
-    _, values = made(arm)
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_ablations(ablation):
+    _, values = made(ablation)
     experiment = experiments.check("trial", json.loads(json.dumps(values)))
-    assert [spec.weighting for spec in experiment.ablations.values()] == [ARMS[arm]]
-    assert experiment.baseline == arm.lower()
+    assert [spec.weighting for spec in experiment.ablations.values()] == [ABLATIONS[ablation]]
+    assert experiment.baseline == ablation.lower()
 
 
 @pytest.mark.parametrize("scheme", plugins.names(plugins.SCHEMES))
-def test_every_scheme_is_an_arm_by_its_own_name(scheme):
+def test_every_scheme_is_an_ablation_by_its_own_name(scheme):
     for name in (scheme, scheme.replace("_", "-")):
         assert made(name)[1]["ablations"][name]["weighting"]["scheme"] == scheme
 
 
-def test_an_annealed_arm_takes_half_the_steps():
+def test_an_annealed_ablation_takes_half_the_steps():
     for steps, half in [(1, 1), (9, 4)]:
         _, values = made("anneal-1-0.3", changes=[f"training.steps={steps}"])
         assert values["ablations"]["anneal-1-0.3"]["weighting"]["tau"]["steps"] == half
@@ -97,7 +97,7 @@ def test_words_may_have_spaces_around_the_commas():
     assert list(values["ablations"]) == ["baseline", "softmax", "raft"] and values["seeds"] == [0, 1]
 
 
-def test_the_linear_arm_is_the_baseline_wherever_it_stands():
+def test_the_linear_ablation_is_the_baseline_wherever_it_stands():
     assert made("softmax,linear")[1]["baseline"] == "linear"
     assert made("softmax,raft")[1]["baseline"] == "softmax"
 
@@ -133,7 +133,7 @@ def test_a_folder(tmp_path):
 
 
 def test_different_settings_are_different_experiments(tmp_path):
-    """Also where the readable part of the name is the same; arms and seeds are folders within an experiment."""
+    """Also where the readable part of the name is the same; ablations and seeds are folders within an experiment."""
     for folder in ("a", "b"):
         (tmp_path / folder / "model").mkdir(parents=True)
         config_json = tmp_path / folder / "model/config.json"
@@ -163,13 +163,13 @@ def test_every_known_model_fits_one_gpu(name):
     evaluation = Evaluation(**shorthand.EVALUATION)
     assert cost.memory(shape, training, evaluation).peak <= shorthand.MEMORY
     # And nothing is given up for memory that is there.
-    if training.rollout_rows < Training.rollout_rows:
-        twice = dataclasses.replace(training, rollout_rows=2 * training.rollout_rows)
+    if training.rollout_batch_size < Training.rollout_batch_size:
+        twice = dataclasses.replace(training, rollout_batch_size=2 * training.rollout_batch_size)
         assert cost.memory(shape, twice, evaluation).rollout > shorthand.MEMORY
     if training.gradient_checkpointing:
-        without = dataclasses.replace(training, gradient_checkpointing=False, optimiser_state="device")
+        without = dataclasses.replace(training, gradient_checkpointing=False, optimizer_state="device")
         assert cost.memory(shape, without, evaluation).update > shorthand.MEMORY
-    assert (training.optimiser_state == "host") == name.startswith("qwen2.5-7b")
+    assert (training.optimizer_state == "host") == name.startswith("qwen2.5-7b")
 
 
 def test_changes_reach_any_section_and_are_named():
@@ -179,7 +179,7 @@ def test_changes_reach_any_section_and_are_named():
     assert readable(name) == "adhoc-countdown-mini-evaluation.pass_puzzles-16-evaluation.puzzles-16-task.seed-7-steps-5"
     assert made(changes=changes[::-1])[0] == name
     assert readable(made()[0]) == "adhoc-countdown-mini"
-    long, _ = made(changes=[*changes, "training.clip_norm=0.5", "training.entropy_bonus=0.001"])
+    long, _ = made(changes=[*changes, "training.max_grad_norm=0.5", "training.entropy_coef=0.001"])
     assert len(long) == 100 and experiments.NAME.fullmatch(long)
 
 
@@ -198,10 +198,10 @@ WRONG = [
     ({"ablations": "anneal-1-0"}, ["unknown ablation 'anneal-1-0'"]),
     ({"ablations": "softmax-1..5"}, ["unknown ablation 'softmax-1..5'"]),
     ({"ablations": "passk-4"}, ["unknown ablation 'passk-4'"]),
-    ({"ablations": "softmax,softmax"}, ["ablations: 'softmax' is the same arm as 'softmax'; allowed: each once"]),
-    ({"ablations": "Softmax,softmax"}, ["ablations: 'softmax' is the same arm as 'softmax'"]),
-    ({"ablations": "softmax,softmax-0.50"}, ["ablations: 'softmax-0.50' is the same arm as 'softmax'"]),
-    ({"ablations": "baseline,linear"}, ["ablations: 'linear' is the same arm as 'baseline'"]),
+    ({"ablations": "softmax,softmax"}, ["ablations: 'softmax' is the same ablation as 'softmax'; allowed: each once"]),
+    ({"ablations": "Softmax,softmax"}, ["ablations: 'softmax' is the same ablation as 'softmax'"]),
+    ({"ablations": "softmax,softmax-0.50"}, ["ablations: 'softmax-0.50' is the same ablation as 'softmax'"]),
+    ({"ablations": "baseline,linear"}, ["ablations: 'linear' is the same ablation as 'baseline'"]),
     ({"ablations": "softmax,"}, ["unknown ablation ''"]),
     ({"ablations": ""}, ["unknown ablation ''"]),
     ({"model": "qwen2.5-4b"}, ["unknown model 'qwen2.5-4b'", "qwen2.5-3b,", "mini, smollm2, random:"]),

@@ -272,7 +272,7 @@ def test_a_language_model_takes_a_step_with_a_warm_start_and_teacher_forcing(pub
             "layers": 1,
             "warm_start": {"steps": 1, "traces": 2, "device": "cpu"},
         },
-        "training": {"steps": 1, "prompts": 2, "samples": 2, "max_new_tokens": 4, "injection": 1.1, "device": "cpu"},
+        "training": {"steps": 1, "prompts_per_step": 2, "group_size": 2, "max_new_tokens": 4, "injection": 1.1, "device": "cpu"},
         "evaluation": {"puzzles": 2, "pass_puzzles": 1, "pass_samples": 16, "samples": 1},
         "seeds": [0],
         "ablations": {"baseline": {"weighting": {"scheme": "linear"}}},

@@ -139,12 +139,12 @@ def test_equal_seeds_give_equal_text():
 # ---- suggestions --------------------------------------------------------------------------------
 
 
-def test_centred_softmax_wins_where_linear_amplifies_format():
+def test_centered_softmax_wins_where_linear_amplifies_format():
     groups = packed(*drawn(400, 5, 0.5)[:2])
     figures = advise.table(groups, 1.1)
-    centred = row(figures, "softmax_centered", 0.5)
-    assert centred["low"] > 0 and centred["better"] > 0.3 * figures["snr"][0]
-    assert figures["all_wrong"][0] > 0.5 > 0.1 > centred["all_wrong"]
+    centered = row(figures, "softmax_centered", 0.5)
+    assert centered["low"] > 0 and centered["better"] > 0.3 * figures["snr"][0]
+    assert figures["all_wrong"][0] > 0.5 > 0.1 > centered["all_wrong"]
     said = advise.suggestion(figures, mixed(groups))
     assert said.startswith("Suggestion: try ") and "softmax_centered at tau 0.55" in said
     assert "of its squared weight on groups without a right sample" in said

@@ -37,9 +37,9 @@ def save(folder, layout, values, steps=STEPS):
 
 
 def write(root, layout, gains, seeds=6):
-    for arm, gain in gains.items():
+    for ablation, gain in gains.items():
         for seed in range(seeds):
-            save(root / arm / f"seed-{seed}", layout, curve(gain, seed))
+            save(root / ablation / f"seed-{seed}", layout, curve(gain, seed))
     return root
 
 
@@ -63,8 +63,8 @@ def test_the_figures_are_those_of_a_paired_t_test(tmp_path):
     compared, _ = imported.judge(imported.read(write(tmp_path, "trl", GAINS), KEY["trl"]), ["softmax"], "m", "t")
     row = compared.set_index(["ablation", "endpoint"]).loc["softmax_centered", "auc"]
     pairs = [
-        [np.trapezoid(curve(GAINS[arm], seed), STEPS) / 40 for seed in range(6)]
-        for arm in ("softmax_centered", "linear")
+        [np.trapezoid(curve(GAINS[ablation], seed), STEPS) / 40 for seed in range(6)]
+        for ablation in ("softmax_centered", "linear")
     ]
     found = oracle.ttest_rel(*pairs)
     limits = found.confidence_interval()
@@ -80,7 +80,7 @@ def test_without_a_baseline_that_learned_nothing_is_compared(tmp_path):
     assert judged["verdict"].tolist() == ["not resolved"] * 2
 
 
-def test_one_seed_resolves_nothing_and_an_arm_planned_but_not_run_counts(tmp_path):
+def test_one_seed_resolves_nothing_and_an_ablation_planned_but_not_run_counts(tmp_path):
     runs = imported.read(write(tmp_path, "csv", {"linear": 0.1, "softmax": 0.2}, seeds=1), "success")
     compared, judged = imported.judge(runs, ["softmax", "raft"], "m", "t")
     assert set(judged["verdict"]) == {"not resolved"}
@@ -133,7 +133,7 @@ def test_folders_that_are_no_runs_are_named(tmp_path):
     with pytest.raises(ValueError, match="no runs"):
         imported.read(tmp_path, "success")
     write(tmp_path, "csv", {"softmax": 0.1}, seeds=1)
-    with pytest.raises(ValueError, match="no arm 'linear', the baseline"):
+    with pytest.raises(ValueError, match="no ablation 'linear', the baseline"):
         imported.read(tmp_path, "success")
     run = tmp_path / "linear" / "seed-0"
     run.mkdir(parents=True)

@@ -105,7 +105,7 @@ def test_greedy_answers_equal_those_of_transformers_token_by_token(pair):
     theirs, ours, _ = pair
     prompts = [tokens(1, length, seed=length)[0].tolist() for length in (3, 20, 8, 1)]
     longest, new = max(map(len, prompts)), 24
-    settings = {"samples": 1, "max_new_tokens": new, "pad_id": 0, "limits": Limits(16, 1), "stream": None}
+    settings = {"group_size": 1, "max_new_tokens": new, "pad_id": 0, "limits": Limits(16, 1), "stream": None}
     free = sample(ours, prompts, eos_ids=[COMMON["vocab_size"]], **settings).tokens
     end = int(free[0, 7])  # ends the first answer early, perhaps others too
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
@@ -125,10 +125,10 @@ def test_decoding_with_a_cache_equals_the_whole_pass(pair):
         whole = ours(ids)
         cache = Cache(ours.shape, 2, 30, ours.embed_tokens.weight)
         cache.open(20)
-        parts = [ours(ids[:, :20], past=cache)]
+        parts = [ours(ids[:, :20], store=cache)]
         for column in range(20, 30):
             cache.open(1)
-            parts.append(ours(ids[:, column : column + 1], torch.full((2, 1), column), past=cache))
+            parts.append(ours(ids[:, column : column + 1], torch.full((2, 1), column), store=cache))
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-5)
 
 
@@ -146,7 +146,7 @@ def test_in_bfloat16_it_is_as_close_to_the_exact_logits_as_transformers(pair):
 
 
 def test_one_query_in_bfloat16_keeps_large_scores_apart():
-    """Qwen2's key biases make scores of hundreds, where neighbours in bfloat16 are whole numbers apart."""
+    """Qwen2's key biases make scores of hundreds, where neighbors in bfloat16 are whole numbers apart."""
     generator = torch.Generator().manual_seed(0)
     queries, keys, values = (
         torch.randn(size, generator=generator).bfloat16() for size in ((3, 4, 1, 64), (3, 2, 50, 64), (3, 2, 50, 64))
@@ -197,7 +197,7 @@ def test_the_shape_knows_the_number_of_parameters(pair):
 
 def test_initial_weights_are_those_of_hugging_face():
     shape = Shape.from_config(COMMON | {"model_type": "llama", "attention_bias": True, "hidden_size": 256})
-    model = Decoder.empty(shape).initialise(torch.Generator().manual_seed(0))
+    model = Decoder.empty(shape).initialize(torch.Generator().manual_seed(0))
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             assert not parameter.any()

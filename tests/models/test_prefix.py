@@ -4,7 +4,7 @@ import pytest
 import torch
 import toy
 
-from softmax_rewards.models.prefix import Prompts
+from softmax_rewards.models.prefix import SharedPrefix
 
 PROMPTS = [[1, 2, 3], [4], [6, 5, 4, 3, 2, 1]]
 ANSWERS = torch.tensor([[2, 5, 1], [3, 3, 6], [1, 4, 4], [2, 2, 2]])
@@ -37,14 +37,14 @@ def test_continuing_prompts_equals_the_whole_pass(monkeypatch, prompts, recomput
 
     def behind(read, rows):
         positions, mask = read.positions(OWNERS[rows], length), read.mask(OWNERS[rows], length, torch.float32)
-        return model(ids[rows], positions, mask, read.behind(OWNERS[rows]))
+        return model(ids[rows], positions, mask, read.view(OWNERS[rows]))
 
-    attached = behind(Prompts(model, prompts), slice(None))
+    attached = behind(SharedPrefix(model, prompts), slice(None))
     torch.testing.assert_close(attached, whole, atol=1e-5, rtol=1e-5)
     for one, other in zip(gradients(model, attached, factors), expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
-    read = Prompts(model, prompts).cut()
+    read = SharedPrefix(model, prompts).detach()
     for rows in (slice(0, 1), slice(1, 4)):  # two passes leave their gradients, one carries them on
         (behind(read, rows) * factors[rows]).sum().backward()
     read.backward()

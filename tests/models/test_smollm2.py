@@ -104,7 +104,7 @@ def test_it_knows_the_capital_of_france(folder, model):
     answer = rollout.sample(
         model,
         [ids],
-        samples=1,
+        group_size=1,
         max_new_tokens=16,
         eos_ids=tokenizer.eos_ids,
         pad_id=tokenizer.pad_id,

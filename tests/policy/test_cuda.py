@@ -21,7 +21,7 @@ from softmax_rewards.policy import update
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.objective import token_log_probs
 from softmax_rewards.policy.optimizer import round_stochastically
-from softmax_rewards.policy.rollout import Episodes
+from softmax_rewards.policy.rollout import Rollouts
 from softmax_rewards.policy.sampling import sample
 from softmax_rewards.training import evaluate, trainer
 
@@ -43,7 +43,7 @@ PROMPTS = [[1, 2, 3], [3, 4], [6, 5, 4, 3, 2, 1]]
 
 def both(family: str) -> tuple[Decoder, Decoder]:
     """The same random model on the processor and on the GPU."""
-    model = Decoder(Shape.from_config({**WIDE, "model_type": family})).initialise(torch.Generator().manual_seed(0), 0.1)
+    model = Decoder(Shape.from_config({**WIDE, "model_type": family})).initialize(torch.Generator().manual_seed(0), 0.1)
     return model, copy.deepcopy(model).cuda()
 
 
@@ -54,7 +54,14 @@ def test_logits_and_greedy_answers_equal_those_of_the_processor(family):
     with torch.no_grad():
         expected, got = (model.lm_head(model(ids.to(model.norm.weight.device))).cpu() for model in (host, device))
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
-    settings = {"samples": 2, "max_new_tokens": 40, "eos_ids": [0], "pad_id": 0, "limits": Limits(4, 1), "stream": None}
+    settings = {
+        "group_size": 2,
+        "max_new_tokens": 40,
+        "eos_ids": [0],
+        "pad_id": 0,
+        "limits": Limits(4, 1),
+        "stream": None,
+    }
     expected, got = (sample(model, PROMPTS, **settings).tokens.cpu() for model in (host, device))
     assert torch.equal(got, expected)
 
@@ -64,7 +71,7 @@ def test_logits_and_greedy_answers_equal_those_of_the_processor(family):
 def test_an_update_equals_that_of_the_processor(dtype, state):
     host = toy.decoder(vocabulary=7)
     drawn = sample(
-        host, PROMPTS, samples=8, max_new_tokens=20, eos_ids=[0], pad_id=0, limits=Limits(100, 1), stream=(0, "test")
+        host, PROMPTS, group_size=8, max_new_tokens=20, eos_ids=[0], pad_id=0, limits=Limits(100, 1), stream=(0, "test")
     )
     scores = [Score(float(row % 3 == 0), row % 3 == 0, True, 1, 0, False) for row in range(24)]
     weights = np.random.default_rng(0).normal(size=(3, 8))
@@ -72,10 +79,10 @@ def test_an_update_equals_that_of_the_processor(dtype, state):
     found = []
     for place in ("cpu", "cuda"):
         policy = copy.deepcopy(host).to(place, dtype)
-        settings = Training(max_new_tokens=20, learning_rate=1e-2, optimiser_state=state, microbatch_tokens=60)
+        settings = Training(max_new_tokens=20, learning_rate=1e-2, optimizer_state=state, max_microbatch_tokens=60)
         fields = {name: getattr(drawn, name).to(place) for name in ("tokens", "log_probs", "lengths", "finished")}
-        episodes = Episodes(PROMPTS, [""] * 3, dataclasses.replace(drawn, **fields), [""] * 24, scores, 8)
-        facts = update.Updater(settings, 0, policy).update(0, episodes, weights)
+        rollouts = Rollouts(PROMPTS, [""] * 3, dataclasses.replace(drawn, **fields), [""] * 24, scores, 8)
+        facts = update.Updater(settings, 0, policy).update(0, rollouts, weights)
         found.append((facts, torch.cat([value.detach().float().cpu().flatten() for value in policy.parameters()])))
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-4 if dtype == torch.float32 else 0.05, abs=1e-5)
     if dtype == torch.float32:
@@ -87,9 +94,15 @@ def test_an_update_equals_that_of_the_processor(dtype, state):
 
 def test_reading_the_prompts_in_parts_and_dropping_rows_changes_nothing(monkeypatch):
     _, device = both("qwen2")
-    settings = {"samples": 40, "max_new_tokens": 60, "eos_ids": list(range(50)), "pad_id": 0, "limits": Limits(120, 1)}
+    settings = {
+        "group_size": 40,
+        "max_new_tokens": 60,
+        "eos_ids": list(range(50)),
+        "pad_id": 0,
+        "limits": Limits(120, 1),
+    }
     whole = sample(device, PROMPTS, **settings, stream=(0, "test"))
-    monkeypatch.setattr("softmax_rewards.policy.sampling.PREFILL_TOKENS", 1)
+    monkeypatch.setattr("softmax_rewards.policy.decoding.PREFILL_TOKENS", 1)
     parted = sample(device, PROMPTS, **settings, stream=(0, "test"))
     assert (whole.tokens == parted.tokens).float().mean() > 0.99  # sums in another order may tip a close draw
     assert len(set(whole.lengths.tolist())) > 3
@@ -98,7 +111,14 @@ def test_reading_the_prompts_in_parts_and_dropping_rows_changes_nothing(monkeypa
 def test_sampled_log_probs_equal_the_training_pass():
     _, device = both("qwen2")
     drawn = sample(
-        device, PROMPTS, samples=64, max_new_tokens=60, eos_ids=[0], pad_id=0, limits=Limits(64, 1), stream=(0, "test")
+        device,
+        PROMPTS,
+        group_size=64,
+        max_new_tokens=60,
+        eos_ids=[0],
+        pad_id=0,
+        limits=Limits(64, 1),
+        stream=(0, "test"),
     )
     lengths = drawn.lengths.tolist()
     for read, batch in toy.batched(device, PROMPTS, drawn.tokens, lengths, range(192), 4000):
@@ -119,9 +139,9 @@ def test_stochastic_rounding_keeps_the_mean():
     [
         {},
         {"precision": "bfloat16"},
-        {"precision": "bfloat16", "optimiser_state": "host"},
+        {"precision": "bfloat16", "optimizer_state": "host"},
         {"precision": "bfloat16", "injection": 1.1},
-        {"updates": 2, "entropy_bonus": 0.01, "skip_equal": True, "rollout_rows": 4},
+        {"updates_per_batch": 2, "entropy_coef": 0.01, "skip_equal": True, "rollout_batch_size": 4},
     ],
 )
 def test_a_run_trains_and_is_judged(tiny, tmp_path, memory):
@@ -138,19 +158,26 @@ def test_a_run_trains_and_is_judged(tiny, tmp_path, memory):
 def test_running_out_of_device_memory_halves_the_microbatch(capsys):
     _, policy = both("qwen2")
     drawn = sample(
-        policy, PROMPTS, samples=64, max_new_tokens=60, eos_ids=[], pad_id=0, limits=Limits(192, 1), stream=(0, "test")
+        policy,
+        PROMPTS,
+        group_size=64,
+        max_new_tokens=60,
+        eos_ids=[],
+        pad_id=0,
+        limits=Limits(192, 1),
+        stream=(0, "test"),
     )
     scores = [Score(0.0, False, False, 0, 0, False)] * 192
-    episodes = Episodes(PROMPTS, [""] * 3, drawn, [""] * 192, scores, 64)
-    updater = update.Updater(Training(max_new_tokens=60, microbatch_tokens=20_000), 0, policy)
+    rollouts = Rollouts(PROMPTS, [""] * 3, drawn, [""] * 192, scores, 64)
+    updater = update.Updater(Training(max_new_tokens=60, max_microbatch_tokens=20_000), 0, policy)
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 120e6) / total)
     try:
-        facts = updater.update(0, episodes, np.random.default_rng(0).normal(size=(3, 64)))
+        facts = updater.update(0, rollouts, np.random.default_rng(0).normal(size=(3, 64)))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert updater.limits.microbatch_tokens < 20_000 and np.isfinite(list(facts.values())).all()
+    assert updater.limits.max_microbatch_tokens < 20_000 and np.isfinite(list(facts.values())).all()
     assert "out of memory" in capsys.readouterr().out
 
 

@@ -8,7 +8,7 @@ import torch
 import toy
 
 from softmax_rewards import weighting
-from softmax_rewards.models.prefix import Prompts
+from softmax_rewards.models.prefix import SharedPrefix
 from softmax_rewards.policy.objective import kl_penalty, policy_loss, sample_scales, token_log_probs
 
 LENGTHS = np.array([len(completion) for completion in toy.completions()])
@@ -31,13 +31,13 @@ def scores(model):
     return toy.gradients(model).numpy()
 
 
-def expected_gradient(probabilities, scores, size, weigh, normaliser, skip_unfinished=False):
+def expected_gradient(probabilities, scores, size, weigh, loss_aggregation, skip_unfinished=False):
     """E[Σ_i s_i w_i ∇log π(y_i)] over all groups of `size` samples, the ascent direction of the loss."""
     total = np.zeros(scores.shape[1])
     for group in itertools.product(range(len(probabilities)), repeat=size):
         rows = np.array(group)
         kept = FINISHED[rows] if skip_unfinished else np.ones(size, dtype=bool)
-        scales = sample_scales(LENGTHS[rows], kept, normaliser, toy.LONGEST)
+        scales = sample_scales(LENGTHS[rows], kept, loss_aggregation, toy.LONGEST)
         total += probabilities[rows].prod() * (scales * weigh(rows)) @ scores[rows]
     return total
 
@@ -67,7 +67,7 @@ def test_micro_batches_add_up_to_the_enumerated_loss(model, scores):
     weights = rng.normal(size=12)
     tokens = torch.tensor([(*toy.completions()[row], *[0] * toy.LONGEST)[: toy.LONGEST] for row in rows])
     kept = rng.random(12) < 0.7
-    scales = sample_scales(LENGTHS[rows], kept, "sequence", toy.LONGEST)
+    scales = sample_scales(LENGTHS[rows], kept, "seq-mean", toy.LONGEST)
     factors = torch.tensor(scales * weights, dtype=torch.float32)
     for budget in (1, 9, 10**6):
         model.zero_grad()
@@ -89,28 +89,28 @@ def ones(rows):
     return np.ones(len(rows))
 
 
-def test_a_constant_weight_adds_nothing_when_the_normaliser_does_not_depend_on_the_samples(probabilities, scores):
+def test_a_constant_weight_adds_nothing_when_the_loss_aggregation_does_not_depend_on_the_samples(probabilities, scores):
     np.testing.assert_allclose(expected_gradient(probabilities, scores, 3, ones, "constant"), 0, atol=1e-6)
 
 
-def test_with_the_token_normaliser_the_constant_leaves_a_bias_that_falls_like_one_over_the_samples(
-    probabilities, scores
-):
-    sizes = {count: np.linalg.norm(expected_gradient(probabilities, scores, count, ones, "token")) for count in (3, 5)}
+def test_with_the_token_mean_the_constant_leaves_a_bias_that_falls_like_one_over_the_samples(probabilities, scores):
+    sizes = {
+        count: np.linalg.norm(expected_gradient(probabilities, scores, count, ones, "token-mean")) for count in (3, 5)
+    }
     assert sizes[3] > 1e-2
     assert sizes[3] / sizes[5] == pytest.approx(5 / 3, rel=0.15)
 
 
 @pytest.mark.parametrize(
-    ("normaliser", "skip_unfinished", "values"),
-    [("sequence", False, 1 / LENGTHS), ("constant", True, None)],
+    ("loss_aggregation", "skip_unfinished", "values"),
+    [("seq-mean", False, 1 / LENGTHS), ("constant", True, None)],
 )
-def test_with_sequence_normaliser_or_skipping_the_constant_leaves_a_bias_of_order_one(
-    probabilities, scores, normaliser, skip_unfinished, values
+def test_with_sequence_mean_or_skipping_the_constant_leaves_a_bias_of_order_one(
+    probabilities, scores, loss_aggregation, skip_unfinished, values
 ):
     sizes = []
     for size in (1, 2, 4):
-        got = expected_gradient(probabilities, scores, size, ones, normaliser, skip_unfinished)
+        got = expected_gradient(probabilities, scores, size, ones, loss_aggregation, skip_unfinished)
         if values is not None:
             np.testing.assert_allclose(got, gradient_of_expectation(probabilities, scores, values), atol=1e-6)
         sizes.append(np.linalg.norm(got))
@@ -130,7 +130,7 @@ def test_after_a_first_ppo_update_the_constant_no_longer_vanishes(model, probabi
     weights = torch.tensor(probabilities, dtype=torch.float32)[batch.samples]
 
     def size(clip, policy):
-        log_probs, _ = token_log_probs(policy, Prompts(policy, [toy.PROMPT]), batch)
+        log_probs, _ = token_log_probs(policy, SharedPrefix(policy, [toy.PROMPT]), batch)
         loss = policy_loss(log_probs, old.detach(), weights, clip)
         return (
             torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(policy.parameters()))]).norm().item()
@@ -150,12 +150,12 @@ def test_ppo_clips_as_the_paper_says():
         assert got.item() == pytest.approx(-surrogates[one].item(), abs=1e-6)
 
 
-def test_normalisers():
+def test_loss_aggregation():
     lengths, kept = np.array([2, 3, 5]), np.array([True, False, True])
-    np.testing.assert_allclose(sample_scales(lengths, kept, "token", 8), [1 / 7, 0, 1 / 7])
-    np.testing.assert_allclose(sample_scales(lengths, kept, "sequence", 8), [1 / 4, 0, 1 / 10])
+    np.testing.assert_allclose(sample_scales(lengths, kept, "token-mean", 8), [1 / 7, 0, 1 / 7])
+    np.testing.assert_allclose(sample_scales(lengths, kept, "seq-mean", 8), [1 / 4, 0, 1 / 10])
     np.testing.assert_allclose(sample_scales(lengths, kept, "constant", 8), [1 / 16, 0, 1 / 16])
-    with pytest.raises(ValueError, match="allowed: token, sequence, constant"):
+    with pytest.raises(ValueError, match="allowed: token-mean, seq-mean, constant"):
         sample_scales(lengths, kept, "words", 8)
 
 

@@ -71,7 +71,7 @@ def test_updates_equal_those_of_adamw_in_float64(dtype, state, clip):
 
 @pytest.mark.parametrize("state", ["device", "host"])
 def test_small_updates_of_bfloat16_weights_are_not_lost(state):
-    """1000 updates of 1e-6 on weights of about 1, whose bfloat16 neighbours are 0.004 to 0.008 away."""
+    """1000 updates of 1e-6 on weights of about 1, whose bfloat16 neighbors are 0.004 to 0.008 away."""
     model = nn.Linear(128, 128, bias=False)
     nn.init.uniform_(model.weight, 0.5, 2.0)
     model.to(torch.bfloat16)
@@ -92,7 +92,7 @@ def test_small_updates_of_bfloat16_weights_are_not_lost(state):
         assert torch.equal(model.weight, masters.bfloat16())
 
 
-def test_stochastic_rounding_keeps_the_mean_and_takes_neighbours_only():
+def test_stochastic_rounding_keeps_the_mean_and_takes_neighbors_only():
     values = torch.tensor([1.0, 1.001, -1.001, 3.14159, -1e-8, 0.0, 65504.3]).repeat_interleave(40_000)
     out = torch.empty_like(values, dtype=torch.bfloat16)
     optimizer.round_stochastically(values.clone(), out, torch_stream(0, "test"))
@@ -104,7 +104,7 @@ def test_stochastic_rounding_keeps_the_mean_and_takes_neighbours_only():
 
 
 @pytest.mark.parametrize(("dtype", "state"), KINDS)
-def test_a_resumed_optimiser_goes_on_exactly(dtype, state):
+def test_a_resumed_optimizer_goes_on_exactly(dtype, state):
     def run(model, update, steps):
         for step in steps:
             backward(model, slopes(model, step))
@@ -148,7 +148,7 @@ def test_without_gradients_nothing_moves():
 
 
 @pytest.mark.parametrize(("dtype", "state"), KINDS)
-def test_nothing_is_kept_of_an_optimiser_that_is_done_with(dtype, state):
+def test_nothing_is_kept_of_an_optimizer_that_is_done_with(dtype, state):
     model = policy(dtype)
     update = optimizer.build(model, 1e-3, state)
     backward(model, slopes(model, 0))

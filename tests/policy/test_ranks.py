@@ -15,14 +15,20 @@ import torch
 from safetensors.numpy import load_file
 
 from softmax_rewards.config.run import ConfigError, Training
-from softmax_rewards.policy.ranks import Ranks
+from softmax_rewards.policy.world import World
 
-# What the arms differ in reaches further than one rank: a batch's scale, all samples' entropies, every token's penalty.
+# These settings reach further than one rank: a batch's scale, all samples' entropies, every token's penalty.
 SETTINGS = {
     "plain": ({"scheme": "softmax_matched", "tau": 0.5}, {}),
     "all": (
         {"scheme": "softmax", "tau": 0.5},
-        {"entropy_bonus": 0.01, "kl": 0.1, "updates": 2, "measure_noise": True, "microbatch_tokens": 100},
+        {
+            "entropy_coef": 0.01,
+            "kl_coef": 0.1,
+            "updates_per_batch": 2,
+            "measure_noise": True,
+            "max_microbatch_tokens": 100,
+        },
     ),
     "taught": (
         {"scheme": "linear"},
@@ -80,7 +86,7 @@ def test_two_ranks_train_as_one_does(tiny, tmp_path, name):
 @pytest.mark.slow
 def test_four_ranks_some_without_work_go_on_from_a_checkpoint_of_two(tiny, tmp_path):
     """Groups of which only some count, so that ranks have different numbers of micro-batches, or none."""
-    given = configured(tiny, {"scheme": "maxrl"}, microbatch_tokens=60, checkpoint_every=1)
+    given = configured(tiny, {"scheme": "maxrl"}, max_microbatch_tokens=60, checkpoint_every=1)
     trained(given, tmp_path / "1", 1)
     out = tmp_path / "4"
     process = start(given, out, 2)
@@ -180,7 +186,7 @@ def until(true) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("total", [0, 1, 5, 7, 64])
 def test_shares_are_all_there_is_and_differ_by_one_at_most(count, total):
-    shares = [Ranks(index, count).share(total) for index in range(count)]
+    shares = [World(index, count).share(total) for index in range(count)]
     assert [one for share in shares for one in share] == list(range(total))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -189,9 +195,8 @@ def test_shares_are_all_there_is_and_differ_by_one_at_most(count, total):
     ("settings", "key"),
     [
         ({"gpus": 0}, "training.gpus"),
-        ({"gpus": 4, "prompts": 3}, "training.prompts"),
-        ({"gpus": 2, "optimiser_state": "host"}, "training.optimiser_state"),
-        ({"gpus": 2, "kl_reference": "process"}, "training.kl_reference"),
+        ({"gpus": 4, "prompts_per_step": 3}, "training.prompts_per_step"),
+        ({"gpus": 2, "optimizer_state": "host"}, "training.optimizer_state"),
     ],
 )
 def test_what_does_not_go_with_several(settings, key):

@@ -1,4 +1,4 @@
-"""Sampling is exact, independent of a row's neighbours, and agrees with the training pass."""
+"""Sampling is exact, independent of a row's neighbors, and agrees with the training pass."""
 
 import gc
 import itertools
@@ -16,17 +16,18 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from softmax_rewards.common.randomness import numpy_stream
 from softmax_rewards.models.kv_cache import Cache
-from softmax_rewards.policy import sampling
+from softmax_rewards.policy import decoding, sampling
+from softmax_rewards.policy.decoding import DecodingBatch, draw
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.objective import token_log_probs
-from softmax_rewards.policy.sampling import Rows, draw, sample
+from softmax_rewards.policy.sampling import sample
 
 
 def draw_all(model, prompts, samples, seed=0, longest=toy.LONGEST, greedy=False, rows=10**6, limits=None):
     return sample(
         model,
         prompts,
-        samples=samples,
+        group_size=samples,
         max_new_tokens=longest,
         eos_ids=[toy.END],
         pad_id=0,
@@ -50,7 +51,7 @@ def test_samples_follow_the_enumerated_distribution_whatever_shares_their_batch(
     assert chisquare(observed, expected / expected.sum() * count).pvalue > 1e-3
 
 
-def test_a_row_does_not_depend_on_its_neighbours():
+def test_a_row_does_not_depend_on_its_neighbors():
     model = toy.decoder(vocabulary=7)
     for other in ([3, 4], [6, 5, 4, 3, 2, 1], [2]):
         drawn = draw_all(model, [[1, 2, 3], other], 16, longest=30)
@@ -105,9 +106,9 @@ def test_as_on_a_gpu_with_steps_recorded_and_replayed_the_samples_are_the_same(m
     model = toy.decoder(vocabulary=7)
     prompts = [[1, 2, 3], [3, 4], [6, 5, 4, 3, 2, 1], [2], [1, 1]]
     plain = draw_all(model, prompts, 16, longest=60, greedy=greedy)
-    monkeypatch.setattr(sampling, "Replay", Recording)
+    monkeypatch.setattr(decoding, "Replay", Recording)
     monkeypatch.setattr(Recording, "made", 0)
-    monkeypatch.setitem(sampling.PACES, "cpu", sampling.Pace(check_every=8, compact_below=0.7, width=16))
+    monkeypatch.setitem(decoding.SCHEDULES, "cpu", decoding.DecodeSchedule(check_every=8, compact_below=0.7, width=16))
     replayed = draw_all(model, prompts, 16, longest=60, greedy=greedy)
     assert Recording.made > 2  # anew after rows were dropped and the cache had grown
     assert torch.equal(plain.tokens, replayed.tokens) and torch.equal(plain.lengths, replayed.lengths)
@@ -127,7 +128,9 @@ def test_how_many_rows_are_decoded_at_once_changes_nothing(rows):
 def test_nothing_of_a_rollout_outlives_it(monkeypatch):
     """On a GPU that would be the cache, and the graph with its memory."""
     caches = []
-    monkeypatch.setattr(sampling, "Rows", lambda *given: caches.append(weakref.ref(given[1])) or Rows(*given))
+    monkeypatch.setattr(
+        decoding, "DecodingBatch", lambda *given: caches.append(weakref.ref(given[1])) or DecodingBatch(*given)
+    )
     gc.disable()
     try:
         draw_all(toy.decoder(vocabulary=7), [[1, 2, 3], [3, 4]], 8, longest=30)
@@ -151,8 +154,8 @@ def test_cores_that_decode_rows_of_their_own_change_nothing(monkeypatch, threads
     whole = draw_all(model, prompts, 16, longest=30)
     monkeypatch.setattr(sampling, "LARGE", 0)
     torch.set_num_threads(threads)
-    decode, decoded = sampling._decode, []
-    monkeypatch.setattr(sampling, "_decode", lambda *given: decoded.append(len(given[1])) or decode(*given))
+    decode, decoded = decoding.decode, []
+    monkeypatch.setattr(decoding, "decode", lambda *given: decoded.append(len(given[1])) or decode(*given))
     parted = draw_all(model, prompts, 16, longest=30)
     assert len(decoded) == threads and sum(decoded) == len(prompts) and torch.get_num_threads() == threads
     assert torch.equal(whole.tokens, parted.tokens) and torch.equal(whole.lengths, parted.lengths)
@@ -171,12 +174,12 @@ def test_out_of_memory_halves_the_rows_decoded_at_once_and_changes_nothing(monke
                 raise torch.OutOfMemoryError("no room for so many rows")
             super().repeat(times)
 
-    monkeypatch.setattr("softmax_rewards.policy.sampling.Cache", SmallCache)
+    monkeypatch.setattr("softmax_rewards.policy.decoding.Cache", SmallCache)
     limits = Limits(1000, 1)
     for _ in range(2):
         assert torch.equal(whole.tokens, draw_all(model, prompts, 16, longest=30, limits=limits).tokens)
         assert limits == Limits(32, 1)
-    assert capsys.readouterr().out.count("going on with training.rollout_rows 32") == 1  # the second call knew
+    assert capsys.readouterr().out.count("going on with training.rollout_batch_size 32") == 1  # the second call knew
     with pytest.raises(torch.OutOfMemoryError):  # a single prompt's samples are not taken apart
         draw_all(model, prompts, 41, longest=30)
 
@@ -186,7 +189,7 @@ def test_reading_the_prompts_in_parts_changes_nothing(monkeypatch, tokens):
     model = toy.decoder(vocabulary=7)
     prompts = [[1, 2, 3], [3, 4], [6, 5, 4, 3, 2, 1], [2], [1, 1]]
     whole = draw_all(model, prompts, 4, longest=30)
-    monkeypatch.setattr("softmax_rewards.policy.sampling.PREFILL_TOKENS", tokens)
+    monkeypatch.setattr("softmax_rewards.policy.decoding.PREFILL_TOKENS", tokens)
     parted = draw_all(model, prompts, 4, longest=30)
     assert torch.equal(whole.tokens, parted.tokens)
     torch.testing.assert_close(whole.log_probs, parted.log_probs, atol=1e-5, rtol=0)

@@ -12,12 +12,12 @@ import toy
 from softmax_rewards import weighting
 from softmax_rewards.config.run import Training
 from softmax_rewards.data.tasks import Score
+from softmax_rewards.policy.decoding import Completions
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.objective import token_log_probs
-from softmax_rewards.policy.rollout import Episodes
-from softmax_rewards.policy.sampling import Completions, sample
+from softmax_rewards.policy.rollout import Rollouts
+from softmax_rewards.policy.sampling import sample
 from softmax_rewards.policy.teacher import inject, smoothed_log_probs
-from softmax_rewards.policy.update import Updater
 from softmax_rewards.training import trainer
 
 PROMPTS, SAMPLES = [[1, 2, 3], [3, 4]], 4
@@ -31,10 +31,10 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def episodes(model):
-    drawn = sample(model, PROMPTS, samples=SAMPLES, max_new_tokens=6, eos_ids=[0], pad_id=0, limits=Limits(100, 1),
+def rollouts(model):
+    drawn = sample(model, PROMPTS, group_size=SAMPLES, max_new_tokens=6, eos_ids=[0], pad_id=0, limits=Limits(100, 1),
                    stream=(0, "test"))  # fmt: skip
-    return Episodes(PROMPTS, ["", ""], drawn, list("abcdefgh"), [WRONG] * 8, SAMPLES)
+    return Rollouts(PROMPTS, ["", ""], drawn, list("abcdefgh"), [WRONG] * 8, SAMPLES)
 
 
 def log_prob(model, prompt, reference):
@@ -42,10 +42,10 @@ def log_prob(model, prompt, reference):
     return token_log_probs(model, read, batch)[0].sum().item()
 
 
-def test_the_reference_is_the_last_sample_of_its_group(episodes):
-    group = inject(episodes, REFERENCES, 1.1, pad_id=0)
-    before, after = episodes.completions, group.completions
-    assert group.samples == SAMPLES + 1
+def test_the_reference_is_the_last_sample_of_its_group(rollouts):
+    group = inject(rollouts, REFERENCES, 1.1, pad_id=0)
+    before, after = rollouts.completions, group.completions
+    assert group.group_size == SAMPLES + 1
     for index, reference in enumerate(REFERENCES):
         own = slice(index * (SAMPLES + 1), index * (SAMPLES + 1) + SAMPLES)
         old = slice(index * SAMPLES, (index + 1) * SAMPLES)
@@ -55,19 +55,20 @@ def test_the_reference_is_the_last_sample_of_its_group(episodes):
         assert torch.equal(after.log_probs[own, :6], before.log_probs[old])
         assert after.tokens[own.stop, : len(reference)].tolist() == reference
         assert after.lengths[own.stop] == len(reference) and after.finished[own.stop]
-        assert group.texts[own] == episodes.texts[old]
+        assert group.texts[own] == rollouts.texts[old]
     np.testing.assert_array_equal(group.field("reward"), [[0, 0, 0, 0, 1.1]] * 2)
     np.testing.assert_array_equal(group.field("correct", bool)[:, -1], [True, True])
 
 
-@pytest.mark.parametrize("options", [{}, {"updates": 2}])
+@pytest.mark.parametrize("options", [{}, {"updates_per_batch": 2}])
 @pytest.mark.parametrize("scheme", ["linear", "softmax"])
-def test_a_policy_that_is_never_right_learns_the_reference(model, episodes, scheme, options):
-    group = inject(episodes, REFERENCES, 1.0, pad_id=0)
+def test_a_policy_that_is_never_right_learns_the_reference(model, rollouts, scheme, options):
+    group = inject(rollouts, REFERENCES, 1.0, pad_id=0)
     tau = {"tau": 0.5} if scheme == "softmax" else {}
     weights = weighting.compute(scheme, group.field("reward"), group.field("correct", bool), **tau)
     policy = copy.deepcopy(model)
-    Updater(Training(max_new_tokens=6, learning_rate=1e-3, **options), 0, policy).update(0, group, weights)
+    settings = Training(max_new_tokens=6, learning_rate=1e-3, **options)
+    toy.updater(settings, policy).update(0, group, weights)
     for prompt, reference in zip(PROMPTS, REFERENCES, strict=True):
         assert log_prob(policy, prompt, reference) > log_prob(model, prompt, reference)
 
@@ -81,9 +82,9 @@ def test_a_run_with_injection(tiny, tmp_path):
     first = [table.iloc[0] for table in metrics.values()]
     assert first[0]["success"] == first[1]["success"] and first[0]["length"] == first[1]["length"]
     assert first[0]["loss"] != first[1]["loss"]
-    episodes = pd.read_parquet(tmp_path / "with/episodes.parquet")  # of what the policy itself wrote
-    assert len(episodes) == 3 * run.training.prompts * run.training.samples
-    groups = episodes[episodes["step"] == 1].groupby("group")["weight"].mean()
+    rollouts = pd.read_parquet(tmp_path / "with/episodes.parquet")  # of what the policy itself wrote
+    assert len(rollouts) == 3 * run.training.prompts_per_step * run.training.group_size
+    groups = rollouts[rollouts["step"] == 1].groupby("group")["weight"].mean()
     assert (groups < 1).any()  # softmax weights have mean 1 with the reference, which has the most
 
 
@@ -93,7 +94,7 @@ def test_the_smoothed_reference_is_a_distribution_over_completions():
     lengths = torch.tensor([len(row) for row in rows])
     nothing = torch.zeros(tokens.shape)
     drawn = Completions(tokens, nothing, nothing, lengths, torch.ones(len(rows), dtype=torch.bool))
-    group = Episodes([toy.PROMPT], [""], drawn, [""] * len(rows), [WRONG] * len(rows), len(rows))
+    group = Rollouts([toy.PROMPT], [""], drawn, [""] * len(rows), [WRONG] * len(rows), len(rows))
     found = {}
     for smoothing in (0.3, 0.01):
         (values,) = smoothed_log_probs(group, [[1, toy.END]], smoothing, toy.TOKENS)
@@ -107,13 +108,13 @@ def test_the_smoothed_reference_is_a_distribution_over_completions():
     assert dict(zip(rows, np.exp(values), strict=True))[1, 2] == pytest.approx(miss / 3)
 
 
-def test_imitation_adds_the_supervised_loss_to_a_multiple_of_the_other(model, episodes):
-    group, factor = inject(episodes, REFERENCES, 0.0, pad_id=0), 0.25
+def test_imitation_adds_the_supervised_loss_to_a_multiple_of_the_other(model, rollouts):
+    group, factor = inject(rollouts, REFERENCES, 0.0, pad_id=0), 0.25
     weights = np.random.default_rng(0).normal(size=(2, SAMPLES))
-    updater = Updater(Training(max_new_tokens=6, imitation=factor), 0, copy.deepcopy(model))
+    updater = toy.updater(Training(max_new_tokens=6, imitation=factor), copy.deepcopy(model))
     facts = updater.update(0, group, weights)
 
-    policy, drawn = copy.deepcopy(model), episodes.completions
+    policy, drawn = copy.deepcopy(model), rollouts.completions
 
     def total(prompt, answer):
         logits = policy.lm_head(policy(torch.tensor([prompt + answer]))[0]).log_softmax(-1)

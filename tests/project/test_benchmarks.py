@@ -91,7 +91,9 @@ def test_every_benchmark_still_finds_what_it_measures(name):
 
 
 def test_memory_is_counted_through_the_real_step():
-    settings = Training(prompts=2, samples=2, max_new_tokens=8, microbatch_tokens=64, precision="bfloat16")
+    settings = Training(
+        prompts_per_step=2, group_size=2, max_new_tokens=8, max_microbatch_tokens=64, precision="bfloat16"
+    )
     peaks = memory.counted(SHAPE, settings, evaluated=4)
     weights = 2 * SHAPE.parameters
     assert set(peaks) == {"update", "rollout", "evaluation"} and min(peaks.values()) > weights

@@ -50,7 +50,7 @@ def test_the_chat_template_leaves_the_last_answer_open():
 def test_the_launch_names_the_scheme_and_quotes_the_template(tmp_path):
     """Printed instead of run; hydra reads a value in single quotes as it stands, so that there may be none inside."""
     variables = {
-        "ARM": "centred",
+        "ABLATION": "centered",
         "SCHEME": "softmax_centered",
         "SEED": "7",
         "RUNS": str(tmp_path),
@@ -66,4 +66,4 @@ def test_the_launch_names_the_scheme_and_quotes_the_template(tmp_path):
     template = (VERL / "chat_template.jinja").read_text(encoding="utf-8")
     assert given["actor_rollout_ref.model.custom_chat_template"] == f"'{template}'" and "'" not in template
     assert Path(given["reward.custom_reward_function.path"]) == VERL / "reward.py"
-    assert (tmp_path / "centred" / "seed-7").is_dir()
+    assert (tmp_path / "centered" / "seed-7").is_dir()

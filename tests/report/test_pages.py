@@ -95,13 +95,13 @@ def test_text_of_a_model_is_shown_and_not_run(executed):
 def test_the_page_of_samples_runs_nothing_that_a_model_wrote(tmp_path):
     wrote = f"{HOSTILE}</pre></td></table><img src=x onerror=alert(1)><iframe src='https://example.org'></iframe>"
     wrote += "<a href='javascript:alert(1)'>x</a>[x](javascript:alert(1)) ![x](x) $\\frac$ \x1b]0;title\x07\x1b[31mred"
-    arms = {name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")}
-    runs = synthetic.write_experiment(tmp_path / "runs", arms=arms, seeds=2, steps=20)
+    ablations = {name: synthetic.ABLATIONS[name] for name in ("baseline", "softmax-0.5")}
+    runs = synthetic.write_experiment(tmp_path / "runs", ablations=ablations, seeds=2, steps=20)
     for file in tmp_path.glob("runs/*/*/samples.jsonl"):
         rows = [json.loads(line) | {"prompt": wrote, "completion": wrote} for line in file.read_text().splitlines()]
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "plan.md").write_text("the plan\n")
-    aggregate.write(runs, tmp_path / "made/summary", synthetic.experiment(arms), tmp_path / "plan.md")
+    aggregate.write(runs, tmp_path / "made/summary", synthetic.experiment(ablations), tmp_path / "plan.md")
     given = {"experiment": "made", "results": str(tmp_path), "baseline": "baseline"}
     copy, made = tmp_path / "made/report/reasoning.ipynb", tmp_path / "made/report/reasoning.html"
     page = tmp_path / "docs/report/made/reasoning.html"
@@ -118,7 +118,7 @@ def test_the_page_of_samples_runs_nothing_that_a_model_wrote(tmp_path):
         given_values = [(name, value or "") for _, attributes in tags.found for name, value in attributes.items()]
         assert not [name for name, _ in given_values if name.startswith("on")]
         assert not [value for _, value in given_values if "javascript:" in value or value == "x" or "alert" in value]
-        assert shown.count("&lt;script src=") > 2 * len(arms)
+        assert shown.count("&lt;script src=") > 2 * len(ablations)
 
 
 def test_figures_have_alternative_text(executed):
@@ -209,7 +209,7 @@ def test_samples_tell_how_much_of_the_arithmetic_holds():
     assert shown.count("equations hold") == 1 and "✓ right</span>, 1 of 2 equations hold" in shown
 
 
-def test_behaviours_have_their_interval_at_the_last_step_that_has_them():
+def test_behaviors_have_their_interval_at_the_last_step_that_has_them():
     figures = [
         ("a", 0, "attempts", 1.0, math.nan, math.nan, 1),
         ("a", 10, "attempts", 1.5, 1.25, 1.75, 3),
@@ -219,10 +219,10 @@ def test_behaviours_have_their_interval_at_the_last_step_that_has_them():
         ("a", 10, "says_check", 0.0, 0.0, 0.0, 3),
     ]
     frame = pd.DataFrame(figures, columns=["ablation", "step", "measure", "mean", "low", "high", "seeds"])
-    shown = display.behaviours(frame).data.replace("\xa0", " ")
+    shown = display.behaviors(frame).data.replace("\xa0", " ")
     headings = re.findall(r"<th>([^<]*)</th>", shown)
     assert headings == [
-        "arm",
+        "ablation",
         "equations tried an answer, step 10",
         "share of the written equations that are right, step 0",
     ]

@@ -13,21 +13,21 @@ from softmax_rewards.report.plots import bandit, comparisons, training, weights
 from softmax_rewards.report.plots.style import families, styles
 from softmax_rewards.weighting.study import analysis
 
-ARMS = ["baseline", "softmax-0.25", "softmax-0.5", "softmax-1.0", "centered-0.5", "anneal-0.75-0.25", "maxrl"]
+ABLATIONS = ["baseline", "softmax-0.25", "softmax-0.5", "softmax-1.0", "centered-0.5", "anneal-0.75-0.25", "maxrl"]
 
 
-def runs(arms=ARMS, seeds=3, steps=(0, 10, 20)):
+def runs(ablations=ABLATIONS, seeds=3, steps=(0, 10, 20)):
     rng = np.random.default_rng(0)
     rows = [
         {
-            "ablation": arm,
+            "ablation": ablation,
             "seed": seed,
             "step": step,
             "tokens": step * 1000.0 * (1 + place),
             "success": 0.09 + 0.001 * step * (place + rng.normal()),
             "entropy": rng.random(),
         }
-        for place, arm in enumerate(arms)
+        for place, ablation in enumerate(ablations)
         for seed in range(seeds)
         for step in steps
     ]
@@ -39,7 +39,7 @@ def texts(figure):
 
 
 def lines(figure):
-    """label -> (x, y) of the labelled lines of every panel."""
+    """label -> (x, y) of the labeled lines of every panel."""
     found = {}
     for axes in figure.axes:
         for line in axes.get_lines():
@@ -48,8 +48,8 @@ def lines(figure):
     return found
 
 
-def test_families_group_arms_by_name_and_order_them_by_number():
-    assert families(ARMS) == {
+def test_families_group_ablations_by_name_and_order_them_by_number():
+    assert families(ABLATIONS) == {
         "softmax": ["softmax-0.25", "softmax-0.5", "softmax-1.0"],
         "centered": ["centered-0.5"],
         "anneal": ["anneal-0.75-0.25"],
@@ -58,21 +58,21 @@ def test_families_group_arms_by_name_and_order_them_by_number():
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
-@given(st.permutations(ARMS))
-def test_an_arm_looks_the_same_in_whatever_order_a_table_names_the_arms(arms):
-    assert styles(arms) == styles(ARMS)
+@given(st.permutations(ABLATIONS))
+def test_an_ablation_looks_the_same_in_whatever_order_a_table_names_the_ablations(ablations):
+    assert styles(ablations) == styles(ABLATIONS)
 
 
-def test_no_two_arms_look_alike():
-    many = [*ARMS, "softmax-0.75", "softmax-2.0", "raft", "rloo", "uniform", "centered-1.0"]
+def test_no_two_ablations_look_alike():
+    many = [*ABLATIONS, "softmax-0.75", "softmax-2.0", "raft", "rloo", "uniform", "centered-1.0"]
     looks = [(style["color"], style["marker"], style["linestyle"]) for style in styles(many).values()]
     assert len(looks) == len(set(looks)) == len(many)
 
 
-def test_trajectories_draw_the_mean_over_seeds_of_every_arm_beside_the_baseline():
+def test_trajectories_draw_the_mean_over_seeds_of_every_ablation_beside_the_baseline():
     frame = runs()
     drawn = lines(training.trajectories(frame))
-    assert set(drawn) == set(ARMS)
+    assert set(drawn) == set(ABLATIONS)
     assert len(drawn["baseline"]) == 4  # one a family
     means = frame[frame["ablation"] == "softmax-0.5"].groupby("step")["success"].mean()
     [(x, y)] = drawn["softmax-0.5"]
@@ -96,7 +96,7 @@ def test_bands_are_t_intervals_over_seeds():
 def test_one_seed_has_a_line_and_no_band():
     figure = training.trajectories(runs(seeds=1))
     bands = [path for axes in figure.axes for band in axes.collections for path in band.get_paths()]
-    assert set(lines(figure)) == set(ARMS)
+    assert set(lines(figure)) == set(ABLATIONS)
     assert not any(len(path.vertices) for path in bands)
 
 
@@ -178,11 +178,11 @@ def test_gains_are_end_minus_base_in_points():
 
 def test_a_name_is_no_formula():
     """matplotlib would refuse to draw the first as a formula, and set the others in italics."""
-    arms = ["baseline", r"$\frac$", "a $x$ b", r"softmax-$\sum_{0}$"]
-    frame = pd.DataFrame([{"ablation": arm, "seed": 0, "final": 0.2, "base": 0.1} for arm in arms])
-    for figure in (comparisons.gains(frame), training.trajectories(runs(arms))):
+    ablations = ["baseline", r"$\frac$", "a $x$ b", r"softmax-$\sum_{0}$"]
+    frame = pd.DataFrame([{"ablation": ablation, "seed": 0, "final": 0.2, "base": 0.1} for ablation in ablations])
+    for figure in (comparisons.gains(frame), training.trajectories(runs(ablations))):
         figure.savefig(io.BytesIO(), format="png")
-        assert {text for text in texts(figure) if "$" in text} >= set(arms[1:])
+        assert {text for text in texts(figure) if "$" in text} >= set(ablations[1:])
 
 
 def test_improvements_are_the_probabilities_of_the_endpoint_without_the_baseline():
@@ -204,12 +204,12 @@ def test_contrasts_are_the_pairs_of_one_question_in_points():
 
 
 def test_each_other_setting_has_a_panel_with_the_baseline_in_its_own():
-    arms = ["baseline", "linear-kl", "softmax-0.5-kl", "linear-ppo"]
+    ablations = ["baseline", "linear-kl", "softmax-0.5-kl", "linear-ppo"]
     settings = [None, "kl 0.02", "kl 0.02", "updates 4"]
     table = pd.DataFrame(
-        {"ablation": arms, "weighting": ["linear", "linear", "softmax", "linear"], "setting": settings}
+        {"ablation": ablations, "weighting": ["linear", "linear", "softmax", "linear"], "setting": settings}
     )
-    figure = training.by_setting(runs(arms), table)
+    figure = training.by_setting(runs(ablations), table)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["kl 0.02", "updates 4"]
     assert [[line.get_label() for line in axes.get_lines()] for axes in figure.axes] == [
         ["baseline", "linear", "softmax"],
@@ -286,7 +286,7 @@ def test_the_bandits_signal_is_a_line_of_exact_figures_in_the_order_of_temperatu
 
 def test_the_bandits_curves_have_a_row_of_panels_a_share_and_linear_in_each():
     parts = [
-        bandit_rows(optimiser="adam", step=step, mean=0.1 * step).assign(formed=f) for step in (0, 5) for f in (0, 1)
+        bandit_rows(optimizer="adam", step=step, mean=0.1 * step).assign(formed=f) for step in (0, 5) for f in (0, 1)
     ]
     drawn = lines(bandit.curves(pd.concat(parts), "adam"))
     assert len(drawn["linear"]) == 6
@@ -294,8 +294,8 @@ def test_the_bandits_curves_have_a_row_of_panels_a_share_and_linear_in_each():
     np.testing.assert_allclose(drawn["τ = 0.5"][0], [[0, 5], [0, 0.5]])
 
 
-def test_the_bandits_success_over_training_has_a_panel_an_optimiser():
-    parts = [bandit_rows(optimiser=name, mean=0.5, low=0.4, high=0.6) for name in ("sgd", "adam")]
+def test_the_bandits_success_over_training_has_a_panel_an_optimizer():
+    parts = [bandit_rows(optimizer=name, mean=0.5, low=0.4, high=0.6) for name in ("sgd", "adam")]
     figure = bandit.over_training(pd.concat(parts))
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         f"{name}, 0% of wrong arms formed" for name in ("plain ascent", "Adam")
@@ -303,7 +303,7 @@ def test_the_bandits_success_over_training_has_a_panel_an_optimiser():
 
 
 def test_the_bandits_optima_are_in_brackets_unless_half_the_range_is_beaten():
-    row = {"optimiser": "adam", "scheme": "softmax", "range": 1.0, "base": 0.1}
+    row = {"optimizer": "adam", "scheme": "softmax", "range": 1.0, "base": 0.1}
     frame = pd.DataFrame({**row, "group_size": [4, 8], "best_ratio": [0.25, 2.0], "lead_low": [0.01, -0.01]})
     figure = bandit.optima(frame)
     assert {"0.25", "(2)"} <= set(texts(figure))
@@ -321,7 +321,7 @@ EMPTY_COLUMNS = [
     "final",
     "base",
     "pass@1",
-    "optimiser",
+    "optimizer",
     "range",
 ]
 EMPTY = pd.DataFrame(columns=[*runs().columns, *EMPTY_COLUMNS])

@@ -11,11 +11,13 @@ import synthetic
 import torch
 from safetensors.torch import load_file
 
+from softmax_rewards.config.run import Training
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.policy import gradients, sampling, update
+from softmax_rewards.policy import decoding, gradients, optimizer, update
 from softmax_rewards.report.plots import training as plots
-from softmax_rewards.training import divergence, run_log, run_state, trainer
+from softmax_rewards.training import run_log, run_state, trainer
+from softmax_rewards.training.divergence import DivergenceGuard
 from softmax_rewards.training.run_folder import RunFolder
 from softmax_rewards.verdicts import aggregate, finished
 
@@ -32,14 +34,14 @@ def planted(monkeypatch):
     """Makes the loss that the update computes not finite at calls of these numbers, from 0; or at all of them."""
 
     def plant(calls=None, value=math.nan):
-        compute, seen = update.Updater._gradients, []
+        compute, seen = update.Updater._add_gradients, []
 
         def wrong(self, *arguments):
             loss, cosine = compute(self, *arguments)
             seen.append(loss)
             return (value if calls is None or len(seen) - 1 in calls else loss), cosine
 
-        monkeypatch.setattr(update.Updater, "_gradients", wrong)
+        monkeypatch.setattr(update.Updater, "_add_gradients", wrong)
 
     return plant
 
@@ -49,16 +51,16 @@ def test_the_inputs_of_a_step_that_stopped_give_its_loss_again_and_go_when_it_pa
     trainer.train(run, data, base, tmp_path / "undisturbed")
     steps = []
 
-    def step(self, clip_norm, rounding):
+    def step(self, max_grad_norm, rounding):
         steps.append(self)
         if len(steps) == 2 + 1:
             raise FloatingPointError("training has diverged: gradient norm inf")
-        return original(self, clip_norm, rounding)
+        return original(self, max_grad_norm, rounding)
 
-    original = update.optimizer.Optimiser.step
+    original = optimizer.Optimizer.step
     out = tmp_path / "stopped"
     with monkeypatch.context() as patched, pytest.raises(FloatingPointError) as caught:
-        patched.setattr(update.optimizer.Optimiser, "step", step)
+        patched.setattr(optimizer.Optimizer, "step", step)
         trainer.train(run, data, base, out)
     place = out / "nonfinite-step-000003"
     assert str(caught.value) == (
@@ -80,7 +82,7 @@ def test_the_inputs_of_a_step_that_stopped_give_its_loss_again_and_go_when_it_pa
             own = logits.gather(1, ids[len(prompt) :, None]).sum()
             gained += tensors["weights"].flatten()[row].item() * own.item()
     assert facts["loss"] == pytest.approx(-gained / tensors["lengths"].sum().item(), rel=1e-4, abs=1e-6)
-    assert len(facts["texts"]) == tensors["rewards"].numel() and len(facts["puzzles"]) == run.training.prompts
+    assert len(facts["texts"]) == tensors["rewards"].numel() and len(facts["puzzles"]) == run.training.prompts_per_step
 
     trainer.train(run, data, base, out)
     assert not list(out.glob("*nonfinite*"))
@@ -140,22 +142,22 @@ def test_a_table_has_null_for_what_json_has_not(tmp_path):
 
 
 def test_all_that_reads_a_finished_run_copes_with_a_skipped_step(tmp_path):
-    arms = {name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")}
-    runs = synthetic.write_experiment(tmp_path / "runs", arms=arms, seeds=2)
+    ablations = {name: synthetic.ABLATIONS[name] for name in ("baseline", "softmax-0.5")}
+    runs = synthetic.write_experiment(tmp_path / "runs", ablations=ablations, seeds=2)
     metrics = pd.read_csv(runs[0] / "metrics.csv").assign(skipped=0)
     metrics.loc[2, ["loss", "grad_norm", "skipped"]] = [None, None, 1]
     metrics.to_csv(runs[0] / "metrics.csv", index=False)
     assert {"loss", "grad_norm"} & set(run_state.rows(runs[0], "metrics")[2]) == set()
     plan = tmp_path / "plan"
     plan.write_text("")
-    aggregate.write(runs, tmp_path / "summary", synthetic.experiment(arms), plan)
+    aggregate.write(runs, tmp_path / "summary", synthetic.experiment(ablations), plan)
     table = pd.read_csv(tmp_path / "summary/metrics.csv")
     assert table["loss"].isna().sum() == 1 and finished.read(runs[0]).metrics["skipped"].sum() == 1
     plots.over_training(table, {"grad_norm": "gradient norm"})
     assert pd.read_csv(tmp_path / "summary/failures.csv").empty
 
 
-@pytest.mark.parametrize(("module", "name"), [(sampling, "_decode"), (gradients, "token_log_probs")])
+@pytest.mark.parametrize(("module", "name"), [(decoding, "decode"), (gradients, "token_log_probs")])
 def test_where_the_least_does_not_fit_the_line_says_what_to_lower(tiny, tmp_path, monkeypatch, module, name):
     def none(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.\nmore")
@@ -165,13 +167,13 @@ def test_where_the_least_does_not_fit_the_line_says_what_to_lower(tiny, tmp_path
     with pytest.raises(torch.OutOfMemoryError) as caught:
         trainer.train(run, data, base, tmp_path)
     assert str(caught.value) == (
-        "the device is out of memory even for the least at once; of training, lower max_new_tokens (48), samples (4), "
-        "prompts (4), or set gradient_checkpointing: true, optimiser_state: host "
+        "the device is out of memory even for the least at once; of training, lower max_new_tokens (48), "
+        "group_size (4), prompts_per_step (4), or set gradient_checkpointing: true, optimizer_state: host "
         "(CUDA out of memory. Tried to allocate 20 MiB.)"
     )
 
 
 def test_when_a_run_finishes_nothing_of_later_steps_stays(tmp_path):
     (tmp_path / "nonfinite-step-000050").mkdir()
-    divergence.forget(RunFolder(tmp_path, ""))
+    DivergenceGuard(RunFolder(tmp_path, ""), Training()).finished()
     assert not list(tmp_path.iterdir())

@@ -21,14 +21,16 @@ from softmax_rewards.common.files import NotWritten
 from softmax_rewards.models import checkpoint
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.training import checkpoints, run_folder, trainer
-from softmax_rewards.training.run_folder import DECLARED, RunFolder
+from softmax_rewards.training.finished_run import DECLARED
+from softmax_rewards.training.run_folder import RunFolder
 from softmax_rewards.training.run_log import TABLES, RunLog
+from softmax_rewards.training.step import Steps
 
 TABLES_AND_WEIGHTS = (*(name for name in DECLARED if name not in ("timing.csv", "run.json")), "model/model.safetensors")
 
 
 class Adder:
-    """Stands in for the updater: `w` is the sum of the steps done, and `loaded` says what a resume has set."""
+    """Stands in for the engine: `w` is the sum of the steps done, and `loaded` says what a resume has set."""
 
     def __init__(self):
         self.w, self.limits, self.loaded = torch.zeros(3), Limits(8, 99), []
@@ -46,13 +48,13 @@ def go_on(out, steps, identity="code"):
     """Train `Adder` in `out` up to `steps` updates, with a checkpoint every 2 and one row too many, as when killed."""
     adder = Adder()
     with RunFolder(out, identity) as folder:
-        first, tokens = folder.resume(adder)
+        first, tokens = folder.resume(adder, adder.limits)
         for step in range(first + 1, steps + 1):
             adder.w += step
             for table in TABLES:
                 folder.log.append(table, {"step": step})
             if step % 2 == 0:
-                folder.checkpoint(step, tokens + step, adder)
+                folder.checkpoint(step, tokens + step, adder, adder.limits)
         folder.log.append("metrics", {"step": steps + 1})
     return first, adder
 
@@ -129,14 +131,16 @@ def test_it_is_said_which_file_is_damaged_and_what_the_run_goes_on_from(copy, ca
     assert first == 0 and adder.loaded == [] and rows(copy) == list(range(1, 8))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and all(
-        line.endswith("; starting anew") and "no readable manifest" in line for line in lines
+        line.endswith("; starting from the beginning") and "no readable manifest" in line for line in lines
     )
 
 
 def test_a_checkpoint_of_another_identity_is_not_loaded(copy, capsys):
     first, adder = go_on(copy, 2, "other code")
     assert first == 0 and adder.loaded == [] and rows(copy) == [1, 2, 3]
-    assert "checkpoint-00000006 is of other code, data or settings; starting anew" in capsys.readouterr().out
+    assert (
+        "checkpoint-00000006 is of other code, data or settings; starting from the beginning" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
@@ -233,7 +237,7 @@ def test_a_log_that_finds_no_place_names_itself_and_hides_no_other_error(disk):
         while True:
             run.log.append("samples", {"text": "x" * 5000})
     file = folder / "seed-0/state/samples.jsonl"
-    says = f"{file}: No space left on device; free some and start again: the run begins anew"
+    says = f"{file}: No space left on device; free some and start again: the run begins again"
     assert str(raised.value) == says
     with pytest.raises(KeyError), RunFolder(folder / "seed-0", "code") as run:
         run.log.append("metrics", {"step": 1})  # which the full disk is not asked to take before the file is closed
@@ -312,10 +316,10 @@ class Trained(Exception):
 def ended(finished, tmp_path, monkeypatch):
     """The folder of an ended run whose declared outputs were deleted; training again is an error."""
 
-    def play(*_, **__):
+    def collect(*_):
         raise Trained
 
-    monkeypatch.setattr(trainer, "play", play)
+    monkeypatch.setattr(Steps, "collect", collect)
     out = tmp_path / "seed-0"
     shutil.copytree(finished.out, out)
     for name in DECLARED:

@@ -25,11 +25,11 @@ def experiment():
 
 
 def with_gpus(experiment, gpus, device="auto"):
-    arms = {
+    ablations = {
         name: dataclasses.replace(one, training=dataclasses.replace(one.training, gpus=gpus, device=device))
         for name, one in experiment.ablations.items()
     }
-    return dataclasses.replace(experiment, ablations=arms)
+    return dataclasses.replace(experiment, ablations=ablations)
 
 
 def test_fewer_gpus_than_a_run_may_use_are_refused(experiment):

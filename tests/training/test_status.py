@@ -55,14 +55,14 @@ def begin(folder, saved=2, code="c0de"):
 def experiment(tmp_path):
     """A started experiment: four runs of the smoke experiment, of which none has begun."""
     folder = tmp_path / "results" / "smoke"
-    names = [f"runs/{arm}/seed-{seed}" for arm in ("baseline", "softmax-0.5") for seed in (0, 1)]
+    names = [f"runs/{ablation}/seed-{seed}" for ablation in ("baseline", "softmax-0.5") for seed in (0, 1)]
     progress.write_plan(folder, dict.fromkeys(names, "c0de"), at_once=2)
     write(folder / run_state.EXPERIMENT, SMOKE.to_json())
     return folder
 
 
 def states(experiment, locks=NO_LOCKS):
-    return {(run.arm, run.seed): run for run in run_state.read(experiment, locks)}
+    return {(run.ablation, run.seed): run for run in run_state.read(experiment, locks)}
 
 
 def test_every_state_is_told_from_the_files(experiment):
@@ -111,11 +111,11 @@ def test_the_reason_of_a_failure_cannot_draw_on_the_terminal(experiment):
 
 
 def test_names_of_folders_cannot_draw_on_the_terminal(tmp_path):
-    name = "arm\033]0;title\a\nrow"
+    name = "ablation\033]0;title\a\nrow"
     finish(tmp_path / name / f"runs/{name}/seed-0")
     shown = status.page([tmp_path / name], NO_LOCKS)
     assert shown.replace("\n", "").isprintable() and len(shown.splitlines()) == 3
-    assert shown.count(r"arm\x1b]0;title\x07\nrow") == 2
+    assert shown.count(r"ablation\x1b]0;title\x07\nrow") == 2
 
 
 def test_only_the_end_of_a_long_log_is_read(experiment):
@@ -143,9 +143,9 @@ def test_evaluation_is_part_of_a_run(experiment):
 
 
 def test_without_a_plan_the_folders_are_the_runs(tmp_path):
-    finish(tmp_path / "x/runs/arm/seed-10")
-    begin(tmp_path / "x/runs/arm/seed-9")
-    (tmp_path / "x/runs/arm/seed-9/.lock").touch()
+    finish(tmp_path / "x/runs/ablation/seed-10")
+    begin(tmp_path / "x/runs/ablation/seed-9")
+    (tmp_path / "x/runs/ablation/seed-9/.lock").touch()
     write(tmp_path / "x/runs/notes.txt", "not a run")
     assert [(run.seed, run.state) for run in run_state.read(tmp_path / "x", NO_LOCKS)] == [
         (9, "interrupted"),
@@ -219,20 +219,20 @@ def test_ranges_say_every_number(numbers):
 
 
 def test_two_hundred_runs_fit_a_screen():
-    arms = [f"arm-{number}" for number in range(10)]
+    ablations = [f"ablation-{number}" for number in range(10)]
     runs = [
-        RunState(arm, seed, "finished", 80, 80, 0.10 + seed / 1000, 2.0, None, "cpu")
-        for arm, seed in itertools.product(arms, range(20))
+        RunState(ablation, seed, "finished", 80, 80, 0.10 + seed / 1000, 2.0, None, "cpu")
+        for ablation, seed in itertools.product(ablations, range(20))
     ]
-    runs[25] = RunState("arm-1", 5, "running", 40, 80, 0.12, 2.0, 80.0, "cpu", "process 1")
-    runs[31] = RunState("arm-1", 11, "failed", 40, 80, 0.12, 2.0, None, None, "ValueError: x")
+    runs[25] = RunState("ablation-1", 5, "running", 40, 80, 0.12, 2.0, 80.0, "cpu", "process 1")
+    runs[31] = RunState("ablation-1", 11, "failed", 40, 80, 0.12, 2.0, None, None, "ValueError: x")
     drawn = status.table(runs)
     assert len(drawn) == 1 + 10 + 2
     assert len({line.index("cpu") for line in drawn[1:] if "cpu" in line}) == 1
-    assert drawn[2].split("  ")[0] == "arm-1"
+    assert drawn[2].split("  ")[0] == "ablation-1"
     (running,) = (line for line in drawn if "running" in line)
-    assert " ".join(running.split()) == "arm-1 5 running 40/80 12.0 % 1 min cpu process 1"
-    (rest,) = (line for line in drawn if "arm-1 " in line and "finished" in line)
+    assert " ".join(running.split()) == "ablation-1 5 running 40/80 12.0 % 1 min cpu process 1"
+    (rest,) = (line for line in drawn if "ablation-1 " in line and "finished" in line)
     assert "0-4, 6-10, 12-19 (18)" in rest and "10.0 to 11.9 %" in rest
     assert status.summary(runs, 2) == "200 runs: 198 finished, 1 failed, 1 running; about 1 min left"
 

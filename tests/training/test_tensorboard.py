@@ -13,7 +13,7 @@ from softmax_rewards.training import tensorboard
 
 REASON = "the extra `tensorboard` is not installed"
 ARCHIVE = Path(__file__).parents[2] / "results" / "archive" / "countdown-mini-full"
-ARMS = ("baseline/seed-0", "softmax-0.5/seed-1")
+ABLATIONS = ("baseline/seed-0", "softmax-0.5/seed-1")
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def accumulator():
 def experiment(tmp_path):
     """Two finished runs out of the repository's archive."""
     tables = {name: pd.read_parquet(ARCHIVE / f"{name}.parquet") for name in tensorboard.TABLES}
-    for arm in ARMS:
-        folder = tmp_path / "results/full/runs" / arm
+    for run in ABLATIONS:
+        folder = tmp_path / "results/full/runs" / run
         folder.mkdir(parents=True)
-        ablation, seed = arm.split("/seed-")
+        ablation, seed = run.split("/seed-")
         for name, table in tables.items():
             own = table[(table["ablation"] == ablation) & (table["seed"] == int(seed))]
             files.write_csv(own.drop(columns=["ablation", "seed"]), folder / f"{name}.csv")
@@ -58,11 +58,11 @@ def assert_curves(reader, folder):
 
 def test_finished_runs_read_back_as_their_tables(experiment, tmp_path, accumulator):
     written = tensorboard.write(experiment, tmp_path / "out")
-    assert [file.parent.relative_to(tmp_path / "out").as_posix() for file in written] == list(ARMS)
-    for arm in ARMS:
-        reader = accumulator(tmp_path / "out" / arm)
-        assert_curves(reader, experiment / "runs" / arm)
-        seconds = pd.read_csv(experiment / "runs" / arm / "timing.csv")["seconds"]
+    assert [file.parent.relative_to(tmp_path / "out").as_posix() for file in written] == list(ABLATIONS)
+    for ablation in ABLATIONS:
+        reader = accumulator(tmp_path / "out" / ablation)
+        assert_curves(reader, experiment / "runs" / ablation)
+        seconds = pd.read_csv(experiment / "runs" / ablation / "timing.csv")["seconds"]
         assert reader.Scalars("metrics/loss")[-1].wall_time == pytest.approx(seconds.sum())
 
 
@@ -72,7 +72,7 @@ def test_equal_tables_give_equal_bytes(experiment, tmp_path, accumulator):
 
 
 def test_a_reader_that_is_open_follows_a_run_that_goes_on(experiment, tmp_path, accumulator):
-    done = experiment / "runs" / ARMS[0]
+    done = experiment / "runs" / ABLATIONS[0]
     growing = tmp_path / "results/other/runs/baseline/seed-0"
     (growing / "state").mkdir(parents=True)
     rows = {name: pd.read_csv(done / f"{name}.csv").to_dict("records") for name in tensorboard.TABLES}

@@ -1,4 +1,4 @@
-"""A training run is exact: the same bytes twice, also after it was killed; arms of a seed see the same."""
+"""A training run is exact: the same bytes twice, also after it was killed; ablations of a seed see the same."""
 
 import dataclasses
 import json
@@ -107,7 +107,7 @@ def test_what_an_ended_run_left_behind_does_no_harm(tiny, finished, tmp_path):
 
 def test_an_entropy_bonus_keeps_the_policy_spread(tiny, finished, tmp_path):
     run, data, base = tiny
-    spread = dataclasses.replace(run, training=dataclasses.replace(run.training, entropy_bonus=1.0))
+    spread = dataclasses.replace(run, training=dataclasses.replace(run.training, entropy_coef=1.0))
     trainer.train(spread, data, base, tmp_path / "spread")
     with_bonus, without = (pd.read_csv(folder / "metrics.csv") for folder in (tmp_path / "spread", finished))
     assert with_bonus["entropy"].iloc[0] == without["entropy"].iloc[0]
@@ -125,8 +125,8 @@ def test_how_often_checkpoints_are_saved_changes_nothing(tiny, finished, tmp_pat
     "memory",
     [
         {"precision": "bfloat16"},
-        {"precision": "bfloat16", "optimiser_state": "host", "gradient_checkpointing": True},
-        {"optimiser_state": "host", "rollout_rows": 4, "microbatch_tokens": 100},
+        {"precision": "bfloat16", "optimizer_state": "host", "gradient_checkpointing": True},
+        {"optimizer_state": "host", "rollout_batch_size": 4, "max_microbatch_tokens": 100},
     ],
 )
 def test_a_run_that_saves_memory_resumes_exactly_too(tiny, tmp_path, interrupted_at, memory):
@@ -138,7 +138,7 @@ def test_a_run_that_saves_memory_resumes_exactly_too(tiny, tmp_path, interrupted
     assert [folder.name for folder in (tmp_path / "resumed/state").glob("checkpoint-*")] == ["checkpoint-00000003"]
     state = tmp_path / "resumed/state/checkpoint-00000003/state.json"
     limits = json.loads(state.read_text())["limits"]
-    assert limits == {name: getattr(run.training, name) for name in ("rollout_rows", "microbatch_tokens")}
+    assert limits == {name: getattr(run.training, name) for name in ("rollout_batch_size", "max_microbatch_tokens")}
     trainer.train(run, data, base, tmp_path / "resumed")
     assert_same(tmp_path / "undisturbed", tmp_path / "resumed")
     saved = checkpoint.read_config(tmp_path / "resumed/model")
@@ -153,12 +153,12 @@ def test_a_resumed_run_remembers_that_memory_ran_out(tiny, tmp_path):
     process.wait()
     saved = max(tmp_path.glob("state/checkpoint-*"))
     state = json.loads((saved / "state.json").read_text())
-    limits = {"rollout_rows": 8, "microbatch_tokens": 77}
+    limits = {"rollout_batch_size": 8, "max_microbatch_tokens": 77}
     (saved / "state.json").write_text(json.dumps(state | {"limits": limits}))
     write_manifest(saved, list(read_manifest(saved)["files"]))
     trainer.train(*tiny, tmp_path)
     timing = pd.read_csv(tmp_path / "timing.csv").set_index("step").loc[state["step"] + 1 :]
-    assert set(timing["microbatch_tokens"]) == {77} and set(timing["rollout_rows"]) == {8}
+    assert set(timing["max_microbatch_tokens"]) == {77} and set(timing["rollout_batch_size"]) == {8}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -206,20 +206,20 @@ def test_a_run_is_trained_by_one_process_at_a_time(tiny, tmp_path):
 FULL = experiments.load(Path("config/experiments/countdown-mini-full.yaml")).ablations
 
 
-@pytest.mark.parametrize("arm", [name for name in FULL if not name.startswith(("softmax-0.", "centred-0."))])
-def test_every_arm_of_the_full_experiment_trains(tiny, tmp_path, arm):
+@pytest.mark.parametrize("ablation", [name for name in FULL if not name.startswith(("softmax-0.", "centered-0."))])
+def test_every_ablation_of_the_full_experiment_trains(tiny, tmp_path, ablation):
     run, data, base = tiny
     short = dataclasses.replace(run.training, steps=2)
-    trainer.train(dataclasses.replace(run, weighting=FULL[arm].weighting, training=short), data, base, tmp_path)
+    trainer.train(dataclasses.replace(run, weighting=FULL[ablation].weighting, training=short), data, base, tmp_path)
     metrics = pd.read_csv(tmp_path / "metrics.csv")
     assert np.isfinite(metrics[["loss", "grad_norm", "entropy", "weight_std"]]).all(axis=None)
-    if isinstance(FULL[arm].weighting.get("tau"), dict):
-        assert metrics["tau"].iloc[1] < metrics["tau"].iloc[0] == FULL[arm].weighting["tau"]["from"]
-    if FULL[arm].weighting.get("tau") == "auto":
+    if isinstance(FULL[ablation].weighting.get("tau"), dict):
+        assert metrics["tau"].iloc[1] < metrics["tau"].iloc[0] == FULL[ablation].weighting["tau"]["from"]
+    if FULL[ablation].weighting.get("tau") == "auto":
         assert metrics["tau"].tolist() == [0.55, 0.55]
 
 
-def test_arms_of_a_seed_see_the_same_prompts_base_and_noise(tiny, finished, tmp_path):
+def test_ablations_of_a_seed_see_the_same_prompts_base_and_noise(tiny, finished, tmp_path):
     run, data, base = tiny
     trainer.train(dataclasses.replace(run, weighting={"scheme": "linear"}), data, base, tmp_path / "linear")
     ours, theirs = (pd.read_parquet(folder / "episodes.parquet") for folder in (finished, tmp_path / "linear"))
@@ -236,11 +236,11 @@ def test_arms_of_a_seed_see_the_same_prompts_base_and_noise(tiny, finished, tmp_
 def test_tables_agree_with_each_other(tiny, finished):
     run = tiny[0]
     metrics, groups = pd.read_csv(finished / "metrics.csv"), pd.read_csv(finished / "groups.csv")
-    episodes = pd.read_parquet(finished / "episodes.parquet")
-    size = run.training.prompts * run.training.samples
+    rollouts = pd.read_parquet(finished / "episodes.parquet")
+    size = run.training.prompts_per_step * run.training.group_size
     assert metrics["step"].tolist() == list(range(1, 9))
-    assert (groups.groupby("step")["count"].sum() == run.training.prompts).all()
-    by_step = episodes.groupby("step")
+    assert (groups.groupby("step")["count"].sum() == run.training.prompts_per_step).all()
+    by_step = rollouts.groupby("step")
     np.testing.assert_allclose(metrics["success"], by_step["correct"].mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["tokens"], by_step["length"].sum().cumsum())
     np.testing.assert_allclose(metrics["weight_mean"], by_step["weight"].mean(), atol=1e-6)

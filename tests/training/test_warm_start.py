@@ -67,7 +67,7 @@ def test_a_diverged_model_is_not_taken_for_a_base_model(data, tmp_path):
 
 def test_microbatches_do_not_change_the_update(data, tmp_path):
     for name, tokens in (("whole", 10**6), ("rows", 1)):
-        mini(data, tmp_path / name, microbatch_tokens=tokens)
+        mini(data, tmp_path / name, max_microbatch_tokens=tokens)
     whole, rows = (dict(checkpoint.named_tensors(checkpoint.load(tmp_path / name))) for name in ("whole", "rows"))
     assert all(torch.allclose(whole[name], rows[name], atol=1e-4) for name in whole)
 
@@ -84,7 +84,7 @@ def test_the_first_loss_is_that_of_the_traces_under_the_prompts(data, tmp_path, 
     monkeypatch.setitem(catalogue.MODELS, "tiny", catalogue.Entry("tiny", CONFIG, "owner/tiny", "0" * 40, True))
     base_model.build({"source": "random", "shape": "tiny"}, TASK, data, tmp_path / "cold")
     tokenizer, model = Tokenizer(tmp_path / "cold"), checkpoint.load(tmp_path / "cold")
-    start = {"steps": 1, "traces": 3, "microbatch_tokens": 500}
+    start = {"steps": 1, "traces": 3, "max_microbatch_tokens": 500}
     base_model.build({"source": "random", "shape": "tiny", "warm_start": start}, TASK, data, tmp_path / "warm")
 
     (module, options), draw = tasks.load(TASK), numpy_stream(0, "warm start")
@@ -116,7 +116,7 @@ def test_the_rate_rises_then_falls_to_a_tenth():
     [
         ("steps", -1, "steps: -1; allowed: integers from 0"),
         ("traces", 0, "traces: 0; allowed: integers from 1"),
-        ("microbatch_tokens", 0, "microbatch_tokens: 0; allowed: integers from 1"),
+        ("max_microbatch_tokens", 0, "max_microbatch_tokens: 0; allowed: integers from 1"),
         ("threads", 0, "threads: 0; allowed: integers from 1"),
         ("seed", -1, "seed: -1; allowed: integers from 0"),
         ("learning_rate", 0.0, "learning_rate: 0.0; allowed: numbers above 0"),

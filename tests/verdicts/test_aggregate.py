@@ -35,11 +35,11 @@ def summary(made, tmp_path_factory):
     """The summary of `made`."""
     folder = tmp_path_factory.mktemp("summary")
     (folder / "plan.md").write_text("the plan\n")
-    return summarise(made, folder / "out", folder / "plan.md")
+    return summarize(made, folder / "out", folder / "plan.md")
 
 
-def summarise(runs, out: Path, plan: Path, arms=synthetic.ARMS) -> Path:
-    aggregate.write(runs, out, synthetic.experiment(arms, PRIMARY), plan)
+def summarize(runs, out: Path, plan: Path, ablations=synthetic.ABLATIONS) -> Path:
+    aggregate.write(runs, out, synthetic.experiment(ablations, PRIMARY), plan)
     return out
 
 
@@ -51,7 +51,7 @@ def edit(path: Path, change) -> None:
 
 @pytest.fixture
 def runs(made, tmp_path):
-    """Two arms with two seeds each, to be damaged."""
+    """Two ablations with two seeds each, to be damaged."""
     copied = []
     for run in made:
         if run.parent.name in ("baseline", "softmax-0.5") and run.name != "seed-2":
@@ -59,9 +59,9 @@ def runs(made, tmp_path):
     return copied
 
 
-def test_a_planned_arm_without_runs_still_counts_in_the_family(made, tmp_path, plan):
+def test_a_planned_ablation_without_runs_still_counts_in_the_family(made, tmp_path, plan):
     present = [run for run in made if run.parent.name in ("baseline", "softmax-0.5")]
-    compared = pd.read_csv(summarise(present, tmp_path / "out", plan) / "comparisons.csv").set_index("ablation")
+    compared = pd.read_csv(summarize(present, tmp_path / "out", plan) / "comparisons.csv").set_index("ablation")
     planned = compared[compared["family"] == "primary"]
     assert sorted(planned.index) == sorted(PRIMARY)
     row = planned.loc["softmax-0.5"]
@@ -90,7 +90,7 @@ def test_tables(made, summary):
     assert row["auc"] == pytest.approx(stats.area(curve["step"], curve["success"]), rel=1e-5)
     assert row["base"] == 0.09 and row["tokens"] == 2_400_000
     compared = tables["comparisons"].set_index(["ablation", "endpoint"])
-    assert set(compared.index.get_level_values("ablation")) == set(synthetic.ARMS) - {"baseline"}
+    assert set(compared.index.get_level_values("ablation")) == set(synthetic.ABLATIONS) - {"baseline"}
     primary = compared[compared["family"] == "primary"]
     assert set(primary.index) == {(name, "auc") for name in PRIMARY}
     np.testing.assert_allclose(primary["p_holm"], stats.holm(primary["p"]), rtol=1e-4)
@@ -116,7 +116,9 @@ def test_tables(made, summary):
 def test_robust_figures_stand_beside_the_paired_ones(summary):
     table = pd.read_csv(summary / "robust.csv").set_index(["ablation", "endpoint"])
     final = pd.read_csv(summary / "final.csv").set_index("ablation")
-    assert set(table.index) == {(arm, endpoint) for arm in synthetic.ARMS for endpoint in ("auc", "final")}
+    assert set(table.index) == {
+        (ablation, endpoint) for ablation in synthetic.ABLATIONS for endpoint in ("auc", "final")
+    }
     assert table.loc[("softmax-0.5", "final"), "iqm"] == pytest.approx(final.loc["softmax-0.5", "final"].mean())
     # Planted far apart: every run of one is above every run of the other.
     assert table.loc[("softmax-0.5", "auc"), ["improvement", "improvement_low"]].tolist() == [1, 1]
@@ -124,15 +126,15 @@ def test_robust_figures_stand_beside_the_paired_ones(summary):
     assert table.loc["baseline", "improvement"].isna().all()
 
 
-def test_samples_are_the_smallest_seeds_arms_side_by_side(summary):
+def test_samples_are_the_smallest_seeds_ablations_side_by_side(summary):
     rows = [json.loads(line) for line in (summary / "samples.jsonl").read_text().splitlines()]
-    assert [row["ablation"] for row in rows[:6]] == list(synthetic.ARMS)
+    assert [row["ablation"] for row in rows[:6]] == list(synthetic.ABLATIONS)
     assert {(row["step"], row["puzzle"]) for row in rows[:6]} == {(0, 0)}
     assert {row["seed"] for row in rows} == {0} and len(rows) == 6 * 13 * 8
 
 
 def test_output_is_the_same_bytes_in_any_order_of_runs(made, summary, tmp_path, plan):
-    again = summarise(made[::-1], tmp_path / "again", plan)
+    again = summarize(made[::-1], tmp_path / "again", plan)
     for path in summary.iterdir():
         assert path.read_bytes() == (again / path.name).read_bytes(), path.name
     assert {path.name for path in summary.iterdir()} == {path.name for path in again.iterdir()}
@@ -146,7 +148,7 @@ def test_provenance_holds_the_plan_and_every_run(summary):
 
 
 def test_single_seed_resolves_nothing(made, tmp_path, plan):
-    out = summarise([run for run in made if run.name == "seed-0"], tmp_path / "s", plan)
+    out = summarize([run for run in made if run.name == "seed-0"], tmp_path / "s", plan)
     assert set(pd.read_csv(out / "verdicts.csv")["verdict"]) == {"not resolved"}
     compared = pd.read_csv(out / "comparisons.csv")
     assert compared["low"].isna().all() and compared["mde"].isna().all() and compared["delta"].notna().all()
@@ -163,15 +165,17 @@ def test_single_seed_resolves_nothing(made, tmp_path, plan):
     ],
 )
 def test_planted_effects(tmp_path, plan, baseline, softmax, spread, expected):
-    arms = {name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")}
+    ablations = {name: synthetic.ABLATIONS[name] for name in ("baseline", "softmax-0.5")}
     gains = {"baseline": baseline, "softmax-0.5": softmax}
-    made = synthetic.write_experiment(tmp_path / "runs", arms=arms, gains=gains, spread=spread, seeds=4, steps=20)
-    aggregate.write(made, tmp_path / "s", synthetic.experiment(arms, ["softmax-0.5"]), plan)
+    made = synthetic.write_experiment(
+        tmp_path / "runs", ablations=ablations, gains=gains, spread=spread, seeds=4, steps=20
+    )
+    aggregate.write(made, tmp_path / "s", synthetic.experiment(ablations, ["softmax-0.5"]), plan)
     assert pd.read_csv(tmp_path / "s" / "verdicts.csv").set_index("claim").loc["C1", "verdict"] == expected
 
 
 def test_equal_tokens_compare_up_to_the_smaller_count(tmp_path, plan):
-    """The softmax arm has the same curve over steps but spends twice the tokens: behind at equal tokens."""
+    """The softmax ablation has the same curve over steps but spends twice the tokens: behind at equal tokens."""
     runs = [
         synthetic.write_run(
             tmp_path / "runs", name, seed, weighting, lambda step: 0.1 + 0.001 * step, tokens_a_step=tokens
@@ -179,33 +183,37 @@ def test_equal_tokens_compare_up_to_the_smaller_count(tmp_path, plan):
         for seed in (0, 1)
         for name, weighting, tokens in (
             ("baseline", {"scheme": "linear"}, 1000),
-            ("softmax-0.5", synthetic.ARMS["softmax-0.5"], 2000),
+            ("softmax-0.5", synthetic.ABLATIONS["softmax-0.5"], 2000),
         )
     ]
-    out = summarise(runs, tmp_path / "s", plan)
+    out = summarize(runs, tmp_path / "s", plan)
     delta = pd.read_csv(out / "comparisons.csv").dropna(subset="delta").set_index("endpoint")["delta"]
     assert delta["auc"] == 0 and delta["final"] == 0
-    # At 120 000 tokens one arm has done 120 steps, the other 60: means 0.16 and 0.13.
+    # At 120 000 tokens one ablation has done 120 steps, the other 60: means 0.16 and 0.13.
     assert delta["auc_tokens"] == pytest.approx(-0.03)
 
 
 def test_auto_temperature_stands_once_in_the_sweep(tmp_path, plan):
-    arms = {
+    ablations = {
         "baseline": {"scheme": "linear"},
         "fixed": {"scheme": "softmax", "tau": 0.55},
         "auto": {"scheme": "softmax", "tau": "auto"},
         "annealed": {"scheme": "softmax", "tau": {"from": 0.75, "to": 0.25, "steps": 60}},
     }
-    made = synthetic.write_experiment(tmp_path / "runs", arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=2, steps=20)
-    aggregate.write(made, tmp_path / "s", synthetic.experiment(arms), plan)
+    made = synthetic.write_experiment(
+        tmp_path / "runs", ablations=ablations, gains=dict.fromkeys(ablations, 0.1), seeds=2, steps=20
+    )
+    aggregate.write(made, tmp_path / "s", synthetic.experiment(ablations), plan)
     sweep = pd.read_csv(tmp_path / "s" / "temperature.csv")
     assert sweep["ablation"].unique().tolist() == ["fixed"] and sweep["ratio"].unique().tolist() == [0.5]
 
 
 def test_negative_controls(tmp_path, plan):
-    arms = {"baseline": {"scheme": "linear"}, "rloo": {"scheme": "rloo"}, "dr": {"scheme": "dr_grpo"}}
-    made = synthetic.write_experiment(tmp_path / "runs", arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=3, steps=20)
-    aggregate.write(made, tmp_path / "s", synthetic.experiment(arms), plan)
+    ablations = {"baseline": {"scheme": "linear"}, "rloo": {"scheme": "rloo"}, "dr": {"scheme": "dr_grpo"}}
+    made = synthetic.write_experiment(
+        tmp_path / "runs", ablations=ablations, gains=dict.fromkeys(ablations, 0.1), seeds=3, steps=20
+    )
+    aggregate.write(made, tmp_path / "s", synthetic.experiment(ablations), plan)
     (row,) = pd.read_csv(tmp_path / "s" / "negative_controls.csv").to_dict("records")
     assert (row["ablation"], row["against"], row["equivalent"]) == ("rloo", "dr", True)
 
@@ -215,7 +223,7 @@ def test_negative_controls(tmp_path, plan):
 
 def refuse(runs, tmp_path, plan, match: str) -> None:
     with pytest.raises(ValueError, match=match) as caught:
-        summarise(runs, tmp_path / "summary", plan)
+        summarize(runs, tmp_path / "summary", plan)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "summary").exists()
 
@@ -248,10 +256,10 @@ def test_refuses_runs_that_do_not_belong_together(runs, tmp_path, plan, key, wha
 def test_code_of_different_schemes_may_differ(runs, tmp_path, plan):
     for run in runs[2:]:
         edit(run / "run.json", lambda record: record.update(code="newer"))
-    assert summarise(runs, tmp_path / "summary", plan).exists()
+    assert summarize(runs, tmp_path / "summary", plan).exists()
 
 
-def test_refuses_seeds_of_one_arm_with_other_settings(runs, tmp_path, plan):
+def test_refuses_seeds_of_one_ablation_with_other_settings(runs, tmp_path, plan):
     edit(runs[3] / "run.json", lambda record: record["config"]["training"].update(learning_rate=1e-3))
     refuse(runs, tmp_path, plan, r"different softmax-0\.5 settings")
 

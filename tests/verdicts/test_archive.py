@@ -89,8 +89,8 @@ def run():
 @pytest.fixture
 def results(tmp_path):
     """Finished runs of two ablations and two seeds."""
-    arms = {name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")}
-    for folder in synthetic.write_experiment(tmp_path / "results/runs", arms=arms, seeds=2, steps=20):
+    ablations = {name: synthetic.ABLATIONS[name] for name in ("baseline", "softmax-0.5")}
+    for folder in synthetic.write_experiment(tmp_path / "results/runs", ablations=ablations, seeds=2, steps=20):
         judge(folder)
     return tmp_path / "results"
 
@@ -127,7 +127,7 @@ def test_kept_runs_are_read_back_as_they_were(results, tmp_path):
 
 def test_a_summary_is_the_same_from_folders_and_from_the_archive(results, tmp_path):
     (tmp_path / "plan.md").write_text("the plan\n")
-    experiment = synthetic.experiment({name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")})
+    experiment = synthetic.experiment({name: synthetic.ABLATIONS[name] for name in ("baseline", "softmax-0.5")})
     archive.keep(results, tmp_path / "kept")
     runs = [results / "runs" / name for name in ALL]
     aggregate.write(runs, tmp_path / "all", experiment, tmp_path / "plan.md")

@@ -1,4 +1,4 @@
-"""Pairs of arms that differ in one thing."""
+"""Pairs of ablations that differ in one thing."""
 
 import pandas as pd
 import pytest
@@ -8,11 +8,11 @@ from softmax_rewards.verdicts.evidence import Evidence
 
 USUAL = {"steps": 80, "kl": 0.0, "learning_rate": 2e-4}
 LINEAR, HALF = {"scheme": "linear"}, {"scheme": "softmax", "tau": 0.5}
-ARMS = {
+ABLATIONS = {
     "baseline": (LINEAR, {}),
     "softmax": (HALF, {}),
-    "centred": ({"scheme": "softmax_centered", "tau": 0.5}, {}),
-    "centred-hot": ({"scheme": "softmax_centered", "tau": 1.0}, {}),
+    "centered": ({"scheme": "softmax_centered", "tau": 0.5}, {}),
+    "centered-hot": ({"scheme": "softmax_centered", "tau": 1.0}, {}),
     "plus-one": ({"scheme": "linear_plus_one"}, {}),
     "linear-kl": (LINEAR, {"kl": 0.02}),
     "softmax-kl": (HALF, {"kl": 0.02}),
@@ -20,17 +20,17 @@ ARMS = {
     "raft-slow": ({"scheme": "raft"}, {"learning_rate": 1e-4}),
 }
 # Success of seeds 0, 1, 2 in points above a level of each seed, so that pairing matters.
-HEIGHTS = {arm: [place, place + 0.1, place - 0.1] for place, arm in enumerate(ARMS)}
+HEIGHTS = {ablation: [place, place + 0.1, place - 0.1] for place, ablation in enumerate(ABLATIONS)}
 
 
 @pytest.fixture
 def evidence():
-    configs = {arm: {"weighting": w, "training": USUAL | changes} for arm, (w, changes) in ARMS.items()}
+    configs = {ablation: {"weighting": w, "training": USUAL | changes} for ablation, (w, changes) in ABLATIONS.items()}
     rows = {
-        (arm, seed): {"auc": 0.01 * height + 0.1 * seed, "final": 0.2}
-        for arm, heights in HEIGHTS.items()
+        (ablation, seed): {"auc": 0.01 * height + 0.1 * seed, "final": 0.2}
+        for ablation, heights in HEIGHTS.items()
         for seed, height in enumerate(heights)
-        if (arm, seed) != ("softmax-kl", 2)
+        if (ablation, seed) != ("softmax-kl", 2)
     }
     measures = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"])
     return Evidence(measures, configs, "baseline")
@@ -38,7 +38,7 @@ def evidence():
 
 def test_pairs_differ_in_exactly_one_thing(evidence):
     assert list(contrasts.pairs(evidence)) == [
-        ("the constant", "softmax", "centred", "softmax τ=0.5 − softmax centered τ=0.5"),
+        ("the constant", "softmax", "centered", "softmax τ=0.5 − softmax centered τ=0.5"),
         ("the constant", "plus-one", "baseline", "linear plus one − linear"),
         ("the setting", "linear-kl", "baseline", "kl 0.02, with linear"),
         ("the setting", "softmax-kl", "softmax", "kl 0.02, with softmax τ=0.5"),
@@ -49,15 +49,15 @@ def test_pairs_differ_in_exactly_one_thing(evidence):
 
 def test_differences_are_paired_by_seed(evidence):
     table = contrasts.table(evidence).set_index(["ablation", "against", "endpoint"])
-    row = table.loc["softmax", "centred", "auc"]
+    row = table.loc["softmax", "centered", "auc"]
     assert row["delta"] == pytest.approx(-0.01)
     assert row["high"] - row["low"] == pytest.approx(0, abs=1e-12)  # the spread between seeds is shared
     assert table.loc["softmax-kl", "linear-kl", "auc"]["seeds"] == 2
     assert (table.loc[(slice(None), slice(None), "final"), "delta"] == 0).all()
 
 
-def test_arms_say_their_setting_only_where_it_is_another(evidence):
-    table = contrasts.arms(evidence).set_index("ablation")
+def test_ablations_say_their_setting_only_where_it_is_another(evidence):
+    table = contrasts.ablations(evidence).set_index("ablation")
     assert table["setting"].isna().sum() == 5
     assert table.loc["softmax-kl"].tolist() == ["softmax τ=0.5", "kl 0.02"]
 

@@ -10,13 +10,13 @@ import synthetic
 from softmax_rewards.report import display
 from softmax_rewards.verdicts import failures, finished
 
-ARMS = {name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")}
+ABLATIONS = {name: synthetic.ABLATIONS[name] for name in ("baseline", "softmax-0.5")}
 BEGIN = 60  # the step from which a failure is planted
 
 
 @pytest.fixture(scope="session")
 def healthy(tmp_path_factory):
-    return synthetic.write_experiment(tmp_path_factory.mktemp("healthy"), arms=ARMS, seeds=2)
+    return synthetic.write_experiment(tmp_path_factory.mktemp("healthy"), ablations=ABLATIONS, seeds=2)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_fall_within_the_noise_of_an_evaluation_is_none(detect):
     assert detect({"evaluations": setting("success", 0.09 - 0.02)}).empty
 
 
-def test_the_page_says_which_arm_died_of_what(detect, healthy):
+def test_the_page_says_which_ablation_died_of_what(detect, healthy):
     runs = pd.DataFrame([(folder.parent.name, folder.name) for folder in healthy], columns=["ablation", "seed"])
     page = display.failures(detect(PLANTED["success below base"]), runs).data
     assert "Below their base model fell: softmax-0.5." in page

@@ -75,7 +75,7 @@ def test_equivalence_is_for_success_rates_only():
     assert rules.decide(interval(0.001, 0.01), 1)[0] == SUPPORTED
 
 
-def test_arms_are_found_by_weighting_and_training_not_by_name():
+def test_ablations_are_found_by_weighting_and_training_not_by_name():
     renamed = evidence(
         {"softmax-0.5": 0.1, "baseline": 0.1, "odd": 0.3, "slow": 0.2},
         weightings={"softmax-0.5": {"scheme": "uniform"}, "odd": SOFTMAX, "slow": {"scheme": "dr_grpo"}},
@@ -135,9 +135,9 @@ def test_the_gate_is_the_first_row():
         assert (table.loc["C1", "verdict"] == SUPPORTED) == (verdict == SUPPORTED)
 
 
-def test_without_a_linear_arm_the_gate_is_not_tested():
+def test_without_a_linear_ablation_the_gate_is_not_tested():
     table = judged(evidence({"baseline": 0.1}, weightings={"baseline": SOFTMAX}))
-    assert table.loc["gate", "sentence"] == "Not tested in this experiment: needs an arm with linear."
+    assert table.loc["gate", "sentence"] == "Not tested in this experiment: needs an ablation with linear."
     assert table.loc["gate", "verdict"] == UNRESOLVED and table.loc["gate", "seeds"] == 0
     assert set(table["verdict"]) == {UNRESOLVED}
 
@@ -146,10 +146,10 @@ def test_holm_can_take_a_primary_comparison_back():
     assert judged(evidence({"baseline": 0.1, "half": 0.2}, p_holm={"half": 0.2})).loc["C1", "verdict"] == UNRESOLVED
 
 
-def test_absent_arms_are_named_as_not_tested():
+def test_absent_ablations_are_named_as_not_tested():
     table = judged(evidence({"baseline": 0.10, "half": 0.20}))
     assert table.loc["C2", "verdict"] == UNRESOLVED
-    assert table.loc["C2", "sentence"] == "Not tested in this experiment: needs an arm with softmax τ=0.25."
+    assert table.loc["C2", "sentence"] == "Not tested in this experiment: needs an ablation with softmax τ=0.25."
     for claim in ("C4a", "C5", "C6a", "C12 injection 1", "P1b", "P3"):
         assert table.loc[claim, "sentence"].startswith("Not tested in this experiment: needs ")
         assert math.isnan(table.loc[claim, "effect"])
@@ -167,7 +167,7 @@ def test_every_claim_of_the_plan_has_its_rows():
 
 
 def sweep_evidence(gains, scheme="softmax"):
-    """The baseline and one arm a τ, with the fit made as the summary makes it."""
+    """The baseline and one ablation a τ, with the fit made as the summary makes it."""
     names = {tau: "half" if (tau, scheme) == (0.5, "softmax") else f"{scheme}-{tau}" for tau in gains}
     weightings = {names[tau]: {"scheme": scheme, "tau": tau} for tau in gains}
     known = evidence({"baseline": 0.1, **{names[tau]: gain for tau, gain in gains.items()}}, weightings=weightings)
@@ -248,7 +248,7 @@ def test_cold_start_needs_a_weak_base_and_no_learning_baseline():
     assert table.loc["C11", "verdict"] == SUPPORTED and table.loc["C1", "verdict"] == UNRESOLVED
 
 
-def test_teacher_forcing_is_judged_by_arms_that_share_it():
+def test_teacher_forcing_is_judged_by_ablations_that_share_it():
     weightings = {"taught": LINEAR, "taught-half": SOFTMAX}
     taught = {name: {"injection": 1.0} for name in weightings}
     known = evidence(
@@ -264,7 +264,7 @@ def test_teacher_forcing_is_judged_by_arms_that_share_it():
     assert cure["verdict"] == SUPPORTED and "linear with injection 1.0 5.1 %" in cure["sentence"]
     assert weights["verdict"] == CONTRADICTED and weights["effect"] == pytest.approx(-1.5, abs=0.2)
     assert table.loc["C12 imitation 1", "verdict"] == UNRESOLVED
-    assert table.loc["C11", "verdict"] == UNRESOLVED  # the arm that was not taught
+    assert table.loc["C11", "verdict"] == UNRESOLVED  # the ablation that was not taught
 
 
 def test_an_advantage_before_the_format_is_learned_needs_such_a_base():
@@ -274,14 +274,14 @@ def test_an_advantage_before_the_format_is_learned_needs_such_a_base():
     assert judged(known).loc["P3", "verdict"] == SUPPORTED
 
 
-def test_noise_prediction_needs_both_arms():
+def test_noise_prediction_needs_both_ablations():
     weightings = {
         "hot": {"scheme": "softmax", "tau": 1.0},
-        "centred": {"scheme": "softmax_centered", "tau": 1.0},
+        "centered": {"scheme": "softmax_centered", "tau": 1.0},
     }
-    both = judged(evidence({"baseline": 0.1, "hot": -0.08, "centred": 0.1}, weightings=weightings))
+    both = judged(evidence({"baseline": 0.1, "hot": -0.08, "centered": 0.1}, weightings=weightings))
     assert both.loc["P1a τ=1.0", "verdict"] == SUPPORTED
-    neither = judged(evidence({"baseline": 0.1, "hot": -0.08, "centred": -0.08}, weightings=weightings))
+    neither = judged(evidence({"baseline": 0.1, "hot": -0.08, "centered": -0.08}, weightings=weightings))
     assert neither.loc["P1a τ=1.0", "verdict"] == CONTRADICTED
 
 
@@ -297,7 +297,7 @@ def test_contrasts_pair_by_seed():
 def test_every_claim_reads_as_a_clause_and_tells_a_size_only_of_success(claim):
     text = claim.plain.format(size=", much")
     assert not re.search(r"[{}]", text) and text[-1] not in ".?!"
-    assert not re.search(r"\b(auc|Holm|interval|p =|equivalent|baseline|centred|linear)\b", text)
+    assert not re.search(r"\b(auc|Holm|interval|p =|equivalent|baseline|centered|linear)\b", text)
 
 
 def test_verdicts_in_plain_words():
@@ -321,13 +321,13 @@ def test_verdicts_in_plain_words():
 
 def test_the_overview_has_every_claim_in_the_experiments_that_tested_it():
     first = judgment.judge(CLAIMS, evidence({"baseline": 0.06, "half": 0.1}), "first", "mini", "countdown")
-    arms = {"hot": {"scheme": "softmax", "tau": 1.0}}
-    known = evidence({"baseline": 0.06, "half": 0.1, "hot": -0.05}, weightings=arms)
+    ablations = {"hot": {"scheme": "softmax", "tau": 1.0}}
+    known = evidence({"baseline": 0.06, "half": 0.1, "hot": -0.05}, weightings=ablations)
     second = judgment.judge(CLAIMS, known, "second", "mini", "countdown")
     table = judgment.overview([first, second])
     assert list(table["claim"].unique()) == list(first["claim"])
     experiments = {claim: list(rows["experiment"]) for claim, rows in table.groupby("claim")}
     assert experiments["C1"] == ["first", "second"]
     assert experiments["C3a τ=1.0"] == ["second"]
-    assert experiments["C2"] == ["first"]  # which says that it lacks the arm
+    assert experiments["C2"] == ["first"]  # which says that it lacks the ablation
     assert table.set_index("claim").loc["C2", "seeds"] == 0

@@ -35,9 +35,9 @@ def test_phrases(text, check, retry, defeat):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two seeds of two arms; in seed 1 of the softmax arm every text of step 120 is known."""
-    arms = {name: synthetic.ARMS[name] for name in ("baseline", "softmax-0.5")}
-    folders = synthetic.write_experiment(tmp_path_factory.mktemp("runs"), arms=arms, seeds=2)
+    """Two seeds of two ablations; in seed 1 of the softmax ablation every text of step 120 is known."""
+    ablations = {name: synthetic.ABLATIONS[name] for name in ("baseline", "softmax-0.5")}
+    folders = synthetic.write_experiment(tmp_path_factory.mktemp("runs"), ablations=ablations, seeds=2)
     path = folders[-1] / "samples.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     texts = ["3+4=7. Wait.", "3+4=8, 3*4=12, 3-4=1. I give up.", "no equation"]

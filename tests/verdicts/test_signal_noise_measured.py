@@ -35,19 +35,19 @@ def test_a_cosine_below_zero_is_no_signal_and_one_of_one_no_noise():
 
 @pytest.fixture
 def runs(tmp_path):
-    arms = {
+    ablations = {
         "baseline": {"scheme": "linear"},
         "softmax-auto": {"scheme": "softmax", "tau": "auto"},
         "anneal": {"scheme": "softmax", "tau": {"from": 0.75, "to": 0.25, "steps": 60}},
         "silent": {"scheme": "rloo"},
     }
-    folders = synthetic.write_experiment(tmp_path, arms=arms, gains=dict.fromkeys(arms, 0.1), seeds=3)
+    folders = synthetic.write_experiment(tmp_path, ablations=ablations, gains=dict.fromkeys(ablations, 0.1), seeds=3)
     for folder in folders:
         if folder.parent.name != "silent":
             metrics = pd.read_csv(folder / "metrics.csv")
             cosines = 0.1 + 0.01 * int(folder.name[-1]) + 0.2 * (-1.0) ** metrics["step"]
             metrics.assign(gradient_cosine=cosines).to_csv(folder / "metrics.csv", index=False)
-    return finished.load(folders, synthetic.experiment(arms))
+    return finished.load(folders, synthetic.experiment(ablations))
 
 
 def test_measured_beside_predicted(runs):
@@ -65,7 +65,7 @@ def test_measured_beside_predicted(runs):
     assert math.isnan(table.loc["anneal", "tau"])
 
 
-def test_the_prediction_is_scaled_by_least_squares_over_the_arms(runs):
+def test_the_prediction_is_scaled_by_least_squares_over_the_ablations(runs):
     """Squares of the ratios of halves: what is left of them is orthogonal to what is predicted."""
     table = signal_noise.measured(runs, RANGE).dropna(subset=["predicted"])
     odds, predicted = (table[name] / (1 - table[name]) for name in ("cosine", "predicted_cosine"))
@@ -75,30 +75,30 @@ def test_the_prediction_is_scaled_by_least_squares_over_the_arms(runs):
 
 
 def test_steps_without_a_gradient_make_the_mean_too_high_and_are_not_passed_over(tmp_path):
-    arms = {"baseline": {"scheme": "linear"}}
-    folders = synthetic.write_experiment(tmp_path, arms=arms, seeds=2)
+    ablations = {"baseline": {"scheme": "linear"}}
+    folders = synthetic.write_experiment(tmp_path, ablations=ablations, seeds=2)
     for missing, folder in zip((2, 12), folders, strict=True):
         metrics = pd.read_csv(folder / "metrics.csv").assign(gradient_cosine=0.1)
         metrics.loc[: missing - 1, "gradient_cosine"] = math.nan
         metrics.to_csv(folder / "metrics.csv", index=False)
-    loaded = finished.load(folders, synthetic.experiment(arms))
+    loaded = finished.load(folders, synthetic.experiment(ablations))
     both, first = signal_noise.measured(loaded, RANGE), signal_noise.measured(loaded[:1], RANGE)
     assert both["undefined"][0] == pytest.approx(7 / 120)
     assert both[["cosine", "snr", "predicted_cosine"]].isna().all(axis=None)
     assert first["cosine"][0] == pytest.approx(0.1)
 
 
-def test_arms_of_another_setting_are_measured_and_not_predicted(tmp_path):
-    arms = {"baseline": {"scheme": "linear"}, "taught": {"scheme": "linear"}}
+def test_ablations_of_another_setting_are_measured_and_not_predicted(tmp_path):
+    ablations = {"baseline": {"scheme": "linear"}, "taught": {"scheme": "linear"}}
     training = {"baseline": synthetic.TRAINING, "taught": synthetic.TRAINING | {"imitation": 1.0}}
-    for name in arms:
+    for name in ablations:
         for seed in range(2):
             folder = synthetic.write_run(
-                tmp_path, name, seed, arms[name], lambda steps: 0.1 + 0 * steps, training=training[name]
+                tmp_path, name, seed, ablations[name], lambda steps: 0.1 + 0 * steps, training=training[name]
             )
             metrics = pd.read_csv(folder / "metrics.csv").assign(gradient_cosine=0.5 if name == "taught" else 0.1)
             metrics.to_csv(folder / "metrics.csv", index=False)
-    loaded = finished.load(sorted(tmp_path.glob("*/*")), synthetic.experiment(arms))
+    loaded = finished.load(sorted(tmp_path.glob("*/*")), synthetic.experiment(ablations))
     table = signal_noise.measured(loaded, RANGE).set_index("ablation")
     assert table.loc["taught", "cosine"] == pytest.approx(0.5)
     assert math.isnan(table.loc["taught", "predicted"])
@@ -106,8 +106,8 @@ def test_arms_of_another_setting_are_measured_and_not_predicted(tmp_path):
 
 
 def test_runs_that_measured_nothing_give_an_empty_table(tmp_path):
-    arms = {"baseline": {"scheme": "linear"}}
-    folders = synthetic.write_experiment(tmp_path, arms=arms, seeds=2)
-    table = signal_noise.measured(finished.load(folders, synthetic.experiment(arms)), RANGE)
+    ablations = {"baseline": {"scheme": "linear"}}
+    folders = synthetic.write_experiment(tmp_path, ablations=ablations, seeds=2)
+    table = signal_noise.measured(finished.load(folders, synthetic.experiment(ablations)), RANGE)
     assert table.empty
     assert list(table) == signal_noise.COLUMNS

@@ -65,14 +65,14 @@ def test_rewards_and_temperatures_scaled_alike_change_no_choice(rule):
 def test_what_a_choice_costs():
     """Success falls by 1 point a τ of the grid, so that half the range, the fourth of five, loses 3."""
     taus = [0.1, 0.2, 0.3, 0.5, 1.0]
-    arms = {f"softmax-{tau}": tau for tau in taus}
+    ablations = {f"softmax-{tau}": tau for tau in taus}
     rows = {
-        (arm, seed): {"auc": 0.2 - 0.01 * place + 0.001 * seed * (place == 3)}
-        for place, arm in enumerate(arms)
+        (ablation, seed): {"auc": 0.2 - 0.01 * place + 0.001 * seed * (place == 3)}
+        for place, ablation in enumerate(ablations)
         for seed in range(3)
     }
     measures = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"])
-    sweep = pd.DataFrame({"scheme": "softmax", "ablation": list(arms), "tau": taus, "endpoint": "auc"})
+    sweep = pd.DataFrame({"scheme": "softmax", "ablation": list(ablations), "tau": taus, "endpoint": "auc"})
     evidence = Evidence(measures, {}, "baseline")
     table = cost_of_choice.table(evidence, sweep, by_right(0.1, 8), 1.0).set_index("rule")
     assert (table["best"] == 0.1).all()
@@ -114,7 +114,7 @@ def test_a_planted_share_of_the_range_is_found_by_the_fitted_rules():
             for ratio in grid
             for seed in range(2)
         ],
-        columns=["optimiser", "scheme", "range", "base", "group_size", "tau", "seed", "success"],
+        columns=["optimizer", "scheme", "range", "base", "group_size", "tau", "seed", "success"],
     )
     table = tau_choice.over_cells(swept).set_index("rule")
     for rule in tau_choice.FITTED:
@@ -136,7 +136,7 @@ def test_a_planted_power_of_the_success_rate_is_found_by_its_fit_only():
             for tau in grid
             for seed in range(2)
         ],
-        columns=["optimiser", "scheme", "range", "base", "group_size", "tau", "seed", "success"],
+        columns=["optimizer", "scheme", "range", "base", "group_size", "tau", "seed", "success"],
     )
     table = tau_choice.over_cells(swept).set_index("rule")
     assert table.loc["fitted to the success rate", "regret"] == pytest.approx(0, abs=1e-12)
@@ -156,7 +156,7 @@ def test_without_a_difference_no_rule_loses_anything():
             for tau in grid
             for seed in range(10)
         ],
-        columns=["optimiser", "scheme", "range", "base", "group_size", "tau", "seed", "success"],
+        columns=["optimizer", "scheme", "range", "base", "group_size", "tau", "seed", "success"],
     )
     table = tau_choice.over_cells(swept).set_index("rule")
     # 40 differences of means over 5 seeds have a mean with a standard error of 0.1; measured where found, it is 0.5.

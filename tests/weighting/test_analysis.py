@@ -126,8 +126,8 @@ def test_figures_of_counted_groups_equal_those_of_single_groups(scheme):
     counted = populations.Population(packed[0], packed[0] > 1, packed[1])
     single = populations.Population(rewards, right, np.ones(len(rewards)))
     chosen = {"tau": 0.5} if "tau" in weighting.hyperparameters(scheme) else {}
-    figures = populations.summarise(counted, scheme, chosen)
-    assert figures == pytest.approx(populations.summarise(single, scheme, chosen), rel=1e-9, nan_ok=True)
+    figures = populations.summarize(counted, scheme, chosen)
+    assert figures == pytest.approx(populations.summarize(single, scheme, chosen), rel=1e-9, nan_ok=True)
 
     w = weighting.compute(scheme, rewards, right, **chosen)
     assert figures["weight_right"] == pytest.approx(w[right].mean())
@@ -140,9 +140,9 @@ def test_figures_of_counted_groups_equal_those_of_single_groups(scheme):
 
 def test_a_coupled_scheme_gets_a_batch_of_single_groups():
     drawn = populations.simulate(0.09, 0.5, 10**6, RANGE, 8, np.random.default_rng(0))
-    figures = populations.summarise(drawn, "softmax_matched", {"tau": 0.5})
+    figures = populations.summarize(drawn, "softmax_matched", {"tau": 0.5})
     assert figures["groups"] == populations.COUPLED_BATCH
-    assert figures["rms"] == pytest.approx(populations.summarise(drawn, "linear", {})["rms"], rel=0.01)
+    assert figures["rms"] == pytest.approx(populations.summarize(drawn, "linear", {})["rms"], rel=0.01)
 
 
 # ---- signal to noise ----------------------------------------------------------------------------
@@ -153,8 +153,8 @@ def test_predicted_signal_to_noise_is_that_of_the_plan():
     stated = table[table["stated"].notna()]
     assert len(stated) == 5
     assert stated["snr"].to_numpy() == pytest.approx(stated["stated"].to_numpy(), abs=8e-4)
-    centred = table[(table["scheme"] == "softmax_centered") & (table["success"] == 0.09)]["snr"]
-    assert centred.between(0.25, 0.27).all()
+    centered = table[(table["scheme"] == "softmax_centered") & (table["success"] == 0.09)]["snr"]
+    assert centered.between(0.25, 0.27).all()
     assert (table["snr"] <= table["bound"] + 1e-12).all()
     assert (table.loc[table["scheme"] == "uniform", "snr"] == 0).all()
 
@@ -279,7 +279,7 @@ def test_no_logged_groups_give_the_columns_and_no_rows():
     some = analysis.logged(pd.DataFrame({"rewards": ["1.1 0"], "right": [1], "count": [1]}))
     assert analysis.logged(log).empty
     assert list(analysis.logged(log)) == list(some)
-    assert set(populations.FIGURES) == set(populations.summarise(populations.canonical(), "linear", {}))
+    assert set(populations.FIGURES) == set(populations.summarize(populations.canonical(), "linear", {}))
 
 
 @pytest.mark.parametrize("group_size", [2, 3, 16])

@@ -137,7 +137,7 @@ def test_with_two_values_every_expected_gradient_lies_along_that_of_success(sett
     np.testing.assert_allclose(mean, mean @ problem.direction * problem.direction, atol=1e-12)
 
 
-def test_maxrl_is_the_limit_of_the_centred_softmax_for_two_values():
+def test_maxrl_is_the_limit_of_the_centered_softmax_for_two_values():
     sharp = bandit.table("softmax_centered", {"tau": 1e-3}, 8, RANGE)
     maxrl = bandit.table("maxrl", {}, 8, RANGE)
     np.testing.assert_allclose(sharp.weights[:, 0, [0, 2]], maxrl.weights[:, 0, [0, 2]], atol=1e-12)
@@ -163,7 +163,7 @@ def test_the_trainers_loss_gives_the_bandits_exact_gradient(setting):
     arms, _ = log_probs(range(toy.TOKENS))
     policy = arms.detach().double().exp().numpy()
     problem = bandit.Bandit(policy, np.array([0, 1, 2]), RANGE)
-    scales = sample_scales(np.ones(size, dtype=int), np.ones(size, dtype=bool), "token", 1)
+    scales = sample_scales(np.ones(size, dtype=int), np.ones(size, dtype=bool), "token-mean", 1)
     total = 0.0
     for group in itertools.product(range(toy.TOKENS), repeat=size):
         values, samples = log_probs(group)
@@ -245,15 +245,15 @@ def test_wrong_bandits_are_named(arguments, message):
 # ---- training ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimiser", training.RATES)
+@pytest.mark.parametrize("optimizer", training.RATES)
 @pytest.mark.parametrize("setting", [("softmax", {"tau": 0.25}), ("linear", {})], ids=named)
-def test_training_is_what_torchs_optimisers_do_with_the_gradients(optimiser, setting):
+def test_training_is_what_torchs_optimizers_do_with_the_gradients(optimizer, setting):
     problem, steps = bandit.bandit(0.2, 0.5, RANGE, arms=5), 30
-    found = training.train(problem, [bandit.table(*setting, 4, RANGE)], optimiser, steps, 1, np.random.default_rng(5))
+    found = training.train(problem, [bandit.table(*setting, 4, RANGE)], optimizer, steps, 1, np.random.default_rng(5))
 
     logits = torch.tensor(np.log(problem.policy), requires_grad=True)
-    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimiser]
-    taking = kind([logits], lr=training.RATES[optimiser], maximize=True)
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]
+    taking = kind([logits], lr=training.RATES[optimizer], maximize=True)
     rng, expected = np.random.default_rng(5), []
     for _ in range(steps + 1):
         policy = torch.softmax(logits.detach(), 0).numpy()
@@ -266,7 +266,7 @@ def test_training_is_what_torchs_optimisers_do_with_the_gradients(optimiser, set
     np.testing.assert_allclose(found[:, 0, 0], expected, rtol=1e-6)
 
 
-def test_runs_do_not_depend_on_their_neighbours_but_for_the_noise():
+def test_runs_do_not_depend_on_their_neighbors_but_for_the_noise():
     """The constant alone learns nothing: over many runs its success stays what it was."""
     tables = [bandit.table(scheme, {}, 4, RANGE) for scheme in ("uniform", "rloo")]
     problem = bandit.bandit(0.3, 0.0, RANGE)
@@ -276,8 +276,8 @@ def test_runs_do_not_depend_on_their_neighbours_but_for_the_noise():
     assert abs(uniform) < 4 * error < rloo
 
 
-def test_another_optimiser_is_named():
-    with pytest.raises(ValueError, match="optimiser 'rmsprop'; allowed: sgd, adam"):
+def test_another_optimizer_is_named():
+    with pytest.raises(ValueError, match="optimizer 'rmsprop'; allowed: sgd, adam"):
         training.train(UNEVEN, [bandit.table("linear", {}, 2, RANGE)], "rmsprop", 1, 1, np.random.default_rng(0))
 
 
@@ -312,7 +312,7 @@ def test_the_factorial_has_every_cell_once_and_equal_ratios_share_their_runs(sma
     keys = [*training.CELL, "tau", "seed"]
     cells = len(training.RATES) * len(training.SWEPT) * len(training.RANGES) * 2 * 2
     assert len(swept) == len(swept[keys].drop_duplicates()) == cells * len(analysis.TAUS) * 3
-    runs = swept.groupby(["optimiser", "scheme", "base", "group_size", "ratio", "seed"])["success"]
+    runs = swept.groupby(["optimizer", "scheme", "base", "group_size", "ratio", "seed"])["success"]
     assert (runs.nunique() == 1).all()
     assert (swept["ratio"] == 0.5).sum() == cells * 3  # range/2 is in the grid of every range
     assert len(training.optima(swept)) == cells
@@ -323,7 +323,7 @@ def swept(peak, span=1.0, sharp=0.05, seeds=5):
     rng = np.random.default_rng(0)
     tau, seed = (x.ravel() for x in np.meshgrid(analysis.TAUS, np.arange(seeds)))
     success = 0.5 - sharp * np.log(tau / span / peak) ** 2 + 1e-3 * rng.normal(size=len(tau))
-    cell = {"optimiser": "adam", "scheme": "softmax", "range": span, "base": 0.1, "group_size": 8}
+    cell = {"optimizer": "adam", "scheme": "softmax", "range": span, "base": 0.1, "group_size": 8}
     return pd.DataFrame(cell | {"tau": tau, "ratio": tau / span, "seed": seed, "success": success})
 
 
@@ -345,7 +345,7 @@ def test_rule_counts_cells():
     peaks = pd.concat([training.optima(swept(peak)) for peak in (0.5, 0.25, 0.02)])
     (row,) = training.rule(peaks).to_dict("records")
     assert row == {
-        "optimiser": "adam",
+        "optimizer": "adam",
         "scheme": "softmax",
         "cells": 3,
         "is_half": 1,

@@ -156,11 +156,11 @@ def test_two_valued_rewards_leave_one_degree_of_freedom(scheme, tau, samples):
 @given(batch=batches())
 def test_limits_in_tau(batch):
     rewards, _ = batch
-    centred = rewards - rewards.mean(1, keepdims=True)
-    errors = [np.abs(weights("softmax_scaled", *batch, tau) - centred).max() for tau in (1e2, 1e4, 1e6)]
+    centered = rewards - rewards.mean(1, keepdims=True)
+    errors = [np.abs(weights("softmax_scaled", *batch, tau) - centered).max() for tau in (1e2, 1e4, 1e6)]
     assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-6
-    assert weights("softmax_scaled", *batch, 1e12) == pytest.approx(centred, abs=1e-11)
-    assert weights("dr_grpo", *batch) == pytest.approx(centred, abs=1e-14)
+    assert weights("softmax_scaled", *batch, 1e12) == pytest.approx(centered, abs=1e-11)
+    assert weights("dr_grpo", *batch) == pytest.approx(centered, abs=1e-14)
     assert weights("softmax", *batch, 1e-4) == pytest.approx(weights("best_of_n", *batch), abs=1e-12)
 
 
@@ -204,8 +204,8 @@ def test_format_amplification():
     group = [[0.1, 0, 0, 0, 0, 0, 0, 0]]
     formed, right = weights("linear", group)[0], weights("linear", [[1.1, 0, 0, 0, 0, 0, 0, 0]])[0]
     assert formed[0] == pytest.approx(2.64, abs=0.005) and right[0] == pytest.approx(2.64, abs=0.006)
-    centred = weights("softmax_centered", group)[0, 0], weights("softmax_centered", [[1.1] + [0] * 7])[0, 0]
-    assert centred == pytest.approx((0.19, 3.5), abs=0.006)
+    centered = weights("softmax_centered", group)[0, 0], weights("softmax_centered", [[1.1] + [0] * 7])[0, 0]
+    assert centered == pytest.approx((0.19, 3.5), abs=0.006)
 
 
 # ---- exact references ---------------------------------------------------------------------------

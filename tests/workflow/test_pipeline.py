@@ -21,7 +21,7 @@ def children_seconds() -> float:
 
 
 def runs(*which: tuple[str, int]) -> Counter:
-    return Counter({(rule, arm, str(seed)): 1 for arm, seed in which for rule in ("train", "evaluate")})
+    return Counter({(rule, ablation, str(seed)): 1 for ablation, seed in which for rule in ("train", "evaluate")})
 
 
 def append(text: str) -> Callable[[str], str]:
@@ -32,8 +32,8 @@ REPORTS = Counter({("notebook", "", ""): NOTEBOOKS})
 AGGREGATE = Counter({("aggregate", "", ""): 1})
 ANALYSIS = Counter({("weight_analysis", "", ""): 1, ("bandit", "", ""): 1})
 BASE = Counter({("base_model", "", ""): 1})
-ALL = runs(*[(arm, seed) for arm in ("baseline", "softmax-0.5") for seed in (0, 1)])
-ARM = "  centred: {weighting: {scheme: softmax_centered, tau: 0.5}}\n"
+ALL = runs(*[(ablation, seed) for ablation in ("baseline", "softmax-0.5") for seed in (0, 1)])
+ABLATION = "  centered: {weighting: {scheme: softmax_centered, tau: 0.5}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_the_pipeline(finished):
             softmax + ANALYSIS + AGGREGATE + REPORTS,
         ),
         (f"{library}/policy/objective.py", append("\nEXTRA = 1\n"), BASE + ALL + AGGREGATE + REPORTS),
-        (config, append(ARM), runs(("centred", 0), ("centred", 1)) + AGGREGATE + REPORTS),
+        (config, append(ABLATION), runs(("centered", 0), ("centered", 1)) + AGGREGATE + REPORTS),
         (config, new_seed, runs(("baseline", 2), ("softmax-0.5", 2)) + AGGREGATE + REPORTS),
         (config, lambda text: text.replace("tau: 0.5", "tau: 0.4"), softmax + AGGREGATE + REPORTS),
     ]:

@@ -9,8 +9,7 @@ def warm_start(wildcards):
 def gpus(wildcards):
     """GPUs that a job of the run asks for."""
     training = run_of(wildcards).training
-    served = bool(training.kl) and training.kl_reference == "process"
-    return 0 if training.device == "cpu" else training.gpus + served
+    return 0 if training.device == "cpu" else training.gpus
 
 
 def mem_mb(wildcards):
@@ -30,7 +29,7 @@ def bandit_settings(experiment, **more):
     """Params of the bandit: the experiment's rewards and groups."""
     task = plugins.load(plugins.TASKS, experiment.task["name"], "task")
     low, high = task.reward_range(configuration.options("tasks", experiment.task))
-    size = experiment.training.samples
+    size = experiment.training.group_size
     return configuration.canonical({"reward_range": [low, high], "group_size": size, "seed": 0, **more})
 
 

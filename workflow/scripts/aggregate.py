@@ -1,4 +1,4 @@
-"""Summarise all runs of an experiment."""
+"""Summarize all runs of an experiment."""
 
 import argparse
 import json

@@ -210,7 +210,7 @@ def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFA
     """A search to imitate: attempts, each worked out to its exact value and marked as right or wrong.
 
     An attempt is random, or with probability `insight` the reference: else a small model would hardly ever
-    see a right value and not learn to recognise it.
+    see a right value and not learn to recognize it.
 
     After a wrong attempt the search goes on with probability `persistence`, at most to `max_attempts`; else
     it gives up and answers with that attempt. So the arithmetic is always right, the answer is not.

@@ -11,7 +11,7 @@ from typing import Any
 
 from softmax_rewards.models.warm_start import WarmStart
 
-TRAINED_HERE = WarmStart(steps=1500, traces=48, learning_rate=4e-3, microbatch_tokens=1024, threads=2, device="cpu")
+TRAINED_HERE = WarmStart(steps=1500, traces=48, learning_rate=4e-3, max_microbatch_tokens=1024, threads=2, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
         "tie_word_embeddings": True,
         "dtype": "float32",
     }
-    model = Decoder(Shape.from_config(config)).initialise(torch_stream(options.seed, "initial weights"))
+    model = Decoder(Shape.from_config(config)).initialize(torch_stream(options.seed, "initial weights"))
     checkpoint.save(model, out, config)
     return {"template": "compact"}
 

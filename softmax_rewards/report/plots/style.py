@@ -1,4 +1,4 @@
-"""What all figures share: their look, and how an arm looks, the same in every figure of an experiment."""
+"""What all figures share: their look, and how an ablation looks, the same in every figure of an experiment."""
 
 import re
 from collections.abc import Sequence
@@ -31,20 +31,20 @@ styled = matplotlib.rc_context(LOOK)
 MUTED = "#57606a"
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}%")
 
-# A family of arms (the name up to its first number) has a hue; its members are shades of it, dark for high τ.
+# A family of ablations (the name up to its first number) has a hue; its members are shades of it, dark for high τ.
 HUES = {"softmax": "Blues", "centered": "Oranges", "softmax_centered": "Oranges", "anneal": "Greens"}
 OTHER_HUE = "Purples"
-# Okabe and Ito's palette, safe for colour-blind readers, for arms and schemes that are alone in their family.
+# Okabe and Ito's palette, safe for color-blind readers, for ablations and schemes that are alone in their family.
 SINGLES = ["#cc79a7", "#009e73", "#e69f00", "#56b4e9", "#d55e00", "#0072b2", "#8c564b", "#7f7f7f"]
 _MARKERS = "osD^vPX*"
 BASELINE = {"color": "#1b1f24", "marker": "o", "linestyle": "--"}
 
 
-def families(arms: Sequence[str], baseline: str = "baseline") -> dict[str, list[str]]:
-    """Arms by family, the baseline left out: softmax-0.25 and softmax-0.5 -> "softmax"; loners -> "other"."""
+def families(ablations: Sequence[str], baseline: str = "baseline") -> dict[str, list[str]]:
+    """Ablations by family, the baseline left out: softmax-0.25 and softmax-0.5 -> "softmax"; loners -> "other"."""
     found: dict[str, list[str]] = {}
-    for arm in sorted(set(arms) - {baseline}, key=_numbers):
-        found.setdefault(_family(arm), []).append(arm)
+    for ablation in sorted(set(ablations) - {baseline}, key=_numbers):
+        found.setdefault(_family(ablation), []).append(ablation)
     loners = [members[0] for family, members in found.items() if len(members) == 1 and family not in HUES]
     if loners:
         found = {name: members for name, members in found.items() if members[0] not in loners}
@@ -53,25 +53,25 @@ def families(arms: Sequence[str], baseline: str = "baseline") -> dict[str, list[
     return {name: found[name] for name in order if name in found}
 
 
-def _family(arm: str) -> str:
-    return re.split(r"[-_ ]?\d", arm, maxsplit=1)[0]
+def _family(ablation: str) -> str:
+    return re.split(r"[-_ ]?\d", ablation, maxsplit=1)[0]
 
 
-def _numbers(arm: str) -> tuple[list[float], str]:
-    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", arm)], arm
+def _numbers(ablation: str) -> tuple[list[float], str]:
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", ablation)], ablation
 
 
-def styles(arms: Sequence[str], baseline: str = "baseline") -> dict[str, dict[str, Any]]:
-    """Colour, marker and line style of each arm; the same arms always get the same styles."""
+def styles(ablations: Sequence[str], baseline: str = "baseline") -> dict[str, dict[str, Any]]:
+    """Color, marker and line style of each ablation; the same ablations always get the same styles."""
     found = {baseline: BASELINE}
-    for family, members in families(arms, baseline).items():
+    for family, members in families(ablations, baseline).items():
         if family == "other":
             shades = [SINGLES[i % len(SINGLES)] for i in range(len(members))]
         else:
-            colours = matplotlib.colormaps[HUES.get(family, OTHER_HUE)]
-            shades = [tuple(colours(depth)) for depth in np.linspace(0.98, 0.45, len(members))[::-1]]
-        for i, (arm, shade) in enumerate(zip(members, shades, strict=True)):
-            found[arm] = {"color": shade, "marker": _MARKERS[i % len(_MARKERS)], "linestyle": "-"}
+            colors = matplotlib.colormaps[HUES.get(family, OTHER_HUE)]
+            shades = [tuple(colors(depth)) for depth in np.linspace(0.98, 0.45, len(members))[::-1]]
+        for i, (ablation, shade) in enumerate(zip(members, shades, strict=True)):
+            found[ablation] = {"color": shade, "marker": _MARKERS[i % len(_MARKERS)], "linestyle": "-"}
     return found
 
 

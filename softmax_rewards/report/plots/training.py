@@ -1,4 +1,4 @@
-"""Arms over training: success, behaviour and what the update saw; and pass@k of the models it ends with.
+"""Ablations over training: success, behavior and what the update saw; and pass@k of the models it ends with.
 
 Lines are means over seeds and bands 95 % t intervals, missing where there is one seed.
 """
@@ -30,32 +30,32 @@ SETTINGS_A_LINE = 4
 
 
 def over_seeds(frame: pd.DataFrame, value: str, x: str = "step") -> pd.DataFrame:
-    """Mean and 95 % t interval of `value` over the seeds of each arm and step.
+    """Mean and 95 % t interval of `value` over the seeds of each ablation and step.
 
     `frame`: ablation, seed, step, `value` and, if different, `x`. Returns ablation, step, x (its mean over
-    seeds: arms generate different numbers of tokens by the same step), mean, low, high, seeds.
+    seeds: ablations generate different numbers of tokens by the same step), mean, low, high, seeds.
     """
     rows = []
-    for (arm, step), group in frame.dropna(subset=[value]).groupby(["ablation", "step"], sort=False):
+    for (ablation, step), group in frame.dropna(subset=[value]).groupby(["ablation", "step"], sort=False):
         found = mean_interval(group[value])
-        rows.append((arm, step, group[x].mean(), found.estimate, found.low, found.high, found.n))
+        rows.append((ablation, step, group[x].mean(), found.estimate, found.low, found.high, found.n))
     return pd.DataFrame(rows, columns=["ablation", "step", "x", "mean", "low", "high", "seeds"])
 
 
 @styled
 def trajectories(frame: pd.DataFrame, value: str = "success", x: str = "step", baseline: str = "baseline") -> Figure:
-    """A fraction in 0..1 over training, a panel a family of arms, the baseline in each.
+    """A fraction in 0..1 over training, a panel a family of ablations, the baseline in each.
 
     `frame`: ablation, seed, step, `value`, and `x` ("step", or "tokens" to compare at equal generation).
-    The dotted line is the base model, which all arms share.
+    The dotted line is the base model, which all ablations share.
     """
     if frame.empty:
         return nothing("no evaluations were recorded")
     curves = over_seeds(frame, value, x)
     figure, panels = _panels(frame["ablation"].unique(), baseline, rows=1, height=3.5)
-    for column, (axes, arms) in enumerate(panels[0]):
+    for column, (axes, ablations) in enumerate(panels[0]):
         axes.axhline(curves.loc[curves["step"].idxmin(), "mean"], color=MUTED, linewidth=1, linestyle=":")
-        _lines(axes, curves, arms, styles(frame["ablation"].unique(), baseline))
+        _lines(axes, curves, ablations, styles(frame["ablation"].unique(), baseline))
         _focus(axes, frame[value])
         axes.yaxis.set_major_formatter(PERCENT)
         axes.set_xlabel("update steps" if x == "step" else "generated tokens")
@@ -68,15 +68,15 @@ def trajectories(frame: pd.DataFrame, value: str = "success", x: str = "step", b
 
 
 @styled
-def by_setting(frame: pd.DataFrame, arms: pd.DataFrame, baseline: str = "baseline") -> Figure:
-    """Success over training of the arms that were trained in another setting, a panel a setting.
+def by_setting(frame: pd.DataFrame, ablations: pd.DataFrame, baseline: str = "baseline") -> Figure:
+    """Success over training of the ablations that were trained in another setting, a panel a setting.
 
-    `frame` as for `trajectories`; `arms`: ablation, weighting, setting (missing for the baseline's). Dashed: the
+    `frame` as for `trajectories`; `ablations`: ablation, weighting, setting (missing for the baseline's). Dashed: the
     baseline in its own setting.
     """
-    settings = arms.dropna(subset=["setting"])
+    settings = ablations.dropna(subset=["setting"])
     if settings.empty:
-        return nothing("every arm was trained in the setting of the baseline")
+        return nothing("every ablation was trained in the setting of the baseline")
     curves = over_seeds(frame, "success")
     places = list(settings.groupby("setting", sort=False))
     lines = -(-len(places) // SETTINGS_A_LINE)
@@ -84,8 +84,8 @@ def by_setting(frame: pd.DataFrame, arms: pd.DataFrame, baseline: str = "baselin
     grid = figure.subplots(lines, SETTINGS_A_LINE, sharex=True, sharey=True, squeeze=False)
     for axes in grid.flat[len(places) :]:
         axes.remove()
-    colours = zip(settings["weighting"].unique(), cycle(SINGLES), strict=False)
-    look = {baseline: BASELINE} | {weighting: {"color": colour} for weighting, colour in colours}
+    colors = zip(settings["weighting"].unique(), cycle(SINGLES), strict=False)
+    look = {baseline: BASELINE} | {weighting: {"color": color} for weighting, color in colors}
     for axes, (setting, members) in zip(grid.flat, places, strict=False):
         names = {baseline: baseline, **dict(zip(members["ablation"], members["weighting"], strict=True))}
         shown = curves[curves["ablation"].isin(names)].replace({"ablation": names})
@@ -101,7 +101,7 @@ def by_setting(frame: pd.DataFrame, arms: pd.DataFrame, baseline: str = "baselin
 def over_training(
     frame: pd.DataFrame, labels: Mapping[str, str], baseline: str = "baseline", points: int = 30
 ) -> Figure:
-    """Several quantities over training: a row a quantity, a column a family of arms, the baseline in each.
+    """Several quantities over training: a row a quantity, a column a family of ablations, the baseline in each.
 
     `frame`: ablation, seed, step and the columns that `labels` (column -> axis label with unit) names. Steps
     are averaged in about `points` bins within each seed first, so that the lines can be told apart.
@@ -116,8 +116,8 @@ def over_training(
     figure, panels = _panels(frame["ablation"].unique(), baseline, rows=len(labels), height=1.9)
     for row, (column, label) in enumerate(labels.items()):
         curves = over_seeds(binned, column)
-        for place, (axes, arms) in enumerate(panels[row]):
-            _lines(axes, curves, arms, look, markers=False)
+        for place, (axes, ablations) in enumerate(panels[row]):
+            _lines(axes, curves, ablations, look, markers=False)
             _focus(axes, binned[column])
             if place == 0:
                 axes.set_ylabel(label)
@@ -139,8 +139,8 @@ def pass_at_k(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
     long["step"] = long["step"].str.removeprefix("pass@").astype(int)
     curves = over_seeds(long, "pass")
     figure, panels = _panels(final["ablation"].unique(), baseline, rows=1, height=3.3)
-    for column, (axes, arms) in enumerate(panels[0]):
-        _lines(axes, curves, arms, styles(final["ablation"].unique(), baseline))
+    for column, (axes, ablations) in enumerate(panels[0]):
+        _lines(axes, curves, ablations, styles(final["ablation"].unique(), baseline))
         _focus(axes, long["pass"])
         axes.set_xscale("log", base=2)
         ks = sorted(long["step"].unique())
@@ -154,28 +154,28 @@ def pass_at_k(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
 
 
 def _panels(
-    arms: Sequence[str], baseline: str, rows: int, height: float
+    ablations: Sequence[str], baseline: str, rows: int, height: float
 ) -> tuple[Figure, list[list[tuple[Axes, list[str]]]]]:
-    """A grid of `rows` x families; each place is its axes and the arms it shows, the baseline first."""
-    groups = families(arms, baseline) or {baseline: []}
+    """A grid of `rows` x families; each place is its axes and the ablations it shows, the baseline first."""
+    groups = families(ablations, baseline) or {baseline: []}
     # The legends stand below the panels, and take their lines from no panel's height.
     legend = 0.2 * max(map(len, groups.values()))
     figure = Figure(figsize=(min(10.0, 2.2 + 2.6 * len(groups)), height * rows + legend), layout="constrained")
     grid = figure.subplots(rows, len(groups), squeeze=False, sharex=True, sharey="row")
     for axes, family in zip(grid[0], groups, strict=True):
         axes.set_title(family.replace("_", " "))
-    shown = [[baseline, *members] if baseline in arms else members for members in groups.values()]
+    shown = [[baseline, *members] if baseline in ablations else members for members in groups.values()]
     return figure, [list(zip(row, shown, strict=True)) for row in grid]
 
 
 def _lines(
-    axes: Axes, curves: pd.DataFrame, arms: Sequence[str], look: Mapping[str, Mapping], markers: bool = True
+    axes: Axes, curves: pd.DataFrame, ablations: Sequence[str], look: Mapping[str, Mapping], markers: bool = True
 ) -> None:
-    """A line and its band for each arm; `curves` as from `over_seeds`."""
-    for arm in arms:
-        curve = curves[curves["ablation"] == arm].sort_values("step")
-        style = dict(look[arm]) if markers else {**look[arm], "marker": ""}
-        axes.plot(curve["x"], curve["mean"], label=arm, **style)
+    """A line and its band for each ablation; `curves` as from `over_seeds`."""
+    for ablation in ablations:
+        curve = curves[curves["ablation"] == ablation].sort_values("step")
+        style = dict(look[ablation]) if markers else {**look[ablation], "marker": ""}
+        axes.plot(curve["x"], curve["mean"], label=ablation, **style)
         axes.fill_between(curve["x"], curve["low"], curve["high"], color=style["color"], alpha=0.14, linewidth=0)
 
 

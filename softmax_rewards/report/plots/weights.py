@@ -25,19 +25,19 @@ def universal(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(10, 3.7), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     sizes, ranges = sorted(rows["group_size"].unique()), sorted(rows["range"].unique())
-    colours = matplotlib.colormaps["Blues"](np.linspace(0.45, 0.95, len(sizes)))
+    colors = matplotlib.colormaps["Blues"](np.linspace(0.45, 0.95, len(sizes)))
     for axes, column, title in (
         (left, "effective_n", "Effective N"),
         (middle, "ratio", "Weight ratio best : worst"),
         (right, "weight_right", "Weight on the right answer"),
     ):
-        for size, colour in zip(sizes, colours, strict=True):
+        for size, color in zip(sizes, colors, strict=True):
             for place, (span, marker) in enumerate(zip(ranges, "ox+", strict=False)):
                 line = rows[(rows["group_size"] == size) & (rows["range"] == span)].sort_values("tau_over_range")
                 axes.plot(
                     line["tau_over_range"],
                     line[column],
-                    color=colour,
+                    color=color,
                     linestyle="-" if place == 0 else "",
                     marker=marker,
                     markevery=(3 * place, 9),
@@ -99,8 +99,8 @@ def difficulty(table: pd.DataFrame) -> Figure:
         curves = _shapes(rows)
         blues = matplotlib.colormaps["Blues"](np.linspace(0.35, 0.98, max(1, len(curves))))
         for i, (label, curve) in enumerate(curves):
-            colour = SINGLES[i % len(SINGLES)] if axes is panels[0] else blues[i]
-            axes.plot(curve.index, curve, color=colour, marker="o", label=label)
+            color = SINGLES[i % len(SINGLES)] if axes is panels[0] else blues[i]
+            axes.plot(curve.index, curve, color=color, marker="o", label=label)
         axes.xaxis.set_major_formatter(PERCENT)
         axes.set_xlabel("right answers in the group")
         axes.set_title(title)
@@ -153,9 +153,9 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
 
     softmax = table[table["scheme"] == "softmax"]
     blues = matplotlib.colormaps["Blues"](np.linspace(0.35, 0.98, len(taus)))
-    for tau, colour in zip(taus, blues, strict=True):
+    for tau, color in zip(taus, blues, strict=True):
         line = softmax[softmax["tau"] == tau].sort_values("success")
-        right.plot(line["success"], line["snr"], color=colour, label=f"softmax τ = {tau:g}")
+        right.plot(line["success"], line["snr"], color=color, label=f"softmax τ = {tau:g}")
     line = table[table["scheme"] == "linear"].sort_values("success")
     right.plot(line["success"], line["snr"], color="#1b1f24", linestyle="--", label="linear")
     right.plot(line["success"], line["bound"], color=MUTED, linestyle=":", label="upper bound")
@@ -220,8 +220,8 @@ def populations(table: pd.DataFrame, column: str, label: str) -> Figure:
     axes = figure.subplots()
     image = axes.imshow(grid, cmap="viridis", aspect="auto")
     for (y, x), value in np.ndenumerate(grid.to_numpy()):
-        colour = "white" if image.norm(value) < 0.6 else "black"
-        axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
+        color = "white" if image.norm(value) < 0.6 else "black"
+        axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color=color)
     axes.grid(visible=False)
     axes.set_yticks(range(len(grid)), grid.index)
     axes.set_xticks(range(grid.shape[1]), [f"{success:.0%}\n{share:.0%}" for success, share in grid.columns])

@@ -32,7 +32,7 @@ def softmax_contrast(rewards: np.ndarray, tau: float) -> np.ndarray:
     return (e - mean) / (1.0 + mean)
 
 
-def centred_units(rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def centered_units(rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """((r - mean)/range, range/2) of each group; [Q, N] and [Q, 1]. Zeros in an all-equal group."""
     distance = below_best(rewards)
     half_range = np.abs(distance.min(axis=-1, keepdims=True))
@@ -43,5 +43,5 @@ def centred_units(rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def deviations(rewards: np.ndarray) -> np.ndarray:
     """r - mean of the group; [Q, N]."""
-    units, half_range = centred_units(rewards)
+    units, half_range = centered_units(rewards)
     return units * half_range * 2

@@ -1,4 +1,4 @@
-"""`dr_grpo`: the centred reward, without GRPO's division by the standard deviation.
+"""`dr_grpo`: the centered reward, without GRPO's division by the standard deviation.
 
     w_i = r_i - mu
 

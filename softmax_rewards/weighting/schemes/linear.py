@@ -7,14 +7,14 @@ Shao et al., "DeepSeekMath", arXiv 2402.03300. An all-equal group gets exact zer
 
 import numpy as np
 
-from softmax_rewards.weighting.schemes._groups import centred_units
+from softmax_rewards.weighting.schemes._groups import centered_units
 
 EPSILON = 1e-4  # units of reward, as in the common implementations
 
 
 def weights(rewards: np.ndarray, correct: np.ndarray) -> np.ndarray:
     """rewards, correct [Q, N] -> mean-zero weights [Q, N]; finite for all finite rewards."""
-    units, half_range = centred_units(rewards)
+    units, half_range = centered_units(rewards)
     sigma = np.sqrt(np.mean(units**2, axis=-1, keepdims=True))
     # Dividing both sides of the formula by the range keeps sigma**2 from overflowing for huge rewards.
     with np.errstate(over="ignore"):

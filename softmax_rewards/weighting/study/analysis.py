@@ -1,7 +1,7 @@
 """Weight analysis: tables of what every scheme does to groups of rewards, offline and on logged groups.
 
 `write` stores one csv a table; each table is a pure function of its arguments, its columns in its docstring.
-Every scheme in `weighting` is analysed, those with a temperature at several.
+Every scheme in `weighting` is analyzed, those with a temperature at several.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ from softmax_rewards.weighting.study.populations import (
     composed,
     from_log,
     simulate,
-    summarise,
+    summarize,
 )
 
 TAUS = (0.1, 0.25, 0.5, 0.55, 0.75, 1.0, 2.0)  # the temperatures of the training sweep, in units of reward
@@ -117,12 +117,12 @@ def groups(populations: dict[tuple[str, float, float], Population]) -> pd.DataFr
 
 
 def schemes(populations: dict[tuple[str, float, float], Population], seed: int = 0) -> pd.DataFrame:
-    """population, success, format_share, scheme, tau, then the figures of `populations.summarise`."""
+    """population, success, format_share, scheme, tau, then the figures of `populations.summarize`."""
     rows = []
     for (name, success, share), population in populations.items():
         for scheme, chosen in settings(population.rewards.shape[1]):
             place = {"population": name, "success": success, "format_share": share}
-            rows.append(place | _setting(scheme, chosen) | summarise(population, scheme, chosen, seed))
+            rows.append(place | _setting(scheme, chosen) | summarize(population, scheme, chosen, seed))
     return pd.DataFrame(rows)
 
 
@@ -273,7 +273,7 @@ def logged(
         population = from_log(part)
         names = dict(zip([*by, "group_size"], place, strict=True))
         for scheme, parameters in settings(names["group_size"]) if chosen is None else chosen:
-            figures = summarise(population, scheme, parameters, seed)
+            figures = summarize(population, scheme, parameters, seed)
             rows.append(names | _setting(scheme, parameters) | figures)
     return pd.DataFrame(rows, columns=[*by, "group_size", "scheme", "tau", *FIGURES])
 

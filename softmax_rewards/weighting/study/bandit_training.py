@@ -15,7 +15,7 @@ from softmax_rewards.common.stats import mean_interval
 from softmax_rewards.weighting.study import analysis, tau_choice, tau_rule
 from softmax_rewards.weighting.study.bandit import FORMED, Bandit, Table, bandit, signals, table
 
-# Optimiser -> learning rate, one for all schemes: `linear` goes from 2 % to 1/2 in about 200 updates of 8 pulls.
+# Optimizer -> learning rate, one for all schemes: `linear` goes from 2 % to 1/2 in about 200 updates of 8 pulls.
 RATES = {"sgd": 0.1, "adam": 0.02}
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as the trainer has them
 FORMED_SHARES = (0.0, 0.5)  # of the wrong arms
@@ -25,7 +25,7 @@ SIZES = (2, 4, 8, 16, 32, 64)
 BASES = (0.005, 0.02, 0.1, 0.3)
 RANGES = (0.5, 1.0, 1.1, 2.0)  # so that half of each is one of the temperatures
 SWEPT = ("softmax", "softmax_centered")
-CELL = ["optimiser", "scheme", "range", "base", "group_size"]  # of the factorial
+CELL = ["optimizer", "scheme", "range", "base", "group_size"]  # of the factorial
 
 
 def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, seed: int) -> None:
@@ -52,15 +52,15 @@ def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, see
 
 
 def train(
-    problem: Bandit, tables: Sequence[Table], optimiser: str, steps: int, seeds: int, rng: np.random.Generator
+    problem: Bandit, tables: Sequence[Table], optimizer: str, steps: int, seeds: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Success of `seeds` runs of each of `tables`, all of one group size, before every update and at the end.
 
-    optimiser  one of RATES; returns [steps + 1, tables, seeds]
-    Raises ValueError for another optimiser.
+    optimizer  one of RATES; returns [steps + 1, tables, seeds]
+    Raises ValueError for another optimizer.
     """
-    if optimiser not in RATES:
-        raise ValueError(f"optimiser {optimiser!r}; allowed: {', '.join(RATES)}")
+    if optimizer not in RATES:
+        raise ValueError(f"optimizer {optimizer!r}; allowed: {', '.join(RATES)}")
     group_size = len(tables[0].weights) - 1
     weights = np.stack([of.weights for of in tables])
     owner = np.repeat(np.arange(len(tables)), seeds)
@@ -79,47 +79,47 @@ def train(
         w = weights[owner, pulls[:, 0], pulls[:, formed].sum(axis=-1)]
         x = pulls * w[:, problem.kinds]
         gradient = (x - policy * x.sum(axis=-1, keepdims=True)) / group_size
-        if optimiser == "adam":
+        if optimizer == "adam":
             first += (1 - BETAS[0]) * (gradient - first)
             second += (1 - BETAS[1]) * (gradient**2 - second)
             unbiased = first / (1 - BETAS[0] ** (step + 1)), second / (1 - BETAS[1] ** (step + 1))
             gradient = unbiased[0] / (np.sqrt(unbiased[1]) + EPSILON)
-        logits += RATES[optimiser] * gradient
+        logits += RATES[optimizer] * gradient
     return success.reshape(steps + 1, len(tables), seeds)
 
 
 Trained = dict[tuple[str, float], np.ndarray]
-"""(optimiser, share of wrong arms that are well formed) -> what `train` returns."""
+"""(optimizer, share of wrong arms that are well formed) -> what `train` returns."""
 
 
 def trained(tables: Sequence[Table], reward_range: tuple[float, float], seed: int) -> Trained:
-    """Training of `tables` in CURVE's setting with every optimiser and share."""
+    """Training of `tables` in CURVE's setting with every optimizer and share."""
     rng = np.random.default_rng(seed)
     found = {}
-    for optimiser in RATES:
+    for optimizer in RATES:
         for formed in FORMED_SHARES:
             problem = bandit(CURVE["success"], formed, reward_range)
-            found[optimiser, formed] = train(problem, tables, optimiser, CURVE["steps"], CURVE["seeds"], rng)
+            found[optimizer, formed] = train(problem, tables, optimizer, CURVE["steps"], CURVE["seeds"], rng)
     return found
 
 
 def curves(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
-    """optimiser, formed, scheme, tau, step, mean, low, high: success with 95 % t intervals over seeds."""
+    """optimizer, formed, scheme, tau, step, mean, low, high: success with 95 % t intervals over seeds."""
     rows = []
-    for (optimiser, formed), success in runs.items():
+    for (optimizer, formed), success in runs.items():
         for place, of in enumerate(tables):
             for step in range(0, len(success), CURVE["every"]):
-                row = {"optimiser": optimiser, "formed": formed} | of.name | {"step": step}
+                row = {"optimizer": optimizer, "formed": formed} | of.name | {"step": step}
                 rows.append(row | _interval(success[step, place]))
     return pd.DataFrame(rows)
 
 
 def means(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
-    """optimiser, formed, scheme, tau, mean, low, high: mean success over training with intervals; final: at its end."""
+    """optimizer, formed, scheme, tau, mean, low, high: mean success over training with intervals; final: at its end."""
     rows = []
-    for (optimiser, formed), success in runs.items():
+    for (optimizer, formed), success in runs.items():
         for place, of in enumerate(tables):
-            row = {"optimiser": optimiser, "formed": formed} | of.name | _interval(over_training(success)[place])
+            row = {"optimizer": optimizer, "formed": formed} | of.name | _interval(over_training(success)[place])
             rows.append(row | {"final": success[-1, place].mean()})
     return pd.DataFrame(rows)
 
@@ -130,7 +130,7 @@ def over_training(success: np.ndarray) -> np.ndarray:
 
 
 def factorial(seed: int) -> pd.DataFrame:
-    """optimiser, scheme, range, base, group_size, tau, ratio, seed, success: mean over training of every run.
+    """optimizer, scheme, range, base, group_size, tau, ratio, seed, success: mean over training of every run.
 
     Two-valued rewards, 0 and the range. Softmax weights depend on τ/range only, so each ratio is trained once and
     stands in the rows of every range that has it.
@@ -144,13 +144,13 @@ def factorial(seed: int) -> pd.DataFrame:
         tables = [table(scheme, {"tau": ratio}, size, (0.0, 1.0)) for scheme in SWEPT for ratio in ratios]
         for base in BASES:
             problem = bandit(base, 0.0, (0.0, 1.0))
-            for optimiser in RATES:
-                found = train(problem, tables, optimiser, FACTORIAL["steps"], len(seeds), rng)
+            for optimizer in RATES:
+                found = train(problem, tables, optimizer, FACTORIAL["steps"], len(seeds), rng)
                 names = [(of.scheme, of.hyperparameters["tau"]) for of in tables]
                 success = dict(zip(names, over_training(found), strict=True))
                 for scheme in SWEPT:
                     for span, tau, ratio in places:
-                        cell = {"optimiser": optimiser, "scheme": scheme, "range": span, "base": base}
+                        cell = {"optimizer": optimizer, "scheme": scheme, "range": span, "base": base}
                         cell |= {"group_size": size, "tau": tau, "ratio": ratio, "seed": seeds}
                         parts.append(pd.DataFrame(cell | {"success": success[scheme, ratio]}))
     return pd.concat(parts, ignore_index=True)
@@ -186,7 +186,7 @@ def optima(swept: pd.DataFrame) -> pd.DataFrame:
 
 
 def rule(peaks: pd.DataFrame) -> pd.DataFrame:
-    """optimiser, scheme, cells, then in how many cells of `optima` each of these holds:
+    """optimizer, scheme, cells, then in how many cells of `optima` each of these holds:
 
     is_half   the best τ of the grid is range/2;  beaten: another τ is better than range/2, the interval above 0
     at_edge   the best τ is the grid's lowest or highest
@@ -201,7 +201,7 @@ def rule(peaks: pd.DataFrame) -> pd.DataFrame:
         holds_half=peaks["peak_low"].lt(half) & peaks["peak_high"].gt(half),
     )
     counted = ["cells", "is_half", "beaten", "at_edge", "interior", "holds_half"]
-    return cells.groupby(["optimiser", "scheme"], as_index=False, sort=False)[counted].sum()
+    return cells.groupby(["optimizer", "scheme"], as_index=False, sort=False)[counted].sum()
 
 
 def _interval(values: np.ndarray) -> dict[str, float]:

@@ -120,7 +120,7 @@ def batch(population: Population, size: int, seed: int) -> Population:
     return Population(rewards, correct, np.ones(len(rewards)))
 
 
-def summarise(population: Population, scheme: str, hyperparameters: dict[str, Any], seed: int = 0) -> dict[str, float]:
+def summarize(population: Population, scheme: str, hyperparameters: dict[str, Any], seed: int = 0) -> dict[str, float]:
     """FIGURES of one scheme on a population of counted groups; NaN where nothing was there to average.
 
     groups         how many groups; a scheme that couples groups gets one random batch of COUPLED_BATCH

@@ -24,7 +24,7 @@ FITTED: Mapping[str, Callable[[Cell], np.ndarray]] = {
     "fitted to N": lambda cell: np.array([1.0, np.log(cell[2])]),
 }
 SAME = 0.01  # of log effective N: differences below are none
-CELL = ["optimiser", "scheme"]
+CELL = ["optimizer", "scheme"]
 
 
 def half_the_range(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float:
@@ -44,7 +44,7 @@ def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population
     mixed = Population(groups.rewards[unequal], groups.correct[unequal], groups.counts[unequal])
 
     def log_effective_n(name: str, **hyperparameters: Any) -> float:
-        return float(np.log(populations.summarise(mixed, name, hyperparameters)["effective_n"]))
+        return float(np.log(populations.summarize(mixed, name, hyperparameters)["effective_n"]))
 
     wanted = log_effective_n("linear")
     away = {tau: abs(log_effective_n(scheme, tau=tau) - wanted) for tau in taus}
@@ -79,7 +79,7 @@ def over_cells(swept: pd.DataFrame) -> pd.DataFrame:
     but those of the same base success and N, which share their runs. The best τ, also those that are fitted, is found
     on one half of the seeds and its gain over the choice measured on the other, both ways round: found and measured on
     the same runs, the best of many looks better than it is. A regret below 0 is chance.
-    Returns optimiser, scheme, rule, then over the cells in which the rule chooses: the mean regret, the share in which
+    Returns optimizer, scheme, rule, then over the cells in which the rule chooses: the mean regret, the share in which
     the choice is the best τ, and the mean spread, success at the best τ less that at the worst.
     """
     seeds = np.sort(swept["seed"].unique())
@@ -117,7 +117,7 @@ def _choices(scheme: str, cell: Cell, cells: Mapping[Cell, pd.Series]) -> dict[s
     return chosen
 
 
-@functools.cache  # the same for every optimiser and half of the seeds
+@functools.cache  # the same for every optimizer and half of the seeds
 def _beforehand(scheme: str, cell: Cell, taus: tuple[float, ...]) -> dict[str, float | None]:
     """Rule of RULES -> its τ in a cell."""
     reward_range, base, group_size = cell

@@ -34,7 +34,7 @@ class Fit:
     high: float
     slope: Interval  # of success on log(τ/range), straight line
     best: float  # the τ of the grid with the highest mean
-    bracket: tuple[float, float]  # ratios of its neighbours in the grid; an edge has itself
+    bracket: tuple[float, float]  # ratios of its neighbors in the grid; an edge has itself
     lead: Interval  # success at `best` − success at the τ nearest to range/2
     reason: str  # why there is no interior maximum, else ""
 

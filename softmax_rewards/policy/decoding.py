@@ -1,0 +1,213 @@
+"""Decoding: prompts -> completions of all rows together. The loop over tokens.
+
+Rows are ordered group by group: row `r` is sample `r % N` of prompt `r // N`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.models.kv_cache import Cache
+from softmax_rewards.models.replay import Replay
+
+PREFILL_TOKENS = 2**15
+"""Tokens of prompts that are read in one pass; its feed-forward part would otherwise outweigh the cache."""
+
+
+@dataclass(frozen=True)
+class DecodeSchedule:
+    """How the loop is run on one kind of device."""
+
+    check_every: int  # tokens between looks at which rows have finished; on a GPU every look waits for the device
+    compact_below: float  # share of rows still running below which the others are dropped, which copies the cache
+    width: int  # the number of cache columns read is a multiple of it
+
+
+# A GPU replays a recorded step, and each change of rows or width is recorded anew.
+SCHEDULES = {"cpu": DecodeSchedule(4, 0.8, 1), "cuda": DecodeSchedule(16, 0.5, 256)}
+
+
+@dataclass(frozen=True)
+class Completions:
+    """What `sample` returns, for R rows and at most T new tokens."""
+
+    tokens: Tensor  # [R, T] int64, the end token included, padding after it
+    log_probs: Tensor  # [R, T] float32, of the sampled tokens at temperature 1, 0 after the end
+    entropies: Tensor  # [R, T] float32, of the distributions they were drawn from (nats), 0 after the end
+    lengths: Tensor  # [R] int64, tokens generated, the end token included
+    finished: Tensor  # [R] bool, whether the end token came within T
+
+    def to(self, device: str | torch.device) -> "Completions":
+        """The same on another device."""
+        return Completions(*(getattr(self, name).to(device) for name in _FIELDS))
+
+
+_FIELDS = [field.name for field in fields(Completions)]
+
+
+def joined(parts: Sequence[Completions]) -> Completions:
+    """The rows of all parts, one part after another."""
+    return Completions(*(torch.cat([getattr(part, name) for part in parts]) for name in _FIELDS))
+
+
+@torch.no_grad()  # set per thread, and decoding may run in several
+def decode(
+    model: Decoder,
+    prompts: Sequence[Sequence[int]],
+    group_size: int,
+    max_new_tokens: int,
+    eos_ids: Sequence[int],
+    pad_id: int,
+    noise: Tensor | None,
+) -> Completions:
+    """Decode all rows together. Each prompt is read once and its cache copied to its samples."""
+    schedule = SCHEDULES[model.embed_tokens.weight.device.type]
+    cache, last, padding = _read(model, prompts, max_new_tokens, pad_id, schedule.width)
+    cache.repeat(group_size)
+    last, padding = last.repeat_interleave(group_size, 0), padding.repeat_interleave(group_size)
+    batch = DecodingBatch(model, cache, last, padding, max_new_tokens, noise, schedule)
+    ends = torch.tensor(list(eos_ids), device=last.device)
+    for position in range(1, max_new_tokens):
+        if position % schedule.check_every == 0:
+            alive = (~torch.isin(batch.tokens[batch.row_index, :position], ends).any(1)).nonzero()[:, 0]
+            if len(alive) == 0:
+                break
+            if len(alive) < schedule.compact_below * len(batch.row_index):
+                batch.keep(alive)
+        batch.advance(position)
+    return batch.completions(ends, pad_id)
+
+
+def _read(
+    model: Decoder, prompts: Sequence[Sequence[int]], max_new_tokens: int, pad_id: int, width: int
+) -> tuple[Cache, Tensor, Tensor]:
+    """Read Q prompts, padded on the left: their cache with room for the new tokens, the last hidden states
+    `[Q, hidden]`, and the number of padding columns `[Q]`.
+    """
+    weight = model.embed_tokens.weight
+    device, longest = weight.device, max(len(prompt) for prompt in prompts)
+    ids = torch.tensor([[pad_id] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+    padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
+    cache = Cache(model.shape, len(prompts), round_up(longest + max_new_tokens, width), weight)
+    cache.open(longest)
+    column = torch.arange(longest, device=device)
+    causal = torch.full((longest, longest), float("-inf"), device=device, dtype=weight.dtype).triu(1)
+    last = []
+    step = max(PREFILL_TOKENS // longest, 1)
+    for part in (slice(start, start + step) for start in range(0, len(prompts), step)):
+        before = (column < padding[part, None])[:, None, None]
+        # A padding position still sees itself: with nothing to see its softmax would be 0/0.
+        mask = causal.masked_fill(before & (column != column[:, None]), float("-inf"))
+        positions = (column - padding[part, None]).clamp(min=0)
+        last.append(model(ids[part], positions, mask, cache.part(part))[:, -1])
+    return cache, torch.cat(last), padding
+
+
+class DecodingBatch:
+    """The rows that are being decoded, and all that was drawn so far."""
+
+    def __init__(
+        self,
+        model: Decoder,
+        cache: Cache,
+        last: Tensor,
+        padding: Tensor,
+        max_new_tokens: int,
+        noise: Tensor | None,
+        schedule: DecodeSchedule,
+    ) -> None:
+        """Draw the first token of every row from `last`, the hidden states `[R, hidden]` of the prompts' ends."""
+        self.model, self.cache, self.noise, self.schedule = model, cache, noise, schedule
+        rows, device = len(last), last.device
+        self.tokens = torch.zeros((rows, max_new_tokens), dtype=torch.int64, device=device)
+        self.log_probs, self.entropies = torch.zeros((2, rows, max_new_tokens), device=device)
+        self.row_index = torch.arange(rows, device=device)  # of the rows that are left, in those three
+        self.token = torch.zeros((rows, 1), dtype=torch.int64, device=device)  # the last of each
+        self.positions = (cache.length - 1 - padding)[:, None]
+        if noise is not None:
+            self.noise = noise.to(device)
+            self.uniform = self.noise[:, :1].clone()
+        # What is read of the cache is all of it, without a mask, unless there is padding or a rounded width.
+        self.mask: Tensor | None = None
+        if schedule.width > 1 or bool(padding.any()):
+            columns = torch.arange(cache.capacity, device=device)
+            hidden = (columns < padding[:, None]) | (columns >= cache.length)
+            mask = torch.zeros(hidden.shape, device=device, dtype=last.dtype)
+            self.mask = mask.masked_fill_(hidden, float("-inf"))[:, None, None]
+        self._write(0, *self._draw(last))
+        cache.open(1)
+        self._refresh_graph()
+
+    def advance(self, position: int) -> None:
+        """Draw the token of column `position` for every row."""
+        if self.cache.length > self.cache.width:
+            self._refresh_graph()
+        self.positions += 1
+        if self.mask is not None:
+            self.mask.index_fill_(3, self.cache.columns, 0.0)
+        if self.noise is not None:
+            self.uniform.copy_(self.noise[:, position : position + 1])
+        self._write(position, *self.replay(self._step))
+        self.cache.advance()
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all but `rows`, ascending indices of those left."""
+        self.cache.keep(rows)
+        self.row_index, self.positions, self.token = self.row_index[rows], self.positions[rows], self.token[rows]
+        self.mask = self.mask[rows] if self.mask is not None else None
+        if self.noise is not None:
+            self.noise, self.uniform = self.noise[rows], self.uniform[rows]
+        self._refresh_graph()
+
+    def completions(self, ends: Tensor, pad_id: int) -> Completions:
+        """All rows, cut after their first end token."""
+        is_end = torch.isin(self.tokens, ends)
+        finished, longest = is_end.any(1), self.tokens.shape[1]
+        lengths = torch.where(finished, is_end.int().argmax(1) + 1, longest)
+        after = torch.arange(longest, device=lengths.device) >= lengths[:, None]
+        tokens = self.tokens.masked_fill(after, pad_id)
+        return Completions(
+            tokens, self.log_probs.masked_fill(after, 0.0), self.entropies.masked_fill(after, 0.0), lengths, finished
+        )
+
+    def _refresh_graph(self) -> None:
+        """Prepare steps with the rows and the width of now."""
+        self.cache.width = round_up(self.cache.length, self.schedule.width)
+        self.replay = Replay(self.row_index.device)
+
+    def _step(self) -> tuple[Tensor, Tensor, Tensor]:
+        # Whatever changes from one step to the next is a tensor here, for these lines may be recorded and replayed.
+        mask = self.mask[..., : self.cache.width] if self.mask is not None else None
+        hidden = self.model(self.token, self.positions, mask, self.cache)
+        return self._draw(hidden[:, 0])
+
+    def _draw(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A token of each row, its log-probability, and the entropy of the distribution, each `[rows]`."""
+        log_probs = self.model.lm_head(hidden).float().log_softmax(1)
+        probabilities = log_probs.exp()
+        entropies = -torch.linalg.vecdot(probabilities, log_probs)
+        token = log_probs.argmax(1, keepdim=True) if self.noise is None else draw(probabilities, self.uniform)
+        return token[:, 0], log_probs.gather(1, token)[:, 0], entropies
+
+    def _write(self, position: int, token: Tensor, log_probs: Tensor, entropies: Tensor) -> None:
+        self.token.copy_(token[:, None])
+        self.tokens[self.row_index, position] = token
+        self.log_probs[self.row_index, position] = log_probs
+        self.entropies[self.row_index, position] = entropies
+
+
+def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """A token of every row, `[R, 1]`, by `probabilities[R, V]` and `uniform[R, 1]` in [0, 1), float64.
+
+    The first token at which the sum of the probabilities exceeds the share `uniform` of the total; the last where they
+    are not numbers, for it is the loss that says that training has diverged.
+    """
+    sums = probabilities.cumsum(1, dtype=torch.float64)
+    return torch.searchsorted(sums, uniform * sums[:, -1:], right=True).clamp_(max=sums.shape[1] - 1)
+
+
+def round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

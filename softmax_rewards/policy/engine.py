@@ -1,0 +1,64 @@
+"""The engine: a policy with its optimizer and its gradients, in one process or shared out among several.
+
+This module has the one of a single process; `sharded.py` has the other. Whoever trains with an engine does not know
+which of them it is.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from torch import Tensor
+
+from softmax_rewards.config.run import Training
+from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.policy import optimizer
+from softmax_rewards.policy.gradients import Gradients
+
+
+class Engine:
+    """All of the policy in this process."""
+
+    can_retry = True  # whether a pass that ran out of memory may be repeated in smaller micro-batches
+
+    def __init__(self, policy: Decoder, settings: Training) -> None:
+        self.policy = policy
+        self.optimizer = self._optimizer(settings)
+        self.gradients = Gradients(policy, self.optimizer, settings.threads)
+
+    def _optimizer(self, settings: Training) -> optimizer.Optimizer:
+        return optimizer.build(self.policy, settings.learning_rate, settings.optimizer_state)
+
+    def gathered_policy(self) -> AbstractContextManager[Decoder]:
+        """Within the block, the whole policy as a model that runs by itself, for sampling and for files."""
+        return nullcontext(self.policy)
+
+    def share(self, prompts: int) -> range:
+        """Which of a step's `prompts` this process computes."""
+        return range(prompts)
+
+    def sum(self, value: float) -> float:
+        """The sum of `value` over all processes."""
+        return value
+
+    def sum_tensor(self, value: Tensor) -> Tensor:
+        """The sum of a tensor on the host over all processes."""
+        return value
+
+    def union(self, names: Sequence[str]) -> list[str]:
+        """The `names` of all processes, each once."""
+        return list(names)
+
+    def state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Weights and the optimizer's state on the host, one kind of tensor after the other: name → tensor.
+
+        One kind at a time, so that the host need not hold all of them.
+        """
+        for kind, tensors in {"policy": self.optimizer.parameters, **self.optimizer.state()}.items():
+            yield kind, {name: value.detach().cpu() for name, value in tensors.items()}
+
+    def load(self, kind: str, name: str, value: Tensor) -> None:
+        """Set one tensor of `state`."""
+        if kind == "policy":
+            self.optimizer.set(name, value)
+        else:
+            self.optimizer.load(kind, name, value)

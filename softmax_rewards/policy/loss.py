@@ -1,0 +1,78 @@
+"""The loss of a step, computed micro-batch by micro-batch: the policy loss, and terms that settings add to it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softmax_rewards.policy.micro_batches import MicroBatch
+from softmax_rewards.policy.objective import policy_loss
+
+
+class Term(Protocol):
+    """Something that is added to the policy loss."""
+
+    def __call__(self, batch: MicroBatch, log_probs: Tensor, entropies: Tensor, scales: Tensor) -> Tensor:
+        """The term's part for a micro-batch; all arguments behind it are `[tokens]`, `scales` the s_i of the loss."""
+        ...
+
+
+class PolicyLoss:
+    """−factor·log π: one update per batch, by the policy that sampled."""
+
+    def __call__(self, batch: MicroBatch, log_probs: Tensor, factors: Tensor) -> Tensor:
+        return policy_loss(log_probs, log_probs, factors, None)
+
+    def update_done(self) -> None:
+        """Called after each update of the batch."""
+
+
+class ClippedLoss(PolicyLoss):
+    """PPO's clipped surrogate (arXiv 1707.06347) for several updates per batch."""
+
+    def __init__(self, epsilon_low: float, epsilon_high: float, sampled: Tensor) -> None:
+        self.clip = (epsilon_low, epsilon_high)
+        self.old = torch.zeros_like(sampled)  # [Q·N, T], filled by the first update
+        self.is_first = True
+
+    def __call__(self, batch: MicroBatch, log_probs: Tensor, factors: Tensor) -> Tensor:
+        # The ratio's denominator is what the policy itself said before its first update. The log-probabilities of
+        # sampling are the same in float32; in bfloat16 they differ enough for some to be clipped at once.
+        if self.is_first:
+            self.old[batch.samples, batch.token_index] = log_probs.detach()
+        return policy_loss(log_probs, batch.gather(self.old), factors, self.clip)
+
+    def update_done(self) -> None:
+        self.is_first = False
+
+
+class EntropyBonus:
+    """−coefficient · entropy: rewards a policy that stays undecided."""
+
+    def __init__(self, coefficient: float) -> None:
+        self.coefficient = coefficient
+
+    def __call__(self, batch: MicroBatch, log_probs: Tensor, entropies: Tensor, scales: Tensor) -> Tensor:
+        return -self.coefficient * (scales * entropies).sum()
+
+
+class StepLoss:
+    """The loss of a step: a callable that gives the part of one micro-batch.
+
+    `scales` and `factors` are float64 `[Q·N]`: s_i, and what multiplies log π of a sample's tokens (s_i·w_i).
+    """
+
+    def __init__(
+        self, policy: PolicyLoss, scales: np.ndarray, factors: np.ndarray, device: torch.device, terms: Sequence[Term]
+    ) -> None:
+        self.policy, self.terms = policy, terms
+        self.scales = torch.tensor(scales).float().to(device)
+        self.factors = torch.tensor(factors).float().to(device)
+
+    def __call__(self, batch: MicroBatch, log_probs: Tensor, entropies: Tensor) -> Tensor:
+        loss = self.policy(batch, log_probs, self.factors[batch.samples])
+        for term in self.terms:
+            loss = loss + term(batch, log_probs, entropies, self.scales[batch.samples])
+        return loss

@@ -1,0 +1,126 @@
+"""The files of a finished run: written once, and put back if a workflow that lost sight of the run deletes them."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from softmax_rewards.common.files import (
+    appearing,
+    link,
+    read_manifest,
+    sha256,
+    verify,
+    write_csv,
+    write_json,
+    write_manifest,
+    write_text,
+)
+from softmax_rewards.common.terminal import log
+from softmax_rewards.models import checkpoint
+from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.training import checkpoints
+from softmax_rewards.training.run_log import RunLog
+
+# The files that say a run has ended: `run.json`, and what `evaluate.py` adds.
+MARKS = ("run.json", "evaluation.json", "puzzles.csv")
+# The outputs that the workflow declares. A workflow that lost sight of a run deletes them before it starts the run
+# again. `run.json` is the last to be put back.
+DECLARED = (
+    "metrics.csv",
+    "groups.csv",
+    "episodes.parquet",
+    "evaluations.csv",
+    "samples.jsonl",
+    "timing.csv",
+    "model/config.json",
+    "run.json",
+)
+EPISODE_TYPES = {
+    "step": "int32",
+    "group": "int32",
+    "puzzle": "int32",
+    "sample": "int16",
+    "length": "int32",
+    "attempts": "int32",
+}
+
+
+def write(out: Path, logs: RunLog, policy: Decoder, base: Path, record: dict[str, Any], identity: str) -> None:
+    """Write the final weights and tables of the run in `out`; `run.json` comes last. Then drop what it grew from."""
+    _write_model(out / "model", policy, base)
+    for name in ("metrics", "evaluations", "timing"):
+        write_csv(logs.table(name), out / f"{name}.csv")
+    columns = logs.rows("episodes")
+    episodes = pd.DataFrame({key: [value for row in columns for value in row[key]] for key in columns[0]})
+    with appearing(out / "episodes.parquet") as partial:
+        episodes.astype(EPISODE_TYPES).to_parquet(partial, index=False, compression="zstd")
+    write_csv(reward_groups(episodes), out / "groups.csv")
+    write_text("".join(json.dumps(row) + "\n" for row in logs.rows("samples")), out / "samples.jsonl")
+    _keep(out, record, identity)
+    link(out / "finished" / "run.json", out / "run.json")
+    _drop_state(out)
+
+
+def restore(out: Path, identity: str) -> bool:
+    """Put the files of a run that has ended in `out` back; False unless it had this `identity` and is whole."""
+    finished, model = out / "finished", out / "model"
+    if not finished.is_dir():
+        return False
+    try:
+        facts = checkpoints.read(finished)
+        checkpoints.expect(facts, identity, finished)
+        verify(model, facts["model"])
+    except ValueError as error:
+        log("train", f"{error}; the run that ended here is not taken")
+        shutil.rmtree(finished)
+        return False
+    for name in DECLARED:
+        link(finished / name, out / name)
+        os.utime(out / name)  # older than its inputs, it would count as out of date
+    _drop_state(out)
+    log("train", f"{out}: this run had ended, with the same code, data and settings; its files are back")
+    return True
+
+
+def reward_groups(episodes: pd.DataFrame) -> pd.DataFrame:
+    """The groups of every step up to order: `step, rewards ("1.1 0.1 0.0", descending), right, count`."""
+    by_group = episodes.sort_values("reward", ascending=False, kind="stable").groupby(["step", "group"])
+    groups = pd.DataFrame(
+        {
+            "rewards": by_group["reward"].agg(lambda values: " ".join(f"{value:.6g}" for value in values)),
+            "right": by_group["correct"].sum(),
+        }
+    ).reset_index()
+    return groups.groupby(["step", "rewards", "right"]).size().rename("count").reset_index()
+
+
+def _write_model(folder: Path, policy: Decoder, base: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier run, perhaps from another base
+    folder.mkdir()
+    for name in read_manifest(base)["files"]:  # the tokenizer and its settings, under whatever names
+        if not name.endswith(".safetensors") and name not in ("config.json", checkpoint.INDEX):
+            with appearing(folder / name) as partial:
+                shutil.copyfile(base / name, partial)
+    checkpoint.save(policy, folder, checkpoint.read_config(base))
+
+
+def _keep(out: Path, record: dict[str, Any], identity: str) -> None:
+    """Write `finished/`, its manifest last. The weights are declared nowhere, and stay where they are."""
+    finished, model = out / "finished", out / "model"
+    for name in DECLARED[:-1]:
+        link(out / name, finished / name)
+    write_json(record, finished / "run.json")
+    weights = {file.name: sha256(file) for file in sorted(model.iterdir()) if file.name != "config.json"}
+    write_json({"identity": identity, "model": weights}, finished / "state.json")
+    write_manifest(finished, [*DECLARED, "state.json"])
+
+
+def _drop_state(out: Path) -> None:
+    discarded = out / "state.discarded"
+    shutil.rmtree(discarded, ignore_errors=True)  # of a run that was killed right here
+    os.rename(out / "state", discarded)
+    shutil.rmtree(discarded)

@@ -1,0 +1,70 @@
+"""The folder of a run that several ranks train: the main rank writes it, all of them make the same calls.
+
+`opened` gives a run of one process its plain `RunFolder`.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.policy.engine import Engine
+from softmax_rewards.policy.limits import Limits
+from softmax_rewards.policy.world import World
+from softmax_rewards.training.run_folder import Folder, RunFolder, go_on
+
+
+def opened(out: Path, identity: str, world: World) -> AbstractContextManager[Folder]:
+    """The folder `out` of a run, held by this process (or the main one of its world) while it is open."""
+    return RunFolder(out, identity) if world.size == 1 else SharedFolder(out, identity, world)
+
+
+class SharedFolder:
+    """A `run_folder.Folder` whose results every rank gets. Only the main rank has the `RunFolder` behind it."""
+
+    def __init__(self, out: Path, identity: str, world: World) -> None:
+        self.out, self.world = out, world
+        self._folder = RunFolder(out, identity)  # entered, and used, on the main rank alone
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self.world.is_main:
+            self._open.enter_context(self._folder)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    def restore(self) -> bool:
+        return self.world.from_main(self._folder.restore)
+
+    def resume(self, engine: Engine, limits: Limits) -> tuple[int, int]:
+        newest, facts = self.world.from_main(self._folder.newest_checkpoint)
+        return go_on(newest, facts, engine, limits)
+
+    def append(self, table: str, row: dict[str, Any]) -> None:
+        if self.world.is_main:
+            self._folder.append(table, row)
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        return self.world.from_main(lambda: self._folder.rows(table))
+
+    def checkpoint(self, step: int, tokens: int, engine: Engine, limits: Limits) -> None:
+        if self.world.is_main:
+            self._folder.checkpoint(step, tokens, engine, limits)
+        else:
+            for _ in engine.state():  # of which each rank gives its shares
+                pass
+        self.world.gather(None)  # no rank ends before the checkpoint is written
+
+    def finish(self, policy: Decoder, base: Path, record: dict[str, Any]) -> None:
+        if self.world.is_main:
+            self._folder.finish(policy, base, record)
+
+    def on_disk(self, action: Callable[[], None]) -> None:
+        if self.world.is_main:
+            action()

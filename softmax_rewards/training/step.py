@@ -1,0 +1,101 @@
+"""One training step: everything that decides its numbers, without files and messages.
+
+Prompts and sampling noise come from random streams keyed by (seed, purpose, step). So all ablations of a seed see the
+same, and a resumed run needs no generator state.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softmax_rewards import weighting
+from softmax_rewards.common.randomness import numpy_stream
+from softmax_rewards.config.run import Run
+from softmax_rewards.data import tasks
+from softmax_rewards.policy.rollout import Rollouts, Sampler
+from softmax_rewards.policy.teacher import inject, log_ratios
+from softmax_rewards.policy.update import Facts, Updater
+from softmax_rewards.weighting import temperature
+
+Puzzles = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of one run, on the train split `puzzles` and with the first `held_out` puzzles for evaluation."""
+
+    run: Run
+    sampler: Sampler
+    updater: Updater
+    puzzles: Puzzles
+    held_out: Puzzles
+
+    def evaluate(self) -> Rollouts:
+        """One sampled answer per held-out puzzle. The noise is the same at every step and for all ablations."""
+        with self.updater.engine.gathered_policy() as policy:
+            return self.sampler.rollout(policy, self.held_out, 1, (self.run.seed, "evaluation"))
+
+    def collect(self, step: int) -> Rollouts:
+        """The rollouts of a step: its prompts, a group of samples for each, their scores."""
+        chosen, size = self._chosen(step), self.run.training.group_size
+        with self.updater.engine.gathered_policy() as policy:
+            return self.sampler.rollout(policy, chosen, size, (self.run.seed, "rollout", step))
+
+    def teach(self, rollouts: Rollouts, step: int) -> tuple[Rollouts, np.ndarray]:
+        """The batch to learn from and the rewards to weight: reference answers take part if the settings say so.
+
+        With `training.imitation` the batch has an answer more in each group than the rewards `[Q, N]`: the reference
+        answers have a loss of their own, and no share in their groups' weights.
+        """
+        settings, rewards = self.run.training, rollouts.field("reward")
+        if settings.injection is None and settings.imitation is None and not settings.target:
+            return rollouts, rewards
+        answers = self._reference_answers(step)
+        if settings.target:
+            vocabulary = self.updater.engine.policy.shape.vocab_size
+            return rollouts, rewards + settings.target * log_ratios(
+                rollouts, answers, settings.target_smoothing, vocabulary
+            )
+        batch = inject(rollouts, answers, settings.injection or 0.0, self.sampler.tokenizer.pad_id)
+        return batch, rewards if settings.imitation is not None else batch.field("reward")
+
+    def compute_weights(self, batch: Rollouts, rewards: np.ndarray, step: int) -> tuple[np.ndarray, float | None]:
+        """The weights `[Q, N]` of the ablation's scheme, and the temperature they were computed at (None without)."""
+        hyperparameters = {key: value for key, value in self.run.weighting.items() if key != "scheme"}
+        if "tau" in hyperparameters:
+            task, options = tasks.load(self.run.task)
+            hyperparameters["tau"] = temperature.resolve(hyperparameters["tau"], step, task.reward_range(options))
+        correct = batch.field("correct", bool)[:, : rewards.shape[1]]
+        weights = weighting.compute(self.run.weighting["scheme"], rewards, correct, **hyperparameters)
+        return weights, hyperparameters.get("tau")
+
+    def learn(self, step: int, batch: Rollouts, weights: np.ndarray) -> Facts:
+        """Gradients → clipping → AdamW; what the step's row says of it. Raises `update.Diverged`."""
+        return self.updater.update(step, batch, weights)
+
+    def prompt_indices(self, step: int) -> np.ndarray:
+        """Which train puzzles a step uses, `[Q]`."""
+        return prompt_indices(self.run.seed, step, self.run.training.prompts_per_step, len(self.puzzles))
+
+    def _chosen(self, step: int) -> Puzzles:
+        return [self.puzzles[index] for index in self.prompt_indices(step)]
+
+    def _reference_answers(self, step: int) -> list[list[int]]:
+        """Token ids of the reference answers of a step's puzzles, the end token included."""
+        task, _ = tasks.load(self.run.task)
+        tokenizer, template = self.sampler.tokenizer, self.sampler.template
+        return [
+            [*tokenizer.encode(task.reference(puzzle, template)), tokenizer.end_id] for puzzle in self._chosen(step)
+        ]
+
+
+def prompt_indices(seed: int, step: int, count: int, puzzles: int) -> np.ndarray:
+    """Which of the `puzzles` train puzzles step `step` uses, `[count]`: one random order an epoch, cut into steps."""
+    positions = np.arange(step * count, (step + 1) * count)
+    orders = {
+        epoch: numpy_stream(seed, "prompts", epoch).permutation(puzzles)
+        for epoch in set((positions // puzzles).tolist())
+    }
+    return np.array([orders[position // puzzles][position % puzzles] for position in positions.tolist()])
