@@ -75,8 +75,8 @@ def load(path: Path) -> Experiment:
         return check(path.stem, _merged(path))
     except ValueError as error:
         raise ConfigError(str(error) if str(error).startswith(f"{path}:") else f"{path}: {error}") from None
-    except RecursionError:  # an alias within what it stands for is without end
-        raise ConfigError(f"{path}: nested without end, or too deeply; allowed: a few levels") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply; allowed: a few levels") from None
 
 
 def options(kind: Literal["tasks", "sources"], spec: Mapping[str, Any]) -> Any:
