@@ -131,8 +131,45 @@ def test_files_that_extend_each_other_are_refused(tmp_path):
     assert "alone → alone" in refusal(itself)
 
 
+def test_a_file_anywhere_extends_an_experiment_of_the_project(tmp_path):
+    """A file beside it comes first; a copy may have the name of the experiment that it extends."""
+    own = experiments.load(ROOT / "config/experiments/countdown-mini.yaml")
+    for name in ("countdown-mini", "other"):
+        path = write(tmp_path, {"extends": "countdown-mini", "training": {"steps": 7}, "seeds": [5]}, name)
+        changed = experiments.load(path)
+        assert (changed.name, changed.training.steps, changed.seeds) == (name, 7, (5,))
+        assert (changed.model, list(changed.ablations)) == (own.model, list(own.ablations))
+        if name == "countdown-mini":
+            path.unlink()
+    write(tmp_path, MINIMAL, "countdown-mini")
+    assert list(experiments.load(tmp_path / "other.yaml").ablations) == ["baseline"]
+    write(tmp_path, {"extends": "countdown-mini", "seeds": [3]}, "countdown-mini")
+    assert experiments.load(tmp_path / "other.yaml").model == own.model
+
+
+def test_the_projects_experiments_are_those_of_the_working_directory(tmp_path, monkeypatch):
+    folder = tmp_path / "config/experiments"
+    folder.mkdir(parents=True)
+    write(folder, MINIMAL, "first")
+    path = write(tmp_path, {"extends": "first"}, "mine")
+    assert refusal(path).startswith("extends: unknown experiment 'first'; allowed: countdown-mini, ")
+    monkeypatch.chdir(tmp_path)
+    assert experiments.load(path).seeds == (0,)
+    assert experiments.settings({"experiments": ["mine.yaml", "first"]}, "c.yaml")[1].keys() == {"mine", "first"}
+    write(folder, {"extends": "first"}, "first")
+    assert "mine → first → first goes round in a circle" in refusal(path)
+
+
+def test_an_unknown_name_lists_both_places(tmp_path):
+    write(tmp_path, MINIMAL, "aside")
+    message = refusal(write(tmp_path, {"extends": "countdwn-mini"}, "countdown-mini"))
+    assert message.startswith(
+        "extends: unknown experiment 'countdwn-mini' (nearest: 'countdown-mini'); allowed: aside, "
+    )
+
+
 @pytest.mark.parametrize("name", ["../first", "x" * 300, "a\0b", ["first"], {"a": "first"}, 3])
-def test_only_a_file_beside_it_is_extended(tmp_path, name):
+def test_a_name_is_extended_and_no_path(tmp_path, name):
     (tmp_path / "below").mkdir()
     write(tmp_path, MINIMAL, "first")
     message = refusal(write(tmp_path / "below", {"extends": name}))
