@@ -16,7 +16,6 @@ from softmax_rewards.config import strict
 from softmax_rewards.data import dataset
 from softmax_rewards.models import catalogue, checkpoint, prompt_template
 from softmax_rewards.models.prompt_template import choose_template
-from softmax_rewards.models.sources import local
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.training import base_model, trainer
 
@@ -198,7 +197,7 @@ def test_a_file_can_be_linked_to_itself_and_again(tmp_path):
     source.write_text("text")
     target.write_text("old")
     for place in (target, target, source):
-        local.link(source, place)
+        files.link(source, place)
         assert os.path.samefile(source, place) and source.read_text() == "text"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
 
