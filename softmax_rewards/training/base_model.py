@@ -34,7 +34,9 @@ def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) ->
         _check_alphabet(task, model, out)
     if options.warm_start.steps:
         facts["loss"] = warm_start.train(options.warm_start, task, data, facts["template"], out)
-    write_manifest(out, [file.name for file in out.iterdir() if file.is_file() and file.name[0] != "."], **facts)
+    names = [file.name for file in out.iterdir() if file.is_file() and file.name[0] != "."]
+    # A model that this pipeline made and somebody published brings a manifest along, which is replaced.
+    write_manifest(out, [name for name in names if name != "manifest.json"], **facts)
 
 
 def _need_compact(task: dict[str, Any]) -> tuple[str, ...]:

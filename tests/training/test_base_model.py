@@ -386,6 +386,14 @@ def test_a_model_of_the_hub(made, tmp_path, monkeypatch):
     assert sorted(file.name for file in out.iterdir()) == sorted([*served, "manifest.json"])
 
 
+def test_a_published_model_of_the_pipeline(tiny, tmp_path, monkeypatch):
+    run, data, base = tiny
+    with serving(Hub("owner/tiny", {file.name: file.read_bytes() for file in base.iterdir()})) as standin:
+        monkeypatch.setenv("HF_ENDPOINT", standin.url)
+        base_model.build({"source": "hub", "repository": "owner/tiny"}, run.task, data, tmp_path / "base")
+    assert files.verified_manifest(tmp_path / "base")["template"] == "compact"
+
+
 def test_a_hub_that_is_not_there_says_what_to_do_instead(tmp_path, monkeypatch):
     with serving(Hub("owner/tiny", {})) as standin:
         monkeypatch.setenv("HF_ENDPOINT", standin.url)
