@@ -140,11 +140,12 @@ def _together(digests: Mapping[str, str]) -> str:
 
 def link(source: Path, target: Path) -> None:
     """Give a file a second name: a hard link where the file system has them, else a copy."""
+    if target.exists() and target.samefile(source):
+        return  # replacing a file by a link to itself would leave the link beside it
     with appearing(target) as partial:
-        target.unlink(missing_ok=True)  # a link does not replace another one of the same file
         partial.unlink(missing_ok=True)
         try:
-            os.link(source, partial)
+            os.link(source.resolve(), partial)  # the file itself: in a hub's cache `source` is a symbolic link
         except OSError:
             shutil.copyfile(source, partial)
 

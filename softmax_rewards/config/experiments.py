@@ -69,15 +69,15 @@ class Experiment:
 def load(path: Path) -> Experiment:
     """Read one experiment file.
 
-    `extends: <name>` takes the file of that name beside it and merges this one into it, key by key; a key
-    set to null is taken away. Errors: `ConfigError`, one line that begins with the file.
+    `extends: <name>` takes the file of that name beside it, or else the project's own experiment, and merges this one
+    into it, key by key; a key set to null is taken away. Errors: `ConfigError`, one line that begins with the file.
     """
     try:
         return check(path.stem, _merged(path))
     except ValueError as error:
         raise ConfigError(str(error) if str(error).startswith(f"{path}:") else f"{path}: {error}") from None
-    except RecursionError:  # an alias within what it stands for is without end
-        raise ConfigError(f"{path}: nested without end, or too deeply; allowed: a few levels") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply; allowed: a few levels") from None
 
 
 def options(kind: Literal["tasks", "sources"], spec: Mapping[str, Any]) -> Any:
@@ -110,7 +110,7 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
             _refuse_unwritable(Path(getattr(chosen, key)), key)
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from None
-    folder = Path("config/experiments")
+    folder = own_folder()
     found: dict[str, Experiment] = {}
     for entry in chosen.experiments:
         path = Path(entry) if entry.endswith((".yaml", ".yml")) else folder / f"{entry}.yaml"
@@ -127,24 +127,45 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
 # --- reading and merging --------------------------------------------------------------------------
 
 
+def own_folder() -> Path:
+    """The folder of the project's own experiments."""
+    # The pipeline runs at the root of a repository, which may be a copy of this one: its experiments count. Elsewhere,
+    # as in a notebook, the experiments are those of the repository that this library lies in.
+    here = Path("config/experiments")
+    return here if here.is_dir() else Path(__file__).resolve().parents[2] / here
+
+
 def _merged(path: Path) -> dict[str, Any]:
     chain, layers = [path], [read(path)]  # the file itself, what it extends, what that extends …
-    beside = {file.stem: file for file in path.parent.glob("*.yaml")}
-    while (parent := layers[-1].pop(INHERIT, None)) is not None:
-        source = beside.get(str(parent))
-        if source in chain:
+    while (name := layers[-1].pop(INHERIT, None)) is not None:
+        files = _extendable(chain[-1])
+        source = files.get(str(name))
+        if source is None:
+            others = sorted(other for other, file in files.items() if not _among(chain, file))
+            raise ConfigError(f"{chain[-1]}: {INHERIT}: {plugins.unknown('experiment', name, others)}")
+        if _among(chain, source):
             names = " → ".join(file.stem for file in [*chain, source])
             raise ConfigError(
                 f"{INHERIT}: {names} goes round in a circle; allowed: files that do not extend each other"
             )
-        if source is None:
-            others = sorted(name for name, file in beside.items() if file not in chain)
-            raise ConfigError(f"{chain[-1]}: {INHERIT}: {plugins.unknown('experiment', parent, others)}")
         chain.append(source)
         layers.append(read(source))
     if len(chain) > 1:
         load(chain[1])  # so that a mistake in a parent is reported with the parent's name
     return functools.reduce(_merge, reversed(layers))
+
+
+def _extendable(path: Path) -> dict[str, Path]:
+    """Name → file of the experiments that the file `path` may extend."""
+    beside, own = ({file.stem: file for file in folder.glob("*.yaml")} for folder in (path.parent, own_folder()))
+    if path.stem in own:
+        beside.pop(path.stem, None)  # so that a copy may extend the experiment whose name it has
+    return own | beside
+
+
+def _among(files: list[Path], file: Path) -> bool:
+    """Whether `file` is one of `files`, which may be written in other ways."""
+    return file.absolute() in [other.absolute() for other in files]
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

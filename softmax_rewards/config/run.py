@@ -5,7 +5,6 @@ are read concerns no trained run.
 """
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,9 +24,7 @@ class ConfigError(ValueError):
 
 
 def wrong(key: str, value: Any, allowed: str) -> ConfigError:
-    # Not written out whole first: a value that others read, as Snakemake its config, may have aliases without bound.
-    shown = "".join(itertools.islice(json.JSONEncoder(default=repr).iterencode(value), SHOWN))
-    return ConfigError(f"{key}: {shown[:SHOWN]} is not allowed; allowed: {allowed}")
+    return ConfigError(f"{key}: {json.dumps(value, default=repr)[:SHOWN]} is not allowed; allowed: {allowed}")
 
 
 def canonical(value: Any) -> str:

@@ -18,10 +18,15 @@ from softmax_rewards.config.run import ConfigError, wrong
 
 T = TypeVar("T")
 
+LARGEST = 10**6  # bytes of a file
+
 
 def read(path: Path) -> dict[str, Any]:
     """A YAML file's mapping. Keys must be text and stand once; `4e-4` is a number, as in YAML 1.2."""
     try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise ConfigError(f"{path}: {size} bytes; allowed: {LARGEST}, more than any experiment needs")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
@@ -126,13 +131,6 @@ def dotted(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-DEEPEST = 30
-"""Levels of a document: a dozen serve any experiment, and what walks its values recurses."""
-
-LARGEST = 10**5
-"""Characters and values of a document with its aliases written out, as JSON and messages write them."""
-
-
 class _Loader(yaml.SafeLoader):
     """The safe loader, with numbers such as 4e-4 read as numbers (YAML 1.1 wants 4.0e-4 and reads text)."""
 
@@ -146,56 +144,38 @@ def _parse(text: str) -> Any:
     """The value of a YAML document, None for an empty one."""
     try:
         loader = _Loader(text)
+        loader.deep_construct = True  # so that PyYAML refuses an alias within what it stands for
         node = loader.get_single_node()
         if node is None:
             return None
-        _check(node, "", {})
+        _check_keys(node, "", set())
         return loader.construct_document(node)
     except ConfigError:
         raise
     except RecursionError:
-        raise ConfigError(f"nested too deeply; allowed: {DEEPEST} levels") from None
+        raise ConfigError("nested too deeply; allowed: a few levels") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"not YAML: {' '.join(str(error).split())}") from None
     except Exception as error:  # a value that is not what its tag says, such as a date of month 13
         raise ConfigError(f"not YAML: {type(error).__name__}: {' '.join(str(error).split())}") from None
 
 
-def _check(node: yaml.Node, where: str, seen: dict[yaml.Node, tuple[int, int] | None]) -> tuple[int, int]:
-    """Size and height of what `node` stands for, with every alias written out.
-
-    `seen` has those of the nodes before it, None of the ones around it: each is visited once, since ten lines of
-    aliases can stand for billions of values. Raises ConfigError for keys that are no text or stand twice, and for what
-    is nested without end or too deeply, or too large.
-    """
-    if node in seen:
-        found = seen[node]
-        if found is None:
-            raise ConfigError(f"{where}: an alias within what it stands for; allowed: no value that contains itself")
-        return found
-    seen[node] = None
-    size, height, lines = 1, 0, {}
-    children = [] if isinstance(node, yaml.ScalarNode) else node.value
-    if isinstance(node, yaml.ScalarNode):
-        size += len(node.value)
-    for index, child in enumerate(children):
-        name = f"{where}[{index}]"
-        if isinstance(node, yaml.MappingNode):
-            key, child = child
+def _check_keys(node: yaml.Node, where: str, seen: set[yaml.Node]) -> None:
+    """Raise ConfigError for a key below `node` that is not text, or that stands twice in its mapping."""
+    if node in seen:  # behind an alias
+        return
+    seen.add(node)
+    if isinstance(node, yaml.SequenceNode):
+        for index, child in enumerate(node.value):
+            _check_keys(child, f"{where}[{index}]", seen)
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, child in node.value:
             if key.tag != "tag:yaml.org,2002:str":
-                # A key that is a collection may be one that aliases blow up.
                 shown = key.value if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
                 raise ConfigError(f"{dotted(where, shown)}: the key is not text; allowed: text (quote it)")
             name, line = dotted(where, key.value), key.start_mark.line + 1
             if key.value in lines:
                 raise ConfigError(f"{name}: given twice (lines {lines[key.value]} and {line}); allowed: each key once")
             lines[key.value] = line
-            size += len(key.value)
-        own, levels = _check(child, name, seen)
-        size, height = size + own, max(height, levels)
-    if height + 1 > DEEPEST:
-        raise ConfigError(f"{where}: nested too deeply; allowed: {DEEPEST} levels")
-    if size > LARGEST:
-        raise ConfigError(f"{where}: too large with its aliases written out; allowed: {LARGEST} characters")
-    seen[node] = size, height + 1
-    return size, height + 1
+            _check_keys(child, name, seen)

@@ -2,40 +2,77 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-Template = Literal["auto", "chat", "base"]
-"""Option of a pretrained model: how a task puts its prompts. `auto` is `chat` if the model has a chat template."""
+from softmax_rewards.common.files import read_json
+
+if TYPE_CHECKING:
+    from softmax_rewards.models.tokenizer import Tokenizer
+
+Template = Literal["auto", "chat", "base", "compact"]
+"""Option of a pretrained model: how a task writes its prompts. `auto` is what is recorded with the model."""
 
 ROLES = ("system", "user", "assistant")
-CONVERSATION = [{"role": role, "content": "Let me think.\n<think>"} for role in ROLES]
+THOUGHT = "Let me think.\n<think>"  # a piece of every prompt in words
+CONVERSATION = [{"role": role, "content": THOUGHT} for role in ROLES]
 TEMPLATE_SECONDS = 10.0  # of writing that conversation, which takes milliseconds
 
 
 def choose_template(wanted: Template, folder: Path) -> str:
-    """What `wanted` means for the model in `folder`.
+    """What `wanted` means for the model in `folder`: `chat`, `base` or `compact`.
 
-    Raises ValueError for a chat template that is asked for and not there, and for one that cannot write a
-    conversation as tasks have them: better now than in every run.
+    `auto` is the recorded template. A model without a record gets `chat` if it has a chat template, else `base`.
+    Raises ValueError for a template that the model in `folder` cannot read: better now than in every run.
     """
     from softmax_rewards.models.tokenizer import Tokenizer
 
     tokenizer = Tokenizer(folder)
     has_chat = tokenizer.chat_template is not None
-    if wanted == "chat" and not has_chat:
-        raise ValueError(f"model.template: chat, but {folder} has no chat template; allowed: auto, base")
-    if wanted == "base" or not has_chat:
-        return "base"
+    chosen = wanted
+    if wanted == "auto":
+        recorded = recorded_template(folder)
+        # A recorded `chat` holds only while the chat template is there.
+        chosen = recorded if recorded in ("base", "compact") else "chat" if has_chat else "base"
+    if chosen == "chat":
+        if not has_chat:
+            raise ValueError(f"model.template: chat, but {folder} has no chat template; allowed: auto, base, compact")
+        _try_chat(tokenizer)
+    elif chosen == "base" and unreadable(tokenizer, [THOUGHT]):
+        allowed = "compact, for a model that reads one character a token"
+        raise ValueError(f"model.template: base, but {folder / 'tokenizer.json'} has no words; allowed: {allowed}")
+    return chosen
+
+
+def recorded_template(folder: Path) -> str | None:
+    """The template that the pipeline recorded with the model in `folder`; None for a model from elsewhere."""
+    folder = folder.resolve()
+    records = [folder / "manifest.json"]  # of a base model
+    if folder.name == "model":  # of a run: results/<experiment>/runs/<ablation>/seed-<n>/model
+        records.append(folder.parent / "run.json")
+    for file in records:
+        recorded = read_json(file).get("template") if file.is_file() else None
+        if recorded in ("chat", "base", "compact"):  # other tools write files of these names, too
+            return recorded
+    return None
+
+
+def unreadable(tokenizer: "Tokenizer", texts: Iterable[str]) -> list[str]:
+    """Those of `texts` that the vocabulary of `tokenizer` cannot spell, each once."""
+    # Some tokenizers put a space before a text, or drop it, so spaces at the ends say nothing.
+    return [text for text in dict.fromkeys(texts) if tokenizer.decode(tokenizer.encode(text)).strip(" ") != text]
+
+
+def _try_chat(tokenizer: "Tokenizer") -> None:
+    """Raise ValueError for a chat template that cannot write a conversation as tasks have them."""
     try:
         with _time_limit(TEMPLATE_SECONDS):
             tokenizer.prompt(CONVERSATION)
     except (TimeoutError, ValueError) as error:
         raise ValueError(f"{error}; allowed: a template for {', '.join(ROLES)} messages, or template: base") from error
-    return "chat"
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from typing import Any
 from softmax_rewards.common import plugins
 from softmax_rewards.common.files import write_manifest
 from softmax_rewards.config import strict
+from softmax_rewards.data import tasks
 from softmax_rewards.models import model_folder
-from softmax_rewards.models.prompt_template import choose_template
+from softmax_rewards.models.prompt_template import choose_template, unreadable
 from softmax_rewards.training import warm_start
 
 
@@ -20,6 +21,8 @@ def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) ->
     """
     module = plugins.load(plugins.SOURCES, model["source"], "model source")
     options = strict.build(module.Options, {key: value for key, value in model.items() if key != "source"}, "model")
+    if getattr(options, "template", None) == "compact":
+        _need_compact(task)  # before anything is fetched
     out.mkdir(parents=True, exist_ok=True)
     (out / "manifest.json").unlink(missing_ok=True)
     facts = {"model": model, **module.make(options, task, data, out)}
@@ -27,6 +30,32 @@ def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) ->
     facts["parameters"] = shape.parameters
     if "template" not in facts:
         facts["template"] = choose_template(options.template, out)
+    if facts["template"] == "compact":
+        _check_alphabet(task, model, out)
     if options.warm_start.steps:
         facts["loss"] = warm_start.train(options.warm_start, task, data, facts["template"], out)
-    write_manifest(out, [file.name for file in out.iterdir() if file.is_file() and file.name[0] != "."], **facts)
+    names = [file.name for file in out.iterdir() if file.is_file() and file.name[0] != "."]
+    # A model that this pipeline made and somebody published brings a manifest along, which is replaced.
+    write_manifest(out, [name for name in names if name != "manifest.json"], **facts)
+
+
+def _need_compact(task: dict[str, Any]) -> tuple[str, ...]:
+    """The symbols of the task's compact prompts; ValueError if it has none."""
+    module, _ = tasks.load(task)
+    if not module.ALPHABET:
+        allowed = "a model with the template chat or base"
+        raise ValueError(f"model.template: compact, but {task['name']} has no compact prompts; allowed: {allowed}")
+    return module.ALPHABET
+
+
+def _check_alphabet(task: dict[str, Any], model: dict[str, Any], out: Path) -> None:
+    """Raise ValueError if the model in `out` cannot spell the compact prompts and answers of the task."""
+    from softmax_rewards.models.tokenizer import Tokenizer
+
+    missing = unreadable(Tokenizer(out), _need_compact(task))
+    if missing:
+        folder = model.get("path", out)  # of `local`, where the user put the model
+        raise ValueError(
+            f"model.template: compact, but the tokenizer of {folder} lacks {' '.join(map(repr, missing))} of "
+            f"{task['name']}; allowed: a model that spells them, such as one trained on {task['name']}"
+        )

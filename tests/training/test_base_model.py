@@ -1,5 +1,6 @@
 """Base models: every source gives a complete folder that the decoder, the tokenizer and transformers can use."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,9 +16,8 @@ from softmax_rewards.config import strict
 from softmax_rewards.data import dataset
 from softmax_rewards.models import catalogue, checkpoint, prompt_template
 from softmax_rewards.models.prompt_template import choose_template
-from softmax_rewards.models.sources import local
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.training import base_model
+from softmax_rewards.training import base_model, trainer
 
 TASK = {"name": "countdown", "numbers": 2, "train": 40, "warm_start": 40, "test": 8}
 TINY = {
@@ -110,7 +110,7 @@ def test_a_models_folder_loads_in_transformers(made):
         ),
         ({"source": "local", "path": ""}, r"model\.path: ''; allowed: a folder, written out, without ~"),
         ({"source": "local", "path": "~/x"}, r"model\.path: '~/x'; allowed: a folder, written out, without ~"),
-        ({"source": "local", "path": "x", "template": "compact"}, r"model\.template: .*auto, chat, base"),
+        ({"source": "local", "path": "x", "template": "short"}, r"model\.template: .*auto, chat, base, compact"),
         ({"source": "smollm2", "warm_start": {"steps": -1}}, r"model\.warm_start\.steps: -1; allowed: integers from 0"),
         ({"source": "mini", "warm_start": {"device": "tpu"}}, r"model\.warm_start\.device: .*auto, cpu, cuda"),
         ({"source": "mini", "steps": 5}, r"model\.steps: unknown key"),
@@ -197,7 +197,7 @@ def test_a_file_can_be_linked_to_itself_and_again(tmp_path):
     source.write_text("text")
     target.write_text("old")
     for place in (target, target, source):
-        local.link(source, place)
+        files.link(source, place)
         assert os.path.samefile(source, place) and source.read_text() == "text"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
 
@@ -295,6 +295,80 @@ def test_a_chat_prompt_needs_a_chat_template(made, tmp_path):
         build(tmp_path / "taken", source="local", path=str(made), template="chat")
 
 
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory):
+    """The folder of a run of the embedded model: its weights lie in `model/`."""
+    run, data, base = tiny
+    run = dataclasses.replace(run, training=dataclasses.replace(run.training, steps=1))
+    out = tmp_path_factory.mktemp("trained")
+    trainer.train(run, data, base, out)
+    return out
+
+
+@pytest.mark.parametrize("template", ["auto", "compact"])
+def test_a_trained_model_is_a_base_model_again(tiny, trained, tmp_path, template):
+    run, data, _ = tiny
+    model = {"source": "local", "path": str(trained / "model"), "template": template}
+    base_model.build(model, run.task, data, tmp_path / "base")
+    assert files.read_manifest(tmp_path / "base")["template"] == "compact"
+    run = dataclasses.replace(run, training=dataclasses.replace(run.training, steps=1))
+    trainer.train(run, data, tmp_path / "base", tmp_path / "again")
+    assert files.read_json(tmp_path / "again/run.json")["template"] == "compact"
+    prompt = json.loads((tmp_path / "again/samples.jsonl").read_text().splitlines()[0])["prompt"]
+    assert prompt.endswith(":<think>") and "<unk>" not in prompt
+
+
+def test_a_base_model_of_the_pipeline_has_its_template_recorded(tiny, tmp_path):
+    run, data, base = tiny
+    model = {"source": "local", "path": str(base), "warm_start": {"steps": 1, "traces": 2}}
+    base_model.build(model, run.task, data, tmp_path / "warm")
+    manifest = files.read_manifest(tmp_path / "warm")
+    assert manifest["template"] == "compact" and manifest["loss"] > 0
+
+
+def test_a_model_without_words_is_given_none(tiny, trained, tmp_path):
+    """A copy has no record: without one, a model that reads symbols would be asked in words that it cannot read."""
+    shutil.copytree(trained / "model", tmp_path / "copy")
+    with pytest.raises(ValueError, match=r"template: base, but .*copy/tokenizer\.json has no words; allowed: compact"):
+        build(tmp_path / "base", source="local", path=str(tmp_path / "copy"))
+    assert build(tmp_path / "base", source="local", path=str(tmp_path / "copy"), template="compact")
+    with pytest.raises(ValueError, match=r"template: base, but .*model/tokenizer\.json has no words"):
+        build(tmp_path / "base", source="local", path=str(trained / "model"), template="base")
+
+
+def test_records_of_other_tools_are_no_templates(made, tmp_path):
+    (made.parent / "run.json").write_text('{"template": "compact"}')
+    (made / "manifest.json").write_text('{"template": ["compact"]}')
+    assert choose_template("auto", made) == "chat"
+    made = made.rename(tmp_path / "model")
+    assert choose_template("auto", made) == "compact"
+    (tmp_path / "run.json").write_text('{"template"')
+    with pytest.raises(ValueError, match=r"run\.json: not a readable JSON file"):
+        choose_template("auto", made)
+
+
+@pytest.mark.parametrize("template", ["auto", "compact"])
+def test_a_task_without_compact_prompts_refuses_them(trained, tmp_path, template):
+    model = {"source": "local", "path": str(trained / "model"), "template": template}
+    with pytest.raises(ValueError, match=r"^model\.template: compact, but gsm8k has no compact prompts; allowed: .*$"):
+        base_model.build(model, {"name": "gsm8k"}, tmp_path / "no-data", tmp_path / "base")
+    assert not (tmp_path / "base/manifest.json").exists()
+
+
+def test_a_tokenizer_that_lacks_symbols_of_the_task_is_named(tmp_path):
+    size = {"hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 32, "warm_start": {"steps": 0}}
+    products, sums = {"name": "multiplication"}, {"name": "countdown"}
+    for task in (products, sums):
+        base_model.build({"source": "mini", **size}, task, tmp_path / "no-data", tmp_path / task["name"])
+    model = {"source": "local", "path": str(tmp_path / "multiplication")}
+    with pytest.raises(
+        ValueError, match=r"tokenizer of .*/multiplication lacks '-' '/' .* of countdown; allowed: a mo"
+    ):
+        base_model.build(model, sums, tmp_path / "no-data", tmp_path / "base")
+    base_model.build(model | {"path": str(tmp_path / "countdown")}, products, tmp_path / "no-data", tmp_path / "base")
+    assert files.read_manifest(tmp_path / "base")["template"] == "compact"
+
+
 def test_a_model_of_the_hub(made, tmp_path, monkeypatch):
     served = {file.name: file.read_bytes() for file in made.iterdir() if file.name != "manifest.json"}
     out = tmp_path / "out"
@@ -310,6 +384,14 @@ def test_a_model_of_the_hub(made, tmp_path, monkeypatch):
     assert (manifest["commit"], manifest["template"]) == (COMMIT, "chat")
     assert manifest["files"] == files.read_manifest(made)["files"]
     assert sorted(file.name for file in out.iterdir()) == sorted([*served, "manifest.json"])
+
+
+def test_a_published_model_of_the_pipeline(tiny, tmp_path, monkeypatch):
+    run, data, base = tiny
+    with serving(Hub("owner/tiny", {file.name: file.read_bytes() for file in base.iterdir()})) as standin:
+        monkeypatch.setenv("HF_ENDPOINT", standin.url)
+        base_model.build({"source": "hub", "repository": "owner/tiny"}, run.task, data, tmp_path / "base")
+    assert files.verified_manifest(tmp_path / "base")["template"] == "compact"
 
 
 def test_a_hub_that_is_not_there_says_what_to_do_instead(tmp_path, monkeypatch):

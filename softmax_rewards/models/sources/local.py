@@ -4,13 +4,12 @@ The weights are linked rather than copied where the file system allows it, the s
 folder holds is taken once: a model that changed needs a folder of another name.
 """
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softmax_rewards.common.files import appearing
+from softmax_rewards.common.files import appearing, link
 from softmax_rewards.models import model_folder
 from softmax_rewards.models.prompt_template import Template, choose_template
 from softmax_rewards.models.warm_start import NONE, WarmStart
@@ -50,15 +49,3 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
         with appearing(out / name) as partial:
             shutil.copyfile(folder / name, partial)
     return {"template": template}
-
-
-def link(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source` by a hard link, or a copy of it where they lie on different disks."""
-    if target.exists() and target.samefile(source):
-        return  # replacing a file by a link to itself would leave the link beside it
-    with appearing(target) as partial:
-        partial.unlink(missing_ok=True)
-        try:
-            os.link(source.resolve(), partial)  # the file itself: in a hub's cache `source` is a symbolic link
-        except OSError:
-            shutil.copyfile(source, partial)
