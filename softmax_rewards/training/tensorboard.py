@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softmax_rewards.common.files import appearing
-from softmax_rewards.training import run_state
+from softmax_rewards.training import plan, run_tables
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
@@ -31,8 +31,8 @@ def write(experiment: Path, out: Path) -> list[Path]:
     Raises ModuleNotFoundError without the extra.
     """
     written = []
-    for run in run_state.runs(experiment):
-        tables = {name: run_state.rows(run, name) for name in TABLES}
+    for run in plan.runs(experiment):
+        tables = {name: run_tables.rows(run, name) for name in TABLES}
         steps = [int(row["step"]) for rows in tables.values() for row in rows if "step" in row]
         if not steps:
             continue

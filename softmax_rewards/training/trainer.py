@@ -30,8 +30,8 @@ from softmax_rewards.policy.rollout import Episodes, play
 from softmax_rewards.policy.teacher import inject, log_ratios
 from softmax_rewards.policy.update import Updater
 from softmax_rewards.training import divergence, records, trajectory
-from softmax_rewards.training.progress import Progress
 from softmax_rewards.training.run_folder import RunFolder
+from softmax_rewards.training.state_file import StateFile
 from softmax_rewards.weighting import temperature
 
 
@@ -59,8 +59,9 @@ def _train(run: Run, data: Path, base: Path, out: Path, own: Ranks) -> None:
     identity = " ".join((record["fingerprint"], *sources.values()))
 
     with (
-        exhausted(settings, alone=own.count == 1),
         RunFolder(out, identity, own) as folder,
+        StateFile(out, run, record["fingerprint"], record["device"], own.first) as state,
+        exhausted(settings, alone=own.count == 1),
         TerminationRequest() as termination,
         reference.opened(settings, base, own.device) as held_to,
     ):
@@ -76,7 +77,7 @@ def _train(run: Run, data: Path, base: Path, out: Path, own: Ranks) -> None:
         policy.gradient_checkpointing = settings.gradient_checkpointing
         updater = Updater(settings, run.seed, policy, own)
         first, tokens = folder.resume(updater)
-        progress = Progress(out, settings.steps, first)
+        state.begins(first)
 
         for step in range(first, settings.steps + 1):
             with updater.whole() as actor:
@@ -87,8 +88,7 @@ def _train(run: Run, data: Path, base: Path, out: Path, own: Ranks) -> None:
                     folder.append("evaluations", row)
                     for text in samples:
                         folder.append("samples", text)
-                    if own.first:
-                        progress.report(step, row["success"])
+                    state.evaluated(step, row["success"])
                 if step == settings.steps:
                     divergence.forget(folder)
                     folder.finish(actor, base, record | {"template": template, "gpus": own.count})
@@ -130,9 +130,11 @@ def _train(run: Run, data: Path, base: Path, out: Path, own: Ranks) -> None:
             folder.append("episodes", records.episode_row(step + 1, indices, episodes, weights[:, : settings.samples]))
             timing = records.timing_row(step + 1, sampled - began, updated - sampled, generated, own.device)
             folder.append("timing", timing | dataclasses.asdict(updater.limits))
+            state.stepped(step + 1, timing["seconds"])
             ending = own.any(bool(termination.requested))  # all ranks at the same step
             if (step + 1) % settings.checkpoint_every == 0 or ending:
                 folder.checkpoint(step + 1, tokens, updater)
+                state.saved(step + 1)
             if ending:
                 if own.first:
                     log(

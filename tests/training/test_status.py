@@ -1,12 +1,9 @@
-"""What is said of runs: from made-up folders, from any half-written file, and of a real run that is killed."""
+"""What is said of runs: from states that were written, from damaged files, and of real runs that fail or are killed."""
 
 import dataclasses
-import fcntl
 import itertools
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,196 +12,237 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from softmax_rewards.common import files
 from softmax_rewards.config import experiments
-from softmax_rewards.training import progress, run_state, status
-from softmax_rewards.training.run_state import Locks, RunState
+from softmax_rewards.training import plan, state_file, status
+from softmax_rewards.training.state import FILE, RunState, exists, start_of
 
 SMOKE = experiments.load(Path(__file__).parents[1] / "smoke" / "smoke.yaml")
-NO_LOCKS = Locks({})
+BASELINE = SMOKE.run("baseline", 0)
 
 
-def lines(*rows):
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def write(file, text):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-
-
-def finish(folder, code="c0de", steps=4, success=0.25):
-    """The small files of a finished, evaluated run that the state is read from."""
-    write(folder / "evaluations.csv", f"step,success\n0,0.1\n{steps},{success}\n")
-    write(folder / "timing.csv", "step,seconds\n" + "".join(f"{step},2\n" for step in range(1, steps + 1)))
-    record = {"fingerprint": code, "device": "cpu", "config": {"training": {"steps": steps}}}
-    write(folder / "run.json", json.dumps(record))
-    write(folder / "evaluation.json", "{}")
-
-
-def begin(folder, saved=2, code="c0de"):
-    """A run with a checkpoint, two steps done since and a third half written."""
-    rows = [{"step": step, "seconds": 3.0} for step in range(1, saved + 3)]
-    write(folder / "state/timing.jsonl", lines(*rows) + '{"step": 5, "sec')
-    write(folder / "state/evaluations.jsonl", lines({"step": 0, "success": 0.5}) + '{"step": 2, "success": 0.7')
-    identity = {"identity": f"{code} data base"}
-    write(folder / f"state/checkpoint-{saved:08d}/state.json", json.dumps(identity))
+def text(drawn):
+    """What a terminal or file would get, without blanks at the ends of lines."""
+    console = Console(width=status.WIDE, highlight=False)
+    with console.capture() as capture:
+        console.print(drawn)
+    return "\n".join(line.rstrip() for line in capture.get().split("\n")).strip("\n")
 
 
 @pytest.fixture
 def experiment(tmp_path):
     """A started experiment: four runs of the smoke experiment, of which none has begun."""
     folder = tmp_path / "results" / "smoke"
-    names = [f"runs/{arm}/seed-{seed}" for arm in ("baseline", "softmax-0.5") for seed in (0, 1)]
-    progress.write_plan(folder, dict.fromkeys(names, "c0de"), at_once=2)
-    write(folder / run_state.EXPERIMENT, SMOKE.to_json())
+    names = [f"runs/{ablation}/seed-{seed}" for ablation in ("baseline", "softmax-0.5") for seed in (0, 1)]
+    plan.write(folder, dict.fromkeys(names, "c0de"), 2, SMOKE.to_json())
     return folder
 
 
-def states(experiment, locks=NO_LOCKS):
-    return {(run.arm, run.seed): run for run in run_state.read(experiment, locks)}
+@pytest.fixture
+def ended():
+    """The number of a process that has ended, and when it began."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        started = start_of(process.pid)
+        process.kill()
+    return process.pid, started
 
 
-def test_every_state_is_told_from_the_files(experiment):
-    runs, logs = experiment / "runs", experiment / "logs/train"
-    finish(runs / "baseline/seed-0")
-    begin(runs / "baseline/seed-1")
-    begin(runs / "softmax-0.5/seed-0")
-    write(
-        logs / "softmax-0.5-seed-0.log", 'Traceback (most recent call last):\n  File "x"\nValueError: no such thing\n'
-    )
-    found = states(experiment)
-    assert {key: run.state for key, run in found.items()} == {
-        ("baseline", 0): "finished",
-        ("baseline", 1): "interrupted",
-        ("softmax-0.5", 0): "failed",
-        ("softmax-0.5", 1): "waiting",
-    }
-    whole = found["baseline", 0]
-    assert (whole.step, whole.steps, whole.success, whole.device, whole.note) == (4, 4, 0.25, "cpu", "")
-    cut = found["baseline", 1]
-    assert (cut.step, cut.steps, cut.success, cut.pace, cut.left) == (2, 4, 0.5, 3.0, None)
-    assert cut.note == "resumable from step 2"
-    assert found["softmax-0.5", 0].note == "ValueError: no such thing (goes on from step 2)"
-    assert found["softmax-0.5", 1].steps == 4
+def left_by(out, state, **changes):
+    """Write `state`, with the fields that the file has from its writer changed."""
+    state.write(out)
+    values = json.loads((out / FILE).read_text(encoding="utf-8"))
+    files.write_json(values | changes, out / FILE)
+
+
+def seen(experiment, ablation="baseline", seed=0):
+    return {(run.ablation, run.seed): run for run in plan.states(experiment)}[ablation, seed]
+
+
+def running(out, run=BASELINE, fingerprint="c0de"):
+    return state_file.StateFile(out, run, fingerprint, "cpu")
+
+
+def test_a_run_is_followed_from_its_beginning_to_its_end(experiment):
+    out = experiment / "runs/baseline/seed-0"
+    assert seen(experiment) == RunState("baseline", 0, "waiting", steps=4)
+    with running(out) as state:
+        state.begins(0)
+        state.evaluated(0, 0.25)
+        run = seen(experiment)
+        assert (run.state, run.step, run.steps, run.success, run.device) == ("running", 0, 4, 0.25, "cpu")
+        assert (run.note, run.seconds_left) == (f"process {os.getpid()}", None)
+        state.stepped(1, 30.0)
+        state.stepped(2, 50.0)
+        state.saved(2)
+        run = seen(experiment)
+        assert (run.step, run.seconds_per_step) == (2, 40.0) and 70 < run.seconds_left <= 80
+    run = seen(experiment)
+    assert (run.state, run.step, run.seconds_left, run.note) == ("finished", 4, None, "not evaluated yet")
+    record = {"config": BASELINE.to_dict(), "fingerprint": "c0de", "device": "cpu"}
+    with state_file.evaluating(out, record):
+        assert seen(experiment).note == f"being evaluated, process {os.getpid()}"
+    run = seen(experiment)
+    assert (run.state, run.note, run.success, run.seconds_per_step) == ("finished", "", 0.25, 40.0)
+    with pytest.raises(ValueError), state_file.evaluating(out, record):
+        raise ValueError("no model")
+    run = seen(experiment)
+    assert (run.state, run.note) == ("failed", "evaluation: ValueError: no model")
+    with pytest.raises(KeyboardInterrupt), state_file.evaluating(out, record):
+        raise KeyboardInterrupt
+    assert seen(experiment).note == "not evaluated yet"
 
 
 @pytest.mark.parametrize(
-    ("log", "state"),
+    ("error", "state", "note"),
     [
-        ("", "interrupted"),
-        ("Traceback (most recent call last):\n  File\nKeyboardInterrupt\n", "interrupted"),
-        ("lib/x.py:3: UserWarning: slow\n  warn(slow)\n", "interrupted"),
-        ("lib/x.py:3: UserWarning: slow\n  warn(slow)\nRuntimeError: boom", "failed"),
-        ("train.py: error: the following arguments are required: --run\n", "failed"),
+        (SystemExit(143), "interrupted", "goes on from step 2"),
+        (KeyboardInterrupt(), "interrupted", "goes on from step 2"),
+        (ValueError("no such thing\nmore"), "failed", "ValueError: no such thing (goes on from step 2)"),
+        (SystemExit("rank 1 of 2: gone"), "failed", "rank 1 of 2: gone (goes on from step 2)"),
     ],
 )
-def test_only_an_error_in_the_log_is_a_failure(experiment, log, state):
-    begin(experiment / "runs/baseline/seed-0")
-    write(experiment / "logs/train/baseline-seed-0.log", log)
-    assert states(experiment)["baseline", 0].state == state
+def test_how_a_run_ended_before_its_end(experiment, error, state, note):
+    with pytest.raises(type(error)), running(experiment / "runs/baseline/seed-0") as file:
+        file.saved(2)
+        file.stepped(3, 1.0)
+        raise error
+    run = seen(experiment)
+    assert (run.state, run.step, run.note, run.seconds_left) == (state, 2, note, None)
 
 
-def test_the_reason_of_a_failure_cannot_draw_on_the_terminal(experiment):
-    write(experiment / "logs/train/baseline-seed-0.log", "ValueError: \033[2J\a\x9b1mred\u2028\u202e.")
-    assert r"ValueError: \x1b[2J\x07\x9b1mred\u2028\u202e." in status.page([experiment], NO_LOCKS)
+def test_a_killed_process_is_not_running_for_ever(experiment, ended):
+    out, (process, started) = experiment / "runs/baseline/seed-0", ended
+    own = RunState("baseline", 0, "running", step=3, steps=4, saved=2, fingerprint="c0de", seconds_left=1.0)
+    left_by(out, own, process=process)
+    run = seen(experiment)
+    assert (run.state, run.step, run.note, run.seconds_left) == ("interrupted", 2, "goes on from step 2", None)
+    left_by(out, own)
+    assert seen(experiment).state == "running"
+    left_by(out, own, started=started - 1)  # the number has gone to another process
+    assert seen(experiment).state == "interrupted"
+    left_by(out, dataclasses.replace(own, state="finished", step=4, evaluation="running"), process=process)
+    assert (seen(experiment).state, seen(experiment).note) == ("finished", "not evaluated yet")
 
 
-def test_names_of_folders_cannot_draw_on_the_terminal(tmp_path):
-    name = "arm\033]0;title\a\nrow"
-    finish(tmp_path / name / f"runs/{name}/seed-0")
-    shown = status.page([tmp_path / name], NO_LOCKS)
-    assert shown.replace("\n", "").isprintable() and len(shown.splitlines()) == 3
-    assert shown.count(r"arm\x1b]0;title\x07\nrow") == 2
+def test_a_process_that_nobody_waits_for_has_ended():
+    with subprocess.Popen(["sleep", "60"]) as process:
+        started = start_of(process.pid)
+        assert exists(process.pid, started) and not exists(process.pid, started + 1)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # still a zombie afterwards
+        assert not exists(process.pid, started)
+    assert not exists(0, None) and not exists(10**30, None)
 
 
-def test_only_the_end_of_a_long_log_is_read(experiment):
-    write(experiment / "logs/train/baseline-seed-0.log", "x" * 10**6 + "\nValueError: short\n")
-    assert states(experiment)["baseline", 0].note == "ValueError: short"
+def test_of_another_host_only_the_time_of_writing_is_known(experiment, ended):
+    own = RunState("baseline", 0, "running", step=3, steps=4, fingerprint="c0de", seconds_left=500.0)
+    left_by(experiment / "runs/baseline/seed-0", own, process=ended[0], host="node-7", written=time.time() - 180)
+    run = seen(experiment)
+    assert (run.state, run.note) == ("running", "on node-7, written 3 min ago") and 300 < run.seconds_left <= 320
 
 
 def test_what_other_code_left_behind_counts_as_nothing(experiment):
-    finish(experiment / "runs/baseline/seed-0", code="older")
-    begin(experiment / "runs/baseline/seed-1", code="older")
-    found = states(experiment)
-    assert (found["baseline", 0].state, found["baseline", 0].step) == ("waiting", 0)
-    assert "other code" in found["baseline", 0].note
-    assert found["baseline", 1].note == "starts anew: its checkpoint is of other code or settings"
+    own = RunState("baseline", 0, "finished", step=4, steps=4, success=0.5, fingerprint="older")
+    for state in ("finished", "failed", "interrupted"):
+        dataclasses.replace(own, state=state).write(experiment / "runs/baseline/seed-0")
+        run = seen(experiment)
+        assert (run.state, run.step, run.success) == ("waiting", 0, None)
+        assert run.note == f"{state} with other code or settings"
+    with running(experiment / "runs/baseline/seed-0") as file:
+        file.begins(0)
+        assert seen(experiment).success is None
 
 
-def test_evaluation_is_part_of_a_run(experiment):
-    folder = experiment / "runs/baseline/seed-0"
-    finish(folder)
-    (folder / "evaluation.json").unlink()
-    assert states(experiment)["baseline", 0].note == "not evaluated yet"
-    write(experiment / "logs/evaluate/baseline-seed-0.log", "ValueError: no model\n")
-    run = states(experiment)["baseline", 0]
-    assert (run.state, run.note) == ("failed", "evaluation: ValueError: no model")
+def test_what_fails_before_training_begins_is_recorded(experiment, monkeypatch):
+    out = experiment / "runs/baseline/seed-0"
+    monkeypatch.setattr(state_file.provenance, "run_fingerprint", lambda run: "c0de")
+    with pytest.raises(ValueError), state_file.starting(out, BASELINE):
+        raise ValueError("no GPU")
+    assert (seen(experiment).state, seen(experiment).note) == (
+        "failed",
+        "ValueError: no GPU (starts over: no checkpoint yet)",
+    )
+    with pytest.raises(SystemExit), state_file.starting(out, BASELINE):
+        sys.exit(143)
+    assert seen(experiment).state == "failed"
+    with subprocess.Popen(["sleep", "60"]) as other:  # who trains the run already has the say
+        own = RunState("baseline", 0, "running", fingerprint="c0de")
+        left_by(out, own, process=other.pid, started=start_of(other.pid))
+        with pytest.raises(RuntimeError), state_file.starting(out, BASELINE):
+            raise RuntimeError("another process is training this run")
+        assert (seen(experiment).state, seen(experiment).note) == ("running", f"process {other.pid}")
+        other.kill()
+    with pytest.raises(SystemExit), state_file.starting(out, BASELINE):  # a launcher whose rank was killed
+        sys.exit("rank 0 of 2: killed")
+    assert seen(experiment).note.startswith("rank 0 of 2: killed")
 
 
-def test_without_a_plan_the_folders_are_the_runs(tmp_path):
-    finish(tmp_path / "x/runs/arm/seed-10")
-    begin(tmp_path / "x/runs/arm/seed-9")
-    (tmp_path / "x/runs/arm/seed-9/.lock").touch()
-    write(tmp_path / "x/runs/notes.txt", "not a run")
-    assert [(run.seed, run.state) for run in run_state.read(tmp_path / "x", NO_LOCKS)] == [
-        (9, "interrupted"),
-        (10, "finished"),
-    ]
-    assert run_state.experiments(tmp_path) == [tmp_path / "x"]
+def test_of_several_ranks_one_writes(tmp_path, monkeypatch):
+    with state_file.StateFile(tmp_path, BASELINE, "c0de", "cpu", is_main=False) as file:
+        file.evaluated(0, 0.5)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(ValueError), state_file.starting(tmp_path, BASELINE):
+        raise ValueError
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_lock_is_seen_and_not_taken(experiment, tmp_path):
-    folder = experiment / "runs/baseline/seed-0"
-    begin(folder)
-    lock, gpu = folder / ".lock", tmp_path / "gpu.lock"
-    gpu.touch()
-    lock.write_text(f"{os.getpid()}\n")
-    assert states(experiment, Locks({"GPU-7": gpu}))["baseline", 0].state == "interrupted"
-    with lock.open() as held, gpu.open() as lease:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        run = states(experiment, Locks({"GPU-7": gpu}))["baseline", 0]
-        assert (run.state, run.step, run.device, run.note) == ("running", 4, None, f"process {os.getpid()}")
-        assert 0 <= run.left <= 3 * (4 - run.step) + 1
-        fcntl.flock(lease, fcntl.LOCK_EX)
-        assert states(experiment, Locks({"GPU-7": gpu}))["baseline", 0].device == "GPU-7"
-        assert states(experiment, Locks({}))["baseline", 0].device == "cpu"
+def test_steps_are_written_once_in_a_while_and_the_rest_at_once(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(RunState, "write", lambda state, folder: written.append(state.step))
+    clock = itertools.count()
+    monkeypatch.setattr(state_file.time, "monotonic", lambda: next(clock))
+    with running(tmp_path) as file:
+        for step in range(1, 101):
+            file.stepped(step, 1.0)
+        assert written == [0, 100]  # the first took 1 s, so that the next is 100 s later
+        file.saved(101)
+        file.evaluated(101, 0.5)
+    assert written == [0, 100, 101, 101, 4]
 
 
-@pytest.mark.parametrize("jump", [-(10**9), -3600, 3600, 10**9])
-def test_a_clock_that_jumps_makes_no_time_absurd(experiment, monkeypatch, capsys, jump):
-    folder = experiment / "runs/baseline/seed-0"
-    begin(folder, saved=1)
-    (folder / ".lock").write_text(f"{os.getpid()} here\n")
-    shown = progress.Progress(folder, 4)
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + jump)
-    with (folder / ".lock").open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        run = states(experiment, Locks({}))["baseline", 0]
-    assert run.state == "running" and 0 <= run.left <= 3 * (4 - run.step)
-    shown.report(2, 0.5)
-    assert re.search(r"left \d+ s, all runs \d+ s$", capsys.readouterr().out)
+def test_a_state_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise files.NotWritten(28, "No space left on device", "x")
+
+    monkeypatch.setattr(RunState, "write", full)
+    with running(tmp_path) as file:
+        file.stepped(1, 1.0)
+        file.evaluated(1, 0.5)
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
-@given(st.data())
-def test_no_half_written_file_breaks_the_page(tmp_path_factory, data):
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(
+    st.sampled_from([field.name for field in dataclasses.fields(RunState)]),
+    st.sampled_from([None, "", "x", -1, 1e300, True, [], {}, float("nan")]),
+    st.integers(0, 10_000),
+)
+def test_no_file_breaks_the_page(tmp_path_factory, key, value, size):
     folder = tmp_path_factory.mktemp("results") / "smoke"
-    progress.write_plan(folder, {"runs/baseline/seed-0": "c0de", "runs/baseline/seed-1": "c0de"}, 2)
-    write(folder / run_state.EXPERIMENT, SMOKE.to_json())
-    finish(folder / "runs/baseline/seed-0")
-    begin(folder / "runs/baseline/seed-1")
-    for file in [path for path in sorted(folder.rglob("*")) if path.is_file()]:
-        content = file.read_bytes()
-        file.write_bytes(content[: data.draw(st.integers(0, len(content)), label=file.name)])
-    text = status.page([folder], NO_LOCKS)
-    assert text.startswith("smoke: ")
-    shutil.rmtree(folder)
-    assert status.page([folder], NO_LOCKS) == "smoke: no runs yet"
+    plan.write(folder, {"runs/baseline/seed-0": "c0de"}, 2, SMOKE.to_json())
+    file = folder / "runs/baseline/seed-0" / FILE
+    RunState("baseline", 0, "running", fingerprint="c0de").write(file.parent)
+    values = json.loads(file.read_text()) | {key: value}
+    file.write_text(json.dumps(values)[:size])
+    assert text(status.page([folder])).startswith("smoke: 1 runs: 1 ")
+    for name in (plan.EXPERIMENT, plan.PLAN):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: size % len(content)])
+        assert text(status.page([folder])).startswith("smoke: ")
 
 
 # --- The page -------------------------------------------------------------------------------------
+
+
+def test_nothing_that_is_shown_can_draw_on_the_terminal(tmp_path):
+    name = "tau\033]0;title\a\nrow [red]"
+    out = tmp_path / name / f"runs/{name}/seed-0"
+    RunState(name, 0, "failed", note="ValueError: \033[2J\a\x9b1mred\u2028\u202e. [bold]").write(out)
+    shown = text(status.page([tmp_path / name]))
+    assert shown.replace("\n", "").isprintable() and len(shown.splitlines()) == 3
+    assert shown.count(r"tau\x1b]0;title\x07\nrow [red]") == 2  # the experiment and the ablation
+    assert r"ValueError: \x1b[2J\x07\x9b1mred\u2028\u202e. [bold]" in shown
 
 
 def test_ranges_are_short():
@@ -219,33 +257,22 @@ def test_ranges_say_every_number(numbers):
 
 
 def test_two_hundred_runs_fit_a_screen():
-    arms = [f"arm-{number}" for number in range(10)]
+    names = [f"tau-{number}" for number in range(10)]
+    done = {"state": "finished", "step": 80, "steps": 80, "seconds_per_step": 2.0, "device": "cpu"}
     runs = [
-        RunState(arm, seed, "finished", 80, 80, 0.10 + seed / 1000, 2.0, None, "cpu")
-        for arm, seed in itertools.product(arms, range(20))
+        RunState(name, seed, success=0.10 + seed / 1000, **done) for name, seed in itertools.product(names, range(20))
     ]
-    runs[25] = RunState("arm-1", 5, "running", 40, 80, 0.12, 2.0, 80.0, "cpu", "process 1")
-    runs[31] = RunState("arm-1", 11, "failed", 40, 80, 0.12, 2.0, None, None, "ValueError: x")
-    drawn = status.table(runs)
+    half = {"step": 40, "success": 0.12}
+    runs[25] = dataclasses.replace(runs[25], state="running", seconds_left=80.0, gpus="GPU-7", note="process 1", **half)
+    runs[31] = dataclasses.replace(runs[31], state="failed", device=None, note="ValueError: x", **half)
+    drawn = text(status.table(runs)).splitlines()
     assert len(drawn) == 1 + 10 + 2
     assert len({line.index("cpu") for line in drawn[1:] if "cpu" in line}) == 1
-    assert drawn[2].split("  ")[0] == "arm-1"
-    (running,) = (line for line in drawn if "running" in line)
-    assert " ".join(running.split()) == "arm-1 5 running 40/80 12.0 % 1 min cpu process 1"
-    (rest,) = (line for line in drawn if "arm-1 " in line and "finished" in line)
+    (live,) = (line for line in drawn if "running" in line)
+    assert " ".join(live.split()) == "tau-1 5 running 40/80 12.0 % 1 min GPU-7 process 1"
+    (rest,) = (line for line in drawn if "tau-1 " in line and "finished" in line)
     assert "0-4, 6-10, 12-19 (18)" in rest and "10.0 to 11.9 %" in rest
     assert status.summary(runs, 2) == "200 runs: 198 finished, 1 failed, 1 running; about 1 min left"
-
-
-def test_time_left_shares_the_work_among_those_at_once():
-    done = RunState("a", 0, "finished", 100, 100, pace=2.0)
-    running = RunState("a", 1, "running", 50, 100, pace=2.0, left=90.0)
-    waiting = [RunState("a", seed, "waiting", steps=100) for seed in range(2, 5)]
-    assert status.time_left([done, running, *waiting], 2) == (90 + 3 * 200) / 2
-    assert status.time_left([done, running], 2) == 90
-    assert status.time_left([done], 2) is None
-    assert status.time_left(waiting, 2) is None
-    assert status.time_left([done, dataclasses.replace(waiting[0], steps=None)], 2) is None
 
 
 def test_the_command_names_a_folder_that_is_not_there(capsys, tmp_path, monkeypatch):
@@ -271,27 +298,45 @@ def test_watching_draws_until_it_is_stopped(experiment, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         status.main([str(experiment), "--watch", "5"])
     assert waited == [5, 5]
-    assert capsys.readouterr().out.count("smoke: 4 runs: 4 waiting\n") == 2
+    out = capsys.readouterr().out
+    assert out.count("smoke: 4 runs: 4 waiting\n") == 2 and "\033" not in out
+
+
+# --- Real runs ------------------------------------------------------------------------------------
+
+
+def command(run, data, base, out):
+    inputs = ["--data", data / "manifest.json", "--base", base / "manifest.json", "--record", out / "run.json"]
+    return [sys.executable, "workflow/scripts/train.py", "--run", run.to_json(), *inputs]
 
 
 def test_a_real_run_is_followed_until_it_is_killed(tiny, tmp_path):
     run, data, base = tiny
     run = dataclasses.replace(run, training=dataclasses.replace(run.training, steps=10_000))
     out = tmp_path / "results/smoke/runs/softmax-0.5/seed-0"
-    inputs = ["--data", data / "manifest.json", "--base", base / "manifest.json", "--record", out / "run.json"]
-    command = [sys.executable, "workflow/scripts/train.py", "--run", run.to_json(), *inputs]
 
-    def seen():
-        (found,) = run_state.read(out.parents[2], Locks({}))
-        return found
+    def now():
+        (state,) = plan.states(out.parents[2])
+        return state
 
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command(run, data, base, out), stdout=subprocess.DEVNULL) as process:
         while process.poll() is None and not list(out.glob("state/checkpoint-*")):
             time.sleep(0.02)
-        running = seen()
-        assert (running.state, running.note, running.device) == ("running", f"process {process.pid}", "cpu")
-        assert running.step >= 1 and running.pace > 0 and 0 <= running.success <= 1
+        live = now()
+        assert (live.state, live.note, live.device) == ("running", f"process {process.pid}", "cpu")
+        while now().step == 0:
+            time.sleep(0.02)
+        live = now()
+        assert live.seconds_per_step > 0 and live.seconds_left > 0 and 0 <= live.success <= 1
         process.kill()
-    killed = seen()
-    assert (killed.state, killed.note) == ("interrupted", f"resumable from step {killed.step}")
-    assert killed.step >= running.step - 1 > -1
+    killed = now()
+    assert (killed.state, killed.note) == ("interrupted", f"goes on from step {killed.step}")
+    assert killed.step >= live.step - 1 > -1
+
+
+def test_a_real_run_without_its_base_model_has_failed(tiny, tmp_path):
+    run, data, _ = tiny
+    out = tmp_path / "results/smoke/runs/softmax-0.5/seed-0"
+    done = subprocess.run(command(run, data, tmp_path / "none", out), capture_output=True, text=True)
+    (state,) = plan.states(out.parents[2])
+    assert done.returncode == 1 and state.state == "failed" and "no readable manifest.json" in state.note

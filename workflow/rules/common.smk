@@ -16,7 +16,7 @@ from pathlib import Path
 from softmax_rewards.verdicts import archive
 from softmax_rewards.config import cost
 from softmax_rewards.common import files, plugins, provenance
-from softmax_rewards.training import holders, progress, run_state
+from softmax_rewards.training import holders, plan
 from softmax_rewards.config import experiments as configuration
 
 # Jobs use the Python that runs Snakemake, also when its environment is not activated.
@@ -197,8 +197,7 @@ def write_plan(experiment):
     }
     slots = workflow.nodes or workflow.cores  # a cluster counts jobs, a machine cores
     folder = Path(RESULTS) / experiment.name
-    progress.write_plan(folder, folders, min(slots, GPUS or slots))
-    files.write_text(experiment.to_json(), folder / run_state.EXPERIMENT)
+    plan.write(folder, folders, min(slots, GPUS or slots), experiment.to_json())
 
 
 def bandit_settings(experiment, **more):
