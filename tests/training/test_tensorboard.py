@@ -12,7 +12,7 @@ from softmax_rewards.training import tensorboard
 
 REASON = "the extra `tensorboard` is not installed"
 ARCHIVE = Path(__file__).parents[2] / "docs" / "report" / "data"
-ARMS = ("baseline/seed-0", "softmax-0.5/seed-1")
+RUNS = ("baseline/seed-0", "softmax-0.5/seed-1")
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def accumulator():
 @pytest.fixture
 def experiment(tmp_path):
     """Two finished runs out of the repository's archive."""
-    for arm in ARMS:
-        shutil.copytree(ARCHIVE / arm, tmp_path / "results/full/runs" / arm)
+    for run in RUNS:
+        shutil.copytree(ARCHIVE / run, tmp_path / "results/full/runs" / run)
     return tmp_path / "results/full"
 
 
@@ -50,21 +50,16 @@ def assert_curves(reader, folder):
 
 def test_finished_runs_read_back_as_their_tables(experiment, tmp_path, accumulator):
     written = tensorboard.write(experiment, tmp_path / "out")
-    assert [file.parent.relative_to(tmp_path / "out").as_posix() for file in written] == list(ARMS)
-    for arm in ARMS:
-        reader = accumulator(tmp_path / "out" / arm)
-        assert_curves(reader, experiment / "runs" / arm)
-        seconds = pd.read_csv(experiment / "runs" / arm / "timing.csv")["seconds"]
+    assert [file.parent.relative_to(tmp_path / "out").as_posix() for file in written] == list(RUNS)
+    for run in RUNS:
+        reader = accumulator(tmp_path / "out" / run)
+        assert_curves(reader, experiment / "runs" / run)
+        seconds = pd.read_csv(experiment / "runs" / run / "timing.csv")["seconds"]
         assert reader.Scalars("metrics/loss")[-1].wall_time == pytest.approx(seconds.sum())
 
 
-def test_equal_tables_give_equal_bytes(experiment, tmp_path, accumulator):
-    (first, *_), (second, *_) = (tensorboard.write(experiment, tmp_path / name) for name in ("one", "two"))
-    assert first.read_bytes() == second.read_bytes()
-
-
 def test_a_reader_that_is_open_follows_a_run_that_goes_on(experiment, tmp_path, accumulator):
-    done = experiment / "runs" / ARMS[0]
+    done = experiment / "runs" / RUNS[0]
     growing = tmp_path / "results/other/runs/baseline/seed-0"
     (growing / "state").mkdir(parents=True)
     rows = {name: pd.read_csv(done / f"{name}.csv").to_dict("records") for name in tensorboard.TABLES}
@@ -106,7 +101,7 @@ def test_what_is_missing_is_said_in_one_line(experiment, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as stopped:
         tensorboard.main([str(tmp_path / "gone"), str(tmp_path / "out")])
     assert str(stopped.value) == f"{tmp_path / 'gone'}: no such folder; allowed: results/<experiment>"
-    for name in [name for name in sys.modules if name.split(".")[0] == "tensorboard"]:
+    for name in [name for name in sys.modules if "tensorboard" in name.split(".")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(SystemExit, match=r"^tensorboard\S* is not installed; .*\.\[tensorboard\]'$"):
