@@ -54,12 +54,13 @@ def table(runs: Sequence[RunState]) -> Table:
     """One line per run, or per several runs that differ in seed and success only."""
     drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in COLUMNS:
-        drawn.add_column(name, no_wrap=True, overflow="ellipsis")
+        # In a narrow terminal the columns that may wrap are cut first, the widest of them before the others.
+        drawn.add_column(name, no_wrap=name not in ("device", "note"))
     for _, alike in groupby(sorted(runs, key=_order), key=lambda run: (run.ablation, _order(run))):
         several = list(alike)
         for line in [several] if several[0].state in FOLDED else [[run] for run in several]:
             # `Text` has no markup: a name with brackets stays as it is.
-            cells = [Text(plain(cell)) for cell in _cells(line)]
+            cells = [Text(plain(cell), no_wrap=True, overflow="ellipsis") for cell in _cells(line)]
             cells[COLUMNS.index("state")].stylize(COLORS[line[0].state])
             drawn.add_row(*cells)
     return drawn

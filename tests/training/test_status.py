@@ -275,6 +275,17 @@ def test_two_hundred_runs_fit_a_screen():
     assert status.summary(runs, 2) == "200 runs: 198 finished, 1 failed, 1 running; about 1 min left"
 
 
+def test_a_narrow_terminal_cuts_nothing_but_notes():
+    runs = [RunState("softmax-0.5", 3, "failed", step=40, steps=80, note="ValueError: " + "no such thing " * 20)]
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(status.table(runs))
+    heading, line = capture.get().splitlines()
+    assert heading.split() == list(status.COLUMNS)
+    assert line.split()[:8] == ["softmax-0.5", "3", "failed", "40/80", "–", "–", "–", "ValueError:"]
+    assert line.endswith("…") and len(line) == 80
+
+
 def test_the_command_names_a_folder_that_is_not_there(capsys, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as stopped:
         status.main([str(tmp_path / "gone")])
