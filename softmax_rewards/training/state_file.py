@@ -15,7 +15,7 @@ from softmax_rewards.common.devices import VISIBLE
 from softmax_rewards.common.terminal import log
 from softmax_rewards.config.run import Run
 from softmax_rewards.training import plan
-from softmax_rewards.training.state import RunState
+from softmax_rewards.training.state import RunState, start_of
 
 RECENT = 20  # steps whose mean is the pace of a run
 PAUSE = 1.0  # seconds between two files that say no more than a new step
@@ -102,7 +102,8 @@ def starting(out: Path, run: Run) -> Iterator[None]:
         # A rank leaves it to its launcher, which knows the rank that failed first.
         if _ending(error)["state"] == "failed" and "LOCAL_RANK" not in os.environ:
             before = RunState.read(out)
-            own = before is not None and before.here and before.process == os.getpid()
+            me = (os.getpid(), start_of(os.getpid()))
+            own = before is not None and before.here and (before.process, before.started) == me
             if before is None or not (own or (before.at_work and before.alive)):
                 with suppress(OSError):
                     replace(_begun(out, run, provenance.run_fingerprint(run.to_dict())), **_ending(error)).write(out)
