@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from softmax_rewards.common import plugins
+from softmax_rewards.config.renamed import RENAMED
 from softmax_rewards.config.run import ConfigError, wrong
 
 T = TypeVar("T")
@@ -119,10 +120,12 @@ def typed(value: Any, hint: Any, where: str) -> Any:
 
 
 def refuse_unknown(values: Mapping[str, Any], known: Iterable[str], where: str, what: str = "key") -> None:
-    """Raise ConfigError for the first name that is not `known`, with the nearest one that is."""
+    """Raise ConfigError for the first name that is not `known`, with its new name or the nearest one that is."""
     known = list(known)
     for name in values:
         if name not in known:
+            if name in (new := RENAMED.get(where, {})):
+                raise ConfigError(f"{dotted(where, name)}: this key is now {dotted(where, new[name])}")
             raise ConfigError(f"{dotted(where, str(name))}: {plugins.unknown(what, name, known)}")
 
 

@@ -1,9 +1,8 @@
 """Who is at work in a results folder: a workflow, and the jobs of one that was killed.
 
-Snakemake's own lock is of a working directory, not of the results, and stays behind when it is killed, while its jobs
-work on. So the workflow holds a lock of the kernel on `<results>/.lock`, and each of its jobs has that file open as
-descriptor `MARK`; the kernel drops both when the process ends, however it ends. What is told by /proc is of this
-machine, and nothing where there is no /proc.
+Snakemake locks a working directory, not the results. Its lock stays when it is killed, and its jobs work on. So the
+workflow holds a kernel lock on `<results>/.lock`, and each of its jobs has that file open as descriptor `MARK`. The
+kernel drops both when the process ends, however it ends. Jobs are found on this machine only, and only on Linux.
 """
 
 import contextlib
@@ -14,7 +13,7 @@ import signal
 from pathlib import Path
 from typing import TextIO
 
-from softmax_rewards.training.run_state import Locks, parent
+from softmax_rewards.training.state import proc_stat
 
 LOCK = ".lock"
 MARK = 9  # a descriptor that bash can open by its number, and nothing else uses
@@ -31,18 +30,11 @@ def prefix(results: Path) -> str:
 def hold(results: Path) -> None:
     """Keep `results` for this process until it ends.
 
-    Raises RuntimeError, one line naming the processes, while another workflow or a killed one's job is at work there.
+    Raises RuntimeError while another workflow is at work there, or a job of one that was killed: one line names them.
     """
     global _held
     results.mkdir(parents=True, exist_ok=True)
-    lock = (results / LOCK).open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        lock.close()
-        raise RuntimeError(_workflow(results, holder)) from None
+    lock = _locked(results)
     if left := jobs(results):
         lock.close()
         raise RuntimeError(_jobs(results, left))
@@ -52,10 +44,28 @@ def hold(results: Path) -> None:
     _held = lock
 
 
+def _locked(results: Path, kind: int = fcntl.LOCK_EX) -> TextIO:
+    """The lock of `results`, taken; RuntimeError names the workflow that has it."""
+    lock = (results / LOCK).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        process = lock.read().strip() or "unknown"
+        lock.close()
+        text = f"{results}: process {process} (snakemake) is at work here; wait for it or stop it"
+        raise RuntimeError(text) from None
+    return lock
+
+
 def explanation(results: Path) -> str:
     """What to do about a lock that Snakemake has in this working directory: one line."""
-    if (holder := Locks({}).holder(results / LOCK)) is not None:
-        return _workflow(results, str(holder))
+    try:
+        # Two that ask at once must not take each other for a workflow: they share the lock.
+        with contextlib.suppress(FileNotFoundError):
+            _locked(results, fcntl.LOCK_SH).close()
+    except RuntimeError as error:
+        return str(error)
     if left := jobs(results):
         return f"{_jobs(results, left)}; afterwards `snakemake --unlock`, and start again"
     return f"{results}: nothing is at work here; a killed workflow left its lock: `snakemake --unlock`, and start again"
@@ -73,7 +83,7 @@ def jobs(results: Path) -> dict[int, str]:
             if os.path.samestat(link.stat(), mark):
                 marked.add(int(link.parts[2]))
     marked -= {os.getpid()}
-    shells = set(map(parent, marked))
+    shells = set(map(_parent, marked))
     return {process: _script(process) for process in sorted(marked - shells)}
 
 
@@ -84,6 +94,11 @@ def stop(results: Path) -> None:
             os.kill(process, signal.SIGTERM)
 
 
+def _parent(process: int) -> int | None:
+    entry = proc_stat(process)
+    return int(entry[1]) if entry else None
+
+
 def _script(process: int) -> str:
     """The name of the script that a process runs; "ended" if it has ended."""
     try:
@@ -91,10 +106,6 @@ def _script(process: int) -> str:
     except OSError:
         return "ended"
     return next((Path(word).name for word in words[1:] if word.endswith(".py")), Path(words[0]).name)
-
-
-def _workflow(results: Path, process: str) -> str:
-    return f"{results}: process {process} (snakemake) is at work here; wait for it or stop it"
 
 
 def _jobs(results: Path, left: dict[int, str]) -> str:

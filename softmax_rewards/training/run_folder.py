@@ -1,5 +1,6 @@
 """The folder of a training run: its lock, its growing logs, its checkpoints, its finished tables.
 
+state.json                how far the run is, or how it ended (`state_file.py`)
 state/                    while the run is under way: logs and the newest two checkpoints
 metrics.csv … model/      written when it has finished, `run.json` last
 finished/                 second names of these files, the weights not, with checksums

@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from softmax_rewards.common import files, provenance
+from softmax_rewards.common import provenance
 from softmax_rewards.config import cost
 from softmax_rewards.config.experiments import Experiment
 from softmax_rewards.config.run import ConfigError, Run
-from softmax_rewards.training import holders, progress, run_state
+from softmax_rewards.training import holders, plan
 
 
 def check_gpus(experiments: Iterable[Experiment], gpus: int | None) -> None:
@@ -72,8 +72,7 @@ def write_plan(results: Path, experiment: Experiment, runs: Iterable[Run], at_on
     """
     folder = results / experiment.name
     codes = {f"runs/{run.name}": provenance.run_fingerprint(run.to_dict()) for run in runs}
-    progress.write_plan(folder, codes, at_once)
-    files.write_text(experiment.to_json(), folder / run_state.EXPERIMENT)
+    plan.write(folder, codes, at_once, experiment.to_json())
 
 
 def explain_lock(results: Path, locks: Path) -> None:

@@ -2,92 +2,87 @@
 
     softmax-rewards status [results/<experiment> ...] [--watch SECONDS]
 
-One line a run; finished ones of an ablation share a line, and so do waiting ones. Reads what the workflow writes and
-disturbs nothing.
+One line per run; the finished runs of an ablation share a line, and so do those that wait. Only the workflow's plan and
+the runs' `state.json` are read.
 """
 
 import argparse
-import shutil
 import sys
 import time
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from softmax_rewards.common import devices
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
 from softmax_rewards.common.terminal import clock, plain
-from softmax_rewards.training import run_state
-from softmax_rewards.training.run_state import Locks, RunState
+from softmax_rewards.training import plan
+from softmax_rewards.training.state import STATES, RunState
 
 COLUMNS = ("ablation", "seed", "state", "step", "success", "left", "device", "note")
 FOLDED = ("finished", "waiting")
+COLORS = {"running": "cyan", "failed": "red", "interrupted": "yellow", "waiting": "dim", "finished": "green"}
+WIDE = 1_000  # columns of an output that is no terminal: nothing is cut
 
 
-def page(experiments: Sequence[Path], locks: Locks) -> str:
-    """The state of every run of the `results/<experiment>` folders, a table and a summary each."""
-    return "\n\n".join(_section(folder, run_state.read(folder, locks)) for folder in experiments)
-
-
-def _section(experiment: Path, runs: Sequence[RunState]) -> str:
-    lines = [f"{plain(experiment.name)}: {summary(runs, run_state.at_once(experiment))}"]
-    if runs:
-        lines += table(runs)
-    return "\n".join(lines)
+def page(experiments: Sequence[Path]) -> Group:
+    """A summary and a table for each of the `results/<experiment>` folders."""
+    if not experiments:
+        return Group(Text("results: no experiment was started yet"))
+    parts: list[Text | Table] = []
+    for folder in experiments:
+        runs = plan.states(folder)
+        parts.append(Text(f"{plain(folder.name)}: {summary(runs, plan.at_once(folder))}"))
+        parts += [table(runs)] if runs else []
+        parts.append(Text())
+    return Group(*parts[:-1])
 
 
 def summary(runs: Sequence[RunState], at_once: int) -> str:
     """How many runs are in which state, and how long the rest takes with `at_once` of them side by side."""
     if not runs:
         return "no runs yet"
-    counts = [(state, sum(run.state == state for run in runs)) for state in run_state.STATES]
-    said = ", ".join(f"{count} {state}" for state, count in reversed(counts) if count)
-    left = time_left(runs, at_once)
-    return f"{len(runs)} runs: {said}" + ("" if left is None else f"; about {clock(left)} left")
+    counts = [(state, sum(run.state == state for run in runs)) for state in STATES]
+    text = ", ".join(f"{count} {state}" for state, count in reversed(counts) if count)
+    left = plan.time_left(runs, at_once)
+    return f"{len(runs)} runs: {text}" + ("" if left is None else f"; about {clock(left)} left")
 
 
-def time_left(runs: Sequence[RunState], at_once: int) -> float | None:
-    """Seconds until all runs are trained, evaluations not counted; None if that is 0 or nothing tells.
-
-    A run that has not begun is taken to be as fast as the others are on average; failed ones are not trained again.
-    """
-    paces = [run.pace for run in runs if run.pace is not None]
-    pending = [run for run in runs if run.state in ("running", "interrupted", "waiting")]
-    if not pending or not paces or any(run.steps is None for run in pending):
-        return None
-    usual = sum(paces) / len(paces)
-    each = [
-        (run.pace or usual) * (run.steps - run.step) if run.left is None else run.left for run in pending if run.steps
-    ]
-    return max(sum(each) / at_once, *each)
-
-
-def table(runs: Sequence[RunState]) -> list[str]:
-    """Aligned lines below a heading."""
-    cells = [COLUMNS]
+def table(runs: Sequence[RunState]) -> Table:
+    """One line per run, or per several runs that differ in seed and success only."""
+    drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in COLUMNS:
+        # In a narrow terminal the columns that may wrap are cut first, the widest of them before the others.
+        drawn.add_column(name, no_wrap=name not in ("device", "note"))
     for _, alike in groupby(sorted(runs, key=_order), key=lambda run: (run.ablation, _order(run))):
         several = list(alike)
-        cells += [_cells(several)] if several[0].state in FOLDED else [_cells([run]) for run in several]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(COLUMNS))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+        for line in [several] if several[0].state in FOLDED else [[run] for run in several]:
+            # `Text` has no markup: a name with brackets stays as it is.
+            cells = [Text(plain(cell), no_wrap=True, overflow="ellipsis") for cell in _cells(line)]
+            cells[COLUMNS.index("state")].stylize(COLORS[line[0].state])
+            drawn.add_row(*cells)
+    return drawn
 
 
 def _order(run: RunState) -> tuple:
-    """Runs that share a line are equal in this and stand together; a message of a failure parts none."""
-    return run.ablation, run.state, run.steps or 0, run.device or "", run.note if run.state in FOLDED else ""
+    """Runs that share a line are equal in this and stand together; the message of a failure parts none."""
+    note = run.note if run.state in FOLDED else ""
+    return run.ablation, run.state, run.steps or 0, run.step, run.device or "", note
 
 
 def _cells(runs: Sequence[RunState]) -> tuple[str, ...]:
-    """The cells of one line: of one run, or of several that differ in nothing but seed and success."""
     run = runs[0]
     seeds = ranges([one.seed for one in runs]) + (f" ({len(runs)})" if len(runs) > 1 else "")
-    found = [one.success for one in runs if one.success is not None]
-    low, high = (f"{100 * end(found):.1f}" for end in (min, max)) if found else ("–", "–")
-    success = low if low == high else f"{low} to {high}"
+    rates = [one.success for one in runs if one.success is not None]
+    low, high = (f"{100 * end(rates):.1f}" for end in (min, max)) if rates else ("–", "–")
+    success = f"{low if low == high else f'{low} to {high}'} %" if rates else "–"
     step = f"{run.step}/{'?' if run.steps is None else run.steps}"
-    left = "–" if run.left is None else clock(run.left)
-    success = f"{success} %" if found else "–"
-    cells = (run.ablation, seeds, run.state, step, success, left, run.device or "–", run.note)
-    return tuple(map(plain, cells))
+    left = "–" if run.seconds_left is None else clock(run.seconds_left)
+    # Of a running run one wants to know which device it has, of the others what kind it was.
+    device = (run.gpus if run.state == "running" else None) or run.device or "–"
+    return run.ablation, seeds, run.state, step, success, left, device, run.note
 
 
 def ranges(numbers: Sequence[int]) -> str:
@@ -104,28 +99,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="How far every run is: state, step, success, time left, failures.")
     parser.add_argument("experiments", type=Path, nargs="*", help="results/<experiment>; without any: all in results/")
     parser.add_argument("--watch", type=float, metavar="SECONDS", help="draw again and again, until Control-C")
-    given = parser.parse_args(arguments)
-    if given.watch is not None and not given.watch > 0:
-        sys.exit(f"--watch {given.watch:g}: allowed: a number of seconds above 0")
-    for folder in given.experiments:
+    options = parser.parse_args(arguments)
+    if options.watch is not None and not options.watch > 0:
+        sys.exit(f"--watch {options.watch:g}: allowed: a number of seconds above 0")
+    for folder in options.experiments:
         if not folder.is_dir():
             sys.exit(plain(f"{folder}: no such folder; allowed: results/<experiment>"))
-    gpus = devices.devices()
+    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
     try:
         while True:
-            experiments = given.experiments or run_state.experiments(Path("results"))
-            _draw(page(experiments, Locks(gpus)) or "results: no experiment was started yet", given.watch is not None)
-            if given.watch is None:
+            drawn = page(options.experiments or plan.experiments(Path("results")))
+            if options.watch is None:
+                console.print(drawn)
                 return
-            time.sleep(given.watch)
+            console.clear()  # does nothing where the output is no terminal
+            console.print(drawn)
+            time.sleep(options.watch)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _draw(text: str, again: bool) -> None:
-    if sys.stdout.isatty():  # a line of the terminal a run: the rest of a long message is in the log
-        width = shutil.get_terminal_size().columns
-        text = "\n".join(line[:width] for line in text.splitlines())
-        if again:
-            text = f"\033[H\033[J{text}"
-    print(text, flush=True)

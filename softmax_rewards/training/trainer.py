@@ -26,8 +26,8 @@ from softmax_rewards.policy.update import Diverged, Facts, Updater
 from softmax_rewards.policy.world import World
 from softmax_rewards.training import records, shared_folder
 from softmax_rewards.training.divergence import DivergenceGuard
-from softmax_rewards.training.progress import Progress
 from softmax_rewards.training.run_folder import Folder
+from softmax_rewards.training.state_file import StateFile
 from softmax_rewards.training.step import Steps
 from softmax_rewards.training.termination import TerminationRequest
 
@@ -49,15 +49,16 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
         sources = {name: manifest["sha256"] for name, manifest in manifests.items()}
         record = provenance.run_record(run.to_dict(), **sources, device=checkpoint.device_name(processes.device))
         identity = " ".join((record["fingerprint"], *sources.values()))
-        stack.enter_context(exhausted(run.training, alone=processes.size == 1))
         folder = stack.enter_context(shared_folder.opened(out, identity, processes))
+        state = stack.enter_context(StateFile(out, run, record["fingerprint"], record["device"], processes.is_main))
+        stack.enter_context(exhausted(run.training, alone=processes.size == 1))
         termination = stack.enter_context(TerminationRequest())
         if folder.restore():
             return
         template = manifests["base"]["template"]
         steps = prepare(run, data, base, template, processes)
         record |= {"template": template, "gpus": processes.size}
-        Trainer(run, steps, folder, termination, processes).train(base, record)
+        Trainer(run, steps, folder, state, termination, processes).train(base, record)
 
 
 def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -> Steps:
@@ -87,9 +88,16 @@ class Trainer:
     """The loop of one run, and what it logs and keeps."""
 
     def __init__(
-        self, run: Run, steps: Steps, folder: Folder, termination: TerminationRequest, processes: World
+        self,
+        run: Run,
+        steps: Steps,
+        folder: Folder,
+        state: StateFile,
+        termination: TerminationRequest,
+        processes: World,
     ) -> None:
-        self.run, self.steps, self.folder, self.termination, self.world = run, steps, folder, termination, processes
+        self.run, self.steps, self.folder, self.state = run, steps, folder, state
+        self.termination, self.world = termination, processes
         self.engine, self.limits = steps.updater.engine, steps.updater.limits
         self.guard = DivergenceGuard(folder, run.training)
 
@@ -97,7 +105,7 @@ class Trainer:
         """Go on from the newest checkpoint to the last step, and write the finished run with its `record`."""
         settings, steps = self.run.training, self.steps
         start, self.tokens = self.folder.resume(self.engine, self.limits)
-        self.progress = Progress(self.folder.out, settings.steps, start)
+        self.state.begins(start)
         for step in range(start, settings.steps):
             if step % self.run.evaluation.every == 0:
                 self.log_evaluation(step)
@@ -130,7 +138,7 @@ class Trainer:
         self.folder.append("evaluations", row)
         for text in records.sample_rows(step, rollouts, self.run.evaluation.samples):
             self.folder.append("samples", text)
-        self.folder.on_disk(lambda: self.progress.report(step, row["success"]))
+        self.state.evaluated(step, row["success"])
 
     def log_step(
         self,
@@ -152,12 +160,14 @@ class Trainer:
         self.folder.append("episodes", records.episode_row(step + 1, self.steps.prompt_indices(step), rollouts, own))
         timing = records.timing_row(step + 1, *seconds, generated, self.world.device)
         self.folder.append("timing", timing | dataclasses.asdict(self.limits))
+        self.state.stepped(step + 1, timing["seconds"])
 
     def save_or_stop(self, step: int) -> None:
         """Checkpoint every few steps. End the run, with a checkpoint, if that was requested."""
         stopping = self.world.any(bool(self.termination.requested))  # all ranks stop at the same step
         if (step + 1) % self.run.training.checkpoint_every == 0 or stopping:
             self.folder.checkpoint(step + 1, self.tokens, self.engine, self.limits)
+            self.state.saved(step + 1)
         if stopping:
             text = f"{self.folder.out}: stopped on request after step {step + 1}; the next start goes on from there"
             self.folder.on_disk(lambda: log("train", text))

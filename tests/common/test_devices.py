@@ -1,6 +1,5 @@
-"""Leases, with real processes and an `nvidia-smi` of our own; and progress lines."""
+"""Leases, with real processes and an `nvidia-smi` of our own; and times in words."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from softmax_rewards.common import devices
-from softmax_rewards.training import progress
+from softmax_rewards.common.terminal import clock
 
 ROOT = Path(__file__).parents[2]
 JOB = "import sys; from softmax_rewards.common import devices; print(devices.lease(), flush=True); sys.stdin.read()"
@@ -100,34 +99,11 @@ def test_a_machine_without_a_driver_has_no_devices(machine, tmp_path):
     assert devices.devices() == {}
 
 
-def test_progress_counts_finished_runs_and_tells_the_time_left(tmp_path, capsys, monkeypatch):
-    clock = iter([100.0, 110.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    plan = {f"runs/a/seed-{seed}": f"code-{seed}" for seed in range(4)}
-    progress.write_plan(tmp_path, plan, at_once=2)
-    for seed, code in [(0, "code-0"), (1, "of an earlier day")]:
-        folder = tmp_path / f"runs/a/seed-{seed}"
-        folder.mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps({"fingerprint": code}))
-    run = progress.Progress(tmp_path / "runs/a/seed-2", steps=120)
-    run.report(0, 0.09)
-    run.report(20, 0.125)
-    first, second = capsys.readouterr().out.splitlines()
-    assert first == "[train] run 2 of 4  a seed-2  step 0/120  success 9.0 %"
-    # 0.5 s a step: 50 s for this run; three runs are left, two at once: one more round of 60 s.
-    assert second == "[train] run 2 of 4  a seed-2  step 20/120  success 12.5 %  left 50 s, all runs 2 min"
-
-
-def test_progress_outside_the_workflow(tmp_path, capsys):
-    progress.Progress(tmp_path / "alone/seed-0", steps=10, start=5).report(5, 0.5)
-    assert "run 1 of 1" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (3599, "60 min"), (3700, "1 h 02 min")]
 )
 def test_clock(seconds, text):
-    assert progress.clock(seconds) == text.replace("60 min", "1 h 00 min")
+    assert clock(seconds) == text.replace("60 min", "1 h 00 min")
 
 
 def test_who_does_not_wait_goes_without_and_a_child_is_offered_what_its_parent_was(machine):

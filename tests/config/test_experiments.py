@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmax_rewards.common import plugins
-from softmax_rewards.config import experiments, strict
+from softmax_rewards.config import experiments, renamed, strict
 from softmax_rewards.config.experiments import ConfigError
+from softmax_rewards.models.warm_start import WarmStart
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = {
@@ -370,6 +371,19 @@ def test_a_key_given_twice_is_refused(tmp_path):
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "just text", "1.0: 2", "a: !!python/object:os.system {}"])
 def test_files_that_are_no_mapping_are_refused(tmp_path, text):
     refusal(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("where", "old", "new"),
+    [(where, old, new) for where, keys in renamed.RENAMED.items() for old, new in keys.items()],
+)
+def test_an_old_key_is_refused_with_the_new_one(tmp_path, where, old, new):
+    section, *below = where.split(".")
+    values = changed(**{section: {below[0]: {old: 1}} if below else {old: 1}})
+    if below:
+        values[section] = {"source": "mini", **values[section]}
+    assert refusal(write(tmp_path, values)) == f"{where}.{old}: this key is now {where}.{new}"
+    assert {"training": experiments.Training, "model.warm_start": WarmStart}[where].__dataclass_fields__[new]
 
 
 def test_settings(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.policy import decoding, gradients, optimizer, update
 from softmax_rewards.report.plots import training as plots
-from softmax_rewards.training import run_log, run_state, trainer
+from softmax_rewards.training import run_log, run_tables, trainer
 from softmax_rewards.training.divergence import DivergenceGuard
 from softmax_rewards.training.run_folder import RunFolder
 from softmax_rewards.verdicts import aggregate, finished
@@ -147,7 +147,7 @@ def test_all_that_reads_a_finished_run_copes_with_a_skipped_step(tmp_path):
     metrics = pd.read_csv(runs[0] / "metrics.csv").assign(skipped=0)
     metrics.loc[2, ["loss", "grad_norm", "skipped"]] = [None, None, 1]
     metrics.to_csv(runs[0] / "metrics.csv", index=False)
-    assert {"loss", "grad_norm"} & set(run_state.rows(runs[0], "metrics")[2]) == set()
+    assert {"loss", "grad_norm"} & set(run_tables.rows(runs[0], "metrics")[2]) == set()
     plan = tmp_path / "plan"
     plan.write_text("")
     aggregate.write(runs, tmp_path / "summary", synthetic.experiment(ablations), plan)

@@ -14,7 +14,7 @@ import pytest
 
 from softmax_rewards.common import provenance
 from softmax_rewards.config import experiments, folders
-from softmax_rewards.training import holders, run_state, session
+from softmax_rewards.training import holders, session
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,12 +60,12 @@ def test_only_inputs_of_the_future_are_dated_anew(tmp_path):
 def test_the_plan_has_the_runs_to_train(experiment, tmp_path):
     first = experiment.runs()[0]
     session.write_plan(tmp_path, experiment, [first], 3)
-    plan = json.loads((tmp_path / "smoke/plan.json").read_text())
-    assert plan == {"runs": {f"runs/{first.name}": provenance.run_fingerprint(first.to_dict())}, "at_once": 3}
-    assert (tmp_path / "smoke" / run_state.EXPERIMENT).read_text() == experiment.to_json()
-    assert run_state.experiments(tmp_path) == [tmp_path / "smoke"]
+    written = json.loads((tmp_path / "smoke/plan.json").read_text())
+    assert written == {"runs": {f"runs/{first.name}": provenance.run_fingerprint(first.to_dict())}, "at_once": 3}
+    assert (tmp_path / "smoke" / plan.EXPERIMENT).read_text() == experiment.to_json()
+    assert plan.experiments(tmp_path) == [tmp_path / "smoke"]
     session.write_plan(tmp_path, experiment, [], 3)  # all are archived
-    assert run_state.read(tmp_path / "smoke", run_state.Locks({})) == []
+    assert plan.states(tmp_path / "smoke") == []
 
 
 BEGIN = (

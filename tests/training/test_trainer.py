@@ -102,7 +102,8 @@ def test_what_an_ended_run_left_behind_does_no_harm(tiny, finished, tmp_path):
     trainer.train(*tiny, out)
     assert_same(finished, out)
     assert {file.name for file in (out / "model").iterdir()} == {file.name for file in (finished / "model").iterdir()}
-    assert not list(out.glob("state*")) and not (out / "evaluation.json").exists()
+    assert [path.name for path in out.glob("state*")] == ["state.json"]
+    assert not (out / "evaluation.json").exists()
 
 
 def test_an_entropy_bonus_keeps_the_policy_spread(tiny, finished, tmp_path):

@@ -24,7 +24,7 @@ VERDICTS = "results/smoke/summary/verdicts.csv"
 PAGE = "results/smoke/report/bandit.html"
 RUN = "results/smoke/runs/softmax-0.5/seed-1"
 STEPS = 60  # long enough for a kill in the middle
-OTHER_EACH_TIME = {"timing.csv", ".lock"}
+OTHER_EACH_TIME = {"timing.csv", ".lock", "state.json"}
 NAMESPACE = ["unshare", "--mount", "--map-root-user"]  # what is mounted in it ends with it
 TRIAL = [*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/tmp"]
 LEASE = "import time; from softmax_rewards.common import devices; print(devices.lease(), flush=True); time.sleep(3600)"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from repository import NOTEBOOKS, Repository, contents
 
-from softmax_rewards.training import run_state
+from softmax_rewards.training import plan
 from softmax_rewards.verdicts import archive, archive_files
 
 
@@ -54,7 +54,7 @@ def test_the_pipeline(finished):
     assert not [page.name for page in pages if re.search(r'(src|href)="https?://[^"]*\.(js|css)', page.read_text())]
     run = json.loads((folder / "runs/softmax-0.5/seed-1/run.json").read_text())
     assert run["fingerprint"] == json.loads((folder / "plan.json").read_text())["runs"]["runs/softmax-0.5/seed-1"]
-    seen = run_state.read(folder, run_state.Locks({}))
+    seen = plan.states(folder)
     assert [(one.state, one.step, one.steps, one.note) for one in seen] == [("finished", 4, 4, "")] * 4
     lines = re.findall(r"\[train\] run (\d) of 4 .* step (\d)/4  success \d+\.\d %", output)
     assert Counter(step for _, step in lines) == {"0": 4, "2": 4, "4": 4}
@@ -107,7 +107,7 @@ def test_the_pipeline(finished):
     second = contents(own)
     assert first.keys() == second.keys()
     times = {"timing.csv", "finished/timing.csv", "finished/manifest.json"}
-    assert {name for name in first if first[name] != second[name]} <= {*times, ".lock"}
+    assert {name for name in first if first[name] != second[name]} <= {*times, ".lock", "state.json"}
     assert repository.planned() == Counter()
 
     # Archived runs are taken instead of trained.

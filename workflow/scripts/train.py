@@ -8,6 +8,7 @@ from pathlib import Path
 
 from softmax_rewards.common import devices
 from softmax_rewards.config.run import Run
+from softmax_rewards.training import state_file
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--run", type=Run.from_json, required=True, help="the resolved run, as JSON")
@@ -19,12 +20,14 @@ arguments = parser.parse_args()
 
 training = dataclasses.replace(arguments.run.training, gpus=arguments.gpus)
 run = dataclasses.replace(arguments.run, training=training)
-if "LOCAL_RANK" not in os.environ:  # not yet one of several
-    devices.lease(training.device, count=arguments.gpus)
-    if arguments.gpus > 1:
-        from softmax_rewards.training import launch
+out = arguments.record.parent
+with state_file.starting(out, run):
+    if "LOCAL_RANK" not in os.environ:  # not yet one of several
+        devices.lease(training.device, count=arguments.gpus)
+        if arguments.gpus > 1:
+            from softmax_rewards.training import launch
 
-        sys.exit(launch.again(arguments.gpus))
-from softmax_rewards.training import trainer  # noqa: E402 -- torch must not be imported before the lease
+            sys.exit(launch.again(arguments.gpus))
+    from softmax_rewards.training import trainer  # torch must not be imported before the lease
 
-trainer.train(run, arguments.data.parent, arguments.base.parent, arguments.record.parent)
+    trainer.train(run, arguments.data.parent, arguments.base.parent, out)

@@ -1,0 +1,148 @@
+"""State file: how training and evaluation keep a run's `state.json` up to date."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from softmax_rewards.common import provenance
+from softmax_rewards.common.devices import VISIBLE
+from softmax_rewards.common.terminal import log
+from softmax_rewards.config.run import Run
+from softmax_rewards.training import plan
+from softmax_rewards.training.state import RunState, start_of
+
+RECENT = 20  # steps whose mean is the pace of a run
+PAUSE = 1.0  # seconds between two files that say no more than a new step
+SHARE = 0.01  # of the time that these files may take: a shared disk can be slow
+LINE = 500  # characters of an error that are kept
+
+
+class StateFile:
+    """The `state.json` of a run that this process trains: entering says "running", leaving how it ended.
+
+    A state that cannot be written is left out: what training itself writes tells of a full disk.
+
+    Args:
+        out: the run's folder.
+        run: the run.
+        fingerprint: its settings and code.
+        device: the name of the device.
+        is_main: whether this process is the one that writes, among several that train the run.
+    """
+
+    def __init__(self, out: Path, run: Run, fingerprint: str, device: str, is_main: bool = True) -> None:
+        gpus = None if device == "cpu" else os.environ.get(VISIBLE)
+        self.out, self._is_main = out, is_main
+        begun = _begun(out, run, fingerprint)
+        self._now = replace(begun, state="running", seconds_left=None, device=device, gpus=gpus)
+        self._seconds: deque[float] = deque(maxlen=RECENT)
+        self._due = 0.0
+
+    def __enter__(self) -> Self:
+        self._write()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._write(state="finished", step=self._now.steps, seconds_left=None)
+        else:
+            self._write(seconds_left=None, **_ending(error))
+
+    def begins(self, step: int) -> None:
+        """Training goes on after `step` updates, those of its checkpoint."""
+        self._write(step=step, saved=step)
+
+    def stepped(self, step: int, seconds: float) -> None:
+        """`step` updates are done; the last one took `seconds`. Written when the last writing was a while ago."""
+        self._seconds.append(seconds)
+        pace = sum(self._seconds) / len(self._seconds)
+        left = pace * ((self._now.steps or step) - step)
+        self._now = replace(self._now, step=step, seconds_per_step=pace, seconds_left=left)
+        if time.monotonic() >= self._due:
+            self._write()
+
+    def evaluated(self, step: int, success: float) -> None:
+        """The policy after `step` updates has the `success` rate (0..1): also print a line of progress."""
+        self._write(step=step, success=success)
+        if self._is_main:
+            log("train", plan.progress(self.out, self._now))
+
+    def saved(self, step: int) -> None:
+        """A checkpoint has `step` updates."""
+        self._write(step=step, saved=step)
+
+    def _write(self, **changes: Any) -> None:
+        self._now = replace(self._now, **changes)
+        if not self._is_main:
+            return
+        began = time.monotonic()
+        with suppress(OSError):
+            self._now.write(self.out)
+        ended = time.monotonic()
+        self._due = ended + max(PAUSE, (ended - began) / SHARE)
+
+
+@contextmanager
+def starting(out: Path, run: Run) -> Iterator[None]:
+    """Record a failure within the block, also one before the trainer has the run's folder.
+
+    Nothing is written where the trainer of this process has said how it ended, or where another process is at work.
+    """
+    try:
+        yield
+    except BaseException as error:
+        # A rank leaves it to its launcher, which knows the rank that failed first.
+        if _ending(error)["state"] == "failed" and "LOCAL_RANK" not in os.environ:
+            before = RunState.read(out)
+            me = (os.getpid(), start_of(os.getpid()))
+            own = before is not None and before.here and (before.process, before.started) == me
+            if before is None or not (own or (before.at_work and before.alive)):
+                with suppress(OSError):
+                    replace(_begun(out, run, provenance.run_fingerprint(run.to_dict())), **_ending(error)).write(out)
+        raise
+
+
+@contextmanager
+def evaluating(out: Path, record: Mapping[str, Any]) -> Iterator[None]:
+    """Keep the state of a finished run while this process evaluates its final model; `record` is its `run.json`."""
+    run, fingerprint = Run.from_dict(record["config"]), record["fingerprint"]
+    begun = replace(_begun(out, run, fingerprint), device=record.get("device"))
+    state = replace(begun, state="finished", step=begun.steps, seconds_left=None, evaluation="running")
+    with suppress(OSError):
+        state.write(out)
+    try:
+        yield
+    except BaseException as error:
+        ending = _ending(error)
+        state = replace(state, evaluation="failed" if ending["state"] == "failed" else None, note=ending["note"])
+        raise
+    else:
+        state = replace(state, evaluation="done")
+    finally:
+        with suppress(OSError):
+            state.write(out)
+
+
+def _begun(out: Path, run: Run, fingerprint: str) -> RunState:
+    """What the file says of this very run, else the state of one that has done nothing."""
+    fresh = RunState(run.ablation, run.seed, steps=run.training.steps, fingerprint=fingerprint)
+    before = RunState.read(out)
+    if before is None or before.fingerprint != fingerprint:
+        return fresh
+    return replace(before, ablation=run.ablation, seed=run.seed, steps=run.training.steps, evaluation=None, note="")
+
+
+def _ending(error: BaseException) -> dict[str, Any]:
+    """How a process ends that raises `error`: interrupted when it was asked to, else failed with one line."""
+    if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and isinstance(error.code, int | None)):
+        return {"state": "interrupted", "note": ""}
+    name = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
+    return {"state": "failed", "note": f"{name}{str(error).strip().partition(chr(10))[0]}"[:LINE]}
