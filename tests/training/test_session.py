@@ -14,7 +14,7 @@ import pytest
 
 from softmax_rewards.common import provenance
 from softmax_rewards.config import experiments, folders
-from softmax_rewards.training import holders, session
+from softmax_rewards.training import holders, plan, session
 
 ROOT = Path(__file__).parents[2]
 
