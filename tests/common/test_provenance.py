@@ -1,6 +1,8 @@
 """Provenance: what changes a fingerprint, what does not, and what a run's record says."""
 
+import functools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,88 @@ def test_a_run_depends_on_its_scheme_task_and_source_only(run):
     here, there = provenance.run_code(run), provenance.run_code(linear)
     assert here["train"] != there["train"]
     assert all(here[stage] == there[stage] for stage in here if stage != "train")
+
+
+def test_the_rooms_that_decide_a_runs_numbers_count_and_no_others(run):
+    stages = [counted(run, stage) for stage in provenance.ENTRY]
+    modules = {name.removeprefix("softmax_rewards.") for stage in stages for name in stage}
+    rooms = {name.split(".")[0] for name in modules}
+    assert rooms == {"common", "data", "models", "policy", "training", "weighting"}
+    assert {name for name in modules if name.startswith("common.")} == {"common.randomness"}
+    assert {name for name in modules if name.startswith("training.")} == {
+        "training.evaluate", "training.step", "training.warm_start"
+    }  # fmt: skip
+    assert not {name for name in modules if name.startswith("weighting.study")}
+    # What a step computes is all there.
+    policy = {f"policy.{file.stem}" for file in (ROOT / "softmax_rewards/policy").glob("[a-z]*.py")}
+    assert policy <= modules
+
+
+EXTRA = "\nEXTRA = 1\n"
+CHANGES = {
+    "a docstring": ("policy/objective.py", '"""The objective', '"""This objective'),
+    "an error's message": ("policy/objective.py", "training.loss_aggregation: ", "the aggregation: "),
+    "a page": ("report/pages.py", "", EXTRA),
+    "a verdict": ("verdicts/rules.py", "", EXTRA),
+    "the terminal": ("common/terminal.py", "", EXTRA),
+    "files": ("common/files.py", "", EXTRA),
+    "the status": ("training/status.py", "", EXTRA),
+    "the run's folder": ("training/run_folder.py", "", EXTRA),
+    "what the loop logs": ("training/trainer.py", "", EXTRA),
+    "how configs are read": ("config/experiments.py", "", EXTRA),
+    "another scheme": ("weighting/schemes/linear.py", "", EXTRA),
+    "another task": ("data/tasks/gsm8k.py", "", EXTRA),
+}
+DECISIVE = (
+    "common/randomness.py",
+    "data/dataset.py",
+    "data/tasks/countdown.py",
+    "data/tasks/_searches.py",
+    "models/decoder.py",
+    "models/sources/mini.py",
+    "policy/objective.py",
+    "policy/update.py",
+    "training/step.py",
+    "training/warm_start.py",
+    "weighting/schemes/softmax.py",
+    "weighting/temperature.py",
+)
+
+
+@pytest.fixture(scope="module")
+def fingerprint_after(run, tmp_path_factory):
+    """A function that changes one file of a copy of the library, and gives the run's fingerprint there."""
+    folder = tmp_path_factory.mktemp("library") / "softmax_rewards"
+    shutil.copytree(provenance.PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    caches = (provenance._fingerprint, provenance._tree, provenance.imports, provenance._shape)
+
+    @functools.cache
+    def after(name, old="", new=""):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert old in text
+        changed = text.replace(old, new, 1) if old else text + new
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(provenance, "PACKAGE", folder)
+            (folder / name).write_text(changed, encoding="utf-8")
+            for cache in caches:
+                cache.cache_clear()
+            fingerprint = provenance.run_fingerprint(run)
+        (folder / name).write_text(text, encoding="utf-8")
+        return fingerprint
+
+    yield after
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_decides_no_number_retrains_nothing(fingerprint_after, change):
+    assert fingerprint_after(*CHANGES[change]) == fingerprint_after("__init__.py")
+
+
+@pytest.mark.parametrize("name", DECISIVE)
+def test_a_change_that_may_decide_a_number_retrains_the_run(fingerprint_after, name):
+    assert fingerprint_after(name, "", EXTRA) != fingerprint_after("__init__.py")
 
 
 def test_a_runs_fingerprint_covers_every_setting(run):
