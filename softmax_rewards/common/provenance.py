@@ -81,22 +81,22 @@ def closure(
     Imports inside functions count. Modules found by name at run time do not, unless `modules` names them. Only modules
     that `follow` accepts are taken and searched for further imports.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     pending = [*imports(Path(script).resolve()), *modules]
-    if follow(own := _name(Path(script).resolve())):
-        pending.append(own)
+    if follow(entry := _name(Path(script).resolve())):
+        pending.append(entry)
     missing = [name for name in modules if _file(name) is None]
     if missing:
         raise FileNotFoundError(f"no module {missing[0]}")
     while pending:
         name = pending.pop()
         path = _file(name)
-        if path is None or name in found or not follow(name):
+        if path is None or name in files or not follow(name):
             continue
-        found[name] = path
+        files[name] = path
         pending.extend(imports(path))
         pending.extend(name[:index] for index, letter in enumerate(name) if letter == ".")
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def run_plugins(run: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -222,7 +222,7 @@ def _anchor(path: Path, level: int) -> str:
 def _shape(path: Path, messages: bool = True) -> str:
     """Hash of a file's syntax without docstrings, and without the `messages` of errors if they do not count."""
     tree = _Stripped(messages).visit(copy.deepcopy(_tree(path)))
-    # Python 3.13 leaves empty lists out; earlier versions write them, each those of its own grammar.
+    # Python 3.13 leaves empty lists out; earlier versions write them, and which there are differs between versions.
     text = re.sub(r"(, )?\b\w+=\[\]", "", ast.dump(tree))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -234,9 +234,9 @@ class _Stripped(ast.NodeTransformer):
         self.messages = messages
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        said = isinstance(node.value, ast.Call) and getattr(node.value.func, "id", None) == "log"
+        logs = isinstance(node.value, ast.Call) and getattr(node.value.func, "id", None) == "log"
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if text or (said and not self.messages) else self.generic_visit(node)
+        return None if text or (logs and not self.messages) else self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         if not self.messages and isinstance(node.exc, ast.Call):

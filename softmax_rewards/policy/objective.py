@@ -19,12 +19,12 @@ from softmax_rewards.policy.micro_batches import MicroBatch
 AGGREGATIONS = ("token-mean", "seq-mean", "constant")
 
 
-def sample_scales(lengths: np.ndarray, kept: np.ndarray, aggregation: str, max_new_tokens: int) -> np.ndarray:
-    """s_i of the loss for M samples: `lengths[M]` tokens, `kept[M]` bool -> float64 `[M]`, 0 where not kept.
+def sample_scales(lengths: np.ndarray, mask: np.ndarray, aggregation: str, max_new_tokens: int) -> np.ndarray:
+    """s_i of the loss for M samples: `lengths[M]` tokens, `mask[M]` which samples count -> float64 `[M]`, 0 elsewhere.
 
-    Totals count the kept samples only. Raises ValueError for an unknown aggregation.
+    Totals are those of the samples that count. Raises ValueError for an unknown aggregation.
     """
-    count, tokens = max(int(kept.sum()), 1), max(int(lengths[kept].sum()), 1)
+    count, tokens = max(int(mask.sum()), 1), max(int(lengths[mask].sum()), 1)
     if aggregation == "token-mean":
         scales = np.full(len(lengths), 1.0 / tokens)
     elif aggregation == "seq-mean":
@@ -33,7 +33,7 @@ def sample_scales(lengths: np.ndarray, kept: np.ndarray, aggregation: str, max_n
         scales = np.full(len(lengths), 1.0 / (count * max_new_tokens))
     else:
         raise ValueError(f"training.loss_aggregation: {aggregation!r}; allowed: {', '.join(AGGREGATIONS)}")
-    return np.where(kept, scales, 0.0)
+    return np.where(mask, scales, 0.0)
 
 
 def token_log_probs(

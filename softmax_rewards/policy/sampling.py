@@ -48,8 +48,8 @@ def sample(
         noise = torch.rand(size, dtype=torch.float64, generator=torch_stream(*stream))
 
     def decode(chosen: slice) -> Completions:
-        own = None if noise is None else noise[chosen].flatten(0, 1)
-        return decoding.decode(model, prompts[chosen], group_size, max_new_tokens, eos_ids, pad_id, own)
+        uniform = None if noise is None else noise[chosen].flatten(0, 1)
+        return decoding.decode(model, prompts[chosen], group_size, max_new_tokens, eos_ids, pad_id, uniform)
 
     # Rows of a large model on a processor are decoded in as many parts at once as PyTorch has threads.
     apart = model.shape.parameters >= LARGE and model.embed_tokens.weight.device.type == "cpu"

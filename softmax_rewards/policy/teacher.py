@@ -27,15 +27,15 @@ class Imitation:
         self.coefficient = coefficient  # λ
 
     def sample_factors(
-        self, settings: Training, rollouts: Rollouts, kept: np.ndarray, weights: np.ndarray
+        self, settings: Training, rollouts: Rollouts, mask: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `update.sample_factors`, for rollouts with N + 1 answers a group and `weights[Q, N]`."""
         lengths = rollouts.lengths.ravel()
         taught = np.arange(len(lengths)) % rollouts.group_size == rollouts.group_size - 1
         # Each loss is scaled by itself: −log π(y*|x) is a mean over the reference answers' tokens.
-        scales = sample_scales(lengths, kept & ~taught, settings.loss_aggregation, settings.max_new_tokens)
+        scales = sample_scales(lengths, mask & ~taught, settings.loss_aggregation, settings.max_new_tokens)
         weights = np.pad(weights, ((0, 0), (0, 1)))
-        return scales, self.coefficient * scales * weights.ravel() + (kept & taught) / lengths[taught].sum()
+        return scales, self.coefficient * scales * weights.ravel() + (mask & taught) / lengths[taught].sum()
 
 
 def inject(rollouts: Rollouts, answers: Sequence[Sequence[int]], reward: float, pad_id: int) -> Rollouts:

@@ -71,12 +71,12 @@ class Updater:
         `settings.measure_noise` `gradient_cosine`. Raises Diverged if loss, gradient or new weights are not finite.
         """
         settings, completions = self.settings, rollouts.completions
-        kept = _kept(settings, rollouts)
+        mask = _mask(settings, rollouts)
         scales, factors = (self.imitation.sample_factors if self.imitation else sample_factors)(
-            settings, rollouts, kept, weights
+            settings, rollouts, mask, weights
         )
         samples = Samples(rollouts.prompts, completions.tokens, completions.lengths.tolist())
-        rows = self._rows(samples, kept, factors)
+        rows = self._rows(samples, mask, factors)
         loss = StepLoss(
             self._policy_loss(completions.log_probs), scales, factors, completions.tokens.device, self.terms
         )
@@ -103,9 +103,9 @@ class Updater:
             return PolicyLoss()
         return ClippedLoss(settings.epsilon_low, settings.epsilon_high, sampled)
 
-    def _rows(self, samples: Samples, kept: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    def _rows(self, samples: Samples, mask: np.ndarray, factors: np.ndarray) -> np.ndarray:
         """Which samples this process computes: of its share those that have a gradient."""
-        rows = np.flatnonzero(kept)
+        rows = np.flatnonzero(mask)
         if not self.terms:
             # A factor of zero gives a gradient of zero. Where all are zero one row stays: a gradient of zero still lets
             # AdamW's momentum move the weights.
@@ -172,18 +172,18 @@ class Updater:
 
 
 def sample_factors(
-    settings: Training, rollouts: Rollouts, kept: np.ndarray, weights: np.ndarray
+    settings: Training, rollouts: Rollouts, mask: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """(scales, factors), each float64 `[Q·N]`: s_i of every sample, and s_i·w_i, the factor of its log-probability."""
     lengths = rollouts.lengths.ravel()
-    scales = sample_scales(lengths, kept, settings.loss_aggregation, settings.max_new_tokens)
+    scales = sample_scales(lengths, mask, settings.loss_aggregation, settings.max_new_tokens)
     return scales, scales * weights.ravel()
 
 
-def _kept(settings: Training, rollouts: Rollouts) -> np.ndarray:
+def _mask(settings: Training, rollouts: Rollouts) -> np.ndarray:
     """Which samples take part in the update, bool `[Q·N]`."""
     finished = rollouts.completions.finished.cpu().numpy()
-    kept = finished if settings.skip_unfinished else np.ones_like(finished)
+    mask = finished if settings.skip_unfinished else np.ones_like(finished)
     if settings.skip_equal:
-        kept = kept & np.repeat(np.ptp(rollouts.field("reward"), axis=1) > 0, rollouts.group_size)
-    return kept
+        mask = mask & np.repeat(np.ptp(rollouts.field("reward"), axis=1) > 0, rollouts.group_size)
+    return mask

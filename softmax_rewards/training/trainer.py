@@ -124,7 +124,7 @@ class Trainer:
             self.folder.finish(policy, base, record)
 
     def learn(self, step: int, batch: Rollouts, weights: np.ndarray) -> Facts:
-        """Update the policy; an update that is not finite is skipped, or ends the run with its inputs kept."""
+        """Update the policy; an update that is not finite is skipped, or ends the run, its inputs saved."""
         try:
             facts = self.steps.learn(step, batch, weights)
         except Diverged as error:
@@ -156,8 +156,9 @@ class Trainer:
         rates = records.rollout_row(rollouts) | records.weight_row(weights)
         self.folder.append("metrics", head | facts | rates)
         # An injected reference answer has a weight, too, but it is no sample.
-        own = weights[:, : rollouts.group_size]
-        self.folder.append("episodes", records.episode_row(step + 1, self.steps.prompt_indices(step), rollouts, own))
+        sample_weights = weights[:, : rollouts.group_size]
+        indices = self.steps.prompt_indices(step)
+        self.folder.append("episodes", records.episode_row(step + 1, indices, rollouts, sample_weights))
         timing = records.timing_row(step + 1, *seconds, generated, self.world.device)
         self.folder.append("timing", timing | dataclasses.asdict(self.limits))
         self.state.stepped(step + 1, timing["seconds"])
