@@ -23,10 +23,10 @@ def write(task: dict[str, Any], out: Path, public: Path | None = None, fetch: Ca
     also in `train` or `warm_start`.
     """
     module, options = tasks.load(task)
-    wanted = module.public(options)
-    if wanted and public and fetch and not tasks.data_files(public):
+    hub_data = module.public(options)
+    if hub_data and public and fetch and not tasks.data_files(public):
         public.mkdir(parents=True, exist_ok=True)
-        fetch(wanted.repository, wanted.revision, wanted.patterns, public, kind="dataset")
+        fetch(hub_data.repository, hub_data.revision, hub_data.patterns, public, kind="dataset")
     splits = module.build(options, public)
     for name in ("train", "warm_start"):
         refuse_overlap(splits["test"], splits[name], name, module.identity)
@@ -34,7 +34,7 @@ def write(task: dict[str, Any], out: Path, public: Path | None = None, fetch: Ca
         with appearing(out / f"{name}.parquet") as partial:
             splits[name].to_parquet(partial, index=False)
     facts: dict[str, Any] = {"task": task, "puzzles": {name: len(splits[name]) for name in SPLITS}}
-    if wanted and public:
+    if hub_data and public:
         facts["public"] = {file.relative_to(public).as_posix(): sha256(file) for file in tasks.data_files(public)}
     write_manifest(out, [f"{name}.parquet" for name in SPLITS], **facts)
 

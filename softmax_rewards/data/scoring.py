@@ -51,31 +51,31 @@ def score(
     try:
         with _limit(seconds):
             for row, text in enumerate(texts):
-                found = _checked(module.score(text, puzzles[row // samples], options))
+                verdict = _checked(module.score(text, puzzles[row // samples], options))
                 if time.monotonic() > deadline:  # a verifier that caught the signal, or a slow one where there is none
                     raise _Expired
-                scores.append(found)
+                scores.append(verdict)
     except (Exception, SystemExit, _Expired) as error:
         row = min(len(scores), len(texts) - 1)
         puzzle = " ".join(str(dict(puzzles[row // samples])).split())
         raise RewardError(
-            f"task {task['name']}: its verifier {_said(error, seconds, len(texts))}; at puzzle {row // samples}, "
+            f"task {task['name']}: its verifier {_failure(error, seconds, len(texts))}; at puzzle {row // samples}, "
             f"sample {row % samples} of the batch {batch!r}; puzzle {puzzle[:EXCERPT]}; "
-            f"answer {_excerpt(texts[row])}; {_place(error, module.score.__code__)}"
+            f"answer {_excerpt(texts[row])}; {_location(error, module.score.__code__)}"
         ) from error
     return scores
 
 
-def _checked(found: Any) -> Score:
-    if not isinstance(found, Score):
-        raise _Unusable(f"returned {type(found).__name__}; wanted: a Score")
+def _checked(verdict: Any) -> Score:
+    if not isinstance(verdict, Score):
+        raise _Unusable(f"returned {type(verdict).__name__}; wanted: a Score")
     # Not any number: it goes into JSON, too, which knows neither NumPy's nor PyTorch's.
-    if not (isinstance(found.reward, (int, float)) and math.isfinite(found.reward)):
-        raise _Unusable(f"returned the reward {found.reward!r}; wanted: a finite int or float")
-    return found
+    if not (isinstance(verdict.reward, (int, float)) and math.isfinite(verdict.reward)):
+        raise _Unusable(f"returned the reward {verdict.reward!r}; wanted: a finite int or float")
+    return verdict
 
 
-def _said(error: BaseException, seconds: float, answers: int) -> str:
+def _failure(error: BaseException, seconds: float, answers: int) -> str:
     if isinstance(error, _Expired):
         return (
             f"took longer than {seconds:g} s for {answers} answers; mend it, or raise training.reward_timeout if it is "
@@ -86,7 +86,7 @@ def _said(error: BaseException, seconds: float, answers: int) -> str:
     return "raised " + " ".join("".join(traceback.format_exception_only(error)).split())
 
 
-def _place(error: BaseException, verifier: CodeType) -> str:
+def _location(error: BaseException, verifier: CodeType) -> str:
     """File and line of the verifier: where it was when it was left, or else where it begins."""
     frames = traceback.walk_tb(error.__traceback__)
     lines = [line for frame, line in frames if frame.f_code.co_filename == verifier.co_filename]

@@ -87,16 +87,16 @@ def limits(signal: np.ndarray, square: np.ndarray, counts: np.ndarray, seed: int
         # Rounded: no signal is 0 and proportional schemes are equal, whatever the rounding errors of one machine.
         return np.round(np.divide(signal @ drawn / total, noise, out=np.zeros(len(noise)), where=noise > 0), 12)
 
-    found = ratios(counts)
+    snr = ratios(counts)
     sampled = np.array([ratios(rng.multinomial(total, counts / total)) for _ in range(draws)])
-    better, spread = found - found[0], sampled - sampled[:, :1]
+    better, spread = snr - snr[0], sampled - sampled[:, :1]
     deviation = spread.std(axis=0)
     varies = deviation > 1e-9
     quantile = 0.0
     if varies.any():
         quantile = np.quantile(np.max(np.abs(spread - better)[:, varies] / deviation[varies], axis=1), CONFIDENCE)
     half = np.where(varies, quantile * deviation, 0.0)
-    return pd.DataFrame({"snr": found, "better": better, "low": better - half, "high": better + half})
+    return pd.DataFrame({"snr": snr, "better": better, "low": better - half, "high": better + half})
 
 
 def suggestion(figures: pd.DataFrame, mixed: int) -> str:
@@ -150,37 +150,37 @@ def warnings(groups: Population, reward_range: float, inferred: bool = False) ->
     share = counts / counts.sum()
     contrast = rewards.max(axis=-1) > rewards.min(axis=-1)
     alive = int(counts @ contrast)
-    found = []
+    lines = []
     if share @ ~contrast >= DEAD:
-        found.append(
+        lines.append(
             f"{share @ ~contrast:.1%} of the groups are dead (all rewards equal): linear learns from {alive} of "
             f"{int(counts.sum())} groups. Easier prompts or more samples a prompt matter more than any scheme."
         )
     small = contrast & ~correct.any(axis=-1) & (np.ptp(rewards, axis=-1) < reward_range / 2)
     square = np.mean(weighting.compute("linear", rewards, correct) ** 2, axis=-1) * counts
     if square.sum() and square @ small >= AMPLIFIED * square.sum():
-        found.append(
+        lines.append(
             f"Format amplification: {int(counts @ small)} all-wrong groups differ only by a small reward, and linear, "
             f"dividing by the group's spread, puts {square @ small / square.sum():.0%} of its squared weight there."
         )
     values = np.unique(rewards)
     if len(values) > 2:
-        found.append(
+        lines.append(
             f"{len(values)} reward values: tau also changes weight within a group, and the signal counts right against "
             "wrong only; what else the reward asks for does not enter."
         )
     success = float(share @ correct.mean(axis=-1))
     if success > OFTEN:
-        found.append(
+        lines.append(
             f"Success is {success:.0%}: right answers are not rare here. This project did not study that, and where "
             "its bandit did, the predicted order of schemes began to fail."
         )
         if inferred:
-            found.append(
+            lines.append(
                 "What is right was inferred, from the middle of the rewards: a log without a right answer takes format "
                 "for it, and one reward far out moves the middle. --correct names a column that knows."
             )
-    return found
+    return lines
 
 
 def report(log: RewardLog, seed: int = 0) -> str:
@@ -233,11 +233,11 @@ def _section(size: int, groups: Population, reward_range: float, inferred: bool,
             f"{row.scheme:<17}{tau}{row.effective_n:>8.2f}{row.zero_groups:>7.0%}{row.weight_right:>9.3g}"
             f"{row.weight_wrong:>9.3g}{row.all_wrong:>10.0%}{row.snr:>8.3f}{against}"
         )
-    said = [
+    advice = [
         *(f"Warning: {warning}" for warning in warnings(groups, reward_range, inferred)),
         suggestion(figures, mixed),
     ]
-    return [*lines, "", *(textwrap.fill(text, WIDTH) for text in said)]
+    return [*lines, "", *(textwrap.fill(text, WIDTH) for text in advice)]
 
 
 def _name(row: pd.Series) -> str:
@@ -253,8 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--group", help="column that names the group (plain logs: group)")
     parser.add_argument("--reward", help="column, or several to be added: accuracy,format=0.1 (plain logs: reward)")
     parser.add_argument("--correct", help="0/1 column; without it: reward above the middle of the rewards seen")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        print(report(reward_log.read(given.log, given.group, given.reward, given.correct)))
+        print(report(reward_log.read(options.log, options.group, options.reward, options.correct)))
     except ValueError as error:
         sys.exit(plain(str(error)))

@@ -138,12 +138,12 @@ def _log(folder: Path) -> Path:
     states = [folder / "trainer_state.json"]
     checkpoints = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
     states += [path / "trainer_state.json" for path in sorted(checkpoints, key=lambda p: -int(p.name.split("-")[1]))]
-    found = [state for state in states if state.is_file()][:1]
-    found += sorted(path for path in folder.iterdir() if path.suffix in LOGS)
-    if len(found) != 1:
-        listed = ", ".join(path.name for path in found) or "no log"
+    logs = [state for state in states if state.is_file()][:1]
+    logs += sorted(path for path in folder.iterdir() if path.suffix in LOGS)
+    if len(logs) != 1:
+        listed = ", ".join(path.name for path in logs) or "no log"
         raise ValueError(f"{folder}: {listed}; allowed: trainer_state.json, or one .jsonl or .csv")
-    return found[0]
+    return logs[0]
 
 
 def _rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -184,13 +184,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--success", required=True, help="name of the share of right answers in the logs")
     parser.add_argument("--primary", default="", help="ablations planned beforehand: softmax,softmax_centered")
     parser.add_argument("--out", type=Path, help="folder for comparisons.csv and verdicts.csv")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        runs = read(given.runs, given.success)
-        compared, judged = judge(runs, [*filter(None, given.primary.split(","))], given.runs.name, given.success)
+        runs = read(options.runs, options.success)
+        compared, judged = judge(runs, [*filter(None, options.primary.split(","))], options.runs.name, options.success)
     except ValueError as error:
         sys.exit(plain(str(error)))
-    if given.out:
-        files.write_csv(compared, given.out / "comparisons.csv")
-        files.write_csv(judged, given.out / "verdicts.csv")
+    if options.out:
+        files.write_csv(compared, options.out / "comparisons.csv")
+        files.write_csv(judged, options.out / "verdicts.csv")
     print(report(compared, judged))

@@ -68,9 +68,9 @@ class WeightedGRPOTrainer(GRPOTrainer):
         output = super()._generate_and_score_completions(inputs)
         samples = self.num_generations if self.model.training else self.num_generations_eval
         weights = self.weigh(self._rewards_of_all, samples)
-        own, count = self.accelerator.process_index, len(inputs)
+        rank, count = self.accelerator.process_index, len(inputs)
         theirs = output["advantages"]
-        output["advantages"] = torch.as_tensor(weights[own * count : (own + 1) * count]).to(theirs)
+        output["advantages"] = torch.as_tensor(weights[rank * count : (rank + 1) * count]).to(theirs)
         logged = self._logs["advantages"]  # TRL has put its own at the end, as many as there is room for
         for _ in range(min(len(weights), len(logged))):
             logged.pop()

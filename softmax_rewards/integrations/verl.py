@@ -62,22 +62,22 @@ def estimator(name: str) -> Estimator:
         non_tensor_batch: Mapping[str, np.ndarray] | None = None,
         **_: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        found = advantages(
+        weights = advantages(
             token_level_rewards, response_mask, index, settings(name, config), (non_tensor_batch or {}).get(VERDICT)
         )
-        return found, found
+        return weights, weights
 
     return estimate
 
 
 def settings(name: str, config: Mapping[str, Any] | None) -> Scheme:
     """The scheme as `algorithm.softmax_rewards` of verl's config has it. ValueError for a schedule of τ."""
-    given = dict((config or {}).get(PREFIX.rstrip(".")) or {})
-    reward_range = tuple(given.pop("reward_range", (0.0, 1.0)))
-    threshold = given.pop("threshold", None)
-    tau = given.get("tau")
+    options = dict((config or {}).get(PREFIX.rstrip(".")) or {})
+    reward_range = tuple(options.pop("reward_range", (0.0, 1.0)))
+    threshold = options.pop("threshold", None)
+    tau = options.get("tau")
     if isinstance(tau, Mapping):
-        given["tau"] = tau = dict(tau)
+        options["tau"] = tau = dict(tau)
         if temperature.is_schedule(tau):
             raise ValueError(f"tau: {tau}; allowed: no schedule, for verl does not say at which step it is")
-    return Scheme({"scheme": name, **given}, reward_range, threshold)
+    return Scheme({"scheme": name, **options}, reward_range, threshold)

@@ -145,21 +145,21 @@ def provenance(described: Mapping[str, Any]) -> HTML:
     return table(pd.DataFrame({"what": list(facts), "value": [text(value) for value in facts.values()]}))
 
 
-def failures(found: pd.DataFrame, runs: pd.DataFrame) -> HTML:
+def failures(detected: pd.DataFrame, runs: pd.DataFrame) -> HTML:
     """Which ablation died of what: a sentence, and One row per ablation.
 
-    `found`: failures.csv; `runs`: ablation and seed of every run, those without failure too.
+    `detected`: failures.csv; `runs`: ablation and seed of every run, those without failure too.
     """
-    died = found[found["mode"] == "success below base"]["ablation"].unique()
+    died = detected[detected["mode"] == "success below base"]["ablation"].unique()
     verdict = f"Below their base model fell: {', '.join(died)}." if len(died) else "No run fell below its base model."
     rows = []
-    for ablation, own in runs.groupby("ablation", sort=False):
-        modes = found[found["ablation"] == ablation].groupby("mode", sort=False)
+    for ablation, members in runs.groupby("ablation", sort=False):
+        modes = detected[detected["ablation"] == ablation].groupby("mode", sort=False)
         symptoms = [
-            f"{mode} ({len(hit)} of {len(own)} seeds, from step {', '.join(map(str, sorted(set(hit['step']))))})"
+            f"{mode} ({len(hit)} of {len(members)} seeds, from step {', '.join(map(str, sorted(set(hit['step']))))})"
             for mode, hit in modes
         ]
-        rows.append({"ablation": ablation, "seeds": len(own), "failures": "\n".join(symptoms) or "none"})
+        rows.append({"ablation": ablation, "seeds": len(members), "failures": "\n".join(symptoms) or "none"})
     return HTML(f"<p>{html.escape(verdict)}</p>{table(pd.DataFrame(rows)).data}")
 
 
@@ -205,8 +205,8 @@ def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -
         prompt = html.escape(group["prompt"].iloc[0])
         cells = "".join(_sample(by_ablation.get(ablation)) for ablation in ablations)
         rows.append(f"<tr><td><pre>{prompt}</pre></td>{cells}</tr>")
-    place = f"<p>After step {frame['step'].iloc[0]}, seed {frame['seed'].iloc[0]}.</p>"
-    return HTML(f"{place}<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+    caption = f"<p>After step {frame['step'].iloc[0]}, seed {frame['seed'].iloc[0]}.</p>"
+    return HTML(f"{caption}<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
 
 
 def _sample(row: Mapping[str, Any] | None) -> str:

@@ -98,8 +98,8 @@ def write(
 def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic | None) -> list[dict[str, Any]]:
     """Sampled texts of each ablation's smallest seed, by step, puzzle and ablation: ablations side by side."""
     rows = []
-    for ablation, own in by_ablation(runs):
-        first = min(own, key=lambda run: run.seed)
+    for ablation, members in by_ablation(runs):
+        first = min(members, key=lambda run: run.seed)
         names = {"ablation": ablation, "seed": first.seed}
         rows += [names | reasoning.annotated(sample, arithmetic) for sample in first.samples]
     return sorted(rows, key=lambda row: (row["step"], row["puzzle"]))

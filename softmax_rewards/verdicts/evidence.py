@@ -105,11 +105,11 @@ class Evidence:
 
     def rates(self, pattern: Mapping) -> dict[float, str]:
         """Learning rate -> ablation, of the ablations that share all other training settings with the baseline."""
-        wanted = {**self.configs[self.baseline]["training"], "learning_rate": None}
+        training = {**self.configs[self.baseline]["training"], "learning_rate": None}
         return {
             config["training"]["learning_rate"]: name
             for name, config in self.configs.items()
-            if matches(config["weighting"], pattern) and {**config["training"], "learning_rate": None} == wanted
+            if matches(config["weighting"], pattern) and {**config["training"], "learning_rate": None} == training
         }
 
     def pair(self, contrast: Contrast) -> tuple[np.ndarray, np.ndarray]:

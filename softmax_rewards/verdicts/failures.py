@@ -87,10 +87,10 @@ def detect(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFrame:
     rows = []
     for run in runs:
         for watch in watches(run, None if run.ablation == baseline else norms.get(run.seed)):
-            found = watch.began()
-            if found:
+            failure = watch.began()
+            if failure:
                 names = {"ablation": run.ablation, "seed": run.seed, "mode": watch.mode}
-                rows.append({**names, **found, "measure": MODES[watch.mode]})
+                rows.append({**names, **failure, "measure": MODES[watch.mode]})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -108,8 +108,8 @@ def watches(run: FinishedRun, gradients: pd.Series | None) -> Iterator[Watch]:
         yield Watch(mode, logged.index.to_numpy(), logged[mode].to_numpy(), threshold, above)
 
     if gradients is not None:
-        own, other = metrics["grad_norm"].to_numpy(), gradients.reindex(steps).to_numpy()
-        ratio = np.divide(own, other, out=np.full(len(own), math.nan), where=other > 0)
+        norms, other = metrics["grad_norm"].to_numpy(), gradients.reindex(steps).to_numpy()
+        ratio = np.divide(norms, other, out=np.full(len(norms), math.nan), where=other > 0)
         yield Watch("gradient too large", steps, ratio, GRADIENT, above=True)
         yield Watch("gradient too small", steps, ratio, 1 / GRADIENT, above=False)
 

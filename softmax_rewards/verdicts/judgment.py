@@ -82,5 +82,5 @@ def overview(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     every_row = pd.concat(tables, ignore_index=True)
     tested = every_row["seeds"] > 0
     untested = ~every_row["claim"].isin(every_row.loc[tested, "claim"]) & ~every_row.duplicated("claim")
-    order = {claim: place for place, claim in enumerate(every_row["claim"].unique())}
+    order = {claim: position for position, claim in enumerate(every_row["claim"].unique())}
     return every_row[tested | untested].sort_values("claim", key=lambda ids: ids.map(order), kind="stable")

@@ -50,7 +50,7 @@ MEASURES = {
 Arithmetic = Callable[[str], tuple[int, int]]
 
 
-def said(completion: str) -> dict[str, float]:
+def count_phrases(completion: str) -> dict[str, float]:
     """Phrases in the thinking of one completion: how many of checking and of starting anew, and whether of defeat."""
     thinking = completion.partition("</think>")[0]
     return {
@@ -86,7 +86,7 @@ def measure(runs: Sequence[FinishedRun], arithmetic: Arithmetic | None) -> pd.Da
 
 def _read(texts: Sequence[str], arithmetic: Arithmetic | None) -> dict[str, float]:
     """The measures of the texts of one evaluation."""
-    phrases = [said(text) for text in texts]
+    phrases = [count_phrases(text) for text in texts]
     equations = [arithmetic(text) for text in texts] if arithmetic else []
     right, written = (sum(counts) for counts in zip((0, 0), *equations, strict=True))
     means = {name: sum(row[name] for row in phrases) / len(phrases) for name in phrases[0]} if phrases else {}
@@ -102,8 +102,8 @@ def over_seeds(measured: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (ablation, step), group in measured.groupby(["ablation", "step"], sort=False):
         for name in MEASURES:
-            found = mean_interval(group[name].dropna())
-            rows.append((ablation, step, name, found.estimate, found.low, found.high, found.n))
+            interval = mean_interval(group[name].dropna())
+            rows.append((ablation, step, name, interval.estimate, interval.low, interval.high, interval.n))
     return pd.DataFrame(rows, columns=["ablation", "step", "measure", "mean", "low", "high", "seeds"])
 
 

@@ -159,7 +159,7 @@ def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
 
 def _attempt(a: int, b: int, slip: float, rng: np.random.Generator) -> list[Tree]:
     """a * b, a times each digit of b but 0, these products, each wrong with probability `slip`, their sum."""
-    factors = [int(digit) * 10**place for place, digit in enumerate(reversed(str(b))) if digit != "0"][::-1]
+    factors = [int(digit) * 10**power for power, digit in enumerate(reversed(str(b))) if digit != "0"][::-1]
     products = [_slipped(a * factor, rng) if rng.random() < slip else a * factor for factor in factors]
     if len(factors) == 1:
         return [("*", a, b), products[0]]

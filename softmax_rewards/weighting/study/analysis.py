@@ -74,14 +74,14 @@ def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_
 
 def settings(group_size: int, taus: Iterable[float] = TAUS) -> list[tuple[str, dict[str, Any]]]:
     """(scheme, hyperparameters) of every scheme there is, at each of `taus` where it has a temperature."""
-    found = []
+    pairs = []
     for scheme in weighting.names():
         allowed = weighting.hyperparameters(scheme)
         # pass@k of fewer than k samples does not exist.
         fixed = {"k": min(allowed["k"], group_size)} if "k" in allowed else {}
         temperatures = [{"tau": float(tau)} for tau in taus] if "tau" in allowed else [{}]
-        found += [(scheme, fixed | temperature) for temperature in temperatures]
-    return found
+        pairs += [(scheme, fixed | temperature) for temperature in temperatures]
+    return pairs
 
 
 def simulated(
@@ -121,8 +121,8 @@ def schemes(populations: dict[tuple[str, float, float], Population], seed: int =
     rows = []
     for (name, success, share), population in populations.items():
         for scheme, chosen in settings(population.rewards.shape[1]):
-            place = {"population": name, "success": success, "format_share": share}
-            rows.append(place | _setting(scheme, chosen) | summarize(population, scheme, chosen, seed))
+            columns = {"population": name, "success": success, "format_share": share}
+            rows.append(columns | _setting(scheme, chosen) | summarize(population, scheme, chosen, seed))
     return pd.DataFrame(rows)
 
 
@@ -269,9 +269,9 @@ def logged(
     counted = table.groupby([*by, "rewards", "right"], as_index=False, sort=True)["count"].sum()
     counted["group_size"] = counted["rewards"].str.split().str.len()
     rows = []
-    for place, part in counted.groupby([*by, "group_size"], sort=True):
+    for key, part in counted.groupby([*by, "group_size"], sort=True):
         population = from_log(part)
-        names = dict(zip([*by, "group_size"], place, strict=True))
+        names = dict(zip([*by, "group_size"], key, strict=True))
         for scheme, parameters in settings(names["group_size"]) if chosen is None else chosen:
             figures = summarize(population, scheme, parameters, seed)
             rows.append(names | _setting(scheme, parameters) | figures)

@@ -155,9 +155,9 @@ def gradients(problem: Bandit, of: Table, pulls: np.ndarray) -> np.ndarray:
 
 def sampled(problem: Bandit, of: Table, pulls: np.ndarray) -> tuple[Figures, Figures]:
     """The figures of the groups `pulls[M, K]`, and their standard errors by the delta method."""
-    found, scale = gradients(problem, of, pulls), len(of.weights) - 1
-    along = found @ problem.direction
-    squares = scale * np.sum((found - found.mean(axis=0)) ** 2, axis=-1)
+    group_gradients, scale = gradients(problem, of, pulls), len(of.weights) - 1
+    along = group_gradients @ problem.direction
+    squares = scale * np.sum((group_gradients - group_gradients.mean(axis=0)) ** 2, axis=-1)
     signal, noise = float(along.mean()), float(np.sqrt(squares.mean()))
     if not noise:
         return Figures(signal, 0.0, 0.0), Figures(0.0, 0.0, 0.0)

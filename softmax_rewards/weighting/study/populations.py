@@ -53,9 +53,9 @@ def composed(
     """Groups with `right[g]` samples of the highest reward, `formed[g]` of lowest + range/11, others low."""
     low, high = reward_range
     right, formed = np.asarray(right)[:, None], np.asarray(formed)[:, None]
-    place = np.arange(group_size)
-    correct = place < right
-    rewards = np.where(correct, high, np.where(place < right + formed, low + FORMAT_REWARD * (high - low), low))
+    position = np.arange(group_size)
+    correct = position < right
+    rewards = np.where(correct, high, np.where(position < right + formed, low + FORMAT_REWARD * (high - low), low))
     return Population(rewards, correct, np.ones(len(right)) if counts is None else np.asarray(counts))
 
 

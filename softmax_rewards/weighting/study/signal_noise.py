@@ -52,8 +52,8 @@ def success_of_prompts(groups: Population) -> np.ndarray:
     mean = rates @ share
     spread = (rates - mean) ** 2 @ share * total / max(total - 1, 1)
     chance = rates * (1 - rates) @ share / (size - 1)
-    own = max(0.0, 1 - chance / spread) if spread > 0 else 0.0
-    return (mean + own * (rates - mean))[:, None]
+    credibility = max(0.0, 1 - chance / spread) if spread > 0 else 0.0
+    return (mean + credibility * (rates - mean))[:, None]
 
 
 def _signals(weights: np.ndarray, correct: np.ndarray, success: float | np.ndarray) -> np.ndarray:

@@ -46,8 +46,8 @@ def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population
     def log_effective_n(name: str, **hyperparameters: Any) -> float:
         return float(np.log(populations.summarize(mixed, name, hyperparameters)["effective_n"]))
 
-    wanted = log_effective_n("linear")
-    away = {tau: abs(log_effective_n(scheme, tau=tau) - wanted) for tau in taus}
+    target = log_effective_n("linear")
+    away = {tau: abs(log_effective_n(scheme, tau=tau) - target) for tau in taus}
     if max(away.values()) - min(away.values()) < SAME:
         return None
     return min(away, key=away.__getitem__)
@@ -85,15 +85,15 @@ def over_cells(swept: pd.DataFrame) -> pd.DataFrame:
     seeds = np.sort(swept["seed"].unique())
     halves = seeds[::2], seeds[1::2]
     rows = []
-    for found, measured in (halves, halves[::-1]):
-        for place, part in swept.groupby(CELL, sort=False):
-            cells, judged = (_means(part[part["seed"].isin(half)]) for half in (found, measured))
+    for searched, measured in (halves, halves[::-1]):
+        for setting, part in swept.groupby(CELL, sort=False):
+            cells, judged = (_means(part[part["seed"].isin(half)]) for half in (searched, measured))
             for cell, success in cells.items():
                 best, worst = success.idxmax(), success.idxmin()
                 spread = judged[cell][best] - judged[cell][worst]
-                for rule, tau in _choices(place[1], cell, cells).items():
+                for rule, tau in _choices(setting[1], cell, cells).items():
                     lost = np.nan if tau is None else judged[cell][best] - judged[cell][tau]
-                    rows.append((*place, rule, lost, np.nan if tau is None else tau == best, spread))
+                    rows.append((*setting, rule, lost, np.nan if tau is None else tau == best, spread))
     table = pd.DataFrame(rows, columns=[*CELL, "rule", "regret", "best", "spread"]).astype({"best": float})
     return table.groupby([*CELL, "rule"], as_index=False, sort=False).mean()
 
@@ -110,8 +110,8 @@ def _choices(scheme: str, cell: Cell, cells: Mapping[Cell, pd.Series]) -> dict[s
     chosen = dict(_beforehand(scheme, cell, taus))
     others = [other for other in cells if other[1:] != cell[1:]]
     for name, features in FITTED.items():
-        wanted = np.array([np.log(cells[other].idxmax() / other[0]) for other in others])
-        coefficients = np.linalg.lstsq(np.array([features(other) for other in others]), wanted, rcond=None)[0]
+        peaks = np.array([np.log(cells[other].idxmax() / other[0]) for other in others])
+        coefficients = np.linalg.lstsq(np.array([features(other) for other in others]), peaks, rcond=None)[0]
         target = features(cell) @ coefficients
         chosen[name] = min(taus, key=lambda tau, target=target: abs(np.log(tau / cell[0]) - target))
     return chosen

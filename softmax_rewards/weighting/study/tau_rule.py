@@ -48,7 +48,7 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
     order = np.argsort(taus)
     taus, success = taus[order], success[:, order]
     seeds, grid = success.shape
-    nothing = Interval(math.nan, math.nan, math.nan, math.nan, seeds, math.nan)
+    unknown = Interval(math.nan, math.nan, math.nan, math.nan, seeds, math.nan)
     if grid < SMALLEST_GRID or seeds < 2:
         reason = (
             f"the grid is too small: {grid} temperatures, {SMALLEST_GRID} are needed"
@@ -64,10 +64,10 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
             ratio=nan,
             low=nan,
             high=nan,
-            slope=nothing,
+            slope=unknown,
             best=nan,
             bracket=(nan, nan),
-            lead=nothing,
+            lead=unknown,
             reason=reason,
         )
 
