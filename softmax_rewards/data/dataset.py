@@ -14,12 +14,12 @@ SPLITS = ("train", "test", "warm_start")
 
 
 def write(task: dict[str, Any], out: Path, public: Path | None = None, fetch: Callable[..., str] | None = None) -> None:
-    """Build the task's puzzles into the folder `out`: one parquet file a split and `manifest.json`, written last.
+    """Build the task's puzzles into the folder `out`: one parquet file per split, then `manifest.json`.
 
-    `task` is the task's name and options. Where these want public data, it is taken from the folder `public`,
-    and if that has none, `fetch` (`hub.fetch`, handed in so that a change there concerns no trained run) puts
-    it there; the manifest has its checksum, the same whether it was fetched or put there by hand.
-    Raises ValueError in one line for what cannot be fetched or read, and naming the puzzle if a test puzzle is
+    `task` is the task's name and options. If these ask for public data, it is read from the folder `public`. If
+    that folder has none, `fetch` downloads it there: `hub.fetch`, passed in so that a change of it changes no run's
+    fingerprint. The manifest has the checksum of public data, whether downloaded or copied by hand.
+    Raises ValueError, one line, if data cannot be fetched or read, or if a test puzzle, which the line names, is
     also in `train` or `warm_start`.
     """
     module, options = tasks.load(task)

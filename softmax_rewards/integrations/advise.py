@@ -33,7 +33,7 @@ OFTEN = 0.2  # success from which predictions and the exact figures of the bandi
 DEAD = 0.9  # share of all-equal groups from which nearly all are dead
 AMPLIFIED = 0.1  # of linear's squared weight, in all-wrong groups
 FEW = 20  # groups with right and wrong samples; a bootstrap of fewer is too sure of itself
-WIDTH = 110  # characters a line
+WIDTH = 110  # characters per line
 OWN_RESULT = (
     "A prediction for one batch is no training result. What this project measured by training, on its own tiny model "
     "(README.md, 'What was found so far'): softmax was nowhere better than linear, and from tau 0.25 on worse the "
@@ -43,7 +43,7 @@ OWN_RESULT = (
 
 
 def table(groups: Population, reward_range: float, seed: int = 0) -> pd.DataFrame:
-    """A row for each scheme and tau, `linear` first.
+    """One row per scheme and tau, `linear` first.
 
     Columns: scheme, tau, tau_over_range (NaN without a temperature); effective_n, zero_groups, weight_right,
     weight_wrong as in `populations.summarize`; all_wrong, the share of the squared weight that lies in groups without
@@ -84,7 +84,7 @@ def limits(signal: np.ndarray, square: np.ndarray, counts: np.ndarray, seed: int
 
     def ratios(drawn: np.ndarray) -> np.ndarray:
         noise = np.sqrt(square @ drawn / total)
-        # Rounded: no signal is 0 and proportional schemes are equal, whatever the rounding errors of one machine.
+        # Rounded, so that no signal is 0 and proportional schemes are equal on every machine.
         return np.round(np.divide(signal @ drawn / total, noise, out=np.zeros(len(noise)), where=noise > 0), 12)
 
     snr = ratios(counts)
@@ -105,7 +105,7 @@ def suggestion(figures: pd.DataFrame, mixed: int) -> str:
     if figures["snr"].max() <= 0:
         return (
             "Suggestion: none. No group has both right and wrong samples, so no weighting finds a signal in this log. "
-            "Easier prompts, more samples a prompt, or a warm start would give one."
+            "Easier prompts, more samples per prompt, or a warm start would give one."
         )
     if linear["snr"] <= 0:
         return "Suggestion: none. Within groups, right samples do not have higher rewards: check reward and correct."
@@ -145,7 +145,7 @@ def suggestion(figures: pd.DataFrame, mixed: int) -> str:
 
 
 def warnings(groups: Population, reward_range: float, inferred: bool = False) -> list[str]:
-    """What in the log limits the advice, a line each. `inferred`: what is right was read off the rewards."""
+    """What in the log limits the advice, one line each. `inferred`: the rewards were used to infer what is right."""
     counts, rewards, correct = groups.counts, groups.rewards, groups.correct
     share = counts / counts.sum()
     contrast = rewards.max(axis=-1) > rewards.min(axis=-1)
@@ -154,7 +154,7 @@ def warnings(groups: Population, reward_range: float, inferred: bool = False) ->
     if share @ ~contrast >= DEAD:
         lines.append(
             f"{share @ ~contrast:.1%} of the groups are dead (all rewards equal): linear learns from {alive} of "
-            f"{int(counts.sum())} groups. Easier prompts or more samples a prompt matter more than any scheme."
+            f"{int(counts.sum())} groups. Easier prompts or more samples per prompt matter more than any scheme."
         )
     small = contrast & ~correct.any(axis=-1) & (np.ptp(rewards, axis=-1) < reward_range / 2)
     square = np.mean(weighting.compute("linear", rewards, correct) ** 2, axis=-1) * counts
@@ -249,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description="Which weighting scheme suits the rewards in a log, and how sure that is."
     )
-    parser.add_argument("log", type=Path, help=".csv, .jsonl or .parquet, one row a sample, or a folder of them")
+    parser.add_argument("log", type=Path, help=".csv, .jsonl or .parquet, one row per sample, or a folder of them")
     parser.add_argument("--group", help="column that names the group (plain logs: group)")
     parser.add_argument("--reward", help="column, or several to be added: accuracy,format=0.1 (plain logs: reward)")
     parser.add_argument("--correct", help="0/1 column; without it: reward above the middle of the rewards seen")

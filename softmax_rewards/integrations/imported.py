@@ -69,7 +69,7 @@ def read(root: Path, success: str) -> list[ImportedRun]:
 def judge(runs: Sequence[ImportedRun], primary: Sequence[str], name: str, success: str) -> tuple[pd.DataFrame, ...]:
     """(comparisons, verdicts): the tables of `summary.comparisons` and `verdicts.judge`.
 
-    name     of what the runs are of, model and task as it were; success as for `read`
+    name     of what was trained, in place of the model and the task; success as for `read`
     primary  the ablations that were to be judged before the runs began, Holm-adjusted; all others are exploratory
     The claim about each ablation is that its mean success over training is above the baseline's.
     """
@@ -93,7 +93,7 @@ def judge(runs: Sequence[ImportedRun], primary: Sequence[str], name: str, succes
 
 
 def _measures(runs: Sequence[ImportedRun]) -> pd.DataFrame:
-    """One row a run, index (ablation, seed): the endpoints that a success curve gives."""
+    """One row per run, index (ablation, seed): the endpoints that a success curve gives."""
     rows = {}
     for run in runs:
         steps, success = run.evaluations["step"], run.evaluations["success"]
@@ -130,7 +130,7 @@ def _curve(folder: Path, success: str) -> pd.DataFrame:
     if steps[0] != 0 or len(steps) < 2:
         listed = ", ".join(map(str, steps))
         raise ValueError(f"{file}: evaluated at step {listed}; allowed: at step 0, before training, and later")
-    # Tokens are not known: steps in their place, and `judge` drops what would be read from them.
+    # The tokens are unknown. Steps stand in their place, and `judge` drops the endpoint that needs tokens.
     return pd.DataFrame({"step": steps, "success": [points[step] for step in steps], "tokens": steps})
 
 

@@ -1,18 +1,18 @@
 """Reward logs of other trainers → groups of rewards.
 
-A log is a .csv, .jsonl or .parquet file, one row a sample, or a folder of such files. Three layouts are recognised by
+A log is a .csv, .jsonl or .parquet file, one row per sample, or a folder of such files. Three layouts are recognized by
 their columns:
 
     plain   group, reward[, correct][, step]: any row order; with a step the same group name may come back
-    TRL     step, prompt, completion, <one column a reward function>, <extra columns>, advantage: what GRPOTrainer
+    TRL     step, prompt, completion, <one column per reward function>, <extra columns>, advantage: what GRPOTrainer
             writes to completions/completions_<step>.parquet under `log_completions` (TRL 1.16)
     verl    input, output, gts, score, step, <extra columns>: the files <step>.jsonl of `trainer.rollout_data_dir`
 
 TRL: a group is a run of consecutive rows with one step and prompt, so a prompt drawn twice stays two groups. The reward
 is the sum of the numeric columns between completion and advantage, where a missing value counts as 0; a sample with no
-value at all was not scored and is left out, as TRL does. The file tells neither reward functions from extra columns nor
-their weights, so the sum is checked against the advantages. With several updates a batch TRL writes the same samples at
-several steps: they count once. verl: rows may have been reordered to balance the load, so a group is a step and an
+value at all was not scored and is left out, as TRL does. The file does not say which columns are reward functions, nor
+their weights, so the sum is checked against the advantages. With several updates per batch TRL writes the same samples
+at several steps: they count once. verl: rows may have been reordered to balance the load, so a group is a step and an
 input, and a prompt drawn twice in one step is one larger group; a 0/1 column acc says what is right.
 """
 
@@ -96,7 +96,7 @@ def read(path: Path, group: str | None = None, reward: str | None = None, correc
             else:
                 groups.setdefault((index, run, *key), []).append(sample)
     if not groups:
-        raise ValueError(f"{path}: no samples; allowed: one row a sample")
+        raise ValueError(f"{path}: no samples; allowed: one row per sample")
     count = len(groups)
     if layout.name == "TRL":
         # The prompt is the last part of the key; equal completions in equal order are the same samples.

@@ -1,4 +1,4 @@
-"""A scheme ready for a trainer of someone else's: flat samples, groups of any size, τ of the trainer's step."""
+"""A scheme for another project's trainer: flat samples, groups of any size, τ at the trainer's step."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ ROUNDING = 1e-5  # share of the reward range; trainers keep rewards in float32
 
 @dataclass(frozen=True)
 class Scheme:
-    """What an experiment says of an ablation and its task, for a trainer that knows neither.
+    """The weighting of an ablation and the rewards of its task, for a trainer that knows neither.
 
     weighting     {"scheme": name, hyperparameter: value}, as in a config; `tau` may be "auto" or a schedule
     reward_range  the lowest and the highest reward that a sample can get
@@ -38,8 +38,8 @@ class Scheme:
             raise ValueError(
                 f"weighting: {dict(self.weighting)}; allowed: a scheme among {', '.join(weighting.names())}"
             )
-        none = np.zeros(LARGEST_GROUP)
-        self.weights(none, none, none)
+        zeros = np.zeros(LARGEST_GROUP)
+        self.weights(zeros, zeros, zeros)
 
     def right(self, rewards: np.ndarray) -> np.ndarray:
         """Which samples are right; rewards [B] -> bool [B]."""

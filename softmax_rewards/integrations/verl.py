@@ -8,11 +8,11 @@
 
 What stands below `algorithm.softmax_rewards` are the scheme's hyperparameters, the range of a sample's reward
 ([0, 1] by default) and the reward from which a sample is right (the highest by default). verl calls an estimator
-once a batch and does not tell it the step: τ is a number, `auto` or a share of the range, no schedule. Penalties that
+once per batch and does not tell it the step: τ is a number, `auto` or a share of the range, no schedule. Penalties that
 verl adds to the rewards (`algorithm.use_kl_in_reward`) would be weighed as rewards; keep them in the loss.
 
-This module is free of verl; `verl_plugin` registers the estimators. Written for verl 0.9, whose way of calling
-them is that of 0.5 on.
+This module is free of verl; `verl_plugin` registers the estimators. Written for verl 0.9, which calls them
+as all versions from 0.5 on do.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,5 +79,5 @@ def settings(name: str, config: Mapping[str, Any] | None) -> Scheme:
     if isinstance(tau, Mapping):
         options["tau"] = tau = dict(tau)
         if temperature.is_schedule(tau):
-            raise ValueError(f"tau: {tau}; allowed: no schedule, for verl does not say at which step it is")
+            raise ValueError(f"tau: {tau}; allowed: no schedule, because verl does not say at which step it is")
     return Scheme({"scheme": name, **options}, reward_range, threshold)

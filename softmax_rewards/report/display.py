@@ -102,7 +102,7 @@ def interval(frame: pd.DataFrame) -> pd.Series:
 
 
 def by_experiment(verdicts: pd.DataFrame) -> HTML:
-    """A row a claim, a column an experiment: its verdict and effect. `verdicts`: as of `verdicts.overview`."""
+    """One row per claim, one column per experiment: verdict and effect. `verdicts`: as of `verdicts.overview`."""
     cells = verdicts.assign(cell=verdicts["verdict"] + "\n" + interval(verdicts), tested=verdicts["seeds"] > 0)
     order = verdicts["claim"].unique()
     wide = cells[cells["tested"]].pivot(index="claim", columns="experiment", values="cell").reindex(order)
@@ -112,7 +112,7 @@ def by_experiment(verdicts: pd.DataFrame) -> HTML:
 
 
 def fits(described: Mapping[str, Mapping[str, Mapping]]) -> HTML:
-    """One row a scheme and endpoint of temperature_fit.json (`tau_rule.Fit`)."""
+    """One row per scheme and endpoint of temperature_fit.json (`tau_rule.Fit`)."""
     rows = [
         {
             "scheme": scheme.replace("_", " "),
@@ -146,7 +146,7 @@ def provenance(described: Mapping[str, Any]) -> HTML:
 
 
 def failures(detected: pd.DataFrame, runs: pd.DataFrame) -> HTML:
-    """Which ablation died of what: a sentence, and One row per ablation.
+    """Which ablation failed in which way: a sentence, and one row per ablation.
 
     `detected`: failures.csv; `runs`: ablation and seed of every run, those without failure too.
     """
@@ -189,7 +189,7 @@ def _limits(row: Mapping[str, float], share: bool) -> str:
 
 
 def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -> HTML:
-    """Completions side by side: a row a puzzle (the first `puzzles`), a column an ablation, the baseline first.
+    """Completions side by side: one row per puzzle (the first `puzzles`), one column per ablation, baseline first.
 
     `frame`: ablation, seed, step, puzzle, prompt, completion, correct, of one seed and step; and, if the task has
     equations, how many are `right` of those `written`. The text is what a model wrote, so it is escaped and shown

@@ -1,4 +1,4 @@
-"""Archive: the tables of finished runs kept with the repository, some ten KB per run.
+"""Archive: the tables of finished runs kept with the repository, about ten KB per run.
 
 An experiment's key `archive` names the folder, `results/archive/<experiment>`. A run found there with the fingerprint
 that it would get today is taken as it is; any other is trained. `archive_files.py` says how the folder is laid out.
@@ -109,7 +109,7 @@ def keep(results: Path, folder: Path) -> list[str]:
     for source in sorted((results / "runs").glob("*/*")):
         if all((source / name).is_file() for name in KEPT):
             record, judged = (files.read_json(source / name) for name in ("run.json", "evaluation.json"))
-            if record["fingerprint"] == judged.get("fingerprint"):  # else it is being made anew
+            if record["fingerprint"] == judged.get("fingerprint"):  # else it is being made again
                 record = renamed.record(record)
                 new[record["ablation"], record["seed"]] = source
     if new:

@@ -60,7 +60,7 @@ def read(folder: Path, table: str) -> pa.Table:
 
 
 def write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
-    """Write all `TABLES`. No file takes its place before all are written; the checksums do so last."""
+    """Write all `TABLES`. No file is moved to its place before all are written; the checksums come last."""
     with ExitStack() as stack:  # left in the reverse order
         listed = stack.enter_context(files.appearing(folder / SUMS))
         digests = {}

@@ -28,7 +28,7 @@ COLUMNS = ["question", "ablation", "against", "what", "endpoint", "delta", "low"
 
 
 def table(evidence: Evidence) -> pd.DataFrame:
-    """A row a pair and endpoint: what differs in words, and the difference of the paired seeds with its t interval."""
+    """One row per pair and endpoint: what differs in words, and the paired difference with its t interval."""
     rows = []
     for question, ablation, against, what in pairs(evidence):
         for endpoint in ENDPOINTS:

@@ -21,7 +21,7 @@ LINEAR = {"scheme": "linear"}
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A number measured once a run. Fractions are told in percent, their differences in percentage points."""
+    """A number measured once per run. Fractions are shown in percent, their differences in percentage points."""
 
     text: str
     unit: str = "points"
@@ -82,7 +82,7 @@ class Untested(Exception):
 class Evidence:
     """What an experiment knows.
 
-    measures   one row a run, index (ablation, seed); columns: ENDPOINTS and "base" (success at step 0)
+    measures   one row per run, index (ablation, seed); columns: ENDPOINTS and "base" (success at step 0)
     configs    ablation -> {"weighting": ..., "training": ...} as resolved
     baseline   the ablation whose training settings every compared ablation must share
     fits       scheme -> tau_rule.Fit of the AUC, schemes with a τ sweep only

@@ -125,7 +125,7 @@ def _refuse_mixed(runs: Sequence[FinishedRun], value: Callable[[FinishedRun], st
         groups.setdefault(value(run), []).append(f"{run.ablation}/seed-{run.seed}")
     if len(groups) > 1:
         listed = "; ".join(", ".join(names) for names in groups.values())
-        raise ValueError(f"runs with different {what} cannot be compared; make them anew: {listed}")
+        raise ValueError(f"runs with different {what} cannot be compared; make them again: {listed}")
 
 
 def by_ablation(runs: Sequence[FinishedRun]) -> Iterable[tuple[str, list[FinishedRun]]]:

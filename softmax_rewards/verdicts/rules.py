@@ -217,7 +217,7 @@ def cold_start(*contrasts: Contrast) -> Rule:
 
 
 def half_formatted(*contrasts: Contrast) -> Rule:
-    """`every`, on a base model of which about half of the answers have the right format."""
+    """`every`, on a base model with about half of its answers in the right format."""
 
     def rule(evidence: Evidence) -> Finding:
         low, high = HALF_FORMATTED

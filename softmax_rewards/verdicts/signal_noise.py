@@ -27,13 +27,13 @@ def measured(runs: Sequence[FinishedRun], reward_range: tuple[float, float]) -> 
     """One row per ablation whose runs logged `gradient_cosine`, columns COLUMNS; the first ablation is the baseline.
 
     tau        of a constant temperature; NaN for a scheme without and for a schedule
-    undefined  share of the steps without a cosine, where half a batch had no weight: such steps have no signal, so that
-               the mean of the others is too high, and from UNDEFINED on not given
+    undefined  share of the steps without a cosine, where half a batch had no weight. Such steps have no signal, so the
+               mean of the others is too high; from UNDEFINED on it is not given
     cosine     its mean over the steps of a run, then over seeds, with the t interval over seeds
     snr        of a whole batch, from the cosine and its limits; a cosine below 0 gives 0
     predicted  `of_groups` of all groups that the ablation trained on, per square root of the number of samples; NaN
                for a schedule, and in another setting than the baseline's, whose gradient may have other parts
-    predicted_cosine  what that ratio makes of a half's, with one factor for all: least squares, weighted by seeds
+    predicted_cosine  the cosine of a half that follows, with one factor for all: least squares, weighted by seeds
     """
     rows = []
     for ablation, members in by_ablation(runs):

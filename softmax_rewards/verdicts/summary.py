@@ -41,7 +41,7 @@ def long(parts: Iterable[tuple[FinishedRun, pd.DataFrame]]) -> pd.DataFrame:
 
 
 def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
-    """One row a run, index (ablation, seed): every endpoint of `evidence.ENDPOINTS`, "base" and "base_format"."""
+    """One row per run, index (ablation, seed): every endpoint of `evidence.ENDPOINTS`, "base" and "base_format"."""
     rows = {}
     for run in runs:
         curve, metrics = run.evaluations, run.metrics
@@ -74,7 +74,7 @@ def curves(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 
 
 def final(runs: Sequence[FinishedRun], measures: pd.DataFrame) -> pd.DataFrame:
-    """One row a run: its endpoints and the evaluation of its final model."""
+    """One row per run: its endpoints and the evaluation of its final model."""
     keys = ("greedy", "pass@1", "pass@4", "pass@16", "distinct")
     rows = [
         {
@@ -146,7 +146,7 @@ def _deltas(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, fl
 def robust_comparisons(measures: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """The interquartile mean of every ablation over its seeds, and its probability to improve on the baseline.
 
-    One row an ablation and endpoint (auc, final); limits are bootstraps over seeds. The experiment is one task.
+    One row per ablation and endpoint (auc, final); limits are bootstraps over seeds. The experiment is one task.
     """
     columns = ["ablation", "endpoint", "iqm", "iqm_low", "iqm_high"]
     columns += ["improvement", "improvement_low", "improvement_high", "seeds"]
@@ -213,5 +213,5 @@ def fit_temperatures(
 
 
 def base_groups(runs: Sequence[FinishedRun], baseline: str) -> Population:
-    """Groups that the base model, little changed, gives: of the baseline's first steps."""
+    """Groups of the base model, hardly changed yet: those of the baseline's first steps."""
     return from_log(pd.concat([run.groups[run.groups["step"] <= EARLY] for run in runs if run.ablation == baseline]))

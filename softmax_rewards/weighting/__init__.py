@@ -1,6 +1,6 @@
 """Weighting: from the rewards of a batch of groups to the weight of each answer's log-likelihood.
 
-One module a scheme, with one function
+One module per scheme, each with one function
 
     def weights(rewards, correct, *, <hyperparameters>) -> weights
 

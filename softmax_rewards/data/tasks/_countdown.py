@@ -11,7 +11,7 @@ import numpy as np
 from softmax_rewards.data.tasks._expressions import OPERATORS, Tree, Value, divide, leaves, reduced, text, value
 
 MAX_NUMBERS = 6
-_ENUMERABLE = 1_000_000  # up to so many expressions in all, a generator looks at each instead of drawing
+_ENUMERABLE = 1_000_000  # up to this many expressions in all are enumerated instead of drawn
 
 Shape: TypeAlias = int | tuple[int, "Shape", "Shape"]
 """A binary tree over k numbers in a row: a leaf is a position, a node (gap, left, right) stands in a gap."""
@@ -91,7 +91,7 @@ class _Solver:
 
     def __init__(self, operators: str, table_size: int) -> None:
         self.operators = operators
-        self.table_size = table_size  # sets of up to so many numbers are tabulated, larger ones searched
+        self.table_size = table_size  # sets of up to this many numbers are tabulated, larger ones searched
         self.tables: dict[tuple[int, ...], dict[Value, Tree]] = {}
         self.failed: set[tuple[tuple[int, ...], Value]] = set()
 
@@ -186,7 +186,7 @@ def _every(numbers: range, count: int, operators: str, rng: np.random.Generator)
 
 
 def _draw(numbers: range, count: int, targets: range, operators: str, rng: np.random.Generator) -> list[Tree]:
-    """2048 random expressions of one random shape over `count` of `numbers`, less those that miss `targets`.
+    """2048 random expressions of one random shape over `count` of `numbers`, without those that miss `targets`.
 
     Only an approximate filter, so that few expressions need exact arithmetic.
     """

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from softmax_rewards.report.plots.style import PERCENT, SINGLES, empty_figure, legend_below, logarithmic, styled
 
 _SCHEMES = {"softmax": "#2171b5", "softmax_centered": "#d94801", "softmax_masked": "#009e73"}
-_OPTIMISERS = {"sgd": "plain ascent", "adam": "Adam"}
+_OPTIMIZERS = {"sgd": "plain ascent", "adam": "Adam"}
 
 
 @styled
 def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
-    """Signal-to-noise of one group's gradient against τ at one success rate, a panel a share of well-formed arms.
+    """Signal-to-noise of one group's gradient against τ at one success rate, one panel per share of well-formed arms.
 
     `table`: success, formed, scheme, tau, snr, snr_sampled, snr_error, predicted. Lines are exact, marks sampled with
     two standard errors, crosses what was predicted without a policy.
@@ -43,7 +43,7 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
 def curves(table: pd.DataFrame, optimizer: str) -> Figure:
     """Success over updates: the schemes without a temperature, softmax and centered softmax at each τ.
 
-    `table`: optimizer, formed, scheme, tau, step, mean; a row of panels a share of well-formed arms. Dashed: linear.
+    `table`: optimizer, formed, scheme, tau, step, mean; one row of panels per share. Dashed: linear.
     """
     rows = table[table["optimizer"] == optimizer]
     if rows.empty:
@@ -76,14 +76,14 @@ def curves(table: pd.DataFrame, optimizer: str) -> Figure:
 
 @styled
 def over_training(table: pd.DataFrame) -> Figure:
-    """Mean success over training against τ with 95 % intervals, a panel an optimizer and a share of well-formed arms.
+    """Mean success over training against τ with 95 % intervals, one panel per optimizer and share of formed arms.
 
     `table`: optimizer, formed, scheme, tau, mean, low, high. Dashed: linear.
     """
     if table.empty:
         return empty_figure("no training")
     groups = list(table.groupby(["optimizer", "formed"], sort=False))
-    titles = [f"{_OPTIMISERS[optimizer]}, {_formed_text(formed)}" for (optimizer, formed), _ in groups]
+    titles = [f"{_OPTIMIZERS[optimizer]}, {_formed_text(formed)}" for (optimizer, formed), _ in groups]
     figure, panels = _panels(titles, columns=2)
     for axes, (_, part) in zip(panels, groups, strict=True):
         for scheme, color in _SCHEMES.items():
@@ -101,7 +101,7 @@ def over_training(table: pd.DataFrame) -> Figure:
 
 @styled
 def optima(table: pd.DataFrame, span: float = 1.0) -> Figure:
-    """The best τ/range of each cell, N by base success, a panel a scheme and an optimizer, for one reward range.
+    """The best τ/range of each cell, N by base success, one panel per scheme and optimizer, for one reward range.
 
     `table`: optimizer, scheme, range, base, group_size, best_ratio, lead_low. In brackets: cells in which no τ is
     better than half the range beyond doubt, so that the best one may be chance.
@@ -110,7 +110,7 @@ def optima(table: pd.DataFrame, span: float = 1.0) -> Figure:
     if rows.empty:
         return empty_figure(f"no cell with the range {span:g}")
     groups = list(rows.groupby(["optimizer", "scheme"], sort=False))
-    titles = [f"{scheme.replace('_', ' ')}, {_OPTIMISERS[optimizer]}" for (optimizer, scheme), _ in groups]
+    titles = [f"{scheme.replace('_', ' ')}, {_OPTIMIZERS[optimizer]}" for (optimizer, scheme), _ in groups]
     figure, panels = _panels(titles, columns=2, height=2.7)
     limits = np.log(rows["best_ratio"].min()), np.log(rows["best_ratio"].max())
     for axes, (_, part) in zip(panels, groups, strict=True):

@@ -78,7 +78,7 @@ def _effect(row: Mapping[str, Any]) -> str:
 
 @styled
 def contrasts(table: pd.DataFrame, question: str, endpoint: str = "auc") -> Figure:
-    """Differences of the pairs of one question in percentage points with intervals, a pair a row.
+    """Differences of the pairs of one question in percentage points with intervals, one row per pair.
 
     `table`: question, what, endpoint, delta, low, high.
     """
@@ -165,7 +165,7 @@ def _intervals(
 
 @styled
 def temperature(table: pd.DataFrame, fits: Mapping[str, Mapping], endpoint: str = "auc") -> Figure:
-    """Success of constant temperatures against τ/range (logarithmic), a panel a scheme, with the fit.
+    """Success of constant temperatures against τ/range (logarithmic), one panel per scheme, with the fit.
 
     `table`: scheme, ratio, endpoint, mean, low, high; `fits`: scheme -> endpoint -> fields of `tau_rule.Fit`.
     Dotted: the claimed optimum τ/range = 1/2. The shaded strip is the 95 % interval of the fitted
@@ -233,6 +233,6 @@ def _whiskers(axes: Axes, x: Any, group: pd.DataFrame, **style: Any) -> None:
 
 
 def _ablation(reported_ablation: str) -> str:
-    """The name an ablation of this project has, of the notes' "softmax τ=0.5 (later)"."""
+    """This project's name for an ablation of the notes, such as "softmax τ=0.5 (later)"."""
     name = reported_ablation.removesuffix(" (later)").replace(" τ=", "-").replace(" τ ", "-").replace("→", "-")
     return "baseline" if name == "linear" else name

@@ -18,8 +18,8 @@ _RATIO = "τ / reward range"
 def universal(table: pd.DataFrame) -> Figure:
     """Softmax of one right answer and N−1 worthless ones against τ/range: effective N, best : worst, weight.
 
-    `table`: range, group_size, right, format_share, tau_over_range, effective_n, ratio, weight_right. A line
-    a group size; the reward ranges are markers on it, which coincide because only τ/range counts.
+    `table`: range, group_size, right, format_share, tau_over_range, effective_n, ratio, weight_right. One line
+    per group size; the reward ranges are markers on it, which coincide because only τ/range counts.
     """
     rows = table[(table["right"] == 1) & (table["format_share"] == 0)]
     figure = Figure(figsize=(10, 3.7), layout="constrained")
@@ -172,7 +172,7 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
 def by_temperature(rows: pd.DataFrame, schemes: Sequence[str] = ("softmax", "softmax_centered")) -> Figure:
     """Effective N, largest share, and contrast over RMS against τ on one population of groups.
 
-    `rows`: scheme, tau, effective_n, max_share, contrast, rms, a row a scheme and τ. Dashed: linear. A panel
+    `rows`: scheme, tau, effective_n, max_share, contrast, rms, one row per scheme and τ. Dashed: linear. A panel
     may be empty: without a group that has right and wrong answers there is no contrast.
     """
     if rows.empty:

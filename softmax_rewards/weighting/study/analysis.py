@@ -1,6 +1,6 @@
 """Weight analysis: tables of what every scheme does to groups of rewards, offline and on logged groups.
 
-`write` stores one csv a table; each table is a pure function of its arguments, its columns in its docstring.
+`write` stores one csv per table; each table is a pure function of its arguments, its columns in its docstring.
 Every scheme in `weighting` is analyzed, those with a temperature at several.
 """
 
@@ -46,7 +46,9 @@ STATED_SNR = {
 
 
 def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_size: int, seed: int) -> None:
-    """Write every table into `out_dir`, each beside its place and moved in; equal arguments give equal bytes.
+    """Write every table into `out_dir`; equal arguments give equal bytes.
+
+    Each file is written beside its destination and then moved there.
 
     samples       groups drawn for each simulated population
     reward_range  (lowest, highest) reward of the task
@@ -98,7 +100,7 @@ def simulated(
 
 
 def groups(populations: dict[tuple[str, float, float], Population]) -> pd.DataFrame:
-    """population, success, format_share, rewards ("1.1 0.1 0"), right, count, share; a row a composition."""
+    """population, success, format_share, rewards ("1.1 0.1 0"), right, count, share; one row per composition."""
     rows = []
     for (name, success, share), population in populations.items():
         for rewards, correct, count in zip(population.rewards, population.correct, population.counts, strict=True):
@@ -208,7 +210,7 @@ def universal() -> pd.DataFrame:
 
 
 def difficulty(group_size: int, reward_range: tuple[float, float]) -> pd.DataFrame:
-    """scheme, tau, right, success, weight_right, weight_wrong, contrast, g, mean_zero; a row for each 0<K<N.
+    """scheme, tau, right, success, weight_right, weight_wrong, contrast, g, mean_zero; one row per 0<K<N.
 
     Rewards have two values. contrast = weight_right - weight_wrong and g = contrast/range, so that a
     mean-zero scheme is exactly w = g(K) (r - mu): tau moves weight between groups of different success rates,
@@ -259,11 +261,11 @@ def logged(
 ) -> pd.DataFrame:
     """The figures of `schemes` on the groups that training really saw.
 
-    table   columns rewards ("1.1 0.1 0 0", highest first), right (so many, from the first, are right), count
-            and those of `by`; other columns are ignored, equal groups are added up
+    table   columns rewards ("1.1 0.1 0 0", highest first), right (the number of right ones, which come first),
+            count and those of `by`; other columns are ignored, equal groups are added up
     chosen  (scheme, hyperparameters) pairs; all of `settings` if None
     by      columns to keep apart, such as the ablation
-    Returns by, group_size, scheme, tau and the figures, which a table without groups has as columns too.
+    Returns the columns `by`, group_size, scheme, tau and the figures, also for a table without groups.
     Raises ValueError as `populations.from_log`.
     """
     counted = table.groupby([*by, "rewards", "right"], as_index=False, sort=True)["count"].sum()

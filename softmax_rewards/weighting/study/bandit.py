@@ -29,7 +29,7 @@ SAMPLED = 20_000  # groups behind a sampled figure
 
 @dataclass(frozen=True)
 class Bandit:
-    """A policy `policy[K]`, positive and summing to 1, over arms of `kinds[K]`, the first of which is the right one."""
+    """A policy `policy[K]`, positive and summing to 1, over arms of `kinds[K]`; the first arm is right."""
 
     policy: np.ndarray
     kinds: np.ndarray
@@ -54,7 +54,7 @@ class Table(NamedTuple):
 
     @property
     def name(self) -> dict[str, Any]:
-        """Scheme and τ (NaN without one), the columns by which tables tell settings apart."""
+        """Scheme and τ (NaN without one), the columns that name a setting in the tables."""
         return {"scheme": self.scheme, "tau": float(self.hyperparameters.get("tau", np.nan))}
 
 

@@ -1,6 +1,6 @@
 """The bandit's training: success over updates of every scheme, and the temperature rule over a whole factorial.
 
-An update is one group of N pulls; its gradient is that of `bandit`, its step plain ascent or Adam's. Success is the
+An update takes one group of N pulls, the gradient of `bandit`, and a step of plain ascent or of Adam. Success is the
 probability of the right arm itself, not an estimate. Runs are rows of arrays, so that thousands advance together.
 """
 
@@ -29,7 +29,9 @@ CELL = ["optimizer", "scheme", "range", "base", "group_size"]  # of the factoria
 
 
 def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, seed: int) -> None:
-    """Write the bandit's tables into `out_dir`, each beside its place and moved in; equal arguments, equal bytes.
+    """Write the bandit's tables into `out_dir`; equal arguments give equal bytes.
+
+    Each file is written beside its destination and then moved there.
 
     reward_range  (lowest, highest) reward of signals and curves; the factorial has ranges of its own
     group_size    N of signals and curves; the factorial has sizes of its own

@@ -1,8 +1,8 @@
 """Signal-to-noise of a batch's gradient, predicted from rewards and weights.
 
-Score vectors of different samples are taken to be independent, with mean 0 and equal length. Along the true gradient a
-score is taken to be proportional to c - p (right or not, less the success rate). The mean of weight times score over n
-samples then has mean ~ E[w (c - p)] and standard deviation ~ sqrt(E[w^2]/n). This models weights, not a policy: only
+Score vectors of different samples are assumed to be independent, with mean 0 and equal length. Along the true gradient
+a score is assumed to be proportional to c - p (right or not, less the success rate). The mean of weight times score
+over n samples then has mean ~ E[w (c - p)] and standard deviation ~ sqrt(E[w^2]/n). This models weights, not a policy: only
 ratios between schemes can be compared with what is measured (`verdicts/signal_noise.py`).
 """
 
@@ -29,7 +29,7 @@ def at_success(scheme: str, hyperparameters: dict[str, Any], success: float, gro
 
 def moments(w: np.ndarray, groups: Population) -> tuple[np.ndarray, np.ndarray]:
     """Signal and mean squared weight [G] of each distinct group, for weights w [G, N] of groups as they were seen."""
-    # A constant has no expected signal; without it that of a sample of groups is free of the constant's noise.
+    # A constant has no expected signal. Without it, the signal of a finite sample is free of the constant's noise.
     constant = w.mean(axis=-1) @ groups.counts / groups.counts.sum()
     return _signals(w - constant, groups.correct, success_of_prompts(groups)), np.mean(w**2, axis=-1)
 
