@@ -47,7 +47,7 @@ def table(groups: Population, reward_range: float, seed: int = 0) -> pd.DataFram
 
     Columns: scheme, tau, tau_over_range (NaN without a temperature); effective_n, zero_groups, weight_right,
     weight_wrong as in `populations.summarize`; all_wrong, the share of the squared weight that lies in groups without
-    a right sample; snr, the predicted signal-to-noise per square root of the number of samples; better, snr less that
+    a right sample; snr, the predicted signal-to-noise per square root of the number of samples; better, snr minus that
     of linear; low, high, its simultaneous limits (`limits`).
     """
     size = groups.rewards.shape[1]

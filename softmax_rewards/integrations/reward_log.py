@@ -37,7 +37,7 @@ class RewardLog:
     """What a log says.
 
     layout   "plain", "TRL" or "verl"
-    reward   which columns the reward is made of; right: what makes a sample right, `inferred` without a column for it
+    reward   the columns that make up the reward; right: what makes a sample right; `inferred`: no column says it
     by_size  N → the groups of N samples, each with the highest reward first
     single   groups of one sample, which no scheme can weigh and `by_size` leaves out
     unscored samples without any reward (TRL); repeated: groups written again at a later step (TRL)

@@ -214,7 +214,7 @@ def difficulty(group_size: int, reward_range: tuple[float, float]) -> pd.DataFra
 
     Rewards have two values. contrast = weight_right - weight_wrong and g = contrast/range, so that a
     mean-zero scheme is exactly w = g(K) (r - mu): tau moves weight between groups of different success rates,
-    never within one. For the others, g (r - mu) is w less its group mean. A scheme that couples groups is
+    never within one. For the others, g (r - mu) is w minus its group mean. A scheme that couples groups is
     shown one group for each K; only the shape of its g counts.
     """
     low, high = reward_range

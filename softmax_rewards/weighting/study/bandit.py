@@ -140,7 +140,7 @@ def exact(problem: Bandit, of: Table) -> tuple[np.ndarray, np.ndarray]:
 def figures(problem: Bandit, of: Table) -> Figures:
     """The exact figures of a scheme."""
     mean, covariance = exact(problem, of)
-    # Rounded: a scheme without signal gives 0, not the rounding errors of one machine.
+    # Rounded, so that a scheme without signal gives 0 on every machine.
     signal = round(float(mean @ problem.direction), 15)
     noise = float(np.sqrt(max(0.0, np.trace(covariance)) * (len(of.weights) - 1)))
     return Figures(signal, noise, signal / noise if noise else 0.0)

@@ -1,9 +1,9 @@
 """Signal-to-noise of a batch's gradient, predicted from rewards and weights.
 
 Score vectors of different samples are assumed to be independent, with mean 0 and equal length. Along the true gradient
-a score is assumed to be proportional to c - p (right or not, less the success rate). The mean of weight times score
-over n samples then has mean ~ E[w (c - p)] and standard deviation ~ sqrt(E[w^2]/n). This models weights, not a policy: only
-ratios between schemes can be compared with what is measured (`verdicts/signal_noise.py`).
+a score is assumed to be proportional to c - p (right or not, minus the success rate). The mean of weight times score
+over n samples then has mean ~ E[w (c - p)] and standard deviation ~ sqrt(E[w^2]/n). This models weights, not a policy:
+only ratios between schemes can be compared with what is measured (`verdicts/signal_noise.py`).
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ def at_success(scheme: str, hyperparameters: dict[str, Any], success: float, gro
     groups = by_right(success, group_size)
     w = weighting.compute(scheme, groups.rewards, groups.correct, **hyperparameters)
     signal = _signals(w, groups.correct, success) @ groups.counts
-    # Rounded: a scheme without signal gives 0, not the rounding errors of one machine.
+    # Rounded, so that a scheme without signal gives 0 on every machine.
     return round(float(signal), 15), float(np.sqrt(np.mean(w**2, axis=-1) @ groups.counts))
 
 

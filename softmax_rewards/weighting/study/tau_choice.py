@@ -80,7 +80,7 @@ def over_cells(swept: pd.DataFrame) -> pd.DataFrame:
     on one half of the seeds, and its gain over the choice is measured on the other half; then the halves change roles.
     On the same runs the best of many would look better than it is. A regret below 0 is chance.
     Returns optimizer, scheme, rule, then over the cells in which the rule chooses: the mean regret, the share in which
-    the choice is the best τ, and the mean spread, success at the best τ less that at the worst.
+    the choice is the best τ, and the mean spread: success at the best τ minus success at the worst.
     """
     seeds = np.sort(swept["seed"].unique())
     halves = seeds[::2], seeds[1::2]
