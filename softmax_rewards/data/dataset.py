@@ -14,19 +14,19 @@ SPLITS = ("train", "test", "warm_start")
 
 
 def write(task: dict[str, Any], out: Path, public: Path | None = None, fetch: Callable[..., str] | None = None) -> None:
-    """Build the task's puzzles into the folder `out`: one parquet file a split and `manifest.json`, written last.
+    """Build the task's puzzles into the folder `out`: one parquet file per split, then `manifest.json`.
 
-    `task` is the task's name and options. Where these want public data, it is taken from the folder `public`,
-    and if that has none, `fetch` (`hub.fetch`, handed in so that a change there concerns no trained run) puts
-    it there; the manifest has its checksum, the same whether it was fetched or put there by hand.
-    Raises ValueError in one line for what cannot be fetched or read, and naming the puzzle if a test puzzle is
+    `task` is the task's name and options. If these ask for public data, it is read from the folder `public`. If
+    that folder has none, `fetch` downloads it there: `hub.fetch`, passed in so that a change of it changes no run's
+    fingerprint. The manifest has the checksum of public data, whether downloaded or copied by hand.
+    Raises ValueError, one line, if data cannot be fetched or read, or if a test puzzle, which the line names, is
     also in `train` or `warm_start`.
     """
     module, options = tasks.load(task)
-    wanted = module.public(options)
-    if wanted and public and fetch and not tasks.data_files(public):
+    hub_data = module.public(options)
+    if hub_data and public and fetch and not tasks.data_files(public):
         public.mkdir(parents=True, exist_ok=True)
-        fetch(wanted.repository, wanted.revision, wanted.patterns, public, kind="dataset")
+        fetch(hub_data.repository, hub_data.revision, hub_data.patterns, public, kind="dataset")
     splits = module.build(options, public)
     for name in ("train", "warm_start"):
         refuse_overlap(splits["test"], splits[name], name, module.identity)
@@ -34,7 +34,7 @@ def write(task: dict[str, Any], out: Path, public: Path | None = None, fetch: Ca
         with appearing(out / f"{name}.parquet") as partial:
             splits[name].to_parquet(partial, index=False)
     facts: dict[str, Any] = {"task": task, "puzzles": {name: len(splits[name]) for name in SPLITS}}
-    if wanted and public:
+    if hub_data and public:
         facts["public"] = {file.relative_to(public).as_posix(): sha256(file) for file in tasks.data_files(public)}
     write_manifest(out, [f"{name}.parquet" for name in SPLITS], **facts)
 

@@ -1,6 +1,6 @@
-"""Scoring: a task's verifier on a batch of answers, and what becomes of one that fails or does not end.
+"""Scoring: a task's verifier on a batch of answers; one line of error if it fails or does not end.
 
-A verifier is code of the user's own that runs on whatever a model writes. Whatever it does wrong becomes one line.
+A verifier is the user's code, and runs on whatever a model writes.
 """
 
 import faulthandler
@@ -18,17 +18,17 @@ from softmax_rewards.data import tasks
 from softmax_rewards.data.tasks import Score
 
 EXCERPT = 200  # characters
-GRACE = 30.0  # seconds, for a busy machine to run a signal's handler before the process is ended
+GRACE = 30.0  # seconds that a busy machine has to run a signal's handler before the process is ended
 AGAIN = 0.1  # seconds
 STDERR = 2  # by number: `sys.stderr` may be an object without a file
 
 
 class RewardError(RuntimeError):
-    """A verifier that failed on an answer, said in one line."""
+    """A verifier failed on an answer. The message is one line."""
 
 
 class _Expired(BaseException):
-    """The time is up. No `Exception`, which a verifier may catch and take for a wrong answer."""
+    """The time is up. It is no `Exception`, because a verifier may catch those and judge the answer wrong."""
 
 
 class _Unusable(Exception):
@@ -41,9 +41,9 @@ def score(
     """The verdicts of `task` (name and options) on Q·N answers, group by group, to Q puzzles.
 
     All of them together may take `seconds`; `batch` is what messages call them. Raises RewardError for a verifier that
-    raises, returns no `Score` or a reward that is not finite, or takes longer. In the main thread it is interrupted by
-    SIGALRM. What no signal interrupts (a C function that holds Python's lock and looks for none, and anything in
-    another thread) ends with the process, GRACE seconds later; the standard error then tells where its threads were.
+    raises, returns no `Score` or a reward that is not finite, or takes longer. In the main thread SIGALRM
+    interrupts it. A signal cannot interrupt another thread, nor a C function that holds Python's lock and checks for no
+    signals. Then the process ends GRACE seconds later, and the standard error shows where its threads were.
     """
     module, options = tasks.load(task)
     samples, scores = len(texts) // len(puzzles), []
@@ -51,31 +51,31 @@ def score(
     try:
         with _limit(seconds):
             for row, text in enumerate(texts):
-                found = _checked(module.score(text, puzzles[row // samples], options))
-                if time.monotonic() > deadline:  # a verifier that caught the signal, or a slow one where there is none
+                verdict = _checked(module.score(text, puzzles[row // samples], options))
+                if time.monotonic() > deadline:  # it caught the signal, or was slow where there is none
                     raise _Expired
-                scores.append(found)
+                scores.append(verdict)
     except (Exception, SystemExit, _Expired) as error:
         row = min(len(scores), len(texts) - 1)
         puzzle = " ".join(str(dict(puzzles[row // samples])).split())
         raise RewardError(
-            f"task {task['name']}: its verifier {_said(error, seconds, len(texts))}; at puzzle {row // samples}, "
+            f"task {task['name']}: its verifier {_failure(error, seconds, len(texts))}; at puzzle {row // samples}, "
             f"sample {row % samples} of the batch {batch!r}; puzzle {puzzle[:EXCERPT]}; "
-            f"answer {_excerpt(texts[row])}; {_place(error, module.score.__code__)}"
+            f"answer {_excerpt(texts[row])}; {_location(error, module.score.__code__)}"
         ) from error
     return scores
 
 
-def _checked(found: Any) -> Score:
-    if not isinstance(found, Score):
-        raise _Unusable(f"returned {type(found).__name__}; wanted: a Score")
-    # Not any number: it goes into JSON, too, which knows neither NumPy's nor PyTorch's.
-    if not (isinstance(found.reward, (int, float)) and math.isfinite(found.reward)):
-        raise _Unusable(f"returned the reward {found.reward!r}; wanted: a finite int or float")
-    return found
+def _checked(verdict: Any) -> Score:
+    if not isinstance(verdict, Score):
+        raise _Unusable(f"returned {type(verdict).__name__}; wanted: a Score")
+    # Only Python's own numbers: the reward is also written to JSON, which knows none of NumPy or PyTorch.
+    if not (isinstance(verdict.reward, (int, float)) and math.isfinite(verdict.reward)):
+        raise _Unusable(f"returned the reward {verdict.reward!r}; wanted: a finite int or float")
+    return verdict
 
 
-def _said(error: BaseException, seconds: float, answers: int) -> str:
+def _failure(error: BaseException, seconds: float, answers: int) -> str:
     if isinstance(error, _Expired):
         return (
             f"took longer than {seconds:g} s for {answers} answers; mend it, or raise training.reward_timeout if it is "
@@ -86,8 +86,8 @@ def _said(error: BaseException, seconds: float, answers: int) -> str:
     return "raised " + " ".join("".join(traceback.format_exception_only(error)).split())
 
 
-def _place(error: BaseException, verifier: CodeType) -> str:
-    """File and line of the verifier: where it was when it was left, or else where it begins."""
+def _location(error: BaseException, verifier: CodeType) -> str:
+    """File and line of the verifier: where it stopped, or else where it begins."""
     frames = traceback.walk_tb(error.__traceback__)
     lines = [line for frame, line in frames if frame.f_code.co_filename == verifier.co_filename]
     return f"{verifier.co_filename}:{lines[-1] if lines else verifier.co_firstlineno}"
@@ -127,7 +127,7 @@ def _alarm(seconds: float) -> Iterator[None]:
     handler = signal.signal(signal.SIGALRM, expired)
     try:
         try:
-            # It rings on, for a single signal was seen to be lost; `_Expired` is raised once.
+            # The timer repeats, because a single signal can get lost; `_Expired` is raised only once.
             signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
             yield
         finally:

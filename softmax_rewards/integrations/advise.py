@@ -33,7 +33,7 @@ OFTEN = 0.2  # success from which predictions and the exact figures of the bandi
 DEAD = 0.9  # share of all-equal groups from which nearly all are dead
 AMPLIFIED = 0.1  # of linear's squared weight, in all-wrong groups
 FEW = 20  # groups with right and wrong samples; a bootstrap of fewer is too sure of itself
-WIDTH = 110  # characters a line
+WIDTH = 110  # characters per line
 OWN_RESULT = (
     "A prediction for one batch is no training result. What this project measured by training, on its own tiny model "
     "(README.md, 'What was found so far'): softmax was nowhere better than linear, and from tau 0.25 on worse the "
@@ -43,11 +43,11 @@ OWN_RESULT = (
 
 
 def table(groups: Population, reward_range: float, seed: int = 0) -> pd.DataFrame:
-    """A row for each scheme and tau, `linear` first.
+    """One row per scheme and tau, `linear` first.
 
     Columns: scheme, tau, tau_over_range (NaN without a temperature); effective_n, zero_groups, weight_right,
     weight_wrong as in `populations.summarize`; all_wrong, the share of the squared weight that lies in groups without
-    a right sample; snr, the predicted signal-to-noise per square root of the number of samples; better, snr less that
+    a right sample; snr, the predicted signal-to-noise per square root of the number of samples; better, snr minus that
     of linear; low, high, its simultaneous limits (`limits`).
     """
     size = groups.rewards.shape[1]
@@ -84,19 +84,19 @@ def limits(signal: np.ndarray, square: np.ndarray, counts: np.ndarray, seed: int
 
     def ratios(drawn: np.ndarray) -> np.ndarray:
         noise = np.sqrt(square @ drawn / total)
-        # Rounded: no signal is 0 and proportional schemes are equal, whatever the rounding errors of one machine.
+        # Rounded, so that no signal is 0 and proportional schemes are equal on every machine.
         return np.round(np.divide(signal @ drawn / total, noise, out=np.zeros(len(noise)), where=noise > 0), 12)
 
-    found = ratios(counts)
+    snr = ratios(counts)
     sampled = np.array([ratios(rng.multinomial(total, counts / total)) for _ in range(draws)])
-    better, spread = found - found[0], sampled - sampled[:, :1]
+    better, spread = snr - snr[0], sampled - sampled[:, :1]
     deviation = spread.std(axis=0)
     varies = deviation > 1e-9
     quantile = 0.0
     if varies.any():
         quantile = np.quantile(np.max(np.abs(spread - better)[:, varies] / deviation[varies], axis=1), CONFIDENCE)
     half = np.where(varies, quantile * deviation, 0.0)
-    return pd.DataFrame({"snr": found, "better": better, "low": better - half, "high": better + half})
+    return pd.DataFrame({"snr": snr, "better": better, "low": better - half, "high": better + half})
 
 
 def suggestion(figures: pd.DataFrame, mixed: int) -> str:
@@ -105,7 +105,7 @@ def suggestion(figures: pd.DataFrame, mixed: int) -> str:
     if figures["snr"].max() <= 0:
         return (
             "Suggestion: none. No group has both right and wrong samples, so no weighting finds a signal in this log. "
-            "Easier prompts, more samples a prompt, or a warm start would give one."
+            "Easier prompts, more samples per prompt, or a warm start would give one."
         )
     if linear["snr"] <= 0:
         return "Suggestion: none. Within groups, right samples do not have higher rewards: check reward and correct."
@@ -145,42 +145,42 @@ def suggestion(figures: pd.DataFrame, mixed: int) -> str:
 
 
 def warnings(groups: Population, reward_range: float, inferred: bool = False) -> list[str]:
-    """What in the log limits the advice, a line each. `inferred`: what is right was read off the rewards."""
+    """What in the log limits the advice, one line each. `inferred`: the rewards were used to infer what is right."""
     counts, rewards, correct = groups.counts, groups.rewards, groups.correct
     share = counts / counts.sum()
     contrast = rewards.max(axis=-1) > rewards.min(axis=-1)
     alive = int(counts @ contrast)
-    found = []
+    lines = []
     if share @ ~contrast >= DEAD:
-        found.append(
+        lines.append(
             f"{share @ ~contrast:.1%} of the groups are dead (all rewards equal): linear learns from {alive} of "
-            f"{int(counts.sum())} groups. Easier prompts or more samples a prompt matter more than any scheme."
+            f"{int(counts.sum())} groups. Easier prompts or more samples per prompt matter more than any scheme."
         )
     small = contrast & ~correct.any(axis=-1) & (np.ptp(rewards, axis=-1) < reward_range / 2)
     square = np.mean(weighting.compute("linear", rewards, correct) ** 2, axis=-1) * counts
     if square.sum() and square @ small >= AMPLIFIED * square.sum():
-        found.append(
+        lines.append(
             f"Format amplification: {int(counts @ small)} all-wrong groups differ only by a small reward, and linear, "
             f"dividing by the group's spread, puts {square @ small / square.sum():.0%} of its squared weight there."
         )
     values = np.unique(rewards)
     if len(values) > 2:
-        found.append(
+        lines.append(
             f"{len(values)} reward values: tau also changes weight within a group, and the signal counts right against "
             "wrong only; what else the reward asks for does not enter."
         )
     success = float(share @ correct.mean(axis=-1))
     if success > OFTEN:
-        found.append(
+        lines.append(
             f"Success is {success:.0%}: right answers are not rare here. This project did not study that, and where "
             "its bandit did, the predicted order of schemes began to fail."
         )
         if inferred:
-            found.append(
+            lines.append(
                 "What is right was inferred, from the middle of the rewards: a log without a right answer takes format "
                 "for it, and one reward far out moves the middle. --correct names a column that knows."
             )
-    return found
+    return lines
 
 
 def report(log: RewardLog, seed: int = 0) -> str:
@@ -233,11 +233,11 @@ def _section(size: int, groups: Population, reward_range: float, inferred: bool,
             f"{row.scheme:<17}{tau}{row.effective_n:>8.2f}{row.zero_groups:>7.0%}{row.weight_right:>9.3g}"
             f"{row.weight_wrong:>9.3g}{row.all_wrong:>10.0%}{row.snr:>8.3f}{against}"
         )
-    said = [
+    advice = [
         *(f"Warning: {warning}" for warning in warnings(groups, reward_range, inferred)),
         suggestion(figures, mixed),
     ]
-    return [*lines, "", *(textwrap.fill(text, WIDTH) for text in said)]
+    return [*lines, "", *(textwrap.fill(text, WIDTH) for text in advice)]
 
 
 def _name(row: pd.Series) -> str:
@@ -249,12 +249,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description="Which weighting scheme suits the rewards in a log, and how sure that is."
     )
-    parser.add_argument("log", type=Path, help=".csv, .jsonl or .parquet, one row a sample, or a folder of them")
+    parser.add_argument("log", type=Path, help=".csv, .jsonl or .parquet, one row per sample, or a folder of them")
     parser.add_argument("--group", help="column that names the group (plain logs: group)")
     parser.add_argument("--reward", help="column, or several to be added: accuracy,format=0.1 (plain logs: reward)")
     parser.add_argument("--correct", help="0/1 column; without it: reward above the middle of the rewards seen")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        print(report(reward_log.read(given.log, given.group, given.reward, given.correct)))
+        print(report(reward_log.read(options.log, options.group, options.reward, options.correct)))
     except ValueError as error:
         sys.exit(plain(str(error)))

@@ -69,7 +69,7 @@ def read(root: Path, success: str) -> list[ImportedRun]:
 def judge(runs: Sequence[ImportedRun], primary: Sequence[str], name: str, success: str) -> tuple[pd.DataFrame, ...]:
     """(comparisons, verdicts): the tables of `summary.comparisons` and `verdicts.judge`.
 
-    name     of what the runs are of, model and task as it were; success as for `read`
+    name     of what was trained, in place of the model and the task; success as for `read`
     primary  the ablations that were to be judged before the runs began, Holm-adjusted; all others are exploratory
     The claim about each ablation is that its mean success over training is above the baseline's.
     """
@@ -93,7 +93,7 @@ def judge(runs: Sequence[ImportedRun], primary: Sequence[str], name: str, succes
 
 
 def _measures(runs: Sequence[ImportedRun]) -> pd.DataFrame:
-    """One row a run, index (ablation, seed): the endpoints that a success curve gives."""
+    """One row per run, index (ablation, seed): the endpoints that a success curve gives."""
     rows = {}
     for run in runs:
         steps, success = run.evaluations["step"], run.evaluations["success"]
@@ -130,7 +130,7 @@ def _curve(folder: Path, success: str) -> pd.DataFrame:
     if steps[0] != 0 or len(steps) < 2:
         listed = ", ".join(map(str, steps))
         raise ValueError(f"{file}: evaluated at step {listed}; allowed: at step 0, before training, and later")
-    # Tokens are not known: steps in their place, and `judge` drops what would be read from them.
+    # The tokens are unknown. Steps stand in their place, and `judge` drops the endpoint that needs tokens.
     return pd.DataFrame({"step": steps, "success": [points[step] for step in steps], "tokens": steps})
 
 
@@ -138,12 +138,12 @@ def _log(folder: Path) -> Path:
     states = [folder / "trainer_state.json"]
     checkpoints = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
     states += [path / "trainer_state.json" for path in sorted(checkpoints, key=lambda p: -int(p.name.split("-")[1]))]
-    found = [state for state in states if state.is_file()][:1]
-    found += sorted(path for path in folder.iterdir() if path.suffix in LOGS)
-    if len(found) != 1:
-        listed = ", ".join(path.name for path in found) or "no log"
+    logs = [state for state in states if state.is_file()][:1]
+    logs += sorted(path for path in folder.iterdir() if path.suffix in LOGS)
+    if len(logs) != 1:
+        listed = ", ".join(path.name for path in logs) or "no log"
         raise ValueError(f"{folder}: {listed}; allowed: trainer_state.json, or one .jsonl or .csv")
-    return found[0]
+    return logs[0]
 
 
 def _rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -184,13 +184,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--success", required=True, help="name of the share of right answers in the logs")
     parser.add_argument("--primary", default="", help="ablations planned beforehand: softmax,softmax_centered")
     parser.add_argument("--out", type=Path, help="folder for comparisons.csv and verdicts.csv")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        runs = read(given.runs, given.success)
-        compared, judged = judge(runs, [*filter(None, given.primary.split(","))], given.runs.name, given.success)
+        runs = read(options.runs, options.success)
+        compared, judged = judge(runs, [*filter(None, options.primary.split(","))], options.runs.name, options.success)
     except ValueError as error:
         sys.exit(plain(str(error)))
-    if given.out:
-        files.write_csv(compared, given.out / "comparisons.csv")
-        files.write_csv(judged, given.out / "verdicts.csv")
+    if options.out:
+        files.write_csv(compared, options.out / "comparisons.csv")
+        files.write_csv(judged, options.out / "verdicts.csv")
     print(report(compared, judged))

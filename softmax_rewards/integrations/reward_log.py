@@ -1,18 +1,18 @@
 """Reward logs of other trainers → groups of rewards.
 
-A log is a .csv, .jsonl or .parquet file, one row a sample, or a folder of such files. Three layouts are recognised by
+A log is a .csv, .jsonl or .parquet file, one row per sample, or a folder of such files. Three layouts are recognized by
 their columns:
 
     plain   group, reward[, correct][, step]: any row order; with a step the same group name may come back
-    TRL     step, prompt, completion, <one column a reward function>, <extra columns>, advantage: what GRPOTrainer
+    TRL     step, prompt, completion, <one column per reward function>, <extra columns>, advantage: what GRPOTrainer
             writes to completions/completions_<step>.parquet under `log_completions` (TRL 1.16)
     verl    input, output, gts, score, step, <extra columns>: the files <step>.jsonl of `trainer.rollout_data_dir`
 
 TRL: a group is a run of consecutive rows with one step and prompt, so a prompt drawn twice stays two groups. The reward
 is the sum of the numeric columns between completion and advantage, where a missing value counts as 0; a sample with no
-value at all was not scored and is left out, as TRL does. The file tells neither reward functions from extra columns nor
-their weights, so the sum is checked against the advantages. With several updates a batch TRL writes the same samples at
-several steps: they count once. verl: rows may have been reordered to balance the load, so a group is a step and an
+value at all was not scored and is left out, as TRL does. The file does not say which columns are reward functions, nor
+their weights, so the sum is checked against the advantages. With several updates per batch TRL writes the same samples
+at several steps: they count once. verl: rows may have been reordered to balance the load, so a group is a step and an
 input, and a prompt drawn twice in one step is one larger group; a 0/1 column acc says what is right.
 """
 
@@ -37,7 +37,7 @@ class RewardLog:
     """What a log says.
 
     layout   "plain", "TRL" or "verl"
-    reward   which columns the reward is made of; right: what makes a sample right, `inferred` without a column for it
+    reward   the columns that make up the reward; right: what makes a sample right; `inferred`: no column says it
     by_size  N → the groups of N samples, each with the highest reward first
     single   groups of one sample, which no scheme can weigh and `by_size` leaves out
     unscored samples without any reward (TRL); repeated: groups written again at a later step (TRL)
@@ -87,46 +87,48 @@ def read(path: Path, group: str | None = None, reward: str | None = None, correc
     for index, file in enumerate(files):
         run, last = 0, None
         for where, row in table_files.rows(file, _needed(layout)):
-            place = (_key(row, layout.step, where), _key(row, layout.group, where))
-            run += layout.name == "TRL" and place != last
-            last = place
+            key = (_key(row, layout.step, where), _key(row, layout.group, where))
+            run += layout.name == "TRL" and key != last
+            last = key
             sample = _sample(row, layout, where)
             if math.isnan(sample.reward):
                 unscored += 1
             else:
-                groups.setdefault((index, run, *place), []).append(sample)
+                groups.setdefault((index, run, *key), []).append(sample)
     if not groups:
-        raise ValueError(f"{path}: no samples; allowed: one row a sample")
+        raise ValueError(f"{path}: no samples; allowed: one row per sample")
     count = len(groups)
     if layout.name == "TRL":
         # The prompt is the last part of the key; equal completions in equal order are the same samples.
         once = {(key[-1], *(sample.completion for sample in rows)): rows for key, rows in groups.items()}
-        kept = list(once.values())
+        distinct = list(once.values())
         if reward is None and layout.advantage:
-            _check_advantages(kept, path, list(layout.reward))
+            _check_advantages(distinct, path, list(layout.reward))
     else:
-        kept = list(groups.values())
+        distinct = list(groups.values())
     right = f"column {layout.correct}"
     if layout.correct is None:
-        low, high = (pick(sample.reward for rows in kept for sample in rows) for pick in (min, max))
+        low, high = (pick(sample.reward for rows in distinct for sample in rows) for pick in (min, max))
         middle = low / 2 + high / 2
         right = f"reward above {middle:.6g}, the middle of the rewards seen"
-        kept = [[sample._replace(right=sample.reward > middle) for sample in rows] for rows in kept]
-    made = " + ".join(name if factor == 1 else f"{factor:g}·{name}" for name, factor in layout.reward.items())
-    single = sum(len(rows) == 1 for rows in kept)
+        distinct = [[sample._replace(right=sample.reward > middle) for sample in rows] for rows in distinct]
+    reward_text = " + ".join(name if factor == 1 else f"{factor:g}·{name}" for name, factor in layout.reward.items())
+    single = sum(len(rows) == 1 for rows in distinct)
     inferred = layout.correct is None
-    return RewardLog(layout.name, made, right, inferred, _by_size(kept), single, unscored, count - len(kept))
+    return RewardLog(
+        layout.name, reward_text, right, inferred, _by_size(distinct), single, unscored, count - len(distinct)
+    )
 
 
 def _by_size(groups: Sequence[Sequence[_Sample]]) -> dict[int, Population]:
     """Distinct groups with counts, for each size from 2."""
-    found = {}
+    populations = {}
     for size in sorted({len(rows) for rows in groups} - {1}):
         alike = [rows for rows in groups if len(rows) == size]
         ordered = [sorted(((sample.reward, sample.right) for sample in rows), reverse=True) for rows in alike]
         distinct, counts = np.unique(np.array(ordered, dtype=float), axis=0, return_counts=True)
-        found[size] = Population(distinct[..., 0], distinct[..., 1] > 0, counts)
-    return found
+        populations[size] = Population(distinct[..., 0], distinct[..., 1] > 0, counts)
+    return populations
 
 
 def _check_advantages(groups: Sequence[Sequence[_Sample]], path: Path, columns: Sequence[str]) -> None:
@@ -187,14 +189,14 @@ def _needed(layout: _Layout) -> list[str]:
 
 def _factors(text: str) -> dict[str, float]:
     """ "accuracy,format=0.1" → {"accuracy": 1.0, "format": 0.1}."""
-    found = {}
+    factors = {}
     for part in text.split(","):
         column, _, factor = part.partition("=")
         value = table_files.number(factor) if factor else 1.0
-        if not column or value is None or column in found:
+        if not column or value is None or column in factors:
             raise ValueError(f"--reward: {part!r} in {text!r}; allowed: COLUMN or COLUMN=NUMBER, each column once")
-        found[column] = value
-    return found
+        factors[column] = value
+    return factors
 
 
 def _sample(row: dict[str, Any], layout: _Layout, where: str) -> _Sample:

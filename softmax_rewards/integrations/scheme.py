@@ -1,4 +1,4 @@
-"""A scheme ready for a trainer of someone else's: flat samples, groups of any size, τ of the trainer's step."""
+"""A scheme for another project's trainer: flat samples, groups of any size, τ at the trainer's step."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ ROUNDING = 1e-5  # share of the reward range; trainers keep rewards in float32
 
 @dataclass(frozen=True)
 class Scheme:
-    """What an experiment says of an ablation and its task, for a trainer that knows neither.
+    """The weighting of an ablation and the rewards of its task, for a trainer that knows neither.
 
     weighting     {"scheme": name, hyperparameter: value}, as in a config; `tau` may be "auto" or a schedule
     reward_range  the lowest and the highest reward that a sample can get
@@ -38,8 +38,8 @@ class Scheme:
             raise ValueError(
                 f"weighting: {dict(self.weighting)}; allowed: a scheme among {', '.join(weighting.names())}"
             )
-        none = np.zeros(LARGEST_GROUP)
-        self.weights(none, none, none)
+        zeros = np.zeros(LARGEST_GROUP)
+        self.weights(zeros, zeros, zeros)
 
     def right(self, rewards: np.ndarray) -> np.ndarray:
         """Which samples are right; rewards [B] -> bool [B]."""
@@ -55,19 +55,19 @@ class Scheme:
         be compared with: its weight is 0. ValueError for what `weighting.compute` refuses, and for groups of several
         sizes where the scheme's weights depend on all groups of the batch.
         """
-        given = {key: value for key, value in self.weighting.items() if key != "scheme"}
-        if "tau" in given:
-            given["tau"] = temperature.resolve(given["tau"], step, self.reward_range)
+        hyperparameters = {key: value for key, value in self.weighting.items() if key != "scheme"}
+        if "tau" in hyperparameters:
+            hyperparameters["tau"] = temperature.resolve(hyperparameters["tau"], step, self.reward_range)
         scheme = self.weighting["scheme"]
         rewards, right = np.asarray(rewards, dtype=np.float64), np.asarray(right)
         _, label, counts = np.unique(groups, return_inverse=True, return_counts=True)
         sizes = np.unique(counts).tolist()
         if len(sizes) > 1 and weighting.couples_groups(scheme):
             raise ValueError(f"scheme {scheme!r}: groups of {', '.join(map(str, sizes))} samples; allowed: one size")
-        found = np.zeros(len(rewards))
+        weights = np.zeros(len(rewards))
         for size in sizes:
             if size > 1:
                 rows = np.flatnonzero(counts[label] == size)
                 rows = rows[np.argsort(label[rows], kind="stable")].reshape(-1, size)
-                found[rows] = weighting.compute(scheme, rewards[rows], right[rows], **given)
-        return found
+                weights[rows] = weighting.compute(scheme, rewards[rows], right[rows], **hyperparameters)
+        return weights

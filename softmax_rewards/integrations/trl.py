@@ -26,7 +26,7 @@ from trl import GRPOTrainer
 from softmax_rewards.common import plugins
 from softmax_rewards.integrations.scheme import Scheme
 
-# Settings of TRL's own advantages, which a scheme replaces: another value would be silently without effect.
+# Settings of TRL's own advantages, which a scheme replaces: another value would silently have no effect.
 REPLACED = {"scale_rewards": "group", "multi_objective_aggregation": "sum_then_normalize"}
 
 
@@ -68,19 +68,19 @@ class WeightedGRPOTrainer(GRPOTrainer):
         output = super()._generate_and_score_completions(inputs)
         samples = self.num_generations if self.model.training else self.num_generations_eval
         weights = self.weigh(self._rewards_of_all, samples)
-        own, count = self.accelerator.process_index, len(inputs)
+        rank, count = self.accelerator.process_index, len(inputs)
         theirs = output["advantages"]
-        output["advantages"] = torch.as_tensor(weights[own * count : (own + 1) * count]).to(theirs)
-        logged = self._logs["advantages"]  # TRL has put its own at the end, as many as there is room for
+        output["advantages"] = torch.as_tensor(weights[rank * count : (rank + 1) * count]).to(theirs)
+        logged = self._logs["advantages"]  # TRL has appended its own advantages, as many as fit
         for _ in range(min(len(weights), len(logged))):
             logged.pop()
         logged.extend(weights.tolist())
         return output
 
     def weigh(self, rewards: torch.Tensor, samples: int) -> np.ndarray:
-        """Weights [B] of all processes' answers, of which `samples` in a row answer one prompt.
+        """Weights [B] of all processes' answers; every `samples` answers in a row belong to one prompt.
 
-        rewards [B, F], one column a reward function; NaN where it gave none.
+        rewards [B, F], one column per reward function; NaN where it gave none.
         """
         each = rewards.double().cpu().numpy()
         scored = np.flatnonzero(~np.isnan(each).all(axis=1))

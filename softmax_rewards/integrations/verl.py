@@ -8,11 +8,11 @@
 
 What stands below `algorithm.softmax_rewards` are the scheme's hyperparameters, the range of a sample's reward
 ([0, 1] by default) and the reward from which a sample is right (the highest by default). verl calls an estimator
-once a batch and does not tell it the step: τ is a number, `auto` or a share of the range, no schedule. Penalties that
+once per batch and does not tell it the step: τ is a number, `auto` or a share of the range, no schedule. Penalties that
 verl adds to the rewards (`algorithm.use_kl_in_reward`) would be weighed as rewards; keep them in the loss.
 
-This module is free of verl; `verl_plugin` registers the estimators. Written for verl 0.9, whose way of calling
-them is that of 0.5 on.
+This module is free of verl; `verl_plugin` registers the estimators. Written for verl 0.9, which calls them
+as all versions from 0.5 on do.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,22 +62,22 @@ def estimator(name: str) -> Estimator:
         non_tensor_batch: Mapping[str, np.ndarray] | None = None,
         **_: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        found = advantages(
+        weights = advantages(
             token_level_rewards, response_mask, index, settings(name, config), (non_tensor_batch or {}).get(VERDICT)
         )
-        return found, found
+        return weights, weights
 
     return estimate
 
 
 def settings(name: str, config: Mapping[str, Any] | None) -> Scheme:
     """The scheme as `algorithm.softmax_rewards` of verl's config has it. ValueError for a schedule of τ."""
-    given = dict((config or {}).get(PREFIX.rstrip(".")) or {})
-    reward_range = tuple(given.pop("reward_range", (0.0, 1.0)))
-    threshold = given.pop("threshold", None)
-    tau = given.get("tau")
+    options = dict((config or {}).get(PREFIX.rstrip(".")) or {})
+    reward_range = tuple(options.pop("reward_range", (0.0, 1.0)))
+    threshold = options.pop("threshold", None)
+    tau = options.get("tau")
     if isinstance(tau, Mapping):
-        given["tau"] = tau = dict(tau)
+        options["tau"] = tau = dict(tau)
         if temperature.is_schedule(tau):
-            raise ValueError(f"tau: {tau}; allowed: no schedule, for verl does not say at which step it is")
-    return Scheme({"scheme": name, **given}, reward_range, threshold)
+            raise ValueError(f"tau: {tau}; allowed: no schedule, because verl does not say at which step it is")
+    return Scheme({"scheme": name, **options}, reward_range, threshold)

@@ -102,7 +102,7 @@ def interval(frame: pd.DataFrame) -> pd.Series:
 
 
 def by_experiment(verdicts: pd.DataFrame) -> HTML:
-    """A row a claim, a column an experiment: its verdict and effect. `verdicts`: as of `verdicts.overview`."""
+    """One row per claim, one column per experiment: verdict and effect. `verdicts`: as of `verdicts.overview`."""
     cells = verdicts.assign(cell=verdicts["verdict"] + "\n" + interval(verdicts), tested=verdicts["seeds"] > 0)
     order = verdicts["claim"].unique()
     wide = cells[cells["tested"]].pivot(index="claim", columns="experiment", values="cell").reindex(order)
@@ -112,7 +112,7 @@ def by_experiment(verdicts: pd.DataFrame) -> HTML:
 
 
 def fits(described: Mapping[str, Mapping[str, Mapping]]) -> HTML:
-    """One row a scheme and endpoint of temperature_fit.json (`tau_rule.Fit`)."""
+    """One row per scheme and endpoint of temperature_fit.json (`tau_rule.Fit`)."""
     rows = [
         {
             "scheme": scheme.replace("_", " "),
@@ -145,21 +145,21 @@ def provenance(described: Mapping[str, Any]) -> HTML:
     return table(pd.DataFrame({"what": list(facts), "value": [text(value) for value in facts.values()]}))
 
 
-def failures(found: pd.DataFrame, runs: pd.DataFrame) -> HTML:
-    """Which ablation died of what: a sentence, and One row per ablation.
+def failures(detected: pd.DataFrame, runs: pd.DataFrame) -> HTML:
+    """Which ablation failed in which way: a sentence, and one row per ablation.
 
-    `found`: failures.csv; `runs`: ablation and seed of every run, those without failure too.
+    `detected`: failures.csv; `runs`: ablation and seed of every run, those without failure too.
     """
-    died = found[found["mode"] == "success below base"]["ablation"].unique()
+    died = detected[detected["mode"] == "success below base"]["ablation"].unique()
     verdict = f"Below their base model fell: {', '.join(died)}." if len(died) else "No run fell below its base model."
     rows = []
-    for ablation, own in runs.groupby("ablation", sort=False):
-        modes = found[found["ablation"] == ablation].groupby("mode", sort=False)
+    for ablation, members in runs.groupby("ablation", sort=False):
+        modes = detected[detected["ablation"] == ablation].groupby("mode", sort=False)
         symptoms = [
-            f"{mode} ({len(hit)} of {len(own)} seeds, from step {', '.join(map(str, sorted(set(hit['step']))))})"
+            f"{mode} ({len(hit)} of {len(members)} seeds, from step {', '.join(map(str, sorted(set(hit['step']))))})"
             for mode, hit in modes
         ]
-        rows.append({"ablation": ablation, "seeds": len(own), "failures": "\n".join(symptoms) or "none"})
+        rows.append({"ablation": ablation, "seeds": len(members), "failures": "\n".join(symptoms) or "none"})
     return HTML(f"<p>{html.escape(verdict)}</p>{table(pd.DataFrame(rows)).data}")
 
 
@@ -189,7 +189,7 @@ def _limits(row: Mapping[str, float], share: bool) -> str:
 
 
 def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -> HTML:
-    """Completions side by side: a row a puzzle (the first `puzzles`), a column an ablation, the baseline first.
+    """Completions side by side: one row per puzzle (the first `puzzles`), one column per ablation, baseline first.
 
     `frame`: ablation, seed, step, puzzle, prompt, completion, correct, of one seed and step; and, if the task has
     equations, how many are `right` of those `written`. The text is what a model wrote, so it is escaped and shown
@@ -205,8 +205,8 @@ def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -
         prompt = html.escape(group["prompt"].iloc[0])
         cells = "".join(_sample(by_ablation.get(ablation)) for ablation in ablations)
         rows.append(f"<tr><td><pre>{prompt}</pre></td>{cells}</tr>")
-    place = f"<p>After step {frame['step'].iloc[0]}, seed {frame['seed'].iloc[0]}.</p>"
-    return HTML(f"{place}<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+    caption = f"<p>After step {frame['step'].iloc[0]}, seed {frame['seed'].iloc[0]}.</p>"
+    return HTML(f"{caption}<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
 
 
 def _sample(row: Mapping[str, Any] | None) -> str:

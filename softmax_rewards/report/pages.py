@@ -47,7 +47,7 @@ def execute(notebook: Path, output: Path, html: Path, parameters: dict[str, Any]
 
     Raises RuntimeError naming the notebook, the failing cell, its error and `log`.
     """
-    # Here, not above: the kernel's own imports stay light.
+    # Imported here, so that the kernel's own imports stay light.
     import papermill
     from papermill.exceptions import PapermillExecutionError
 

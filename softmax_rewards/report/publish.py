@@ -22,15 +22,15 @@ def publish(results: Path, docs: Path, pages: Sequence[str] = (), figures: Seque
 
     Raises FileNotFoundError if a page or a figure is missing.
     """
-    found = {page.stem: page for page in sorted((results / "report").glob("*.html"))}
-    if missing := sorted({*pages, *(name.rpartition("-")[0] for name in figures)} - set(found)):
+    available = {page.stem: page for page in sorted((results / "report").glob("*.html"))}
+    if missing := sorted({*pages, *(name.rpartition("-")[0] for name in figures)} - set(available)):
         raise FileNotFoundError(f"{results}/report: no page {' '.join(missing)}; run snakemake first")
-    if not found:
+    if not available:
         raise FileNotFoundError(f"{results}/report: no pages; run snakemake first")
     images = {name: _image(results / "report", name) for name in figures}
     written = []
     summary = (results / "summary" / "verdicts.csv", results / "summary" / "provenance.json")
-    for source in (*(found[page] for page in pages or found), *summary):
+    for source in (*(available[page] for page in pages or available), *summary):
         if source.exists():  # an overview has the provenance of its experiments
             written.append(docs / "report" / results.name / source.name)
             with appearing(written[-1]) as partial:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from softmax_rewards.common import files
 from softmax_rewards.data import tasks
@@ -29,6 +30,7 @@ from softmax_rewards.verdicts import (
 from softmax_rewards.verdicts.evidence import Evidence
 from softmax_rewards.verdicts.finished import FinishedRun, by_ablation
 from softmax_rewards.weighting.study import analysis
+from softmax_rewards.weighting.study.tau_rule import Fit
 
 
 def write(
@@ -45,6 +47,25 @@ def write(
     do not belong together.
     """
     loaded = finished.load(runs, experiment, archived)
+    arithmetic = getattr(tasks.load(experiment["task"])[0], "arithmetic", None)  # tasks without equations have none
+    tables, fits = _tables(loaded, experiment, arithmetic)
+    samples = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in text_samples(loaded, arithmetic))
+    plan_sha256 = files.sha256(plan)
+
+    for name, table in tables.items():
+        files.write_csv(table, out_dir / f"{name}.csv")
+    files.write_text(samples, out_dir / "samples.jsonl")
+    described = {
+        scheme: {endpoint: _finite(asdict(fit)) for endpoint, fit in both.items()} for scheme, both in fits.items()
+    }
+    files.write_json(described, out_dir / "temperature_fit.json")
+    files.write_json(provenance(loaded, experiment["name"], plan_sha256), out_dir / "provenance.json")
+
+
+def _tables(
+    loaded: Sequence[FinishedRun], experiment: Mapping[str, Any], arithmetic: reasoning.Arithmetic | None
+) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Fit]]]:
+    """Every table of the summary by its file name, and the fits over temperatures (scheme → endpoint → fit)."""
     measures = summary.measure(loaded)
     baseline, primary = experiment["baseline"], experiment["primary"]
     compared = summary.comparisons(loaded, baseline, primary)
@@ -57,11 +78,10 @@ def write(
     sweep = summary.temperatures(evidence, reward_range)
     fits = summary.fit_temperatures(sweep, evidence, high - low)
     evidence = replace(evidence, fits={scheme: both["auc"] for scheme, both in fits.items()})
-    arithmetic = getattr(task, "arithmetic", None)  # of a task whose answers have equations
     behavior = reasoning.measure(loaded, arithmetic)
     subject = (experiment["name"], experiment["model"]["source"], experiment["task"]["name"])
 
-    tables = {
+    return {
         "trajectories": summary.long([(run, run.evaluations) for run in loaded]),
         "metrics": summary.long([(run, run.metrics) for run in loaded]),
         "curves": summary.curves(loaded),
@@ -81,25 +101,14 @@ def write(
         "verdicts": judgment.judge(claims.CLAIMS, evidence, *subject),
         "reported_training": reported_training.table(),
         "logged_weights": analysis.logged(summary.long([(run, run.groups) for run in loaded])),
-    }
-    samples = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in text_samples(loaded, arithmetic))
-    plan_sha256 = files.sha256(plan)
-
-    for name, table in tables.items():
-        files.write_csv(table, out_dir / f"{name}.csv")
-    files.write_text(samples, out_dir / "samples.jsonl")
-    described = {
-        scheme: {endpoint: _finite(asdict(fit)) for endpoint, fit in both.items()} for scheme, both in fits.items()
-    }
-    files.write_json(described, out_dir / "temperature_fit.json")
-    files.write_json(provenance(loaded, experiment["name"], plan_sha256), out_dir / "provenance.json")
+    }, fits
 
 
 def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic | None) -> list[dict[str, Any]]:
     """Sampled texts of each ablation's smallest seed, by step, puzzle and ablation: ablations side by side."""
     rows = []
-    for ablation, own in by_ablation(runs):
-        first = min(own, key=lambda run: run.seed)
+    for ablation, members in by_ablation(runs):
+        first = min(members, key=lambda run: run.seed)
         names = {"ablation": ablation, "seed": first.seed}
         rows += [names | reasoning.annotated(sample, arithmetic) for sample in first.samples]
     return sorted(rows, key=lambda row: (row["step"], row["puzzle"]))

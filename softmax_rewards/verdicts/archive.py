@@ -1,4 +1,4 @@
-"""Archive: the tables of finished runs kept with the repository, some ten KB per run.
+"""Archive: the tables of finished runs kept with the repository, about ten KB per run.
 
 An experiment's key `archive` names the folder, `results/archive/<experiment>`. A run found there with the fingerprint
 that it would get today is taken as it is; any other is trained. `archive_files.py` says how the folder is laid out.
@@ -42,10 +42,10 @@ def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> b
         sources: the sha256 of the data and of the base model ("data", "base") as far as they exist here. A base model
             made on another machine may differ in its last bits, and runs from both must not be mixed.
     """
-    found = _finished(folder, run)
-    if found is None:
+    archived = _finished(folder, run)
+    if archived is None:
         return False
-    record, judged = found
+    record, judged = archived
     return (
         record["fingerprint"] == provenance.run_fingerprint(run)
         and judged.get("code") == provenance.evaluation_fingerprint(run)
@@ -74,17 +74,17 @@ def names(folder: str | None, runs: Iterable[Run], sources: Mapping[str, str] | 
     return [run.name for run in runs if holds(Path(folder), run.to_dict(), sources)]
 
 
-def read(folder: Path, wanted: Sequence[str]) -> list[FinishedRun]:
-    """The runs `wanted` ("<ablation>/seed-<n>") of the archive.
+def read(folder: Path, run_names: Sequence[str]) -> list[FinishedRun]:
+    """The runs `run_names` ("<ablation>/seed-<n>") of the archive.
 
     Raises ValueError, one line, if a file of the archive is damaged or a run is not there.
     """
     records = _records(folder, archive_files.sums(folder))
     known = {f"{ablation}/seed-{seed}": (ablation, seed) for ablation, seed in records}
-    if missing := [name for name in wanted if name not in known]:
+    if missing := [name for name in run_names if name not in known]:
         raise ValueError(f"{folder}: no run {missing[0]} in this archive")
     tables = {table: archive_files.by_run(archive_files.read(folder, table)) for table in (*FRAMES, "samples")}
-    return [_read(f"{folder}: {name}", *records[known[name]], tables, known[name]) for name in wanted]
+    return [_read(f"{folder}: {name}", *records[known[name]], tables, known[name]) for name in run_names]
 
 
 def _read(
@@ -109,7 +109,7 @@ def keep(results: Path, folder: Path) -> list[str]:
     for source in sorted((results / "runs").glob("*/*")):
         if all((source / name).is_file() for name in KEPT):
             record, judged = (files.read_json(source / name) for name in ("run.json", "evaluation.json"))
-            if record["fingerprint"] == judged.get("fingerprint"):  # else it is being made anew
+            if record["fingerprint"] == judged.get("fingerprint"):  # else it is being made again
                 record = renamed.record(record)
                 new[record["ablation"], record["seed"]] = source
     if new:

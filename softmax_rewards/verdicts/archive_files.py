@@ -60,12 +60,12 @@ def read(folder: Path, table: str) -> pa.Table:
 
 
 def write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
-    """Write all `TABLES`. No file takes its place before all are written; the checksums do so last."""
-    with ExitStack() as places:  # left in the reverse order
-        listed = places.enter_context(files.appearing(folder / SUMS))
+    """Write all `TABLES`. No file is moved to its place before all are written; the checksums come last."""
+    with ExitStack() as stack:  # left in the reverse order
+        listed = stack.enter_context(files.appearing(folder / SUMS))
         digests = {}
         for table in TABLES:
-            partial = places.enter_context(files.appearing(folder / f"{table}.parquet"))
+            partial = stack.enter_context(files.appearing(folder / f"{table}.parquet"))
             parquet.write_table(tables[table], partial, compression="zstd", compression_level=15)
             digests[f"{table}.parquet"] = files.sha256(partial)
         listed.write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()), encoding="utf-8")
@@ -77,14 +77,14 @@ def by_run(table: pa.Table) -> dict[Name, pa.Table]:
         return {}
     keys = table.select(list(KEYS)).to_pandas()
     blocks = (keys != keys.shift()).any(axis=1).cumsum()  # the rows of a run stand together
-    found = {}
+    runs = {}
     for rows in keys.groupby(blocks, sort=False).indices.values():
         ablation, seed = keys.iloc[rows[0]]
-        found[ablation, int(seed)] = _own_columns(table.slice(rows[0], len(rows)).drop_columns(list(KEYS)))
-    return found
+        runs[ablation, int(seed)] = _filled_columns(table.slice(rows[0], len(rows)).drop_columns(list(KEYS)))
+    return runs
 
 
-def _own_columns(rows: pa.Table) -> pa.Table:
+def _filled_columns(rows: pa.Table) -> pa.Table:
     return rows.select([name for name in rows.column_names if rows[name].null_count < rows.num_rows])
 
 

@@ -28,14 +28,14 @@ COLUMNS = ["question", "ablation", "against", "what", "endpoint", "delta", "low"
 
 
 def table(evidence: Evidence) -> pd.DataFrame:
-    """A row a pair and endpoint: what differs in words, and the difference of the paired seeds with its t interval."""
+    """One row per pair and endpoint: what differs in words, and the paired difference with its t interval."""
     rows = []
     for question, ablation, against, what in pairs(evidence):
         for endpoint in ENDPOINTS:
             values = evidence.measures[endpoint]
-            found = stats.mean_interval((values[ablation] - values[against]).dropna())
-            detectable = stats.minimum_detectable_effect(found.deviation, found.n)
-            figures = (found.estimate, found.low, found.high, found.p, found.n, detectable)
+            interval = stats.mean_interval((values[ablation] - values[against]).dropna())
+            detectable = stats.minimum_detectable_effect(interval.deviation, interval.n)
+            figures = (interval.estimate, interval.low, interval.high, interval.p, interval.n, detectable)
             rows.append((question, ablation, against, what, endpoint, *figures))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -90,5 +90,5 @@ def negative_controls(evidence: Evidence) -> pd.DataFrame:
 
 def _alike(evidence: Evidence, weighting: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
     """The ablations of exactly this weighting and training."""
-    wanted = {"weighting": weighting, "training": training}
-    return [name for name, config in evidence.configs.items() if {key: config[key] for key in wanted} == wanted]
+    pattern = {"weighting": weighting, "training": training}
+    return [name for name, config in evidence.configs.items() if {key: config[key] for key in pattern} == pattern]

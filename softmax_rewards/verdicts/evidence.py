@@ -21,7 +21,7 @@ LINEAR = {"scheme": "linear"}
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A number measured once a run. Fractions are told in percent, their differences in percentage points."""
+    """A number measured once per run. Fractions are shown in percent, their differences in percentage points."""
 
     text: str
     unit: str = "points"
@@ -82,7 +82,7 @@ class Untested(Exception):
 class Evidence:
     """What an experiment knows.
 
-    measures   one row a run, index (ablation, seed); columns: ENDPOINTS and "base" (success at step 0)
+    measures   one row per run, index (ablation, seed); columns: ENDPOINTS and "base" (success at step 0)
     configs    ablation -> {"weighting": ..., "training": ...} as resolved
     baseline   the ablation whose training settings every compared ablation must share
     fits       scheme -> tau_rule.Fit of the AUC, schemes with a τ sweep only
@@ -105,11 +105,11 @@ class Evidence:
 
     def rates(self, pattern: Mapping) -> dict[float, str]:
         """Learning rate -> ablation, of the ablations that share all other training settings with the baseline."""
-        wanted = {**self.configs[self.baseline]["training"], "learning_rate": None}
+        training = {**self.configs[self.baseline]["training"], "learning_rate": None}
         return {
             config["training"]["learning_rate"]: name
             for name, config in self.configs.items()
-            if matches(config["weighting"], pattern) and {**config["training"], "learning_rate": None} == wanted
+            if matches(config["weighting"], pattern) and {**config["training"], "learning_rate": None} == training
         }
 
     def pair(self, contrast: Contrast) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Failure modes of finished runs: which began, and at which step.
 
 A mode is a quantity and a threshold. It has begun at the first step from which the quantity is beyond its threshold for
-`PERSISTENCE` steps on end (`EVALUATIONS` evaluations, where it is measured there): one noisy step is no failure.
+`PERSISTENCE` steps in a row (`EVALUATIONS` evaluations, if it is measured there): one noisy step is no failure.
 All but "success below base" are symptoms, which a run may survive.
 """
 
@@ -17,8 +17,8 @@ from softmax_rewards import weighting
 from softmax_rewards.verdicts.finished import FinishedRun
 from softmax_rewards.weighting import concentration
 
-PERSISTENCE = 5  # steps on end
-EVALUATIONS = 2  # evaluations on end
+PERSISTENCE = 5  # steps in a row
+EVALUATIONS = 2  # evaluations in a row
 
 # Effective N in a group with one right answer at which all others together weigh about a tenth of it.
 ONE_SAMPLE = 1.2
@@ -31,7 +31,7 @@ GRADIENT = 3.0
 ENTROPY = 0.2
 # Times the base model's length; the notes' healthy runs grew from 188 to 340 tokens at most, less than twice.
 LENGTH = 3.0
-# More of the answers than with the base model are cut off before their end, and with it their reward.
+# Added share of answers, over the base model's, that are cut off before their end and so get no reward.
 UNFINISHED = 0.25
 # Share of groups with all rewards equal: of 32 prompts a step one or two are left to learn from.
 DEAD = 0.95
@@ -79,7 +79,7 @@ class Watch:
 
 
 def detect(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFrame:
-    """Every failure that began, one row a run and mode, columns COLUMNS; empty if all runs are healthy.
+    """Every failure that began, one row per run and mode, columns COLUMNS; empty if all runs are healthy.
 
     `baseline` names the ablation whose gradients are the scale for those of the same seed.
     """
@@ -87,10 +87,10 @@ def detect(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFrame:
     rows = []
     for run in runs:
         for watch in watches(run, None if run.ablation == baseline else norms.get(run.seed)):
-            found = watch.began()
-            if found:
+            failure = watch.began()
+            if failure:
                 names = {"ablation": run.ablation, "seed": run.seed, "mode": watch.mode}
-                rows.append({**names, **found, "measure": MODES[watch.mode]})
+                rows.append({**names, **failure, "measure": MODES[watch.mode]})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -108,8 +108,8 @@ def watches(run: FinishedRun, gradients: pd.Series | None) -> Iterator[Watch]:
         yield Watch(mode, logged.index.to_numpy(), logged[mode].to_numpy(), threshold, above)
 
     if gradients is not None:
-        own, other = metrics["grad_norm"].to_numpy(), gradients.reindex(steps).to_numpy()
-        ratio = np.divide(own, other, out=np.full(len(own), math.nan), where=other > 0)
+        norms, other = metrics["grad_norm"].to_numpy(), gradients.reindex(steps).to_numpy()
+        ratio = np.divide(norms, other, out=np.full(len(norms), math.nan), where=other > 0)
         yield Watch("gradient too large", steps, ratio, GRADIENT, above=True)
         yield Watch("gradient too small", steps, ratio, 1 / GRADIENT, above=False)
 
@@ -129,7 +129,7 @@ def group_figures(run: FinishedRun) -> pd.DataFrame:
 
     Columns as the modes: "collapse to one sample" (mean effective N over groups with one right answer), "flat
     weights" (mean spread over RMS, groups with right and wrong answers) and "dead groups" (share with all
-    rewards equal); NaN at a step without such groups. A reference that joined the groups is not logged with them.
+    rewards equal); NaN at a step without such groups. A reference answer that joined a group is not logged.
     """
     spec = {key: value for key, value in run.record["config"]["weighting"].items() if key != "scheme"}
     scheme, taus = run.record["config"]["weighting"]["scheme"], run.metrics.set_index("step")["tau"]

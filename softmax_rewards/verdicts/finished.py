@@ -111,8 +111,8 @@ def check(runs: Sequence[FinishedRun], experiment: Mapping[str, Any]) -> None:
     for scheme in sorted(schemes):
         same = [run for run in runs if run.record["config"]["weighting"]["scheme"] == scheme]
         _refuse_mixed(same, lambda run: run.record["code"], f"code of scheme {scheme}")
-    for ablation, own in by_ablation(runs):
-        _refuse_mixed(own, lambda run: _text(run.record["config"] | {"seed": None}), f"{ablation} settings")
+    for ablation, members in by_ablation(runs):
+        _refuse_mixed(members, lambda run: _text(run.record["config"] | {"seed": None}), f"{ablation} settings")
 
 
 def _text(value: Any) -> str:
@@ -125,7 +125,7 @@ def _refuse_mixed(runs: Sequence[FinishedRun], value: Callable[[FinishedRun], st
         groups.setdefault(value(run), []).append(f"{run.ablation}/seed-{run.seed}")
     if len(groups) > 1:
         listed = "; ".join(", ".join(names) for names in groups.values())
-        raise ValueError(f"runs with different {what} cannot be compared; make them anew: {listed}")
+        raise ValueError(f"runs with different {what} cannot be compared; make them again: {listed}")
 
 
 def by_ablation(runs: Sequence[FinishedRun]) -> Iterable[tuple[str, list[FinishedRun]]]:

@@ -1,8 +1,8 @@
 """Verdicts: claims (`claims.py` lists them) judged by their rules (`rules.py`) on what an experiment found.
 
-The first row, `gate`, says whether the baseline learned: if not, every comparison with it is not resolved. Neither is a
-claim whose ablations were not trained. `effect`, `low` and `high` are in `unit`; points are percentage points.
-`sentence` gives every figure behind a verdict, `plain` says it to a newcomer.
+The first row, `gate`, says whether the baseline learned: if not, every comparison with it is not resolved. A
+claim whose ablations were not trained is not resolved either. `effect`, `low` and `high` are in `unit`; points are
+percentage points. `sentence` gives every figure behind a verdict, `plain` says it to a newcomer.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,7 +40,7 @@ GATE = Claim(
 
 
 def judge(claims: Iterable[Claim], evidence: Evidence, experiment: str, model: str, task: str) -> pd.DataFrame:
-    """One row a claim, columns COLUMNS, in the order given, after that of the gate."""
+    """One row per claim, columns COLUMNS: first the gate, then `claims` in their order."""
     try:
         learned = GATE.rule(evidence)
         closed = None if learned.verdict == SUPPORTED else learned.sentence
@@ -75,12 +75,12 @@ def judge(claims: Iterable[Claim], evidence: Evidence, experiment: str, model: s
 
 
 def overview(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The rows of several experiments' verdicts, claim by claim, of those that tested it.
+    """The verdicts of several experiments, claim by claim; only experiments that tested the claim.
 
     A claim that none of them tested keeps the row of the first, whose sentence says what it needs.
     """
     every_row = pd.concat(tables, ignore_index=True)
     tested = every_row["seeds"] > 0
     untested = ~every_row["claim"].isin(every_row.loc[tested, "claim"]) & ~every_row.duplicated("claim")
-    order = {claim: place for place, claim in enumerate(every_row["claim"].unique())}
+    order = {claim: position for position, claim in enumerate(every_row["claim"].unique())}
     return every_row[tested | untested].sort_values("claim", key=lambda ids: ids.map(order), kind="stable")

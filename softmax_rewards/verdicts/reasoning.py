@@ -2,8 +2,8 @@
 
 Two sources. The verifier counts attempts, self-checks and surrenders in the answers to *all* held-out puzzles, in the
 wording that it knows. The *few* texts kept at each evaluation tell whether the written arithmetic is right, and how
-often a language model checks itself, starts anew or admits defeat in words of its own: counts of phrases, as they
-are usual for self-reflection (Liu et al. 2025, arXiv 2503.20783), which miss what is said otherwise.
+often a language model checks itself, starts again or admits defeat in its own words. Phrases are counted, as is usual
+for self-reflection (Liu et al. 2025, arXiv 2503.20783); other wordings are missed.
 """
 
 import math
@@ -50,8 +50,8 @@ MEASURES = {
 Arithmetic = Callable[[str], tuple[int, int]]
 
 
-def said(completion: str) -> dict[str, float]:
-    """Phrases in the thinking of one completion: how many of checking and of starting anew, and whether of defeat."""
+def count_phrases(completion: str) -> dict[str, float]:
+    """Phrases in the thinking of one completion: how many of checking and of starting again, and whether of defeat."""
     thinking = completion.partition("</think>")[0]
     return {
         "says_check": len(_CHECK.findall(thinking)),
@@ -61,8 +61,8 @@ def said(completion: str) -> dict[str, float]:
 
 
 def measure(runs: Sequence[FinishedRun], arithmetic: Arithmetic | None) -> pd.DataFrame:
-    """One row a run and evaluation: ablation, seed, step, MEASURES, and `texts` and `written`, the answers and the
-    equations behind those read from texts.
+    """One row per run and evaluation: ablation, seed, step, MEASURES, `texts` and `written`. The last two count the
+    answers and the equations behind the measures that are read from texts.
 
     `arithmetic` is the task's, None if its answers have no equations: the measure is NaN, as where none was written.
     """
@@ -86,7 +86,7 @@ def measure(runs: Sequence[FinishedRun], arithmetic: Arithmetic | None) -> pd.Da
 
 def _read(texts: Sequence[str], arithmetic: Arithmetic | None) -> dict[str, float]:
     """The measures of the texts of one evaluation."""
-    phrases = [said(text) for text in texts]
+    phrases = [count_phrases(text) for text in texts]
     equations = [arithmetic(text) for text in texts] if arithmetic else []
     right, written = (sum(counts) for counts in zip((0, 0), *equations, strict=True))
     means = {name: sum(row[name] for row in phrases) / len(phrases) for name in phrases[0]} if phrases else {}
@@ -102,8 +102,8 @@ def over_seeds(measured: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (ablation, step), group in measured.groupby(["ablation", "step"], sort=False):
         for name in MEASURES:
-            found = mean_interval(group[name].dropna())
-            rows.append((ablation, step, name, found.estimate, found.low, found.high, found.n))
+            interval = mean_interval(group[name].dropna())
+            rows.append((ablation, step, name, interval.estimate, interval.low, interval.high, interval.n))
     return pd.DataFrame(rows, columns=["ablation", "step", "measure", "mean", "low", "high", "seeds"])
 
 

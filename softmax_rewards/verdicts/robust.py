@@ -2,7 +2,7 @@
 
 Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", arXiv 2108.13264.
 Scores are arrays [S, M], S runs (seeds) of M tasks. The intervals are percentile bootstraps stratified by task: the
-runs of each task are drawn anew with replacement, the tasks stay. Few runs make such an interval too narrow (over
+runs of each task are drawn with replacement, the tasks stay. Few runs make such an interval too narrow (over
 3 seeds a 95 % interval of a mean covers about 74 %), so that these figures stand beside the paired t intervals of
 `stats` and decide nothing.
 """
@@ -55,7 +55,7 @@ def stratified_bootstrap(
 ) -> Bounds:
     """`statistic` of `samples`, each [S, M], with its percentile interval at 95 %.
 
-    For each draw every sample's runs are resampled for itself and for each task alone. `statistic` takes arrays
+    Each draw resamples the runs of every sample and of every task independently. `statistic` takes arrays
     [..., S, M] and gives [...]. A sample of a single run gives NaN limits. ValueError for anything but [S, M], S ≥ 1.
     """
     arrays = [np.asarray(sample, dtype=float) for sample in samples]

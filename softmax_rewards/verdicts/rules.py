@@ -84,8 +84,8 @@ def assess(evidence: Evidence, contrast: Contrast) -> Finding:
     if verdict == UNRESOLVED and interval.n >= 2:
         level = stats.strictest_confidence(1 if math.isnan(adjusted) else len(evidence.p_holm))
         effect = minimum_detectable_effect(interval.deviation, interval.n, confidence=level)
-        found = endpoint.change(effect).lstrip("+")
-        reason += f" ({interval.n} seeds find a true difference of {found} four times in five)"
+        detectable = endpoint.change(effect).lstrip("+")
+        reason += f" ({interval.n} seeds find a true difference of {detectable} four times in five)"
     return Finding(verdict, interval, f"{words}, {reason}", endpoint)
 
 
@@ -217,7 +217,7 @@ def cold_start(*contrasts: Contrast) -> Rule:
 
 
 def half_formatted(*contrasts: Contrast) -> Rule:
-    """`every`, on a base model of which about half of the answers have the right format."""
+    """`every`, on a base model with about half of its answers in the right format."""
 
     def rule(evidence: Evidence) -> Finding:
         low, high = HALF_FORMATTED

@@ -27,30 +27,30 @@ def measured(runs: Sequence[FinishedRun], reward_range: tuple[float, float]) -> 
     """One row per ablation whose runs logged `gradient_cosine`, columns COLUMNS; the first ablation is the baseline.
 
     tau        of a constant temperature; NaN for a scheme without and for a schedule
-    undefined  share of the steps without a cosine, where half a batch had no weight: such steps have no signal, so that
-               the mean of the others is too high, and from UNDEFINED on not given
+    undefined  share of the steps without a cosine, where half a batch had no weight. Such steps have no signal, so the
+               mean of the others is too high; from UNDEFINED on it is not given
     cosine     its mean over the steps of a run, then over seeds, with the t interval over seeds
     snr        of a whole batch, from the cosine and its limits; a cosine below 0 gives 0
     predicted  `of_groups` of all groups that the ablation trained on, per square root of the number of samples; NaN
                for a schedule, and in another setting than the baseline's, whose gradient may have other parts
-    predicted_cosine  what that ratio makes of a half's, with one factor for all: least squares, weighted by seeds
+    predicted_cosine  the cosine of a half that follows, with one factor for all: least squares, weighted by seeds
     """
     rows = []
-    for ablation, own in by_ablation(runs):
-        if "gradient_cosine" not in own[0].metrics:
+    for ablation, members in by_ablation(runs):
+        if "gradient_cosine" not in members[0].metrics:
             continue
-        config = own[0].record["config"]
-        undefined = float(np.mean([run.metrics["gradient_cosine"].isna().mean() for run in own]))
+        config = members[0].record["config"]
+        undefined = float(np.mean([run.metrics["gradient_cosine"].isna().mean() for run in members]))
         limits = (math.nan,) * 3
         if undefined < UNDEFINED:
-            found = mean_interval([run.metrics["gradient_cosine"].mean() for run in own])
-            limits = (found.estimate, found.low, found.high)
+            interval = mean_interval([run.metrics["gradient_cosine"].mean() for run in members])
+            limits = (interval.estimate, interval.low, interval.high)
         scheme, hyperparameters = _setting(config["weighting"], reward_range)
         predicted = math.nan
         if hyperparameters is not None and config["training"] == runs[0].record["config"]["training"]:
-            predicted = of_groups(scheme, hyperparameters, from_log(pd.concat([run.groups for run in own])))
+            predicted = of_groups(scheme, hyperparameters, from_log(pd.concat([run.groups for run in members])))
         tau = (hyperparameters or {}).get("tau", math.nan)
-        rows.append((ablation, scheme, tau, len(own), undefined, *limits, *map(of_cosine, limits), predicted))
+        rows.append((ablation, scheme, tau, len(members), undefined, *limits, *map(of_cosine, limits), predicted))
     table = pd.DataFrame(rows, columns=COLUMNS[:-1]).astype({"predicted": float})
     # Of a half: (signal/noise)^2 = c/(1 - c).
     known = table.dropna(subset=["predicted", "cosine"])

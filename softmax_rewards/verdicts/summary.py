@@ -41,7 +41,7 @@ def long(parts: Iterable[tuple[FinishedRun, pd.DataFrame]]) -> pd.DataFrame:
 
 
 def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
-    """One row a run, index (ablation, seed): every endpoint of `evidence.ENDPOINTS`, "base" and "base_format"."""
+    """One row per run, index (ablation, seed): every endpoint of `evidence.ENDPOINTS`, "base" and "base_format"."""
     rows = {}
     for run in runs:
         curve, metrics = run.evaluations, run.metrics
@@ -65,8 +65,8 @@ def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 def curves(runs: Sequence[FinishedRun]) -> pd.DataFrame:
     """Mean success of each ablation at each step, with its t interval over seeds."""
     rows = []
-    for ablation, own in by_ablation(runs):
-        table = pd.concat([run.evaluations.set_index("step")["success"] for run in own], axis=1).sort_index()
+    for ablation, members in by_ablation(runs):
+        table = pd.concat([run.evaluations.set_index("step")["success"] for run in members], axis=1).sort_index()
         for step, values in table.iterrows():
             interval = stats.mean_interval(values.dropna())
             rows.append((ablation, step, interval.estimate, interval.low, interval.high, interval.n))
@@ -74,7 +74,7 @@ def curves(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 
 
 def final(runs: Sequence[FinishedRun], measures: pd.DataFrame) -> pd.DataFrame:
-    """One row a run: its endpoints and the evaluation of its final model."""
+    """One row per run: its endpoints and the evaluation of its final model."""
     keys = ("greedy", "pass@1", "pass@4", "pass@16", "distinct")
     rows = [
         {
@@ -100,10 +100,10 @@ def comparisons(runs: Sequence[FinishedRun], baseline: str, primary: Sequence[st
     levels = {True: stats.strictest_confidence(len(primary)), False: stats.CONFIDENCE}
     curve = {(run.ablation, run.seed): run.evaluations for run in runs}
     rows = []
-    for ablation, own in by_ablation(runs):
+    for ablation, members in by_ablation(runs):
         if ablation == baseline:
             continue
-        pairs = [(run.evaluations, curve[baseline, run.seed]) for run in own if (baseline, run.seed) in curve]
+        pairs = [(run.evaluations, curve[baseline, run.seed]) for run in members if (baseline, run.seed) in curve]
         deltas = np.array([_deltas(first, second) for first, second in pairs]).reshape(len(pairs), 3)
         for endpoint, values in zip(("auc", "final", "auc_tokens"), deltas.T, strict=True):
             interval = stats.mean_interval(values)
@@ -146,19 +146,19 @@ def _deltas(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, fl
 def robust_comparisons(measures: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """The interquartile mean of every ablation over its seeds, and its probability to improve on the baseline.
 
-    One row an ablation and endpoint (auc, final); limits are bootstraps over seeds. The experiment is one task.
+    One row per ablation and endpoint (auc, final); limits are bootstraps over seeds. The experiment is one task.
     """
     columns = ["ablation", "endpoint", "iqm", "iqm_low", "iqm_high"]
     columns += ["improvement", "improvement_low", "improvement_high", "seeds"]
     rows = []
-    for ablation, own in measures.groupby("ablation", sort=False):
+    for ablation, group in measures.groupby("ablation", sort=False):
         for endpoint in ("auc", "final"):
-            scores, against = own[[endpoint]].to_numpy(), measures.loc[[baseline], [endpoint]].to_numpy()
+            scores, against = group[[endpoint]].to_numpy(), measures.loc[[baseline], [endpoint]].to_numpy()
             middle = robust.stratified_bootstrap(robust.interquartile_mean, scores)
             better = (np.nan,) * 3
             if ablation != baseline:
                 better = robust.stratified_bootstrap(robust.probability_of_improvement, scores, against)
-            rows.append((ablation, endpoint, *middle, *better, len(own)))
+            rows.append((ablation, endpoint, *middle, *better, len(group)))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -193,8 +193,8 @@ def temperatures(evidence: Evidence, reward_range: tuple[float, float]) -> pd.Da
         ratio = tau / (reward_range[1] - reward_range[0])
         for endpoint in ("auc", "final"):
             interval = stats.mean_interval(evidence.measures.loc[ablation, endpoint])
-            place = (weighting["scheme"], ablation, tau, ratio, np.log(ratio), endpoint)
-            rows.append((*place, interval.estimate, interval.low, interval.high, interval.n))
+            key = (weighting["scheme"], ablation, tau, ratio, np.log(ratio), endpoint)
+            rows.append((*key, interval.estimate, interval.low, interval.high, interval.n))
     table = pd.DataFrame(rows, columns=columns)
     # τ = 0.55 and "auto" may be the same temperature: one ablation stands for it.
     table = table.drop_duplicates(["scheme", "tau", "endpoint"])
@@ -213,5 +213,5 @@ def fit_temperatures(
 
 
 def base_groups(runs: Sequence[FinishedRun], baseline: str) -> Population:
-    """Groups that the base model, little changed, gives: of the baseline's first steps."""
+    """Groups of the base model, hardly changed yet: those of the baseline's first steps."""
     return from_log(pd.concat([run.groups[run.groups["step"] <= EARLY] for run in runs if run.ablation == baseline]))

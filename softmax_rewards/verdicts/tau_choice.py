@@ -1,7 +1,7 @@
 """What each rule for choosing τ before training would have cost: is half the reward range the best of them?
 
-The rules are those of `weighting/study/tau_choice.py`. A rule costs the success at the best τ of the grid, less the
-success at its choice.
+The rules are those of `weighting/study/tau_choice.py`. The cost of a rule is the success at the best τ of the
+grid minus the success at its choice.
 """
 
 import numpy as np
@@ -17,10 +17,10 @@ COLUMNS = ["scheme", "rule", "tau", "ratio", "best", "regret", "low", "high", "s
 
 
 def table(evidence: Evidence, sweep: pd.DataFrame, groups: Population, reward_range: float) -> pd.DataFrame:
-    """A row a scheme with a grid of τ and a rule: its choice and what that cost in mean success over training.
+    """One row per rule and scheme with a grid of τ: the choice and what it cost in mean success over training.
 
     sweep     as of `summary.temperatures`;  groups  those of the base model
-    regret    at the best τ tried less at the choice, paired by seed; NaN where the rule chooses none
+    regret    at the best τ tried minus at the choice, paired by seed; NaN where the rule chooses none
     low, high limits of what the best τ, whichever it is, would have gained: the largest limits over the other τ, each
               with Bonferroni's confidence; at least 0
     """

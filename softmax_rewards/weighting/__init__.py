@@ -1,6 +1,6 @@
 """Weighting: from the rewards of a batch of groups to the weight of each answer's log-likelihood.
 
-One module a scheme, with one function
+One module per scheme, each with one function
 
     def weights(rewards, correct, *, <hyperparameters>) -> weights
 
@@ -84,15 +84,15 @@ def _check_finite(what: str, values: np.ndarray) -> None:
         raise ValueError(f"{what}: the value at [{q}, {i}] is {values[q, i]}; wanted: a finite number")
 
 
-def _check_hyperparameters(scheme: str, given: dict[str, Any]) -> None:
+def _check_hyperparameters(scheme: str, chosen: dict[str, Any]) -> None:
     allowed = hyperparameters(scheme)
-    for name in given:
+    for name in chosen:
         if name not in allowed:
             raise ValueError(plugins.unknown(f"hyperparameter of scheme {scheme!r}", name, allowed))
-    missing = [name for name, default in allowed.items() if default is inspect.Parameter.empty and name not in given]
+    missing = [name for name, default in allowed.items() if default is inspect.Parameter.empty and name not in chosen]
     if missing:
         raise ValueError(f"scheme {scheme!r} needs the hyperparameter {missing[0]!r}")
-    tau = given.get("tau", 1.0)
+    tau = chosen.get("tau", 1.0)
     number = isinstance(tau, Real) and not isinstance(tau, bool)
     if not (number and np.isfinite(tau) and tau > 0):
         raise ValueError(f"scheme {scheme!r}: tau is {tau!r}; wanted: a finite number > 0")

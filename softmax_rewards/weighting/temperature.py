@@ -79,7 +79,7 @@ def resolve(spec: Any, step: int, reward_range: tuple[float, float]) -> float:
     return (1.0 - done) * start + done * end
 
 
-def _positive(key: str, value: Any, wanted: str) -> None:
+def _positive(key: str, value: Any, allowed: str) -> None:
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not (number and math.isfinite(value) and value > 0):
-        raise ValueError(f"{key}: {value!r} is not allowed; wanted: {wanted}")
+        raise ValueError(f"{key}: {value!r} is not allowed; wanted: {allowed}")

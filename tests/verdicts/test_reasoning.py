@@ -30,7 +30,7 @@ ARITHMETIC = tasks.load(synthetic.TASK)[0].arithmetic
     ],
 )
 def test_phrases(text, check, retry, defeat):
-    assert reasoning.said(text) == {"says_check": check, "says_retry": retry, "says_defeat": defeat}
+    assert reasoning.count_phrases(text) == {"says_check": check, "says_retry": retry, "says_defeat": defeat}
 
 
 @pytest.fixture(scope="module")

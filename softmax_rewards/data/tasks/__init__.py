@@ -1,4 +1,4 @@
-"""Tasks: puzzles, prompts and verifiers. One public module a task, found by its file name.
+"""Tasks: puzzles, prompts and verifiers. One public module per task, found by its file name.
 
 A task module offers `Options`, `ALPHABET` and the functions `reward_range`, `public`, `build`, `identity`, `prompt`,
 `score`, `reference`, `trace` and `solution`; `countdown.py` documents them. `Score` is what every verifier returns.

@@ -19,7 +19,7 @@ _BASE = (
 
 
 def prompt(question: str, template: str) -> str | list[dict[str, str]]:
-    """Text for `base`; for `chat` messages, of which the last is the beginning of the assistant's own."""
+    """Text for `base`, messages for `chat`; the last message is the beginning of the assistant's reply."""
     if template == "base":
         return _BASE.format(question=question, prefix=_PREFIX)
     return [

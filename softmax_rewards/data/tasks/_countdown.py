@@ -11,7 +11,7 @@ import numpy as np
 from softmax_rewards.data.tasks._expressions import OPERATORS, Tree, Value, divide, leaves, reduced, text, value
 
 MAX_NUMBERS = 6
-_ENUMERABLE = 1_000_000  # up to so many expressions in all, a generator looks at each instead of drawing
+_ENUMERABLE = 1_000_000  # up to this many expressions in all are enumerated instead of drawn
 
 Shape: TypeAlias = int | tuple[int, "Shape", "Shape"]
 """A binary tree over k numbers in a row: a leaf is a position, a node (gap, left, right) stands in a gap."""
@@ -91,7 +91,7 @@ class _Solver:
 
     def __init__(self, operators: str, table_size: int) -> None:
         self.operators = operators
-        self.table_size = table_size  # sets of up to so many numbers are tabulated, larger ones searched
+        self.table_size = table_size  # sets of up to this many numbers are tabulated, larger ones searched
         self.tables: dict[tuple[int, ...], dict[Value, Tree]] = {}
         self.failed: set[tuple[tuple[int, ...], Value]] = set()
 
@@ -99,26 +99,26 @@ class _Solver:
         """Every value that `numbers` reach, with one tree for each."""
         if numbers in self.tables:
             return self.tables[numbers]
-        found: dict[Value, Tree] = {numbers[0]: numbers[0]} if len(numbers) == 1 else {}
+        trees: dict[Value, Tree] = {numbers[0]: numbers[0]} if len(numbers) == 1 else {}
         for part, rest in _splits(len(numbers)):
             firsts = self.table(tuple(numbers[i] for i in part)).items()
             seconds = self.table(tuple(numbers[i] for i in rest)).items()
             for (a, left), (b, right) in product(firsts, seconds):
                 for operator in self.operators:
                     if operator == "+":
-                        found.setdefault(a + b, ("+", left, right))
+                        trees.setdefault(a + b, ("+", left, right))
                     elif operator == "*":
-                        found.setdefault(a * b, ("*", left, right))
+                        trees.setdefault(a * b, ("*", left, right))
                     elif operator == "-":
-                        found.setdefault(a - b, ("-", left, right))
-                        found.setdefault(b - a, ("-", right, left))
+                        trees.setdefault(a - b, ("-", left, right))
+                        trees.setdefault(b - a, ("-", right, left))
                     else:
                         if b:
-                            found.setdefault(divide(a, b), ("/", left, right))
+                            trees.setdefault(divide(a, b), ("/", left, right))
                         if a:
-                            found.setdefault(divide(b, a), ("/", right, left))
-        self.tables[numbers] = found
-        return found
+                            trees.setdefault(divide(b, a), ("/", right, left))
+        self.tables[numbers] = trees
+        return trees
 
     def subgoals(self, a: Value, target: Value) -> Iterator[tuple[str, bool, Value]]:
         """(operator, whether a stands left, b) such that joining a and b gives `target`."""
@@ -186,7 +186,7 @@ def _every(numbers: range, count: int, operators: str, rng: np.random.Generator)
 
 
 def _draw(numbers: range, count: int, targets: range, operators: str, rng: np.random.Generator) -> list[Tree]:
-    """2048 random expressions of one random shape over `count` of `numbers`, less those that miss `targets`.
+    """2048 random expressions of one random shape over `count` of `numbers`, without those that miss `targets`.
 
     Only an approximate filter, so that few expressions need exact arithmetic.
     """
@@ -212,13 +212,13 @@ def _approximate(shape: Shape, numbers: np.ndarray, operators: np.ndarray) -> np
 
 
 def generate(
-    numbers: range, count: int, targets: range, operators: str, wanted: int, rng: np.random.Generator
+    numbers: range, count: int, targets: range, operators: str, minimum: int, rng: np.random.Generator
 ) -> dict[Puzzle, str | None]:
     """Distinct puzzles over `count` of `numbers`, in random order, each with an expression that solves it.
 
     Where all expressions can be enumerated (3 numbers of 1..12 have 39,312) the result is *every* puzzle
     there is, so that one drawn from it is uniform over multisets and reachable targets. Else expressions are
-    drawn until there are `wanted` puzzles, or until 200,000 draws in a row bring nothing new.
+    drawn until there are `minimum` puzzles, or until 200,000 draws in a row bring nothing new.
     """
     forms = len(_orders(count)) * len(_shapes(count)) * len(operators) ** (count - 1)
     puzzles: dict[Puzzle, str | None] = {}
@@ -238,7 +238,7 @@ def generate(
         add(_every(numbers, count, operators, rng))
         return puzzles
     stale = 0
-    while len(puzzles) < wanted and stale < 100:
+    while len(puzzles) < minimum and stale < 100:
         before = len(puzzles)
         add(_draw(numbers, count, targets, operators, rng))
         stale = 0 if len(puzzles) > before else stale + 1

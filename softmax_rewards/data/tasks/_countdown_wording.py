@@ -23,7 +23,7 @@ _PHRASES = _searches.Phrases(
 
 
 def prompt(numbers: Sequence[int], target: int, template: str) -> str | list[dict[str, str]]:
-    """The prompt, which ends by opening `<think>`: text, or for `chat` messages."""
+    """The prompt, which ends by opening `<think>`: text, or messages for `chat`."""
     _conversation.check(template)
     if template == "compact":
         return f"[{','.join(map(str, numbers))}]={target}:<think>"

@@ -72,13 +72,13 @@ def right_and_written(text: str) -> tuple[int, int]:
 
     Text that does not parse is not counted; a division by zero counts as wrong, `a = b = c` as `a = c`.
     """
-    found = [equation.holds() for equation in find(text)]
-    return found.count(True), len(found) - found.count(None)
+    verdicts = [equation.holds() for equation in find(text)]
+    return verdicts.count(True), len(verdicts) - verdicts.count(None)
 
 
 def _judged(behind: str) -> bool | None:
-    found = _MARK.search(behind.lower())
-    return None if found is None else found.lastgroup == "right"
+    match = _MARK.search(behind.lower())
+    return None if match is None else match.lastgroup == "right"
 
 
 def gives_up(text: str) -> bool:

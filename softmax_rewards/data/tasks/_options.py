@@ -7,9 +7,9 @@ from typing import Any
 def check_types(options: Any) -> None:
     """Raise ValueError for the first field of a dataclass that is not of its type; a float may be an int."""
     for field in fields(options):
-        given = getattr(options, field.name)
-        if type(given) is not field.type and not (field.type is float and type(given) is int):
-            raise ValueError(f"task.{field.name}: {given!r}; allowed: {field.type.__name__}")
+        value = getattr(options, field.name)
+        if type(value) is not field.type and not (field.type is float and type(value) is int):
+            raise ValueError(f"task.{field.name}: {value!r}; allowed: {field.type.__name__}")
 
 
 def need(options: Any, key: str, holds: bool, allowed: str) -> None:

@@ -1,7 +1,7 @@
 """How a search is written down: compact for the embedded model, in English for real ones.
 
-A search is a list of attempts, each a list of steps from an expression down to the value that it was worked out to;
-the last attempt is answered with.
+A search is a list of attempts. An attempt is a list of steps, from an expression down to the value that was worked out.
+The answer comes from the last attempt.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from softmax_rewards.data.tasks._expressions import Tree
 
 
 class Phrases(NamedTuple):
-    """Ways to say it in English, in which `{target}` may stand.
+    """The English phrases of a search; `{target}` in them is replaced by the target.
 
     Each verdict is one that `_equations` reads as a mark, each surrender one that it reads as giving up.
     """
@@ -40,7 +40,7 @@ def completion(
     template: str,
     rng: np.random.Generator | None = None,
 ) -> str:
-    """A search for `target` as it continues the prompt. `rng` chooses among the phrases, without it the first."""
+    """A search for `target` as it continues the prompt. `rng` chooses the phrases; without it the first."""
     _conversation.check(template)
     compact = template == "compact"
     thinking = _compact(attempts, target) if compact else _english(attempts, target, phrases, rng)

@@ -5,8 +5,9 @@ A completion continues a prompt that already opened `<think>`, and has the form
     THINKING</think>\n<answer>EXPRESSION</answer>
 
 Data: generated puzzles, or the public `Jiayi-Pan/Countdown-Tasks-3to4` (Pan et al., TinyZero, 2025). Search traces
-(Gandhi et al., Stream of Search, 2024, arXiv 2404.03683) warm a model up. After the compact prompt of the
-embedded model, `[3,5,7]=22:<think>`, one goes on as on the left, after the prompts of real models as on the right:
+(Gandhi et al., Stream of Search, 2024, arXiv 2404.03683) warm a model up. A trace
+continues the embedded model's compact prompt, `[3,5,7]=22:<think>`, as on the left, and real models' prompts as on the
+right:
 
     3+5*7=3+35=38no               Let me try 3 + 5 * 7 = 3 + 35 = 38, which is too big.
     3*5+7=15+7=22yes</think>      Now try 3 * 5 + 7 = 15 + 7 = 22. That works!</think>
@@ -34,7 +35,7 @@ ALPHABET: tuple[str, ...] = (
     "no",
     "yes",
 )
-"""Tokens that spell every compact prompt, trace and reference."""
+"""Tokens that spell every compact prompt, trace and reference answer."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Options:
     target_high: int = 30
     """Largest target."""
     operators: str = "+-*"
-    """What references and search traces use; an answer may use any of + - * /."""
+    """What reference answers and search traces use; an answer may use any of + - * /."""
     train: int = 20_000
     """Puzzles for RL."""
     warm_start: int = 20_000
@@ -72,7 +73,7 @@ class Options:
     persistence: float = 0.6
     """Search traces: probability of another attempt after a wrong one."""
     insight: float = 0.1
-    """Search traces: probability that an attempt is the reference expression instead of a random one."""
+    """Search traces: probability that an attempt is the reference answer instead of a random one."""
     max_attempts: int = 4
     """Search traces: attempts after which a trace gives up."""
     slips: float = 0.0
@@ -177,7 +178,7 @@ def _table(
             f"{len({numbers for numbers, _ in pool})} multisets of numbers that held_out {options.held_out} "
             "leaves it; ask for fewer, widen low..high, or change held_out"
         )
-    # Where rows outnumber puzzles, each comes equally often, give or take one, its numbers in a new order.
+    # With more rows than puzzles, each puzzle comes equally often, give or take one, its numbers in a new order.
     chosen = [chosen[i % len(chosen)] for i in range(rows)]
     return pd.DataFrame(
         {
@@ -194,14 +195,14 @@ def _table(
 def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
     """The prompt of a puzzle, which ends by opening `<think>`.
 
-    `compact` (the embedded model) and `base` (pretrained, not instructed) give text; `chat` gives messages,
-    of which the last is the beginning of the assistant's own.
+    `compact` (the embedded model) and `base` (pretrained, not instructed) give text; `chat` gives messages;
+    the last one is the beginning of the assistant's reply.
     """
     return _countdown_wording.prompt(row["nums"], row["target"], template)
 
 
 def reference(row: dict[str, Any], template: str = "compact") -> str:
-    """y*, the completion that tries the reference expression, finds it right and answers with it."""
+    """y*, the reference answer: it tries the known solution, finds it right and answers with it."""
     worked = _countdown.work_out(_expressions.parse(row["solution"]))
     return _countdown_wording.completion([worked], row["target"], template)
 
@@ -209,8 +210,8 @@ def reference(row: dict[str, Any], template: str = "compact") -> str:
 def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS, template: str = "compact") -> str:
     """A search to imitate: attempts, each worked out to its exact value and marked as right or wrong.
 
-    An attempt is random, or with probability `insight` the reference: else a small model would hardly ever
-    see a right value and not learn to recognize it.
+    An attempt is random, or with probability `insight` the reference answer. Otherwise a small model would hardly
+    ever see a right value, and would not learn to recognize it.
 
     After a wrong attempt the search goes on with probability `persistence`, at most to `max_attempts`; else
     it gives up and answers with that attempt. So the arithmetic is always right, the answer is not.

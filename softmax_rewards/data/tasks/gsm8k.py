@@ -47,7 +47,7 @@ class Options:
     test: int = 1319
     """Problems held out, of the public test file: all that there are."""
     seed: int = 0
-    """Seed of the order of the problems, and of which there are if fewer are wanted."""
+    """Seed of the order of the problems, and of the choice if fewer than all are used."""
     format_reward: float = 0.1
     """Reward of an answer in the right format, beside the 1.0 of a correct one."""
 
@@ -135,13 +135,13 @@ def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
 
 
 def reference(row: dict[str, Any], template: str = "chat") -> str:
-    """y*, the completion that gives the worked solution and its answer."""
+    """y*, the reference answer: the worked solution and its number."""
     _conversation.check(template, TEMPLATES)
     return f"{row['solution']}</think>\n<answer>{row['answer']}</answer>"
 
 
 def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS, template: str = "chat") -> str:
-    """What a warm start imitates: the reference, of which there is one; nothing is drawn from `rng`."""
+    """What a warm start imitates: the only reference answer. Nothing is drawn from `rng`."""
     return reference(row, template)
 
 
@@ -160,8 +160,8 @@ def _right(answer: str | None, row: dict[str, Any]) -> bool:
 def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> Score:
     """The verdict on the text after the prompt (which opened `<think>`), end-of-sequence token removed.
 
-    Reward = 1.0 correct + `format_reward` formatted, judged apart. An answer is correct if it is one number of the
-    reference's exact value; commas, $ and a dot behind it are allowed, units are not. People do not mark each
+    Reward = 1.0 correct + `format_reward` formatted, judged apart. An answer is correct if it is one number and
+    has the exact value of the reference answer; commas, $ and a dot behind it are allowed, units are not. People do not mark each
     result as right, so `gave_up` is only what the thinking says at its end. Never raises, whatever the text.
     """
     thinking, answer, formatted = _answers.split(completion)

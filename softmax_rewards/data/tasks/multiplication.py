@@ -5,8 +5,8 @@ A completion continues a prompt that already opened `<think>`, and has the form
     THINKING</think>\n<answer>NUMBER</answer>
 
 Search traces warm a model up (Gandhi et al., Stream of Search, 2024, arXiv 2404.03683): they multiply digit by digit,
-slip now and then, say whether the result is right, and try again. After the compact prompt of the embedded model,
-`47*86=<think>`, one goes on like this, and in English after the prompts of real models:
+slip now and then, say whether the result is right, and try again. A trace continues the compact prompt of the embedded
+model, `47*86=<think>`, like this, and the prompts of real models in English:
 
     47*86=47*80+47*6=3760+292=4052no
     86*47=86*40+86*7=3440+602=4042yes</think>
@@ -28,7 +28,7 @@ from softmax_rewards.data.tasks import Score, _answers, _conversation, _equation
 from softmax_rewards.data.tasks._expressions import Tree
 
 ALPHABET: tuple[str, ...] = (*"0123456789+*=\n", "<think>", "</think>", "<answer>", "</answer>", "no", "yes")
-"""Tokens that spell every compact prompt, trace and reference."""
+"""Tokens that spell every compact prompt, trace and reference answer."""
 
 MAX_DIGITS = 6
 
@@ -55,7 +55,7 @@ class Options:
     warm_start: int = 20_000
     """Products for the supervised start, of the same pairs of numbers as `train`."""
     test: int = 1024
-    """Distinct pairs of numbers held out, which in neither order are in either of the others, nor part of a trace."""
+    """Distinct pairs of numbers held out. In neither order are they in the other tables or in a trace."""
     seed: int = 0
     """Seed of the data."""
     format_reward: float = 0.1
@@ -82,13 +82,13 @@ class Options:
 
 
 def _pairs(digits: int) -> int:
-    """How many unordered pairs of numbers of so many digits there are."""
+    """How many unordered pairs of numbers with `digits` digits there are."""
     numbers = 9 * 10 ** (digits - 1)
     return numbers * (numbers + 1) // 2
 
 
 def _pairs_without_tens(digits: int) -> int:
-    """As many of them as have no multiple of ten. The others are partial products in the traces of other pairs."""
+    """How many of them have no multiple of ten. The others are partial products in the traces of other pairs."""
     numbers = 81 * 10 ** (digits - 2) if digits > 1 else 9
     return numbers * (numbers + 1) // 2
 
@@ -150,7 +150,7 @@ def _pair(index: int, least: int) -> tuple[int, int]:
 
 
 def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
-    """The prompt of a pair, which ends by opening `<think>`: text, or for `chat` messages."""
+    """The prompt of a pair, which ends by opening `<think>`: text, or messages for `chat`."""
     _conversation.check(template)
     if template == "compact":
         return f"{row['a']}*{row['b']}=<think>"
@@ -159,7 +159,7 @@ def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
 
 def _attempt(a: int, b: int, slip: float, rng: np.random.Generator) -> list[Tree]:
     """a * b, a times each digit of b but 0, these products, each wrong with probability `slip`, their sum."""
-    factors = [int(digit) * 10**place for place, digit in enumerate(reversed(str(b))) if digit != "0"][::-1]
+    factors = [int(digit) * 10**power for power, digit in enumerate(reversed(str(b))) if digit != "0"][::-1]
     products = [_slipped(a * factor, rng) if rng.random() < slip else a * factor for factor in factors]
     if len(factors) == 1:
         return [("*", a, b), products[0]]
@@ -178,7 +178,7 @@ def _sum(terms: list[Any]) -> Tree:
 
 
 def reference(row: dict[str, Any], template: str = "compact") -> str:
-    """y*, the completion that works the product out without a slip."""
+    """y*, the reference answer: it works the product out without a slip."""
     a, b = int(row["a"]), int(row["b"])
     worked = _attempt(a, b, 0.0, np.random.default_rng(0))
     return _searches.completion([worked], a * b, worked[-1], _PHRASES, template)

@@ -8,23 +8,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from softmax_rewards.report.plots.style import PERCENT, SINGLES, legend_below, logarithmic, nothing, styled
+from softmax_rewards.report.plots.style import PERCENT, SINGLES, empty_figure, legend_below, logarithmic, styled
 
 _SCHEMES = {"softmax": "#2171b5", "softmax_centered": "#d94801", "softmax_masked": "#009e73"}
-_OPTIMISERS = {"sgd": "plain ascent", "adam": "Adam"}
+_OPTIMIZERS = {"sgd": "plain ascent", "adam": "Adam"}
 
 
 @styled
 def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
-    """Signal-to-noise of one group's gradient against τ at one success rate, a panel a share of well-formed arms.
+    """Signal-to-noise of one group's gradient against τ at one success rate, one panel per share of well-formed arms.
 
     `table`: success, formed, scheme, tau, snr, snr_sampled, snr_error, predicted. Lines are exact, marks sampled with
     two standard errors, crosses what was predicted without a policy.
     """
     rows = table[np.isclose(table["success"], success)]
     if rows.empty:
-        return nothing(f"no figures at {success:.3g} success")
-    figure, panels = _panels([_said(formed) for formed in sorted(rows["formed"].unique())])
+        return empty_figure(f"no figures at {success:.3g} success")
+    figure, panels = _panels([_formed_text(formed) for formed in sorted(rows["formed"].unique())])
     for axes, (_, part) in zip(panels, rows.groupby("formed"), strict=True):
         for scheme, color in _SCHEMES.items():
             line = part[part["scheme"] == scheme].sort_values("tau")
@@ -43,11 +43,11 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
 def curves(table: pd.DataFrame, optimizer: str) -> Figure:
     """Success over updates: the schemes without a temperature, softmax and centered softmax at each τ.
 
-    `table`: optimizer, formed, scheme, tau, step, mean; a row of panels a share of well-formed arms. Dashed: linear.
+    `table`: optimizer, formed, scheme, tau, step, mean; one row of panels per share. Dashed: linear.
     """
     rows = table[table["optimizer"] == optimizer]
     if rows.empty:
-        return nothing(f"no training with {optimizer}")
+        return empty_figure(f"no training with {optimizer}")
     shares = sorted(rows["formed"].unique())
     figure = Figure(figsize=(10, 3.9 * len(shares)), layout="constrained")
     grid = figure.subplots(len(shares), 3, sharex=True, sharey=True, squeeze=False)
@@ -70,22 +70,22 @@ def curves(table: pd.DataFrame, optimizer: str) -> Figure:
             axes.yaxis.set_major_formatter(PERCENT)
             axes.set_xlabel("update steps")
             legend_below(axes, columns=2)
-        panels[0].set_ylabel(f"success, {_said(formed)}", fontsize=9)
+        panels[0].set_ylabel(f"success, {_formed_text(formed)}", fontsize=9)
     return figure
 
 
 @styled
 def over_training(table: pd.DataFrame) -> Figure:
-    """Mean success over training against τ with 95 % intervals, a panel an optimizer and a share of well-formed arms.
+    """Mean success over training against τ with 95 % intervals, one panel per optimizer and share of formed arms.
 
     `table`: optimizer, formed, scheme, tau, mean, low, high. Dashed: linear.
     """
     if table.empty:
-        return nothing("no training")
-    places = list(table.groupby(["optimizer", "formed"], sort=False))
-    titles = [f"{_OPTIMISERS[optimizer]}, {_said(formed)}" for (optimizer, formed), _ in places]
+        return empty_figure("no training")
+    groups = list(table.groupby(["optimizer", "formed"], sort=False))
+    titles = [f"{_OPTIMIZERS[optimizer]}, {_formed_text(formed)}" for (optimizer, formed), _ in groups]
     figure, panels = _panels(titles, columns=2)
-    for axes, (_, part) in zip(panels, places, strict=True):
+    for axes, (_, part) in zip(panels, groups, strict=True):
         for scheme, color in _SCHEMES.items():
             line = part[part["scheme"] == scheme].sort_values("tau")
             error = np.array([line["mean"] - line["low"], line["high"] - line["mean"]])
@@ -101,19 +101,19 @@ def over_training(table: pd.DataFrame) -> Figure:
 
 @styled
 def optima(table: pd.DataFrame, span: float = 1.0) -> Figure:
-    """The best τ/range of each cell, N by base success, a panel a scheme and an optimizer, for one reward range.
+    """The best τ/range of each cell, N by base success, one panel per scheme and optimizer, for one reward range.
 
     `table`: optimizer, scheme, range, base, group_size, best_ratio, lead_low. In brackets: cells in which no τ is
     better than half the range beyond doubt, so that the best one may be chance.
     """
     rows = table[np.isclose(table["range"], span)]
     if rows.empty:
-        return nothing(f"no cell with the range {span:g}")
-    places = list(rows.groupby(["optimizer", "scheme"], sort=False))
-    titles = [f"{scheme.replace('_', ' ')}, {_OPTIMISERS[optimizer]}" for (optimizer, scheme), _ in places]
+        return empty_figure(f"no cell with the range {span:g}")
+    groups = list(rows.groupby(["optimizer", "scheme"], sort=False))
+    titles = [f"{scheme.replace('_', ' ')}, {_OPTIMIZERS[optimizer]}" for (optimizer, scheme), _ in groups]
     figure, panels = _panels(titles, columns=2, height=2.7)
     limits = np.log(rows["best_ratio"].min()), np.log(rows["best_ratio"].max())
-    for axes, (_, part) in zip(panels, places, strict=True):
+    for axes, (_, part) in zip(panels, groups, strict=True):
         best = part.pivot(index="base", columns="group_size", values="best_ratio")
         sure = part.pivot(index="base", columns="group_size", values="lead_low") > 0
         image = axes.imshow(np.log(best), cmap="viridis", vmin=limits[0], vmax=limits[1], aspect="auto")
@@ -140,7 +140,7 @@ def _panels(titles: Sequence[str], columns: int = 2, height: float = 4.0) -> tup
     return figure, panels[: len(titles)]
 
 
-def _said(formed: float) -> str:
+def _formed_text(formed: float) -> str:
     return f"{formed:.0%} of wrong arms formed"
 
 

@@ -18,9 +18,9 @@ from softmax_rewards.report.plots.style import (
     MUTED,
     OTHER_HUE,
     PERCENT,
+    empty_figure,
     legend_below,
     logarithmic,
-    nothing,
     styled,
     styles,
 )
@@ -36,7 +36,7 @@ def forest(comparisons: pd.DataFrame, endpoint: str, baseline: str = "baseline")
     """
     rows = comparisons[(comparisons["endpoint"] == endpoint) & comparisons["delta"].notna()]
     if rows.empty:
-        return nothing("not enough ablations or seeds for comparisons")
+        return empty_figure("not enough ablations or seeds for comparisons")
     look = styles([*comparisons["ablation"].unique()], baseline)
     rank = {ablation: i for i, ablation in enumerate(look)}
     rows = rows.assign(exploratory=rows["family"] != "primary", rank=rows["ablation"].map(rank)).sort_values(
@@ -78,16 +78,16 @@ def _effect(row: Mapping[str, Any]) -> str:
 
 @styled
 def contrasts(table: pd.DataFrame, question: str, endpoint: str = "auc") -> Figure:
-    """Differences of the pairs of one question in percentage points with intervals, a pair a row.
+    """Differences of the pairs of one question in percentage points with intervals, one row per pair.
 
     `table`: question, what, endpoint, delta, low, high.
     """
     rows = table[(table["question"] == question) & (table["endpoint"] == endpoint)]
     if rows.empty:
-        return nothing("no such pair of ablations")
+        return empty_figure("no such pair of ablations")
     rows = rows.set_index("what")
     look = {what: {"color": matplotlib.colormaps["Blues"](0.75)} for what in rows.index}
-    figure, axes = _intervals(100 * rows[["delta", "low", "high"]], look, nothing_at=0)
+    figure, axes = _intervals(100 * rows[["delta", "low", "high"]], look, neutral=0)
     axes.axvspan(-100 * EQUIVALENCE, 100 * EQUIVALENCE, color="#eef1f4", zorder=0)
     axes.set_xlabel("difference in percentage points")
     return figure
@@ -101,9 +101,9 @@ def improvement(robust: pd.DataFrame, endpoint: str, baseline: str = "baseline")
     """
     rows = robust[(robust["endpoint"] == endpoint) & robust["improvement"].notna()].set_index("ablation")
     if rows.empty:
-        return nothing("no ablation beside the baseline")
+        return empty_figure("no ablation beside the baseline")
     look = styles(list(robust["ablation"].unique()), baseline)
-    figure, axes = _intervals(rows[["improvement", "improvement_low", "improvement_high"]], look, nothing_at=0.5)
+    figure, axes = _intervals(rows[["improvement", "improvement_low", "improvement_high"]], look, neutral=0.5)
     axes.set_xlim(-0.03, 1.03)
     axes.xaxis.set_major_formatter(PERCENT)
     axes.set_xlabel(f"probability that a seed beats a seed of {baseline}")
@@ -117,10 +117,10 @@ def gains(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
     `final`: ablation, seed, final, base. The row of the baseline is the gate: it must clear 0.
     """
     if final.empty:
-        return nothing("no finished run")
-    found = over_seeds(final.assign(gain=final["final"] - final["base"], step=0), "gain").set_index("ablation")
-    look = styles(list(found.index), baseline)
-    figure, axes = _intervals(100 * found[["mean", "low", "high"]], look, nothing_at=0)
+        return empty_figure("no finished run")
+    learned = over_seeds(final.assign(gain=final["final"] - final["base"], step=0), "gain").set_index("ablation")
+    look = styles(list(learned.index), baseline)
+    figure, axes = _intervals(100 * learned[["mean", "low", "high"]], look, neutral=0)
     axes.set_xlabel("success at the end − success of the base model, percentage points")
     return figure
 
@@ -132,10 +132,10 @@ def signal_noise(table: pd.DataFrame, baseline: str = "baseline") -> Figure:
     `table`: ablation, cosine, cosine_low, cosine_high, predicted_cosine.
     """
     if table.empty:
-        return nothing("no ablation logged how much its gradients agree")
+        return empty_figure("no ablation logged how much its gradients agree")
     look = styles(list(table["ablation"]), baseline)
     rows = table.set_index("ablation").reindex([ablation for ablation in look if ablation in set(table["ablation"])])
-    figure, axes = _intervals(rows[["cosine", "cosine_low", "cosine_high"]], look, nothing_at=0, label="measured")
+    figure, axes = _intervals(rows[["cosine", "cosine_low", "cosine_high"]], look, neutral=0, label="measured")
     axes.plot(rows["predicted_cosine"], range(len(rows)), "x", color="#1b1f24", markersize=8, label="predicted")
     axes.set_xlabel("cosine of the gradients of two halves of a batch")
     legend_below(axes, columns=2)
@@ -143,18 +143,18 @@ def signal_noise(table: pd.DataFrame, baseline: str = "baseline") -> Figure:
 
 
 def _intervals(
-    found: pd.DataFrame, look: Mapping[str, Mapping[str, Any]], nothing_at: float, label: str | None = None
+    estimates: pd.DataFrame, look: Mapping[str, Mapping[str, Any]], neutral: float, label: str | None = None
 ) -> tuple[Figure, Axes]:
-    """One row per ablation, in the order of `look`: estimate and interval, the three columns of `found`.
+    """One row per ablation, in the order of `look`: estimate and interval, the three columns of `estimates`.
 
     `label` is that of the estimates in a legend.
     """
-    order = [ablation for ablation in look if ablation in found.index]
+    order = [ablation for ablation in look if ablation in estimates.index]
     figure = Figure(figsize=(9, 1.0 + 0.3 * len(order)), layout="constrained")
     axes = figure.subplots()
-    axes.axvline(nothing_at, color=MUTED, linewidth=1)
+    axes.axvline(neutral, color=MUTED, linewidth=1)
     for y, ablation in enumerate(order):
-        (estimate, low, high), color = found.loc[ablation], look[ablation]["color"]
+        (estimate, low, high), color = estimates.loc[ablation], look[ablation]["color"]
         axes.plot([low, high], [y, y], color=color, linewidth=2.2)
         axes.plot(estimate, y, "o", color=color, markersize=7, label=None if y else label)
     axes.set_yticks(range(len(order)), order)
@@ -165,7 +165,7 @@ def _intervals(
 
 @styled
 def temperature(table: pd.DataFrame, fits: Mapping[str, Mapping], endpoint: str = "auc") -> Figure:
-    """Success of constant temperatures against τ/range (logarithmic), a panel a scheme, with the fit.
+    """Success of constant temperatures against τ/range (logarithmic), one panel per scheme, with the fit.
 
     `table`: scheme, ratio, endpoint, mean, low, high; `fits`: scheme -> endpoint -> fields of `tau_rule.Fit`.
     Dotted: the claimed optimum τ/range = 1/2. The shaded strip is the 95 % interval of the fitted
@@ -173,7 +173,7 @@ def temperature(table: pd.DataFrame, fits: Mapping[str, Mapping], endpoint: str 
     """
     table = table[table["endpoint"] == endpoint]
     if table.empty:
-        return nothing("no ablation with a constant temperature")
+        return empty_figure("no ablation with a constant temperature")
     schemes = list(table["scheme"].unique())
     figure = Figure(figsize=(min(9, 1 + 4 * len(schemes)), 3.8), layout="constrained")
     grid = figure.subplots(1, len(schemes), squeeze=False, sharex=True, sharey=True)[0]
@@ -206,7 +206,7 @@ def reported(table: pd.DataFrame) -> Figure:
     was not given. `table`: kind, ablation, step, success, low, high."""
     figures = table[table["kind"] == "figure"]
     if figures.empty:
-        return nothing("no reported figures")
+        return empty_figure("no reported figures")
     look = styles([_ablation(ablation) for ablation in figures["ablation"].unique()])
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
@@ -233,6 +233,6 @@ def _whiskers(axes: Axes, x: Any, group: pd.DataFrame, **style: Any) -> None:
 
 
 def _ablation(reported_ablation: str) -> str:
-    """The name an ablation of this project has, of the notes' "softmax τ=0.5 (later)"."""
+    """This project's name for an ablation of the notes, such as "softmax τ=0.5 (later)"."""
     name = reported_ablation.removesuffix(" (later)").replace(" τ=", "-").replace(" τ ", "-").replace("→", "-")
     return "baseline" if name == "linear" else name

@@ -42,15 +42,15 @@ BASELINE = {"color": "#1b1f24", "marker": "o", "linestyle": "--"}
 
 def families(ablations: Sequence[str], baseline: str = "baseline") -> dict[str, list[str]]:
     """Ablations by family, the baseline left out: softmax-0.25 and softmax-0.5 -> "softmax"; loners -> "other"."""
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for ablation in sorted(set(ablations) - {baseline}, key=_numbers):
-        found.setdefault(_family(ablation), []).append(ablation)
-    loners = [members[0] for family, members in found.items() if len(members) == 1 and family not in HUES]
+        groups.setdefault(_family(ablation), []).append(ablation)
+    loners = [members[0] for family, members in groups.items() if len(members) == 1 and family not in HUES]
     if loners:
-        found = {name: members for name, members in found.items() if members[0] not in loners}
-        found["other"] = sorted(loners)
-    order = [*HUES, *sorted(set(found) - {*HUES, "other"}), "other"]
-    return {name: found[name] for name in order if name in found}
+        groups = {name: members for name, members in groups.items() if members[0] not in loners}
+        groups["other"] = sorted(loners)
+    order = [*HUES, *sorted(set(groups) - {*HUES, "other"}), "other"]
+    return {name: groups[name] for name in order if name in groups}
 
 
 def _family(ablation: str) -> str:
@@ -63,7 +63,7 @@ def _numbers(ablation: str) -> tuple[list[float], str]:
 
 def styles(ablations: Sequence[str], baseline: str = "baseline") -> dict[str, dict[str, Any]]:
     """Color, marker and line style of each ablation; the same ablations always get the same styles."""
-    found = {baseline: BASELINE}
+    looks = {baseline: BASELINE}
     for family, members in families(ablations, baseline).items():
         if family == "other":
             shades = [SINGLES[i % len(SINGLES)] for i in range(len(members))]
@@ -71,12 +71,12 @@ def styles(ablations: Sequence[str], baseline: str = "baseline") -> dict[str, di
             colors = matplotlib.colormaps[HUES.get(family, OTHER_HUE)]
             shades = [tuple(colors(depth)) for depth in np.linspace(0.98, 0.45, len(members))[::-1]]
         for i, (ablation, shade) in enumerate(zip(members, shades, strict=True)):
-            found[ablation] = {"color": shade, "marker": _MARKERS[i % len(_MARKERS)], "linestyle": "-"}
-    return found
+            looks[ablation] = {"color": shade, "marker": _MARKERS[i % len(_MARKERS)], "linestyle": "-"}
+    return looks
 
 
 @styled
-def nothing(reason: str) -> Figure:
+def empty_figure(reason: str) -> Figure:
     """A figure that says why there is nothing to draw."""
     figure = Figure(figsize=(9, 0.6), layout="constrained")
     figure.text(0.01, 0.5, f"Not enough data: {reason}.", va="center", style="italic", color=MUTED)

@@ -19,14 +19,14 @@ from softmax_rewards.report.plots.style import (
     MUTED,
     PERCENT,
     SINGLES,
+    empty_figure,
     families,
     legend_below,
-    nothing,
     styled,
     styles,
 )
 
-SETTINGS_A_LINE = 4
+SETTINGS_PER_LINE = 4
 
 
 def over_seeds(frame: pd.DataFrame, value: str, x: str = "step") -> pd.DataFrame:
@@ -37,20 +37,20 @@ def over_seeds(frame: pd.DataFrame, value: str, x: str = "step") -> pd.DataFrame
     """
     rows = []
     for (ablation, step), group in frame.dropna(subset=[value]).groupby(["ablation", "step"], sort=False):
-        found = mean_interval(group[value])
-        rows.append((ablation, step, group[x].mean(), found.estimate, found.low, found.high, found.n))
+        interval = mean_interval(group[value])
+        rows.append((ablation, step, group[x].mean(), interval.estimate, interval.low, interval.high, interval.n))
     return pd.DataFrame(rows, columns=["ablation", "step", "x", "mean", "low", "high", "seeds"])
 
 
 @styled
 def trajectories(frame: pd.DataFrame, value: str = "success", x: str = "step", baseline: str = "baseline") -> Figure:
-    """A fraction in 0..1 over training, a panel a family of ablations, the baseline in each.
+    """A fraction in 0..1 over training, one panel per family of ablations, the baseline in each.
 
     `frame`: ablation, seed, step, `value`, and `x` ("step", or "tokens" to compare at equal generation).
     The dotted line is the base model, which all ablations share.
     """
     if frame.empty:
-        return nothing("no evaluations were recorded")
+        return empty_figure("no evaluations were recorded")
     curves = over_seeds(frame, value, x)
     figure, panels = _panels(frame["ablation"].unique(), baseline, rows=1, height=3.5)
     for column, (axes, ablations) in enumerate(panels[0]):
@@ -69,24 +69,24 @@ def trajectories(frame: pd.DataFrame, value: str = "success", x: str = "step", b
 
 @styled
 def by_setting(frame: pd.DataFrame, ablations: pd.DataFrame, baseline: str = "baseline") -> Figure:
-    """Success over training of the ablations that were trained in another setting, a panel a setting.
+    """Success over training of the ablations that were trained in another setting, one panel per setting.
 
     `frame` as for `trajectories`; `ablations`: ablation, weighting, setting (missing for the baseline's). Dashed: the
     baseline in its own setting.
     """
     settings = ablations.dropna(subset=["setting"])
     if settings.empty:
-        return nothing("every ablation was trained in the setting of the baseline")
+        return empty_figure("every ablation was trained in the setting of the baseline")
     curves = over_seeds(frame, "success")
-    places = list(settings.groupby("setting", sort=False))
-    lines = -(-len(places) // SETTINGS_A_LINE)
+    groups = list(settings.groupby("setting", sort=False))
+    lines = -(-len(groups) // SETTINGS_PER_LINE)
     figure = Figure(figsize=(10, 3.1 * lines), layout="constrained")
-    grid = figure.subplots(lines, SETTINGS_A_LINE, sharex=True, sharey=True, squeeze=False)
-    for axes in grid.flat[len(places) :]:
+    grid = figure.subplots(lines, SETTINGS_PER_LINE, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[len(groups) :]:
         axes.remove()
     colors = zip(settings["weighting"].unique(), cycle(SINGLES), strict=False)
     look = {baseline: BASELINE} | {weighting: {"color": color} for weighting, color in colors}
-    for axes, (setting, members) in zip(grid.flat, places, strict=False):
+    for axes, (setting, members) in zip(grid.flat, groups, strict=False):
         names = {baseline: baseline, **dict(zip(members["ablation"], members["weighting"], strict=True))}
         shown = curves[curves["ablation"].isin(names)].replace({"ablation": names})
         _lines(axes, shown, list(names.values()), look, markers=False)
@@ -101,14 +101,14 @@ def by_setting(frame: pd.DataFrame, ablations: pd.DataFrame, baseline: str = "ba
 def over_training(
     frame: pd.DataFrame, labels: Mapping[str, str], baseline: str = "baseline", points: int = 30
 ) -> Figure:
-    """Several quantities over training: a row a quantity, a column a family of ablations, the baseline in each.
+    """Several quantities over training: one row per quantity, one column per family, the baseline in each.
 
     `frame`: ablation, seed, step and the columns that `labels` (column -> axis label with unit) names. Steps
-    are averaged in about `points` bins within each seed first, so that the lines can be told apart.
+    are averaged in about `points` bins within each seed first, so that the lines can be distinguished.
     """
     labels = {column: label for column, label in labels.items() if column in frame and frame[column].notna().any()}
     if frame.empty or not labels:
-        return nothing("none of these quantities was recorded")
+        return empty_figure("none of these quantities was recorded")
     width = max(1, round(frame["step"].max() / points))
     binned = frame.assign(step=(np.ceil(frame["step"] / width) * width).astype(int))
     binned = binned.groupby(["ablation", "seed", "step"], as_index=False)[list(labels)].mean()
@@ -116,10 +116,10 @@ def over_training(
     figure, panels = _panels(frame["ablation"].unique(), baseline, rows=len(labels), height=1.9)
     for row, (column, label) in enumerate(labels.items()):
         curves = over_seeds(binned, column)
-        for place, (axes, ablations) in enumerate(panels[row]):
+        for index, (axes, ablations) in enumerate(panels[row]):
             _lines(axes, curves, ablations, look, markers=False)
             _focus(axes, binned[column])
-            if place == 0:
+            if index == 0:
                 axes.set_ylabel(label)
             if row:
                 axes.set_title("")
@@ -134,7 +134,7 @@ def pass_at_k(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
     """pass@k of the final models against k (logarithmic). `final`: ablation, seed, pass@1, pass@4, …"""
     columns = [column for column in final if re.fullmatch(r"pass@\d+", column) and final[column].notna().any()]
     if final.empty or not columns:
-        return nothing("no final evaluation with several samples a puzzle")
+        return empty_figure("no final evaluation with several samples per puzzle")
     long = final.melt(["ablation", "seed"], columns, var_name="step", value_name="pass")
     long["step"] = long["step"].str.removeprefix("pass@").astype(int)
     curves = over_seeds(long, "pass")
@@ -146,7 +146,7 @@ def pass_at_k(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
         ks = sorted(long["step"].unique())
         axes.set_xticks(ks, [str(k) for k in ks])
         axes.yaxis.set_major_formatter(PERCENT)
-        axes.set_xlabel("k samples a puzzle")
+        axes.set_xlabel("k samples per puzzle")
         if column == 0:
             axes.set_ylabel("pass@k")
         legend_below(axes)
@@ -156,9 +156,9 @@ def pass_at_k(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
 def _panels(
     ablations: Sequence[str], baseline: str, rows: int, height: float
 ) -> tuple[Figure, list[list[tuple[Axes, list[str]]]]]:
-    """A grid of `rows` x families; each place is its axes and the ablations it shows, the baseline first."""
+    """A grid of `rows` x families; each cell is its axes and the ablations it shows, the baseline first."""
     groups = families(ablations, baseline) or {baseline: []}
-    # The legends stand below the panels, and take their lines from no panel's height.
+    # The legends stand below the panels and do not shrink them.
     legend = 0.2 * max(map(len, groups.values()))
     figure = Figure(figsize=(min(10.0, 2.2 + 2.6 * len(groups)), height * rows + legend), layout="constrained")
     grid = figure.subplots(rows, len(groups), squeeze=False, sharex=True, sharey="row")

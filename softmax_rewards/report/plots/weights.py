@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from softmax_rewards.report.plots.style import MUTED, PERCENT, SINGLES, legend_below, logarithmic, nothing, styled
+from softmax_rewards.report.plots.style import MUTED, PERCENT, SINGLES, empty_figure, legend_below, logarithmic, styled
 
 _SCHEMES = {"softmax": "#2171b5", "softmax_centered": "#d94801", "softmax_scaled": "#cc79a7"}
 _STATES = {"best of one": "#d55e00", "between": "#cfe3f3", "flat": "#f0e442", "none": "#e4e7eb"}
@@ -18,8 +18,8 @@ _RATIO = "τ / reward range"
 def universal(table: pd.DataFrame) -> Figure:
     """Softmax of one right answer and N−1 worthless ones against τ/range: effective N, best : worst, weight.
 
-    `table`: range, group_size, right, format_share, tau_over_range, effective_n, ratio, weight_right. A line
-    a group size; the reward ranges are markers on it, which coincide because only τ/range counts.
+    `table`: range, group_size, right, format_share, tau_over_range, effective_n, ratio, weight_right. One line
+    per group size; the reward ranges are markers on it, which coincide because only τ/range counts.
     """
     rows = table[(table["right"] == 1) & (table["format_share"] == 0)]
     figure = Figure(figsize=(10, 3.7), layout="constrained")
@@ -32,16 +32,16 @@ def universal(table: pd.DataFrame) -> Figure:
         (right, "weight_right", "Weight on the right answer"),
     ):
         for size, color in zip(sizes, colors, strict=True):
-            for place, (span, marker) in enumerate(zip(ranges, "ox+", strict=False)):
+            for index, (span, marker) in enumerate(zip(ranges, "ox+", strict=False)):
                 line = rows[(rows["group_size"] == size) & (rows["range"] == span)].sort_values("tau_over_range")
                 axes.plot(
                     line["tau_over_range"],
                     line[column],
                     color=color,
-                    linestyle="-" if place == 0 else "",
+                    linestyle="-" if index == 0 else "",
                     marker=marker,
-                    markevery=(3 * place, 9),
-                    label=f"N = {size}" if place == 0 else None,
+                    markevery=(3 * index, 9),
+                    label=f"N = {size}" if index == 0 else None,
                 )
         axes.axvline(0.5, color=MUTED, linestyle=":", linewidth=1.2, label="τ/range = ½")
         logarithmic(axes)
@@ -112,19 +112,19 @@ def difficulty(table: pd.DataFrame) -> Figure:
 
 def _shapes(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
     """(label, g/mean g over success), one entry for all schemes that share it; without those whose g is 0."""
-    found: list[tuple[list[str], pd.Series]] = []
+    shapes: list[tuple[list[str], pd.Series]] = []
     for (tau, scheme), curve in rows.groupby(["tau", "scheme"], dropna=False):
         g = curve.set_index("success")["g"].sort_index()
         if g.abs().max() == 0:
             continue
         shape = g / g.mean()
         label = scheme.replace("_", " ") if np.isnan(tau) else f"τ = {tau:g}"
-        labels = next((labels for labels, other in found if np.allclose(shape, other, atol=1e-3)), None)
+        labels = next((labels for labels, other in shapes if np.allclose(shape, other, atol=1e-3)), None)
         if labels is None:
-            found.append(([label], shape))
+            shapes.append(([label], shape))
         elif label not in labels:
             labels.append(label)
-    return [(", ".join(labels), shape) for labels, shape in found]
+    return [(", ".join(labels), shape) for labels, shape in shapes]
 
 
 @styled
@@ -172,11 +172,11 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
 def by_temperature(rows: pd.DataFrame, schemes: Sequence[str] = ("softmax", "softmax_centered")) -> Figure:
     """Effective N, largest share, and contrast over RMS against τ on one population of groups.
 
-    `rows`: scheme, tau, effective_n, max_share, contrast, rms, a row a scheme and τ. Dashed: linear. A panel
+    `rows`: scheme, tau, effective_n, max_share, contrast, rms, one row per scheme and τ. Dashed: linear. A panel
     may be empty: without a group that has right and wrong answers there is no contrast.
     """
     if rows.empty:
-        return nothing("no groups")
+        return empty_figure("no groups")
     taus = rows["tau"].dropna()
     rows = rows.assign(contrast_over_rms=rows["contrast"] / rows["rms"])
     figure = Figure(figsize=(10, 3.4), layout="constrained")
@@ -212,7 +212,7 @@ def populations(table: pd.DataFrame, column: str, label: str) -> Figure:
     """
     rows = table[(table["population"] == "simulated") & (table["tau"].isna() | (table["scheme"] == "softmax"))]
     if rows.empty:
-        return nothing("no simulated groups")
+        return empty_figure("no simulated groups")
     names = rows["scheme"].str.replace("_", " ") + rows["tau"].map(lambda tau: "" if np.isnan(tau) else f" τ={tau:g}")
     grid = rows.assign(name=names).pivot(index="name", columns=["success", "format_share"], values=column)
     grid = grid.loc[names.unique()]

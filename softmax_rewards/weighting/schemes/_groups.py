@@ -1,4 +1,4 @@
-"""Group arithmetic that stays accurate for any finite rewards: shifted, scaled, standardised, exponentiated.
+"""Group arithmetic that stays accurate for any finite rewards: shifted, scaled, standardized, exponentiated.
 
 Every function works on rewards [Q, N], group by group along the last axis, in float64. Differences within a
 group are taken first, so a large common offset costs no digits and an all-equal group gives exact zeros.

@@ -2,8 +2,8 @@
 
     w_i = N softmax(r/tau)_i   if max(r) > min(r), else 0
 
-`softmax` gives every sample of a group without contrast the weight 1 and so imitates itself; this
-takes that out.
+In a group without contrast `softmax` gives every sample the weight 1: the policy imitates itself. Here such
+groups have no weight.
 """
 
 import numpy as np

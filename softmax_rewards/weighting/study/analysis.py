@@ -1,6 +1,6 @@
 """Weight analysis: tables of what every scheme does to groups of rewards, offline and on logged groups.
 
-`write` stores one csv a table; each table is a pure function of its arguments, its columns in its docstring.
+`write` stores one csv per table; each table is a pure function of its arguments, its columns in its docstring.
 Every scheme in `weighting` is analyzed, those with a temperature at several.
 """
 
@@ -46,7 +46,9 @@ STATED_SNR = {
 
 
 def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_size: int, seed: int) -> None:
-    """Write every table into `out_dir`, each beside its place and moved in; equal arguments give equal bytes.
+    """Write every table into `out_dir`; equal arguments give equal bytes.
+
+    Each file is written beside its destination and then moved there.
 
     samples       groups drawn for each simulated population
     reward_range  (lowest, highest) reward of the task
@@ -74,14 +76,14 @@ def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_
 
 def settings(group_size: int, taus: Iterable[float] = TAUS) -> list[tuple[str, dict[str, Any]]]:
     """(scheme, hyperparameters) of every scheme there is, at each of `taus` where it has a temperature."""
-    found = []
+    pairs = []
     for scheme in weighting.names():
         allowed = weighting.hyperparameters(scheme)
         # pass@k of fewer than k samples does not exist.
         fixed = {"k": min(allowed["k"], group_size)} if "k" in allowed else {}
         temperatures = [{"tau": float(tau)} for tau in taus] if "tau" in allowed else [{}]
-        found += [(scheme, fixed | temperature) for temperature in temperatures]
-    return found
+        pairs += [(scheme, fixed | temperature) for temperature in temperatures]
+    return pairs
 
 
 def simulated(
@@ -98,7 +100,7 @@ def simulated(
 
 
 def groups(populations: dict[tuple[str, float, float], Population]) -> pd.DataFrame:
-    """population, success, format_share, rewards ("1.1 0.1 0"), right, count, share; a row a composition."""
+    """population, success, format_share, rewards ("1.1 0.1 0"), right, count, share; one row per composition."""
     rows = []
     for (name, success, share), population in populations.items():
         for rewards, correct, count in zip(population.rewards, population.correct, population.counts, strict=True):
@@ -121,8 +123,8 @@ def schemes(populations: dict[tuple[str, float, float], Population], seed: int =
     rows = []
     for (name, success, share), population in populations.items():
         for scheme, chosen in settings(population.rewards.shape[1]):
-            place = {"population": name, "success": success, "format_share": share}
-            rows.append(place | _setting(scheme, chosen) | summarize(population, scheme, chosen, seed))
+            columns = {"population": name, "success": success, "format_share": share}
+            rows.append(columns | _setting(scheme, chosen) | summarize(population, scheme, chosen, seed))
     return pd.DataFrame(rows)
 
 
@@ -208,11 +210,11 @@ def universal() -> pd.DataFrame:
 
 
 def difficulty(group_size: int, reward_range: tuple[float, float]) -> pd.DataFrame:
-    """scheme, tau, right, success, weight_right, weight_wrong, contrast, g, mean_zero; a row for each 0<K<N.
+    """scheme, tau, right, success, weight_right, weight_wrong, contrast, g, mean_zero; one row per 0<K<N.
 
     Rewards have two values. contrast = weight_right - weight_wrong and g = contrast/range, so that a
     mean-zero scheme is exactly w = g(K) (r - mu): tau moves weight between groups of different success rates,
-    never within one. For the others, g (r - mu) is w less its group mean. A scheme that couples groups is
+    never within one. For the others, g (r - mu) is w minus its group mean. A scheme that couples groups is
     shown one group for each K; only the shape of its g counts.
     """
     low, high = reward_range
@@ -259,19 +261,19 @@ def logged(
 ) -> pd.DataFrame:
     """The figures of `schemes` on the groups that training really saw.
 
-    table   columns rewards ("1.1 0.1 0 0", highest first), right (so many, from the first, are right), count
-            and those of `by`; other columns are ignored, equal groups are added up
+    table   columns rewards ("1.1 0.1 0 0", highest first), right (the number of right ones, which come first),
+            count and those of `by`; other columns are ignored, equal groups are added up
     chosen  (scheme, hyperparameters) pairs; all of `settings` if None
     by      columns to keep apart, such as the ablation
-    Returns by, group_size, scheme, tau and the figures, which a table without groups has as columns too.
+    Returns the columns `by`, group_size, scheme, tau and the figures, also for a table without groups.
     Raises ValueError as `populations.from_log`.
     """
     counted = table.groupby([*by, "rewards", "right"], as_index=False, sort=True)["count"].sum()
     counted["group_size"] = counted["rewards"].str.split().str.len()
     rows = []
-    for place, part in counted.groupby([*by, "group_size"], sort=True):
+    for key, part in counted.groupby([*by, "group_size"], sort=True):
         population = from_log(part)
-        names = dict(zip([*by, "group_size"], place, strict=True))
+        names = dict(zip([*by, "group_size"], key, strict=True))
         for scheme, parameters in settings(names["group_size"]) if chosen is None else chosen:
             figures = summarize(population, scheme, parameters, seed)
             rows.append(names | _setting(scheme, parameters) | figures)

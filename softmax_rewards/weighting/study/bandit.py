@@ -29,7 +29,7 @@ SAMPLED = 20_000  # groups behind a sampled figure
 
 @dataclass(frozen=True)
 class Bandit:
-    """A policy `policy[K]`, positive and summing to 1, over arms of `kinds[K]`, the first of which is the right one."""
+    """A policy `policy[K]`, positive and summing to 1, over arms of `kinds[K]`; the first arm is right."""
 
     policy: np.ndarray
     kinds: np.ndarray
@@ -54,7 +54,7 @@ class Table(NamedTuple):
 
     @property
     def name(self) -> dict[str, Any]:
-        """Scheme and τ (NaN without one), the columns by which tables tell settings apart."""
+        """Scheme and τ (NaN without one), the columns that name a setting in the tables."""
         return {"scheme": self.scheme, "tau": float(self.hyperparameters.get("tau", np.nan))}
 
 
@@ -140,7 +140,7 @@ def exact(problem: Bandit, of: Table) -> tuple[np.ndarray, np.ndarray]:
 def figures(problem: Bandit, of: Table) -> Figures:
     """The exact figures of a scheme."""
     mean, covariance = exact(problem, of)
-    # Rounded: a scheme without signal gives 0, not the rounding errors of one machine.
+    # Rounded, so that a scheme without signal gives 0 on every machine.
     signal = round(float(mean @ problem.direction), 15)
     noise = float(np.sqrt(max(0.0, np.trace(covariance)) * (len(of.weights) - 1)))
     return Figures(signal, noise, signal / noise if noise else 0.0)
@@ -155,9 +155,9 @@ def gradients(problem: Bandit, of: Table, pulls: np.ndarray) -> np.ndarray:
 
 def sampled(problem: Bandit, of: Table, pulls: np.ndarray) -> tuple[Figures, Figures]:
     """The figures of the groups `pulls[M, K]`, and their standard errors by the delta method."""
-    found, scale = gradients(problem, of, pulls), len(of.weights) - 1
-    along = found @ problem.direction
-    squares = scale * np.sum((found - found.mean(axis=0)) ** 2, axis=-1)
+    group_gradients, scale = gradients(problem, of, pulls), len(of.weights) - 1
+    along = group_gradients @ problem.direction
+    squares = scale * np.sum((group_gradients - group_gradients.mean(axis=0)) ** 2, axis=-1)
     signal, noise = float(along.mean()), float(np.sqrt(squares.mean()))
     if not noise:
         return Figures(signal, 0.0, 0.0), Figures(0.0, 0.0, 0.0)

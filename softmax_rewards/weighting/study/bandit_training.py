@@ -1,6 +1,6 @@
 """The bandit's training: success over updates of every scheme, and the temperature rule over a whole factorial.
 
-An update is one group of N pulls; its gradient is that of `bandit`, its step plain ascent or Adam's. Success is the
+An update takes one group of N pulls, the gradient of `bandit`, and a step of plain ascent or of Adam. Success is the
 probability of the right arm itself, not an estimate. Runs are rows of arrays, so that thousands advance together.
 """
 
@@ -29,7 +29,9 @@ CELL = ["optimizer", "scheme", "range", "base", "group_size"]  # of the factoria
 
 
 def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, seed: int) -> None:
-    """Write the bandit's tables into `out_dir`, each beside its place and moved in; equal arguments, equal bytes.
+    """Write the bandit's tables into `out_dir`; equal arguments give equal bytes.
+
+    Each file is written beside its destination and then moved there.
 
     reward_range  (lowest, highest) reward of signals and curves; the factorial has ranges of its own
     group_size    N of signals and curves; the factorial has sizes of its own
@@ -38,7 +40,7 @@ def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, see
     runs = trained(tables, reward_range, seed)
     swept = factorial(seed)
     peaks = optima(swept)
-    made = {
+    frames = {
         "bandit_signal": signals(tables, reward_range, FORMED_SHARES, seed),
         "bandit_curves": curves(runs, tables),
         "bandit_means": means(runs, tables),
@@ -47,7 +49,7 @@ def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, see
         "bandit_rule": rule(peaks),
         "bandit_choice": tau_choice.over_cells(swept),
     }
-    for name, frame in made.items():
+    for name, frame in frames.items():
         files.write_csv(frame, out_dir / f"{name}.csv")
 
 
@@ -95,22 +97,22 @@ Trained = dict[tuple[str, float], np.ndarray]
 def trained(tables: Sequence[Table], reward_range: tuple[float, float], seed: int) -> Trained:
     """Training of `tables` in CURVE's setting with every optimizer and share."""
     rng = np.random.default_rng(seed)
-    found = {}
+    runs = {}
     for optimizer in RATES:
         for formed in FORMED_SHARES:
             problem = bandit(CURVE["success"], formed, reward_range)
-            found[optimizer, formed] = train(problem, tables, optimizer, CURVE["steps"], CURVE["seeds"], rng)
-    return found
+            runs[optimizer, formed] = train(problem, tables, optimizer, CURVE["steps"], CURVE["seeds"], rng)
+    return runs
 
 
 def curves(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
     """optimizer, formed, scheme, tau, step, mean, low, high: success with 95 % t intervals over seeds."""
     rows = []
     for (optimizer, formed), success in runs.items():
-        for place, of in enumerate(tables):
+        for index, of in enumerate(tables):
             for step in range(0, len(success), CURVE["every"]):
                 row = {"optimizer": optimizer, "formed": formed} | of.name | {"step": step}
-                rows.append(row | _interval(success[step, place]))
+                rows.append(row | _interval(success[step, index]))
     return pd.DataFrame(rows)
 
 
@@ -118,9 +120,9 @@ def means(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
     """optimizer, formed, scheme, tau, mean, low, high: mean success over training with intervals; final: at its end."""
     rows = []
     for (optimizer, formed), success in runs.items():
-        for place, of in enumerate(tables):
-            row = {"optimizer": optimizer, "formed": formed} | of.name | _interval(over_training(success)[place])
-            rows.append(row | {"final": success[-1, place].mean()})
+        for index, of in enumerate(tables):
+            row = {"optimizer": optimizer, "formed": formed} | of.name | _interval(over_training(success)[index])
+            rows.append(row | {"final": success[-1, index].mean()})
     return pd.DataFrame(rows)
 
 
@@ -136,8 +138,8 @@ def factorial(seed: int) -> pd.DataFrame:
     stands in the rows of every range that has it.
     """
     rng = np.random.default_rng(seed)
-    places = [(span, tau, round(tau / span, 12)) for span in RANGES for tau in analysis.TAUS]
-    ratios = sorted({ratio for _, _, ratio in places})
+    grid = [(span, tau, round(tau / span, 12)) for span in RANGES for tau in analysis.TAUS]
+    ratios = sorted({ratio for _, _, ratio in grid})
     seeds = np.arange(FACTORIAL["seeds"])
     parts = []
     for size in SIZES:
@@ -145,11 +147,11 @@ def factorial(seed: int) -> pd.DataFrame:
         for base in BASES:
             problem = bandit(base, 0.0, (0.0, 1.0))
             for optimizer in RATES:
-                found = train(problem, tables, optimizer, FACTORIAL["steps"], len(seeds), rng)
+                trajectories = train(problem, tables, optimizer, FACTORIAL["steps"], len(seeds), rng)
                 names = [(of.scheme, of.hyperparameters["tau"]) for of in tables]
-                success = dict(zip(names, over_training(found), strict=True))
+                success = dict(zip(names, over_training(trajectories), strict=True))
                 for scheme in SWEPT:
-                    for span, tau, ratio in places:
+                    for span, tau, ratio in grid:
                         cell = {"optimizer": optimizer, "scheme": scheme, "range": span, "base": base}
                         cell |= {"group_size": size, "tau": tau, "ratio": ratio, "seed": seeds}
                         parts.append(pd.DataFrame(cell | {"success": success[scheme, ratio]}))
@@ -159,8 +161,8 @@ def factorial(seed: int) -> pd.DataFrame:
 def temperatures(swept: pd.DataFrame) -> pd.DataFrame:
     """The columns of CELL, tau, ratio, mean, low, high: mean success over training with intervals over seeds."""
     rows = []
-    for place, runs in swept.groupby([*CELL, "tau", "ratio"], sort=False):
-        rows.append(dict(zip([*CELL, "tau", "ratio"], place, strict=True)) | _interval(runs["success"]))
+    for key, runs in swept.groupby([*CELL, "tau", "ratio"], sort=False):
+        rows.append(dict(zip([*CELL, "tau", "ratio"], key, strict=True)) | _interval(runs["success"]))
     return pd.DataFrame(rows)
 
 
@@ -173,8 +175,8 @@ def optima(swept: pd.DataFrame) -> pd.DataFrame:
     interior, peak, peak_low/high, reason   whether the parabola has a maximum in the grid; τ/range; else why not
     """
     rows = []
-    for place, runs in swept.groupby(CELL, sort=False):
-        cell = dict(zip(CELL, place, strict=True))
+    for key, runs in swept.groupby(CELL, sort=False):
+        cell = dict(zip(CELL, key, strict=True))
         grid = runs.pivot(index="seed", columns="tau", values="success")
         fit = tau_rule.fit(grid.columns, grid, cell["range"])
         best = fit.best / cell["range"]
@@ -205,5 +207,5 @@ def rule(peaks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _interval(values: np.ndarray) -> dict[str, float]:
-    found = mean_interval(values)
-    return {"mean": found.estimate, "low": found.low, "high": found.high}
+    interval = mean_interval(values)
+    return {"mean": interval.estimate, "low": interval.low, "high": interval.high}

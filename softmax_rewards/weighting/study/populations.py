@@ -18,7 +18,7 @@ from softmax_rewards import weighting
 from softmax_rewards.weighting import concentration
 
 FORMAT_REWARD = 1 / 11  # of the reward range: 0.1 in [0, 1.1]
-COUPLED_BATCH = 8192  # groups that a scheme which couples the groups of its batch is given at once
+COUPLED_BATCH = 8192  # groups per batch of a scheme that couples the groups of its batch
 FIGURES = (
     "groups",
     "weight_right",
@@ -53,9 +53,9 @@ def composed(
     """Groups with `right[g]` samples of the highest reward, `formed[g]` of lowest + range/11, others low."""
     low, high = reward_range
     right, formed = np.asarray(right)[:, None], np.asarray(formed)[:, None]
-    place = np.arange(group_size)
-    correct = place < right
-    rewards = np.where(correct, high, np.where(place < right + formed, low + FORMAT_REWARD * (high - low), low))
+    position = np.arange(group_size)
+    correct = position < right
+    rewards = np.where(correct, high, np.where(position < right + formed, low + FORMAT_REWARD * (high - low), low))
     return Population(rewards, correct, np.ones(len(right)) if counts is None else np.asarray(counts))
 
 
@@ -95,7 +95,7 @@ def by_right(success: float, group_size: int) -> Population:
 def from_log(table: pd.DataFrame) -> Population:
     """Groups as training logs them, all of one size; equal ones are added up.
 
-    table  columns rewards ("1.1 0.1 0 0", highest first), right (so many, from the first, are right) and count
+    table  columns rewards ("1.1 0.1 0 0", highest first), right (the number of right ones, which come first) and count
     Raises ValueError naming the first impossible group.
     """
     table = table.groupby(["rewards", "right"], as_index=False)["count"].sum()
@@ -121,7 +121,7 @@ def batch(population: Population, size: int, seed: int) -> Population:
 
 
 def summarize(population: Population, scheme: str, hyperparameters: dict[str, Any], seed: int = 0) -> dict[str, float]:
-    """FIGURES of one scheme on a population of counted groups; NaN where nothing was there to average.
+    """FIGURES of one scheme on a population of counted groups; NaN where there is nothing to average.
 
     groups         how many groups; a scheme that couples groups gets one random batch of COUPLED_BATCH
     weight_right   mean weight of a right sample; weight_wrong: of a wrong one

@@ -19,15 +19,35 @@ from softmax_rewards.weighting.study.populations import canonical
 KISH = "Kish's (sum |w|)^2 / sum w^2"
 NO_FIGURE = "named, no figure"
 
+Row = tuple[str, str, float, str]
+"""Quantity, the figure as reported, the same recomputed, why they agree or differ."""
+
 
 def table() -> pd.DataFrame:
-    """Columns: quantity, reported (as written), recomputed, agrees, why; one row a reported figure.
+    """Columns: quantity, reported (as written), recomputed, agrees, why; one row per reported figure.
 
     A figure agrees if rounding the recomputed one to the reported digits gives it; None where the notes
     name a failure without a figure.
     """
     linear = _weights("linear")
     softmax = {tau: _weights("softmax", tau=tau) for tau in (0.1, 0.2, 0.5, 0.55, 1.0, 2.0)}
+    rows = [*_concentrations(linear, softmax), *_ratios(linear, softmax), *_failures(linear, softmax)]
+    return pd.DataFrame(
+        [
+            {
+                "quantity": name,
+                "reported": figure,
+                "recomputed": float(x),
+                "agrees": _agrees(figure, x),
+                "why": why,
+            }
+            for name, figure, x, why in rows
+        ]
+    )
+
+
+def _concentrations(linear: np.ndarray, softmax: dict[float, np.ndarray]) -> list[Row]:
+    """The weight on the right answer and the effective N."""
     rows = [("weight on the right answer, linear", "2.62", linear[0], "z-score with the population sigma")]
     for tau, figure in ((1.0, "2.33"), (0.5, "4.33"), (0.1, "8.0")):
         rows.append((f"weight on the right answer, softmax tau={tau}", figure, softmax[tau][0], "N softmax(r/tau)"))
@@ -38,18 +58,29 @@ def table() -> pd.DataFrame:
     rows.append(("effective N, linear", "2.8", _kish(linear), norm))
     for tau, figure in ((1.0, "6.38"), (0.5, "3.10"), (0.1, "1.0")):
         rows.append((f"effective N, softmax tau={tau}", figure, _kish(softmax[tau]), KISH))
+    return rows
+
+
+def _ratios(linear: np.ndarray, softmax: dict[float, np.ndarray]) -> list[Row]:
+    """Ratios between weights, and the temperature at which one sample gets all the weight."""
     half_range = "e^2 in any group that attains both ends of the range; an identity, no evidence for range/2"
     collapse = (
         f"where the effective N falls below 1.1; gradual: the largest share is {softmax[0.2][0] / 8:.2f} "
         f"at tau=0.2 and passes 0.99 only at {_collapse(concentration.max_share, 0.99):.2f}"
     )
-    rows += [
+    return [
         ("softmax tau=0.5 : linear, right answer", "1.65", softmax[0.5][0] / linear[0], "4.33 / 2.62"),
         ("right : format-only, softmax tau=1.0", "2.7", softmax[1.0][0] / softmax[1.0][1], "e^(1.0/tau)"),
         ("right : format-only, softmax tau=0.5", "7.4", softmax[0.5][0] / softmax[0.5][1], "e^(1.0/tau)"),
         ("right : nothing, softmax tau=0.5", "9.0", softmax[0.5][0] / softmax[0.5][-1], "e^(1.1/tau)"),
         ("best : worst, softmax tau=range/2", "7.39", softmax[0.55][0] / softmax[0.55][-1], half_range),
         ("collapse to best-of-one below tau", "0.2", _collapse(concentration.effective_n, 1.1), collapse),
+    ]
+
+
+def _failures(linear: np.ndarray, softmax: dict[float, np.ndarray]) -> list[Row]:
+    """The failures that the notes name without a figure."""
+    return [
         (
             "too peaked: effective N, softmax tau=0.1",
             NO_FIGURE,
@@ -75,18 +106,6 @@ def table() -> pd.DataFrame:
             "of a naive exp(1.1/tau); float64 with the maximum subtracted never overflows",
         ),
     ]
-    return pd.DataFrame(
-        [
-            {
-                "quantity": name,
-                "reported": figure,
-                "recomputed": float(x),
-                "agrees": _agrees(figure, x),
-                "why": why,
-            }
-            for name, figure, x, why in rows
-        ]
-    )
 
 
 def _agrees(figure: str, recomputed: float) -> bool | None:

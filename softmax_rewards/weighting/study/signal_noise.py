@@ -1,9 +1,9 @@
 """Signal-to-noise of a batch's gradient, predicted from rewards and weights.
 
-Score vectors of different samples are taken to be independent, with mean 0 and equal length. Along the true gradient a
-score is taken to be proportional to c - p (right or not, less the success rate). The mean of weight times score over n
-samples then has mean ~ E[w (c - p)] and standard deviation ~ sqrt(E[w^2]/n). This models weights, not a policy: only
-ratios between schemes can be compared with what is measured (`verdicts/signal_noise.py`).
+Score vectors of different samples are assumed to be independent, with mean 0 and equal length. Along the true gradient
+a score is assumed to be proportional to c - p (right or not, minus the success rate). The mean of weight times score
+over n samples then has mean ~ E[w (c - p)] and standard deviation ~ sqrt(E[w^2]/n). This models weights, not a policy:
+only ratios between schemes can be compared with what is measured (`verdicts/signal_noise.py`).
 """
 
 from typing import Any
@@ -23,13 +23,13 @@ def at_success(scheme: str, hyperparameters: dict[str, Any], success: float, gro
     groups = by_right(success, group_size)
     w = weighting.compute(scheme, groups.rewards, groups.correct, **hyperparameters)
     signal = _signals(w, groups.correct, success) @ groups.counts
-    # Rounded: a scheme without signal gives 0, not the rounding errors of one machine.
+    # Rounded, so that a scheme without signal gives 0 on every machine.
     return round(float(signal), 15), float(np.sqrt(np.mean(w**2, axis=-1) @ groups.counts))
 
 
 def moments(w: np.ndarray, groups: Population) -> tuple[np.ndarray, np.ndarray]:
     """Signal and mean squared weight [G] of each distinct group, for weights w [G, N] of groups as they were seen."""
-    # A constant has no expected signal; without it that of a sample of groups is free of the constant's noise.
+    # A constant has no expected signal. Without it, the signal of a finite sample is free of the constant's noise.
     constant = w.mean(axis=-1) @ groups.counts / groups.counts.sum()
     return _signals(w - constant, groups.correct, success_of_prompts(groups)), np.mean(w**2, axis=-1)
 
@@ -52,8 +52,8 @@ def success_of_prompts(groups: Population) -> np.ndarray:
     mean = rates @ share
     spread = (rates - mean) ** 2 @ share * total / max(total - 1, 1)
     chance = rates * (1 - rates) @ share / (size - 1)
-    own = max(0.0, 1 - chance / spread) if spread > 0 else 0.0
-    return (mean + own * (rates - mean))[:, None]
+    credibility = max(0.0, 1 - chance / spread) if spread > 0 else 0.0
+    return (mean + credibility * (rates - mean))[:, None]
 
 
 def _signals(weights: np.ndarray, correct: np.ndarray, success: float | np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Ways to choose τ before training, and what each would have cost: is half the reward range the best of them?
 
-Each rule picks one τ of a grid from what is known beforehand: the reward range and groups of the base model. What it
-costs is the success at the best τ of the grid, less the success at its choice.
+Each rule picks one τ of a grid from what is known beforehand: the reward range and groups of the base model. Its
+cost is the success at the best τ of the grid minus the success at its choice.
 """
 
 import functools
@@ -23,7 +23,7 @@ FITTED: Mapping[str, Callable[[Cell], np.ndarray]] = {
     "fitted to the success rate": lambda cell: np.array([1.0, np.log(cell[1])]),
     "fitted to N": lambda cell: np.array([1.0, np.log(cell[2])]),
 }
-SAME = 0.01  # of log effective N: differences below are none
+SAME = 0.01  # in log effective N: a smaller difference counts as none
 CELL = ["optimizer", "scheme"]
 
 
@@ -35,8 +35,8 @@ def half_the_range(scheme: str, taus: Sequence[float], groups: Population, rewar
 def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float | None:
     """The τ whose weights lie on as many samples as the z-score's, in groups with unequal rewards.
 
-    None without such groups, and where effective N hardly depends on τ: for two-valued rewards all schemes with mean 0
-    have the same.
+    None without such groups. None where effective N hardly depends on τ, too: with two-valued rewards all schemes with
+    mean 0 have the same effective N.
     """
     unequal = np.ptp(groups.rewards, axis=-1) > 0
     if not unequal.any():
@@ -46,8 +46,8 @@ def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population
     def log_effective_n(name: str, **hyperparameters: Any) -> float:
         return float(np.log(populations.summarize(mixed, name, hyperparameters)["effective_n"]))
 
-    wanted = log_effective_n("linear")
-    away = {tau: abs(log_effective_n(scheme, tau=tau) - wanted) for tau in taus}
+    target = log_effective_n("linear")
+    away = {tau: abs(log_effective_n(scheme, tau=tau) - target) for tau in taus}
     if max(away.values()) - min(away.values()) < SAME:
         return None
     return min(away, key=away.__getitem__)
@@ -55,7 +55,7 @@ def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population
 
 def signal_to_noise(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float:
     """The τ with the highest signal-to-noise that `signal_noise` predicts; the lowest of several."""
-    # Rounded: weights that are proportional have equal ratios, whatever the rounding errors of one machine.
+    # Rounded, so that proportional weights have equal ratios on every machine.
     return max(sorted(taus), key=lambda tau: round(signal_noise.of_groups(scheme, {"tau": tau}, groups), 9))
 
 
@@ -75,25 +75,25 @@ RULES: Mapping[str, Rule] = {
 def over_cells(swept: pd.DataFrame) -> pd.DataFrame:
     """The rules over the bandit's factorial (`bandit_training.factorial`), and others fitted to it.
 
-    A fitted rule is log(τ/range) linear in what its name says, by least squares on the best τ of the other cells: all
-    but those of the same base success and N, which share their runs. The best τ, also those that are fitted, is found
-    on one half of the seeds and its gain over the choice measured on the other, both ways round: found and measured on
-    the same runs, the best of many looks better than it is. A regret below 0 is chance.
+    A fitted rule takes log(τ/range) as linear in what its name says. It is fitted by least squares to the best τ of the
+    other cells; cells of the same base success and N are left out because they share their runs. The best τ is searched
+    on one half of the seeds, and its gain over the choice is measured on the other half; then the halves change roles.
+    On the same runs the best of many would look better than it is. A regret below 0 is chance.
     Returns optimizer, scheme, rule, then over the cells in which the rule chooses: the mean regret, the share in which
-    the choice is the best τ, and the mean spread, success at the best τ less that at the worst.
+    the choice is the best τ, and the mean spread: success at the best τ minus success at the worst.
     """
     seeds = np.sort(swept["seed"].unique())
     halves = seeds[::2], seeds[1::2]
     rows = []
-    for found, measured in (halves, halves[::-1]):
-        for place, part in swept.groupby(CELL, sort=False):
-            cells, judged = (_means(part[part["seed"].isin(half)]) for half in (found, measured))
+    for searched, measured in (halves, halves[::-1]):
+        for setting, part in swept.groupby(CELL, sort=False):
+            cells, judged = (_means(part[part["seed"].isin(half)]) for half in (searched, measured))
             for cell, success in cells.items():
                 best, worst = success.idxmax(), success.idxmin()
                 spread = judged[cell][best] - judged[cell][worst]
-                for rule, tau in _choices(place[1], cell, cells).items():
+                for rule, tau in _choices(setting[1], cell, cells).items():
                     lost = np.nan if tau is None else judged[cell][best] - judged[cell][tau]
-                    rows.append((*place, rule, lost, np.nan if tau is None else tau == best, spread))
+                    rows.append((*setting, rule, lost, np.nan if tau is None else tau == best, spread))
     table = pd.DataFrame(rows, columns=[*CELL, "rule", "regret", "best", "spread"]).astype({"best": float})
     return table.groupby([*CELL, "rule"], as_index=False, sort=False).mean()
 
@@ -110,8 +110,8 @@ def _choices(scheme: str, cell: Cell, cells: Mapping[Cell, pd.Series]) -> dict[s
     chosen = dict(_beforehand(scheme, cell, taus))
     others = [other for other in cells if other[1:] != cell[1:]]
     for name, features in FITTED.items():
-        wanted = np.array([np.log(cells[other].idxmax() / other[0]) for other in others])
-        coefficients = np.linalg.lstsq(np.array([features(other) for other in others]), wanted, rcond=None)[0]
+        peaks = np.array([np.log(cells[other].idxmax() / other[0]) for other in others])
+        coefficients = np.linalg.lstsq(np.array([features(other) for other in others]), peaks, rcond=None)[0]
         target = features(cell) @ coefficients
         chosen[name] = min(taus, key=lambda tau, target=target: abs(np.log(tau / cell[0]) - target))
     return chosen

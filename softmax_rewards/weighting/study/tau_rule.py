@@ -2,9 +2,9 @@
 
 Each seed's success is fitted by a parabola a + b·x + c·x² in x = log(τ/range); seeds are the unit. The peak
 solves E[b + 2·c·x] = 0, so its interval is Fieller's: every x at which the t test of "b + 2·c·x has mean 0
-over seeds" does not reject. It does not need every seed to peak, and it honestly becomes unbounded when the
-curvature cannot be told from 0, where the spread of per-seed peaks would look small or be absurd. What it
-does not cover: that success need not be a parabola. A peak outside the grid is never reported.
+over seeds" does not reject. Not every seed has to peak. Where the curvature cannot be distinguished from 0, the
+interval becomes unbounded; the spread of per-seed peaks would look small there, or be absurd. The interval does
+not cover that success may not be a parabola. A peak outside the grid is never reported.
 """
 
 import math
@@ -23,7 +23,7 @@ CLAIMED_RATIO = 0.5
 
 @dataclass(frozen=True)
 class Fit:
-    """Success along a grid of temperatures. Ratios are τ/range; NaN where nothing can be said."""
+    """Success along a grid of temperatures. Ratios are τ/range; NaN where they are unknown."""
 
     taus: tuple[float, ...]
     seeds: int
@@ -34,7 +34,7 @@ class Fit:
     high: float
     slope: Interval  # of success on log(τ/range), straight line
     best: float  # the τ of the grid with the highest mean
-    bracket: tuple[float, float]  # ratios of its neighbors in the grid; an edge has itself
+    bracket: tuple[float, float]  # ratios of its neighbors in the grid; an edge is its own neighbor
     lead: Interval  # success at `best` − success at the τ nearest to range/2
     reason: str  # why there is no interior maximum, else ""
 
@@ -48,29 +48,10 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
     order = np.argsort(taus)
     taus, success = taus[order], success[:, order]
     seeds, grid = success.shape
-    nothing = Interval(math.nan, math.nan, math.nan, math.nan, seeds, math.nan)
-    if grid < SMALLEST_GRID or seeds < 2:
-        reason = (
-            f"the grid is too small: {grid} temperatures, {SMALLEST_GRID} are needed"
-            if grid < SMALLEST_GRID
-            else f"{seeds} seed(s) with every temperature, 2 are needed"
-        )
-        nan = math.nan
-        return Fit(
-            taus=tuple(taus.tolist()),
-            seeds=seeds,
-            coefficients=(nan, nan, nan),
-            interior=False,
-            ratio=nan,
-            low=nan,
-            high=nan,
-            slope=nothing,
-            best=nan,
-            bracket=(nan, nan),
-            lead=nothing,
-            reason=reason,
-        )
-
+    if grid < SMALLEST_GRID:
+        return _no_fit(taus, seeds, f"the grid is too small: {grid} temperatures, {SMALLEST_GRID} are needed")
+    if seeds < 2:
+        return _no_fit(taus, seeds, f"{seeds} seed(s) with every temperature, 2 are needed")
     ratios = taus / reward_range
     x = np.log(ratios)
     c, b, a = np.polyfit(x, success.T, 2)  # each [S]
@@ -102,6 +83,26 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
     )
 
 
+def _no_fit(taus: np.ndarray, seeds: int, reason: str) -> Fit:
+    """The result where there is too little data for a parabola."""
+    nan = math.nan
+    unknown = Interval(nan, nan, nan, nan, seeds, nan)
+    return Fit(
+        taus=tuple(taus.tolist()),
+        seeds=seeds,
+        coefficients=(nan, nan, nan),
+        interior=False,
+        ratio=nan,
+        low=nan,
+        high=nan,
+        slope=unknown,
+        best=nan,
+        bracket=(nan, nan),
+        lead=unknown,
+        reason=reason,
+    )
+
+
 def _fieller(b: np.ndarray, d: np.ndarray) -> tuple[float, float, float]:
     """Root of mean(b) + mean(d)·x = 0 and Fieller's limits over the paired b, d [S]; NaN if unbounded.
 
@@ -115,6 +116,6 @@ def _fieller(b: np.ndarray, d: np.ndarray) -> tuple[float, float, float]:
         return math.nan, math.nan, math.nan
     linear = float(b.mean() * d.mean() - scale * s_bd)
     constant = float(b.mean() ** 2 - scale * s_bb)
-    # Non-negative when `square` > 0 but for rounding: the root of the means itself satisfies the inequality.
+    # Apart from rounding this is not negative when `square` > 0: the root of the means satisfies the inequality.
     width = math.sqrt(max(0.0, linear**2 - square * constant)) / square
     return float(-b.mean() / d.mean()), -linear / square - width, -linear / square + width
