@@ -261,7 +261,7 @@ def _weighting(spec: Any, where: str) -> dict[str, Any]:
     if not isinstance(spec, dict) or not isinstance(spec.get("scheme"), str):
         allowed = ", ".join(plugins.names(plugins.SCHEMES))
         raise ConfigError(f"{where}.scheme: missing or not text; allowed: {allowed}")
-    scheme = spec["scheme"]
+    scheme = weighting.scheme_of(spec["scheme"])
     _plugin("weighting", scheme, f"{where}.scheme")
     parameters = weighting.hyperparameters(scheme)
     given = {key: value for key, value in spec.items() if key != "scheme"}

@@ -169,7 +169,7 @@ def _weighting(word: str, steps: int) -> dict[str, Any]:
     words = word.lower().replace("_", "-")
     schemes = {scheme.replace("_", "-"): scheme for scheme in weighting.names()}
     short = {name.removeprefix("softmax-"): scheme for name, scheme in schemes.items()}
-    known = {"baseline": "linear"} | short | schemes
+    known = {"baseline": "linear"} | weighting.ALIASES | short | schemes
     allowed = [*sorted(known), "softmax-0.25 (any τ, also auto)", "anneal-0.75-0.25"]
     if match := re.fullmatch(f"anneal-({NUMBER})-({NUMBER})", words):
         start, end = map(_tau, match.groups())

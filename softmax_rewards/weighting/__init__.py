@@ -23,6 +23,14 @@ import numpy as np
 
 from softmax_rewards.common import plugins
 
+ALIASES = {"grpo": "linear"}
+"""Other names of schemes. A config may use them; what it resolves to has the scheme's own name."""
+
+
+def scheme_of(name: str) -> str:
+    """The scheme that a name, perhaps an alias, stands for."""
+    return ALIASES.get(name, name)
+
 
 def names() -> list[str]:
     """Every scheme there is, sorted."""
@@ -57,7 +65,7 @@ def compute(scheme: str, rewards: np.ndarray, correct: np.ndarray, **hyperparame
 
 @cache  # listing the folder costs more than most weights
 def _module(scheme: str) -> ModuleType:
-    return plugins.load(plugins.SCHEMES, scheme, "scheme")
+    return plugins.load(plugins.SCHEMES, scheme_of(scheme), "scheme")
 
 
 def _checked(rewards: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

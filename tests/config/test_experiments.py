@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from softmax_rewards import weighting
 from softmax_rewards.common import plugins
 from softmax_rewards.config import experiments, renamed, strict
 from softmax_rewards.config.experiments import ConfigError
@@ -371,6 +372,13 @@ def test_a_key_given_twice_is_refused(tmp_path):
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "just text", "1.0: 2", "a: !!python/object:os.system {}"])
 def test_files_that_are_no_mapping_are_refused(tmp_path, text):
     refusal(write(tmp_path, text))
+
+
+def test_grpo_is_another_name_of_the_scheme_linear(tmp_path):
+    values = changed(ablations={"baseline": {"weighting": {"scheme": "grpo"}}})
+    experiment = experiments.load(write(tmp_path, values))
+    assert experiment.ablations["baseline"].weighting == {"scheme": "linear"}
+    assert "grpo" not in weighting.names()
 
 
 @pytest.mark.parametrize(

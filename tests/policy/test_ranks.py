@@ -148,7 +148,9 @@ def test_what_fails_on_one_rank_is_said_and_not_that_the_others_miss_it(tiny, tm
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("rank 1 of 2: OutOfMemoryError: the device is out of memory; of training, lower max_microbatch")
+    assert last.startswith(
+        "rank 1 of 2: OutOfMemoryError: the device is out of memory; of training, lower max_microbatch"
+    )
     assert "no room on this device" in last
 
 

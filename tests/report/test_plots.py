@@ -212,8 +212,8 @@ def test_each_other_setting_has_a_panel_with_the_baseline_in_its_own():
     figure = training.by_setting(runs(ablations), table)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["kl 0.02", "updates 4"]
     assert [[line.get_label() for line in axes.get_lines()] for axes in figure.axes] == [
-        ["baseline", "linear", "softmax"],
-        ["baseline", "linear"],
+        ["baseline", "GRPO (z-score)", "softmax"],
+        ["baseline", "GRPO (z-score)"],
     ]
 
 
@@ -281,7 +281,7 @@ def test_the_bandits_signal_is_a_line_of_exact_figures_in_the_order_of_temperatu
     drawn = lines(bandit.signal_to_noise(rows))
     [(x, y)] = drawn["softmax"]
     assert (list(x), list(y)) == ([0.25, 0.5], [0.2, 0.1])
-    assert list(drawn["linear"][0][1]) == [0.3, 0.3]
+    assert list(drawn["GRPO (z-score)"][0][1]) == [0.3, 0.3]
 
 
 def test_the_bandits_curves_have_a_row_of_panels_a_share_and_linear_in_each():
@@ -289,7 +289,7 @@ def test_the_bandits_curves_have_a_row_of_panels_a_share_and_linear_in_each():
         bandit_rows(optimizer="adam", step=step, mean=0.1 * step).assign(formed=f) for step in (0, 5) for f in (0, 1)
     ]
     drawn = lines(bandit.curves(pd.concat(parts), "adam"))
-    assert len(drawn["linear"]) == 6
+    assert len(drawn["GRPO (z-score)"]) == 6
     assert len(drawn["τ = 0.5"]) == 4
     np.testing.assert_allclose(drawn["τ = 0.5"][0], [[0, 5], [0, 0.5]])
 

@@ -8,7 +8,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from softmax_rewards.report.plots.style import PERCENT, SINGLES, empty_figure, legend_below, logarithmic, styled
+from softmax_rewards.report.plots.style import (
+    PERCENT,
+    SINGLES,
+    empty_figure,
+    legend_below,
+    logarithmic,
+    scheme_name,
+    styled,
+)
 
 _SCHEMES = {"softmax": "#2171b5", "softmax_centered": "#d94801", "softmax_masked": "#009e73"}
 _OPTIMIZERS = {"sgd": "plain ascent", "adam": "Adam"}
@@ -29,11 +37,11 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
         for scheme, color in _SCHEMES.items():
             line = part[part["scheme"] == scheme].sort_values("tau")
             error = 2 * line["snr_error"]
-            axes.plot(line["tau"], line["snr"], color=color, label=scheme.replace("_", " "))
+            axes.plot(line["tau"], line["snr"], color=color, label=scheme_name(scheme))
             axes.errorbar(line["tau"], line["snr_sampled"], error, fmt="o", color=color, capsize=2)
             axes.plot(line["tau"], line["predicted"], "x", color=color, markersize=7)
         linear = part.loc[part["scheme"] == "linear", "snr"]
-        axes.axhline(linear.iloc[0], color="#1b1f24", linestyle="--", label="linear")
+        axes.axhline(linear.iloc[0], color="#1b1f24", linestyle="--", label=scheme_name("linear"))
         _against_tau(axes)
     panels[0].set_ylabel("signal / noise, per √pull")
     return figure
@@ -65,7 +73,7 @@ def curves(table: pd.DataFrame, optimizer: str) -> Figure:
             _lines(axes, line, "tau", dict(zip(taus, shades, strict=True)))
         for axes, title in zip(panels, ("without a temperature", "softmax", "softmax centered"), strict=True):
             linear = part[part["scheme"] == "linear"]
-            axes.plot(linear["step"], linear["mean"], color="#1b1f24", linestyle="--", label="linear")
+            axes.plot(linear["step"], linear["mean"], color="#1b1f24", linestyle="--", label=scheme_name("linear"))
             axes.set_title(title)
             axes.yaxis.set_major_formatter(PERCENT)
             axes.set_xlabel("update steps")
@@ -89,11 +97,11 @@ def over_training(table: pd.DataFrame) -> Figure:
         for scheme, color in _SCHEMES.items():
             line = part[part["scheme"] == scheme].sort_values("tau")
             error = np.array([line["mean"] - line["low"], line["high"] - line["mean"]])
-            label = scheme.replace("_", " ")
+            label = scheme_name(scheme)
             axes.errorbar(line["tau"], line["mean"], error, fmt="o-", color=color, capsize=2, label=label)
         linear = part[part["scheme"] == "linear"].iloc[0]
         axes.axhspan(linear["low"], linear["high"], color="#1b1f24", alpha=0.12, linewidth=0)
-        axes.axhline(linear["mean"], color="#1b1f24", linestyle="--", label="linear")
+        axes.axhline(linear["mean"], color="#1b1f24", linestyle="--", label=scheme_name("linear"))
         axes.yaxis.set_major_formatter(PERCENT)
         _against_tau(axes)
     return figure
@@ -153,5 +161,5 @@ def _against_tau(axes: Axes) -> None:
 
 def _lines(axes: Axes, rows: pd.DataFrame, by: str, colors: dict) -> None:
     for name, line in rows.groupby(by):
-        label = name.replace("_", " ") if by == "scheme" else f"τ = {name:g}"
+        label = scheme_name(name) if by == "scheme" else f"τ = {name:g}"
         axes.plot(line["step"], line["mean"], color=colors[name], linewidth=1.4, label=label)

@@ -40,6 +40,16 @@ _MARKERS = "osD^vPX*"
 BASELINE = {"color": "#1b1f24", "marker": "o", "linestyle": "--"}
 
 
+def ablation_name(ablation: str) -> str:
+    """An ablation as figures show it: `linear` is GRPO's scheme."""
+    return re.sub("^linear(?=-|$)", "GRPO (z-score)", ablation)
+
+
+def scheme_name(scheme: str) -> str:
+    """A scheme as figures show it."""
+    return ablation_name(scheme).replace("_", " ")
+
+
 def families(ablations: Sequence[str], baseline: str = "baseline") -> dict[str, list[str]]:
     """Ablations by family, the baseline left out: softmax-0.25 and softmax-0.5 -> "softmax"; loners -> "other"."""
     groups: dict[str, list[str]] = {}

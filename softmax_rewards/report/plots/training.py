@@ -19,6 +19,7 @@ from softmax_rewards.report.plots.style import (
     MUTED,
     PERCENT,
     SINGLES,
+    ablation_name,
     empty_figure,
     families,
     legend_below,
@@ -175,7 +176,7 @@ def _lines(
     for ablation in ablations:
         curve = curves[curves["ablation"] == ablation].sort_values("step")
         style = dict(look[ablation]) if markers else {**look[ablation], "marker": ""}
-        axes.plot(curve["x"], curve["mean"], label=ablation, **style)
+        axes.plot(curve["x"], curve["mean"], label=ablation_name(ablation), **style)
         axes.fill_between(curve["x"], curve["low"], curve["high"], color=style["color"], alpha=0.14, linewidth=0)
 
 

@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from softmax_rewards.report.plots.style import MUTED, PERCENT, SINGLES, empty_figure, legend_below, logarithmic, styled
+from softmax_rewards.report.plots.style import (
+    MUTED,
+    PERCENT,
+    SINGLES,
+    empty_figure,
+    legend_below,
+    logarithmic,
+    scheme_name,
+    styled,
+)
 
 _SCHEMES = {"softmax": "#2171b5", "softmax_centered": "#d94801", "softmax_scaled": "#cc79a7"}
 _STATES = {"best of one": "#d55e00", "between": "#cfe3f3", "flat": "#f0e442", "none": "#e4e7eb"}
@@ -76,7 +85,7 @@ def states(table: pd.DataFrame) -> Figure:
     axes.axvline(0.5, color=MUTED, linestyle=":", linewidth=1.2)
     axes.set_xlim(low, high)
     logarithmic(axes)
-    axes.set_yticks(range(len(schemes)), [scheme.replace("_", " ") for scheme in schemes])
+    axes.set_yticks(range(len(schemes)), [scheme_name(scheme) for scheme in schemes])
     axes.set_ylim(len(schemes) - 0.5, -0.5)
     axes.grid(visible=False)
     axes.set_xlabel(_RATIO)
@@ -118,7 +127,7 @@ def _shapes(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
         if g.abs().max() == 0:
             continue
         shape = g / g.mean()
-        label = scheme.replace("_", " ") if np.isnan(tau) else f"τ = {tau:g}"
+        label = scheme_name(scheme) if np.isnan(tau) else f"τ = {tau:g}"
         labels = next((labels for labels, other in shapes if np.allclose(shape, other, atol=1e-3)), None)
         if labels is None:
             shapes.append(([label], shape))
@@ -139,8 +148,13 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
     here = table[np.isclose(table["success"], success)]
     for scheme in ("softmax", "softmax_centered"):
         line = here[here["scheme"] == scheme].sort_values("tau")
-        left.plot(line["tau"], line["snr"], "o-", color=_SCHEMES[scheme], label=scheme.replace("_", " "))
-    left.axhline(here.loc[here["scheme"] == "linear", "snr"].iloc[0], color="#1b1f24", linestyle="--", label="linear")
+        left.plot(line["tau"], line["snr"], "o-", color=_SCHEMES[scheme], label=scheme_name(scheme))
+    left.axhline(
+        here.loc[here["scheme"] == "linear", "snr"].iloc[0],
+        color="#1b1f24",
+        linestyle="--",
+        label=scheme_name("linear"),
+    )
     left.axhline(here["bound"].iloc[0], color=MUTED, linestyle=":", label="upper bound √(p(1−p))")
     stated = here.dropna(subset=["stated", "tau"])
     left.plot(stated["tau"], stated["stated"], "kx", markersize=8, label="stated beforehand")
@@ -157,7 +171,7 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
         line = softmax[softmax["tau"] == tau].sort_values("success")
         right.plot(line["success"], line["snr"], color=color, label=f"softmax τ = {tau:g}")
     line = table[table["scheme"] == "linear"].sort_values("success")
-    right.plot(line["success"], line["snr"], color="#1b1f24", linestyle="--", label="linear")
+    right.plot(line["success"], line["snr"], color="#1b1f24", linestyle="--", label=scheme_name("linear"))
     right.plot(line["success"], line["bound"], color=MUTED, linestyle=":", label="upper bound")
     right.xaxis.set_major_formatter(PERCENT)
     right.set_ylim(bottom=0)
@@ -188,9 +202,9 @@ def by_temperature(rows: pd.DataFrame, schemes: Sequence[str] = ("softmax", "sof
     ):
         for scheme in schemes:
             line = rows[rows["scheme"] == scheme].sort_values("tau")
-            axes.plot(line["tau"], line[column], "o-", color=_SCHEMES[scheme], label=scheme.replace("_", " "))
+            axes.plot(line["tau"], line[column], "o-", color=_SCHEMES[scheme], label=scheme_name(scheme))
         linear = rows.loc[rows["scheme"] == "linear", column]
-        axes.axhline(linear.iloc[0], color="#1b1f24", linestyle="--", label="linear")
+        axes.axhline(linear.iloc[0], color="#1b1f24", linestyle="--", label=scheme_name("linear"))
         if rows[column].isna().all():
             missing = "no group has right\nand wrong answers"
             axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color=MUTED)
@@ -213,7 +227,7 @@ def populations(table: pd.DataFrame, column: str, label: str) -> Figure:
     rows = table[(table["population"] == "simulated") & (table["tau"].isna() | (table["scheme"] == "softmax"))]
     if rows.empty:
         return empty_figure("no simulated groups")
-    names = rows["scheme"].str.replace("_", " ") + rows["tau"].map(lambda tau: "" if np.isnan(tau) else f" τ={tau:g}")
+    names = rows["scheme"].map(scheme_name) + rows["tau"].map(lambda tau: "" if np.isnan(tau) else f" τ={tau:g}")
     grid = rows.assign(name=names).pivot(index="name", columns=["success", "format_share"], values=column)
     grid = grid.loc[names.unique()]
     figure = Figure(figsize=(9, 0.9 + 0.27 * len(grid)), layout="constrained")
