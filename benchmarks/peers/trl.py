@@ -23,9 +23,9 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def trainers(work: Work, place: Path | None) -> dict[str, Trainer]:
-    if place is not None:
-        raise ValueError(f"trl takes no path: {place}; allowed: --peers trl")
+def trainers(work: Work, checkout: Path | None) -> dict[str, Trainer]:
+    if checkout is not None:
+        raise ValueError(f"trl takes no path: {checkout}; allowed: --peers trl")
     try:
         import trl  # noqa: F401
     except ImportError as error:
@@ -65,9 +65,9 @@ class TRL:
         trainer._generate_and_score_completions = timed
         with counting(trainer.model.get_input_embeddings()) as passed, quiet():
             trainer.train()
-        made = np.array(lengths).reshape(-1, work.training.group_size)
-        trained = np.ones(made.shape, dtype=bool)
-        return Step(sum(rollout), clock.seconds - sum(rollout), made, trained, sum(passed))
+        answer_lengths = np.array(lengths).reshape(-1, work.training.group_size)
+        trained = np.ones(answer_lengths.shape, dtype=bool)
+        return Step(sum(rollout), clock.seconds - sum(rollout), answer_lengths, trained, sum(passed))
 
     def learn(self, batch: Fixed) -> tuple[float, float]:
         work = self.work

@@ -57,8 +57,8 @@ def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None
         if not wait:
             return None
         if not waiting:
-            which, wanted = ("all GPUs", "one") if count == 1 else ("too many GPUs", f"{count} at once")
-            print(f"[device] {which} are taken ({', '.join(names)}); waiting for {wanted}", flush=True)
+            which, needed = ("all GPUs", "one") if count == 1 else ("too many GPUs", f"{count} at once")
+            print(f"[device] {which} are taken ({', '.join(names)}); waiting for {needed}", flush=True)
             waiting = True
         time.sleep(POLL * random.uniform(0.5, 1.5))  # at different moments, lest two take what the other lacks
 

@@ -127,10 +127,10 @@ def verify(folder: Path, digests: Mapping[str, str]) -> None:
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise ValueError(f"{folder / name} leads out of {folder}")
         try:
-            found = sha256(folder / name)
+            actual = sha256(folder / name)
         except FileNotFoundError:  # other errors, of a disk or a network, say nothing about the file
             raise ValueError(f"{folder / name} is damaged (no such file)") from None
-        if found != digest:
+        if actual != digest:
             raise ValueError(f"{folder / name} is damaged (sha256 differs)")
 
 

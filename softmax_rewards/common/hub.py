@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
@@ -34,46 +34,65 @@ def fetch(
     Raises ValueError in one line, with what to do by hand, if the hub cannot be reached, has no such files, gives no
     checksum of one or a name that leads out of `out`, or if a file is damaged twice.
     """
-    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.utils import filter_repo_objects
 
-    ignored = ["*/*"] if kind == "model" else None
-    endpoint = os.environ.get("HF_ENDPOINT")  # as it is now: huggingface_hub looks once, when it is imported
     try:
-        found = HfApi(endpoint).repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
-        files = {file.rfilename: file for file in found.siblings}
-        names = list(filter_repo_objects(files, allow_patterns=list(patterns), ignore_patterns=ignored))
-        for name in names:
-            _refuse_unsafe(files[name])
-        damaged = names
-        for _ in range(ATTEMPTS):
-            if not damaged:
-                break
-            snapshot_download(
-                repository,
-                repo_type=kind,
-                revision=found.sha,
-                local_dir=out,
-                allow_patterns=names,
-                endpoint=endpoint,
-            )
-            damaged = [name for name in names if (out / name).is_file() and not _is_whole(out / name, files[name])]
-            for name in damaged:
-                (out / name).unlink()
+        commit, files = _matching(repository, revision, patterns, kind)
+        damaged = _download(repository, commit, files, out, kind)
     except Exception as error:  # of several libraries, below which lie the network's and the disk's
         reason = plain(f"{type(error).__name__}: {' '.join(str(error).split())}")
         raise ValueError(_advice(repository, revision, patterns, out, reason)) from error
-    missing = [name for name in names if not (out / name).is_file()]
-    if missing or not names:
+    missing = [name for name in files if not (out / name).is_file()]
+    if missing or not files:
         how = f"arrived damaged {ATTEMPTS} times" if set(missing) == set(damaged) else "did not arrive"
-        reason = f"{', '.join(missing)} {how}" if names else "it has no such files"
+        reason = f"{', '.join(missing)} {how}" if files else "it has no such files"
         raise ValueError(_advice(repository, revision, patterns, out, reason))
     here = [path.name for path in out.iterdir() if path.is_file()]
     for name in filter_repo_objects(here, allow_patterns=list(patterns)):
-        if name not in names:
+        if name not in files:
             (out / name).unlink()
     shutil.rmtree(out / ".cache", ignore_errors=True)  # huggingface_hub's notes on the download
-    return found.sha
+    return commit
+
+
+def _matching(
+    repository: str, revision: str, patterns: Sequence[str], kind: Literal["model", "dataset"]
+) -> tuple[str, dict[str, "RepoSibling"]]:
+    """The commit that `revision` names, and its files that match, by name. ValueError for an unsafe name."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import filter_repo_objects
+
+    ignored = ["*/*"] if kind == "model" else None
+    listing = HfApi(_endpoint()).repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
+    files = {file.rfilename: file for file in listing.siblings}
+    names = list(filter_repo_objects(files, allow_patterns=list(patterns), ignore_patterns=ignored))
+    for name in names:
+        _refuse_unsafe(files[name])
+    return listing.sha, {name: files[name] for name in names}
+
+
+def _download(
+    repository: str, commit: str, files: Mapping[str, "RepoSibling"], out: Path, kind: Literal["model", "dataset"]
+) -> list[str]:
+    """Download `files` into `out`, damaged ones once more. Returns those that are still damaged; they are deleted."""
+    from huggingface_hub import snapshot_download
+
+    names = damaged = list(files)
+    for _ in range(ATTEMPTS):
+        if not damaged:
+            break
+        snapshot_download(
+            repository, repo_type=kind, revision=commit, local_dir=out, allow_patterns=names, endpoint=_endpoint()
+        )
+        damaged = [name for name in names if (out / name).is_file() and not _is_whole(out / name, files[name])]
+        for name in damaged:
+            (out / name).unlink()
+    return damaged
+
+
+def _endpoint() -> str | None:
+    """The hub's address as it is set now; huggingface_hub itself reads it only once, when it is imported."""
+    return os.environ.get("HF_ENDPOINT")
 
 
 def _refuse_unsafe(file: "RepoSibling") -> None:
@@ -94,5 +113,5 @@ def _is_whole(path: Path, file: "RepoSibling") -> bool:
 
 
 def _advice(repository: str, revision: str, patterns: Sequence[str], out: Path, reason: str) -> str:
-    wanted = ", ".join(patterns)
-    return f"{repository} at {revision} cannot be fetched ({reason}); by hand: put {wanted} of it into {out}"
+    files = ", ".join(patterns)
+    return f"{repository} at {revision} cannot be fetched ({reason}); by hand: put {files} of it into {out}"

@@ -41,10 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (log,) = sys.argv[1:] if arguments is None else arguments
     try:
         # At line feeds only: `splitlines` would also part a message at characters that a model wrote into it.
-        said = [line for line in tail(Path(log)).split("\n") if line.strip()]
+        lines = [line for line in tail(Path(log)).split("\n") if line.strip()]
     except OSError as error:
-        said = [f"{log}: cannot be read ({error.strerror})"]
-    print(plain(said[-1]) if said else "")
+        lines = [f"{log}: cannot be read ({error.strerror})"]
+    print(plain(lines[-1]) if lines else "")
     sys.exit(1)
 
 

@@ -218,10 +218,10 @@ def activations(shape: Shape, training: Training, tokens: int) -> int:
     size = BYTES[training.precision]
     attention = (shape.num_attention_heads + shape.num_key_value_heads) * shape.head_dim
     # The norms work in float32: two copies of their input, and of queries and keys where these have norms.
-    kept = (4 * size + 8) * shape.hidden_size + (3 * size + 8 * shape.qk_norm) * attention
-    kept += 4 * size * shape.intermediate_size
+    layer_bytes = (4 * size + 8) * shape.hidden_size + (3 * size + 8 * shape.qk_norm) * attention
+    layer_bytes += 4 * size * shape.intermediate_size
     layers = shape.num_hidden_layers
-    total = layers * size * shape.hidden_size + kept if training.gradient_checkpointing else layers * kept
+    total = layers * size * shape.hidden_size + layer_bytes if training.gradient_checkpointing else layers * layer_bytes
     return tokens * (total + 3 * size * shape.intermediate_size)
 
 

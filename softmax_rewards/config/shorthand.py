@@ -57,11 +57,11 @@ def experiment(
     names = ["adhoc", task, Path(model.lower()).name]
     for key, value in _changes(changes):
         *parents, last = key.split(".")
-        place = values
+        mapping = values
         for parent in parents:
-            if not isinstance(place := place.setdefault(parent, {}), dict):
+            if not isinstance(mapping := mapping.setdefault(parent, {}), dict):
                 raise ConfigError(f"set: {key}: {parent} has no keys of its own")
-        place[last] = value
+        mapping[last] = value
         names.append(f"{key.removeprefix('training.')}-{value}")
     if seeds is not None:
         values["seeds"] = [_seed(seed.strip()) for seed in seeds.split(",")]
@@ -197,7 +197,7 @@ def _tau(text: str) -> float | str | None:
 
 def _changes(texts: Sequence[str]) -> list[tuple[str, Any]]:
     """`training.lr=1e-6` → ("training.learning_rate", 1e-6), in the order of the keys."""
-    found: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
         section, _, rest = ("training.lr" if key == "lr" else key).partition(".")
@@ -206,10 +206,10 @@ def _changes(texts: Sequence[str]) -> list[tuple[str, Any]]:
             more = "lr stands for training.learning_rate, nothing else is short"
             raise ConfigError(f"set: {text!r} is not allowed; allowed: {allowed}; {more}")
         key = f"{section}.{ALIASES.get(rest, rest) if section == 'training' else rest}"
-        if key in found:
+        if key in changes:
             raise ConfigError(f"set: {key} is given twice; allowed: each key once")
-        found[key] = strict.value(value, f"set: {key}")
-    return sorted(found.items())
+        changes[key] = strict.value(value, f"set: {key}")
+    return sorted(changes.items())
 
 
 def _name(words: Sequence[str], settings: dict[str, Any]) -> str:

@@ -62,25 +62,25 @@ def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
         raise wrong(where, values, "a mapping of keys")
     known = [item for item in dataclasses.fields(cls) if item.init]
     refuse_unknown(values, [item.name for item in known], where)
-    hints, given = typing.get_type_hints(cls), {}
+    hints, arguments = typing.get_type_hints(cls), {}
     for item in known:
         otherwise = _default(item) if default is None else getattr(default, item.name)
         key = dotted(where, item.name)
         if item.name not in values:
             if otherwise is dataclasses.MISSING:
                 raise ConfigError(f"{key}: missing; it has no default")
-            given[item.name] = otherwise
+            arguments[item.name] = otherwise
         elif dataclasses.is_dataclass(hints[item.name]):
             nested = None if otherwise is dataclasses.MISSING else otherwise
-            given[item.name] = build(hints[item.name], values[item.name], key, nested)
+            arguments[item.name] = build(hints[item.name], values[item.name], key, nested)
         else:
-            given[item.name] = typed(values[item.name], hints[item.name], key)
+            arguments[item.name] = typed(values[item.name], hints[item.name], key)
     try:
-        return cls(**given)
+        return cls(**arguments)
     except ValueError as error:
         message = str(error)
         if where and not message.startswith(f"{where}."):
-            names_field = re.split("[.:]", message)[0] in given
+            names_field = re.split("[.:]", message)[0] in arguments
             message = dotted(where, message) if names_field else f"{where}: {message}"
         raise ConfigError(message) from None
 

@@ -29,9 +29,9 @@ PIECE_BYTES = 2**26  # what is read of a file before it is closed and opened aga
 ELEMENT_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}  # the stored types that can be weights
 
 
-def pick_device(wanted: str) -> str:
+def pick_device(device: str) -> str:
     """`auto` is the first GPU if there is one, else the CPU; anything else is taken as it is."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
 def device_name(device: torch.device) -> str:
@@ -65,16 +65,16 @@ def check(folder: Path) -> tuple[Shape, dict[str, "Stored"]]:
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
     stored = _stored(folder)
-    wanted = {name: list(tensor.shape) for name, tensor in named_tensors(Decoder.empty(shape, "meta"))}
+    shapes = {name: list(tensor.shape) for name, tensor in named_tensors(Decoder.empty(shape, "meta"))}
     # Some checkpoints store a tied head too.
     head = stored.get("lm_head.weight") if shape.tie_word_embeddings else None
     if head is not None:
-        wanted["lm_head.weight"] = wanted["model.embed_tokens.weight"]
-    for name, size in wanted.items():
+        shapes["lm_head.weight"] = shapes["model.embed_tokens.weight"]
+    for name, size in shapes.items():
         if name not in stored:
             raise ValueError(f"{folder}: tensor {name} is missing from its safetensors files")
         stored[name].check(size)
-    for name in sorted(stored.keys() - wanted.keys()):
+    for name in sorted(stored.keys() - shapes.keys()):
         if not name.endswith("rotary_emb.inv_freq"):  # a constant that old Llama checkpoints carry along
             raise ValueError(f"{stored[name].file}: unexpected tensor {name}")
     if head is not None:
@@ -105,14 +105,14 @@ def save(model: Decoder, folder: Path, config: dict[str, Any]) -> None:
     # An interrupted save must not leave a mixture of two models that could be loaded.
     for old in [*folder.glob("*.safetensors"), folder / INDEX]:
         old.unlink(missing_ok=True)
-    places = {}
+    weight_map = {}
     for number, shard in enumerate(shards, 1):
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
         write_tensors({name: tensor.cpu().contiguous() for name, tensor in shard.items()}, folder / file)
-        places |= dict.fromkeys(shard, file)
+        weight_map |= dict.fromkeys(shard, file)
     if len(shards) > 1:
         total = sum(tensor.nbytes for shard in shards for tensor in shard.values())
-        write_json({"metadata": {"total_size": total}, "weight_map": places}, folder / INDEX)
+        write_json({"metadata": {"total_size": total}, "weight_map": weight_map}, folder / INDEX)
     dtype = str(model.embed_tokens.weight.dtype).removeprefix("torch.")
     # transformers 4 called it torch_dtype.
     names = ["dtype", *({"torch_dtype"} & config.keys())]
@@ -134,10 +134,10 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
             save_file(tensors, partial, metadata={"format": "pt"})
         except SafetensorError as error:
             # The system's error, a full disk for one, is in its text only.
-            found = re.search(r"\(os error ([0-9]+)\)", str(error))
-            if found is None:
+            os_error = re.search(r"\(os error ([0-9]+)\)", str(error))
+            if os_error is None:
                 raise
-            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+            raise OSError(int(os_error[1]), os.strerror(int(os_error[1]))) from error
         partial.chmod(mode)
 
 
@@ -195,13 +195,13 @@ class Stored:
 
 def _stored(folder: Path) -> dict[str, Stored]:
     """Every tensor in the files that the index names or, without one, in `model.safetensors`, or else in all."""
-    index, places = folder / INDEX, {}
+    index, weight_map = folder / INDEX, {}
     if index.exists():
-        places = read_json(index).get("weight_map")
-        if not isinstance(places, dict) or not places:
-            found = "is missing" if places is None else f"{json.dumps(places)[:100]}"
-            raise ValueError(f"{index}: weight_map {found}; a mapping from tensors to files is needed")
-        for name, file in places.items():
+        weight_map = read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            problem = "is missing" if weight_map is None else f"{json.dumps(weight_map)[:100]}"
+            raise ValueError(f"{index}: weight_map {problem}; a mapping from tensors to files is needed")
+        for name, file in weight_map.items():
             _check_name(name, index)
             # Anything else could lead out of the folder, to files that are not the model's to read or replace.
             simple = isinstance(file, str) and file.isprintable() and Path(file).name == file
@@ -209,13 +209,13 @@ def _stored(folder: Path) -> dict[str, Stored]:
                 raise ValueError(f"{index}: weight_map.{name}: {file!r}; allowed: names of safetensors files beside it")
             if not (folder / file).is_file():
                 raise ValueError(f"{folder / file}: no such file, although {INDEX} places tensor {name} there")
-    files = sorted({folder / file for file in places.values()})
+    files = sorted({folder / file for file in weight_map.values()})
     whole = folder / "model.safetensors"
     files = files or ([whole] if whole.is_file() else sorted(folder.glob("*.safetensors")))
     if not files:
         pickles = sorted(file.name for end in ("bin", "pt", "pth") for file in folder.glob(f"*.{end}"))
-        found = f", only {pickles[0]}, and pickled weights are not loaded" if pickles else ""
-        raise ValueError(f"{folder}: no safetensors file{found}; a checkpoint with model.safetensors is needed")
+        pickled = f", only {pickles[0]}, and pickled weights are not loaded" if pickles else ""
+        raise ValueError(f"{folder}: no safetensors file{pickled}; a checkpoint with model.safetensors is needed")
     stored: dict[str, Stored] = {}
     for file in files:
         try:
@@ -228,7 +228,7 @@ def _stored(folder: Path) -> dict[str, Stored]:
                     stored[name] = Stored(file, name, list(part.get_shape()), part.get_dtype())
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{file}: {plain(f'{_damage(file)} ({error})')}") from error
-    for name, file in places.items():
+    for name, file in weight_map.items():
         if name not in stored or stored[name].file.name != file:
             raise ValueError(f"{folder / file}: tensor {name} is missing, although {INDEX} places it there")
     return stored

@@ -183,12 +183,12 @@ class Decoder(nn.Module):
         """A decoder with parameters yet to be set, by `initialize` or from a checkpoint; their memory is untouched."""
         with torch.device("meta"):
             model = cls(shape)
-        made: dict[Tensor, nn.Parameter] = {}
+        parameters: dict[Tensor, nn.Parameter] = {}
         for module in model.modules():
             for name, parameter in module.named_parameters(recurse=False):
-                if parameter not in made:  # a tied one is met twice
-                    made[parameter] = nn.Parameter(torch.empty(parameter.shape, device=device, dtype=dtype))
-                setattr(module, name, made[parameter])
+                if parameter not in parameters:  # a tied one is met twice
+                    parameters[parameter] = nn.Parameter(torch.empty(parameter.shape, device=device, dtype=dtype))
+                setattr(module, name, parameters[parameter])
         return model
 
     def forward(

@@ -47,8 +47,8 @@ class Cache:
             return
         old = self.store
         self.store = old.new_zeros((*old.shape[:2], times * old.shape[2], *old.shape[3:]))
-        for copies, own in zip(self.store.unflatten(2, (-1, times)), old, strict=True):
-            copies[..., : self.length, :] = own[:, :, None, :, : self.length]
+        for copies, rows in zip(self.store.unflatten(2, (-1, times)), old, strict=True):
+            copies[..., : self.length, :] = rows[:, :, None, :, : self.length]
 
     def keep(self, rows: Tensor) -> None:
         """Keep only `rows`, ascending indices; in place and layer by layer, for the cache may fill the device."""

@@ -22,8 +22,8 @@ CONVERSATION = [{"role": role, "content": THOUGHT} for role in ROLES]
 TEMPLATE_SECONDS = 10.0  # of writing that conversation, which takes milliseconds
 
 
-def choose_template(wanted: Template, folder: Path) -> str:
-    """What `wanted` means for the model in `folder`: `chat`, `base` or `compact`.
+def choose_template(template: Template, folder: Path) -> str:
+    """What the option `template` means for the model in `folder`: `chat`, `base` or `compact`.
 
     `auto` is the recorded template. A model without a record gets `chat` if it has a chat template, else `base`.
     Raises ValueError for a template that the model in `folder` cannot read: better now than in every run.
@@ -32,8 +32,8 @@ def choose_template(wanted: Template, folder: Path) -> str:
 
     tokenizer = Tokenizer(folder)
     has_chat = tokenizer.chat_template is not None
-    chosen = wanted
-    if wanted == "auto":
+    chosen = template
+    if template == "auto":
         recorded = recorded_template(folder)
         # A recorded `chat` holds only while the chat template is there.
         chosen = recorded if recorded in ("base", "compact") else "chat" if has_chat else "base"

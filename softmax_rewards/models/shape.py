@@ -157,8 +157,8 @@ def _scaling(rope: dict[str, Any], config: dict[str, Any]) -> LinearScaling | Ll
         raise ValueError(f"config.json: high_freq_factor {high}; allowed: numbers above low_freq_factor = {low}")
     # In the order in which transformers looks for it.
     key = "original_max_position_embeddings"
-    place = config if config.get(key) is not None else rope
-    length = _count(place, key) if key in place else _count(config, "max_position_embeddings")
+    settings = config if config.get(key) is not None else rope
+    length = _count(settings, key) if key in settings else _count(config, "max_position_embeddings")
     return Llama3Scaling(_positive(rope, "factor"), low, high, length)
 
 

@@ -66,8 +66,8 @@ class Tokenizer:
             raise ValueError(f"{self._eos_file}: eos_token_id: {json.dumps(eos)}; allowed: an id or a list of ids")
         if pad is not None and type(pad) is not int:
             raise ValueError(f"{self._pad_file}: pad_token_id: {json.dumps(pad)}; allowed: an id")
-        own = self._tokenizer.token_to_id(self._special.get("eos_token", ""))
-        self.end_id = own if own in self.eos_ids else self.eos_ids[0]
+        eos_token_id = self._tokenizer.token_to_id(self._special.get("eos_token", ""))
+        self.end_id = eos_token_id if eos_token_id in self.eos_ids else self.eos_ids[0]
         self.pad_id = self.eos_ids[0] if pad is None or pad < 0 else pad
         # What the tokenizer puts before every text (a Llama's BOS); what it may put behind has no place in a prompt.
         probe = self._tokenizer.encode("a")
@@ -115,8 +115,8 @@ class Tokenizer:
         mark = "CONTINUE_FINAL_MESSAGE_TAG "
         content = messages[-1]["content"]
         text = self._render([*messages[:-1], {**messages[-1], "content": content + mark}], False)
-        before, found, after = text.rpartition(mark.strip())
-        if not found or content.strip() not in before:
+        before, separator, after = text.rpartition(mark.strip())
+        if not separator or content.strip() not in before:
             raise ValueError(f"{self._template_file}: the chat template drops the beginning of the assistant's message")
         # A template that strips the message took the mark's space away, and would have taken the content's own.
         return before if after.startswith(" ") else before.rstrip()
@@ -211,7 +211,7 @@ def _generation_setting(folder: Path, key: str) -> tuple[Any, Path]:
     """A key of `generation_config.json` or, where that lacks it, of `config.json`, and the file; None if both do."""
     files = [folder / name for name in ("generation_config.json", "config.json")]
     values = [(_read(file).get(key), file) for file in files]
-    return next((found for found in values if found[0] is not None), (None, files[0]))
+    return next((setting for setting in values if setting[0] is not None), (None, files[0]))
 
 
 def _content(value: Any) -> Any:

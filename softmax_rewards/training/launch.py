@@ -39,9 +39,9 @@ def again(count: int) -> None:
         if failure.exitcode == 128 + signal.SIGTERM:  # it was asked to end, and has
             raise SystemExit(failure.exitcode) from None
         if isinstance(failure.message, dict):  # what `ranks.opened` has recorded
-            said = failure.message["message"]
+            reason = failure.message["message"]
         elif failure.exitcode < 0:
-            said = failure.message.partition("\n")[0]
+            reason = failure.message.partition("\n")[0]
         else:
-            said = f"ended with code {failure.exitcode}, see above"
-        raise SystemExit(f"rank {rank} of {count}: {said}; the next start goes on from the last checkpoint") from None
+            reason = f"ended with code {failure.exitcode}, see above"
+        raise SystemExit(f"rank {rank} of {count}: {reason}; the next start goes on from the last checkpoint") from None

@@ -62,8 +62,8 @@ class RunLog:
         digests = {}
         for name, path in self._paths.items():
             size = marks[name]["size"]
-            if (found := path.stat().st_size) < size:
-                raise ValueError(f"{path} is damaged ({found} of {size} bytes)")
+            if (actual := path.stat().st_size) < size:
+                raise ValueError(f"{path} is damaged ({actual} of {size} bytes)")
             digests[name] = _digest(path, size)
             if digests[name].hexdigest() != marks[name]["sha256"]:
                 raise ValueError(f"{path} is damaged (sha256 differs)")

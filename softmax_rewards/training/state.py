@@ -60,8 +60,8 @@ class RunState:
 
     def write(self, folder: Path) -> None:
         """Write `folder/state.json` in the name of this process; raises NotWritten."""
-        own = {"host": socket.gethostname(), "process": os.getpid(), "started": start_of(os.getpid())}
-        write_json(asdict(self) | own | {"written": time.time()}, folder / FILE)
+        writer = {"host": socket.gethostname(), "process": os.getpid(), "started": start_of(os.getpid())}
+        write_json(asdict(self) | writer | {"written": time.time()}, folder / FILE)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:

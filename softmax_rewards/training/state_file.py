@@ -103,8 +103,8 @@ def starting(out: Path, run: Run) -> Iterator[None]:
         if _ending(error)["state"] == "failed" and "LOCAL_RANK" not in os.environ:
             before = RunState.read(out)
             me = (os.getpid(), start_of(os.getpid()))
-            own = before is not None and before.here and (before.process, before.started) == me
-            if before is None or not (own or (before.at_work and before.alive)):
+            is_mine = before is not None and before.here and (before.process, before.started) == me
+            if before is None or not (is_mine or (before.at_work and before.alive)):
                 with suppress(OSError):
                     replace(_begun(out, run, provenance.run_fingerprint(run.to_dict())), **_ending(error)).write(out)
         raise

