@@ -73,7 +73,7 @@ class TRL:
         work = self.work
         count, samples = batch.rewards.shape
         rows = len(batch.answers)
-        # Two micro-batches, so that their loss_aggregation is checked too.
+        # Two micro-batches, so that the loss aggregation over them is checked too.
         trainer, _ = self.build(count, rows // 2 if rows % 2 == 0 else rows, torch.float32, 0)
         prompts = [work.prompts[row // samples][1] for row in range(rows)]
         ids, mask = padded([prompt[::-1] for prompt in prompts], self.tokenizer.pad_token_id)

@@ -13,7 +13,7 @@ from softmax_rewards.common.terminal import plain
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
 
-ATTEMPTS = 2  # at a file that arrives damaged
+ATTEMPTS = 2  # to download a file that arrives damaged
 
 
 def fetch(
@@ -25,21 +25,20 @@ def fetch(
 ) -> str:
     """Download the files of `repository` that match `patterns` into `out`; returns the commit they are from.
 
-    `revision` is a branch, a tag or a commit. After a broken connection a file goes on where it stopped; a new call
-    keeps the files that are whole, and deletes those at the top of `out` that match too but are of an earlier
-    commit. Of a model only files at the top count, those in folders are other formats. What arrived is compared with
-    the hub's own checksums: a damaged file is deleted and fetched once more.
-    `HF_ENDPOINT`, `HF_TOKEN` and the other variables of `huggingface_hub` hold.
+    `revision` is a branch, a tag or a commit. A file continues where a broken connection stopped it. A new call keeps
+    whole files, and deletes files at the top of `out` that match but belong to an earlier commit. Of a model only files
+    at the top count, because folders hold other formats. Every file is compared with the hub's own checksum; a damaged
+    one is deleted and fetched once more. `HF_ENDPOINT`, `HF_TOKEN` and the other variables of `huggingface_hub` apply.
 
-    Raises ValueError in one line, with what to do by hand, if the hub cannot be reached, has no such files, gives no
-    checksum of one or a name that leads out of `out`, or if a file is damaged twice.
+    Raises ValueError, one line that says what to do by hand, if the hub cannot be reached, if it has no such files, if
+    a file has no checksum or a name that leads out of `out`, or if a file is damaged twice.
     """
     from huggingface_hub.utils import filter_repo_objects
 
     try:
         commit, files = _matching(repository, revision, patterns, kind)
         damaged = _download(repository, commit, files, out, kind)
-    except Exception as error:  # of several libraries, below which lie the network's and the disk's
+    except Exception as error:  # several libraries raise here, and so do network and disk
         reason = plain(f"{type(error).__name__}: {' '.join(str(error).split())}")
         raise ValueError(_advice(repository, revision, patterns, out, reason)) from error
     missing = [name for name in files if not (out / name).is_file()]
@@ -96,7 +95,7 @@ def _endpoint() -> str | None:
 
 
 def _refuse_unsafe(file: "RepoSibling") -> None:
-    """Raise ValueError for a name that leads out of the folder or steers a terminal, and for want of a checksum."""
+    """Raise ValueError for a name that leads out of the folder or steers a terminal, and for a missing checksum."""
     path = PurePosixPath(file.rfilename)
     if path.is_absolute() or ".." in path.parts or not file.rfilename.isprintable():
         raise ValueError(f"the hub names a file {file.rfilename!r}; allowed: names below the folder")
@@ -105,7 +104,7 @@ def _refuse_unsafe(file: "RepoSibling") -> None:
 
 
 def _is_whole(path: Path, file: "RepoSibling") -> bool:
-    """Whether `path` has what the hub says of it: the sha256 of a large file, of a small one git's checksum."""
+    """Whether `path` has the hub's checksum: sha256 for a large file, git's for a small one."""
     if file.lfs is not None:
         return path.stat().st_size == file.lfs.size and sha256(path) == file.lfs.sha256
     content = path.read_bytes()

@@ -30,7 +30,7 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
-    """Student's t interval of a mean. `values` [S], one a seed.
+    """Student's t interval of a mean. `values` [S], one per seed.
 
     For a paired comparison pass the differences. S = 0 or 1 gives NaN limits and p. Values that are all
     equal give an interval of width 0, which is right for ablations that coincide by construction.

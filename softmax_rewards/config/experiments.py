@@ -69,8 +69,8 @@ class Experiment:
 def load(path: Path) -> Experiment:
     """Read one experiment file.
 
-    `extends: <name>` takes the file of that name beside it, or else the project's own experiment, and merges this one
-    into it, key by key; a key set to null is taken away. Errors: `ConfigError`, one line that begins with the file.
+    `extends: <name>` names a file beside this one or else an experiment of the project. This file is merged into it,
+    key by key; a key set to null is removed. Errors: `ConfigError`, one line that begins with the file.
     """
     try:
         return check(path.stem, _merged(path))
@@ -129,8 +129,8 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
 
 def own_folder() -> Path:
     """The folder of the project's own experiments."""
-    # The pipeline runs at the root of a repository, which may be a copy of this one: its experiments count. Elsewhere,
-    # as in a notebook, the experiments are those of the repository that this library lies in.
+    # The pipeline runs at the root of a repository, perhaps a copy of this one; the experiments there count. Elsewhere,
+    # as in a notebook, the experiments of the library's own repository count.
     here = Path("config/experiments")
     return here if here.is_dir() else Path(__file__).resolve().parents[2] / here
 
@@ -164,7 +164,7 @@ def _extendable(path: Path) -> dict[str, Path]:
 
 
 def _among(files: list[Path], file: Path) -> bool:
-    """Whether `file` is one of `files`, which may be written in other ways."""
+    """Whether `file` is one of `files`, also if their paths are written differently."""
     return file.absolute() in [other.absolute() for other in files]
 
 

@@ -1,9 +1,9 @@
 """Shorthand for experiments: a data set, some ablations and a model by name become an experiment file.
 
-Settings come from the first file of `config/experiments/` that has this data set and this very model. A pretrained
-model that has none gets the puzzles of the first file with a model of the hub, so that these can be compared, and the
-notes' settings for their 3B (`NOTES`), with a larger learning rate for the smallest, and with what it takes, by the
-estimate of `cost.py`, to stay below `MEMORY` on the device. What is given by hand comes on top.
+Settings come from the first file of `config/experiments/` that has this data set and this model. A pretrained model
+without such a file gets the puzzles of the first file with a model of the hub, so that the two can be compared. Its
+other settings are the notes' for their 3B (`NOTES`), with a larger learning rate for the smallest models. Settings that
+save memory are added where the estimate of `cost.py` is above `MEMORY`. Changes by the user come last.
 """
 
 import hashlib
@@ -45,10 +45,10 @@ def experiment(
 ) -> tuple[str, dict[str, Any]]:
     """The name and the content of the experiment file that the words stand for.
 
-    `ablations` and `seeds` have commas between their words, `changes` are `key=value` with dotted keys, values as in
-    YAML. The name is that of data set, model and changes with a hash of all settings but ablations and seeds: these are
-    folders within an experiment, so that more of them can be asked for later. Raises ValueError, in one line, for
-    whatever is wrong.
+    `ablations` and `seeds` have commas between their words. `changes` are `key=value` with dotted keys and values as in
+    YAML. The name consists of data set, model, changes and a hash of all settings except ablations and seeds. These are
+    folders within an experiment, so that more of them can be added later. Raises ValueError, one line, for every
+    mistake.
     """
     task = dataset.lower()
     if task not in (known := plugins.names(plugins.TASKS)):
@@ -90,7 +90,7 @@ def write(name: str, values: dict[str, Any], results: Path) -> Path:
 
 
 def command(cores: str, resources: Sequence[str], dry: bool, others: Sequence[str]) -> list[str]:
-    """The call of Snakemake but for the experiment; `others` are further arguments, passed on as they are."""
+    """The call of Snakemake without the experiment; `others` are further arguments, passed on unchanged."""
     for word in resources:
         if not re.fullmatch(r"\w+=.+", word):
             raise ConfigError(f"resources: {word!r} is not allowed; allowed: NAME=N, such as gpu=8")
@@ -104,7 +104,7 @@ def command(cores: str, resources: Sequence[str], dry: bool, others: Sequence[st
 
 
 def _settings(task: str, name: str, folder: Path) -> dict[str, Any]:
-    """The keys of an experiment but its ablations."""
+    """The keys of an experiment, without its ablations."""
     try:
         model = _model(name)
         shape = cost.shape_of(model)

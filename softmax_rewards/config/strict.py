@@ -1,4 +1,4 @@
-"""Strict reading: YAML files and mappings become typed values, and whatever is wrong is said in one line.
+"""Strict reading: YAML files and mappings become typed values, and every error is one line.
 
 Each message names the dotted key, the value and what is allowed; the caller puts the file in front.
 """
@@ -50,12 +50,12 @@ def value(text: str, where: str) -> Any:
 
 
 def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
-    """Make the dataclass `cls` from a mapping read from YAML; what the mapping leaves out is as in `default`.
+    """Make the dataclass `cls` from a mapping read from YAML; keys that it leaves out come from `default`.
 
     `where` is the dotted key of the mapping, for messages. Every key must be a field, every field without a
     default must be given, and every value must have its field's type: an integer serves as a float, but a
-    boolean is no integer and text is no number. A field that is a dataclass itself is built from a mapping too,
-    which changes the field's default key by key. Errors: `ConfigError`; a `__post_init__` raises ValueError, whose
+    boolean is no integer and text is no number. A field that is itself a dataclass is built from a mapping too; its
+    keys replace those of the field's default. Errors: `ConfigError`. A `__post_init__` raises ValueError, and its
     message may leave `where` out.
     """
     if not isinstance(values, Mapping):
@@ -120,7 +120,7 @@ def typed(value: Any, hint: Any, where: str) -> Any:
 
 
 def refuse_unknown(values: Mapping[str, Any], known: Iterable[str], where: str, what: str = "key") -> None:
-    """Raise ConfigError for the first name that is not `known`, with its new name or the nearest one that is."""
+    """Raise ConfigError for the first name that is not `known`, with its new name or the nearest known one."""
     known = list(known)
     for name in values:
         if name not in known:
@@ -147,7 +147,7 @@ def _parse(text: str) -> Any:
     """The value of a YAML document, None for an empty one."""
     try:
         loader = _Loader(text)
-        loader.deep_construct = True  # so that PyYAML refuses an alias within what it stands for
+        loader.deep_construct = True  # so that PyYAML refuses an alias inside its own anchor
         node = loader.get_single_node()
         if node is None:
             return None

@@ -1,8 +1,8 @@
 """Checkpoints in the Hugging Face layout: a folder with `config.json`, safetensors files and `tokenizer.json`.
 
-Only safetensors is read: no pickle, nothing in a checkpoint can execute. Both directions go through
-one list of names, so that what is saved is what is loaded. Files are memory-mapped and copied piece by piece into
-parameters that are their only other copy: loading S bytes as they are takes S bytes and little more.
+Only safetensors is read, no pickle, so nothing in a checkpoint can execute. Saving and loading use one list of names.
+Files are memory-mapped and copied piece by piece into the parameters, and there is no other copy: loading S bytes in
+their stored type takes little more than S bytes.
 """
 
 import json
@@ -54,10 +54,10 @@ def load(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = 
 
 
 def check(folder: Path) -> tuple[Shape, dict[str, "Stored"]]:
-    """The shape of the model in `folder` and where its tensors are, once it is certain that they make a model.
+    """The shape of the model in `folder` and where its tensors are, after a check that they make a model.
 
-    No model is allocated, and no weights are read but those of a head that is stored although it is tied. Raises
-    ValueError naming the file, and the key or tensor that is missing, extra, misshapen or not supported.
+    No model is allocated. The only weights that are read are those of a tied head that is stored too. Raises ValueError
+    naming the file, and the key or tensor that is missing, extra, misshapen or not supported.
     """
     config = read_config(folder)
     try:
@@ -78,7 +78,7 @@ def check(folder: Path) -> tuple[Shape, dict[str, "Stored"]]:
         if not name.endswith("rotary_emb.inv_freq"):  # a constant that old Llama checkpoints carry along
             raise ValueError(f"{stored[name].file}: unexpected tensor {name}")
     if head is not None:
-        # A head of its own would be lost by tying; transformers would untie it, against the config.
+        # Tying would lose a head that differs; transformers would untie it, against the config.
         for rows, piece in head.pieces():
             if not (piece == stored["model.embed_tokens.weight"].read(rows)).all():
                 raise ValueError(
@@ -89,10 +89,10 @@ def check(folder: Path) -> tuple[Shape, dict[str, "Stored"]]:
 
 
 def save(model: Decoder, folder: Path, config: dict[str, Any]) -> None:
-    """Write `model`, in its own dtype, and its `config.json` into the existing `folder`, in place of a model there.
+    """Write `model`, in its own dtype, and its `config.json` into the existing `folder`; replace a model there.
 
-    More than `SHARD_BYTES` become several files with an index. On the CPU the parameters are written from where
-    they are; from a GPU one file's worth at a time is copied to the host.
+    More than `SHARD_BYTES` become several files with an index. Parameters on the CPU are written directly; those on a
+    GPU are copied to the host, one file at a time.
     """
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -129,11 +129,11 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     with appearing(path) as partial:
         partial.unlink(missing_ok=True)
         partial.touch()
-        mode = partial.stat().st_mode  # as the umask has it; safetensors lets only the owner read
+        mode = partial.stat().st_mode  # as the umask sets it; safetensors lets only the owner read
         try:
             save_file(tensors, partial, metadata={"format": "pt"})
         except SafetensorError as error:
-            # The system's error, a full disk for one, is in its text only.
+            # Only its text has the system's error, for example a full disk.
             os_error = re.search(r"\(os error ([0-9]+)\)", str(error))
             if os_error is None:
                 raise
@@ -142,7 +142,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def named_tensors(model: Decoder) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of the model under its Hugging Face name, a tied head not; parts of the fused matrices are views."""
+    """Every tensor of the model under its Hugging Face name, without a tied head. Parts of fused matrices are views."""
     shape = model.shape
     kv = shape.num_key_value_heads * shape.head_dim
     parts = {
@@ -179,7 +179,7 @@ class Stored:
             raise ValueError(f"{self.file}: tensor {self.name} has dtype {self.dtype}; allowed: {allowed}")
 
     def pieces(self) -> Iterator[tuple[slice, Tensor]]:
-        """Its rows in groups of about `PIECE_BYTES`, each with its place; a group is not to be kept."""
+        """Its rows in groups of about `PIECE_BYTES`, each with its slice; a caller must not hold on to a group."""
         count, *row = self.shape
         step = max(PIECE_BYTES // (ELEMENT_BYTES[self.dtype] * torch.Size(row).numel()), 1)
         for start in range(0, count, step):
@@ -240,7 +240,7 @@ def _check_name(name: str, file: Path) -> None:
 
 
 def _damage(file: Path) -> str:
-    """What is wrong with a file that safetensors refuses; the first tensor that is cut short, if the header tells."""
+    """What is wrong with a file that safetensors refuses: the first tensor cut short, if the header shows it."""
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
@@ -249,5 +249,5 @@ def _damage(file: Path) -> str:
         ends = {name: entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"}
         cut = [name for name, end in ends.items() if 8 + header + end > size]
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        cut = []  # the file cannot be opened, or its header is cut short or none
+        cut = []  # the file cannot be opened, or its header is cut short or missing
     return f"cut short within tensor {min(cut, key=ends.get)}" if cut else "not a readable safetensors file"

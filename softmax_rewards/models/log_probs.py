@@ -1,7 +1,7 @@
 """Log-probabilities and entropies from hidden states, without ever holding all logits.
 
 With a vocabulary of 152 k tokens the logits of one micro-batch outweigh everything else of the update. So they are
-computed in chunks of positions, reduced to two numbers a position, and, unless one chunk holds them all, computed
+computed in chunks of positions, reduced to two numbers per position, and, unless one chunk holds them all, computed
 again in the backward pass.
 """
 

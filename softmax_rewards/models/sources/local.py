@@ -1,7 +1,7 @@
 """`local`: a model in a folder of this machine, in the Hugging Face layout.
 
-The weights are linked rather than copied where the file system allows it, the small files are copied. What the
-folder holds is taken once: a model that changed needs a folder of another name.
+The weights are linked if the file system allows it, else copied; the small files are copied. This happens once: a model
+that changed needs a folder of another name.
 """
 
 import shutil
