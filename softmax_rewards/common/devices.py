@@ -60,9 +60,8 @@ def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None
             which, needed = ("all GPUs", "one") if count == 1 else ("too many GPUs", f"{count} at once")
             print(f"[device] {which} are taken ({', '.join(names)}); waiting for {needed}", flush=True)
             waiting = True
-        time.sleep(
-            POLL * random.uniform(0.5, 1.5)
-        )  # at random moments, so that two jobs do not keep blocking each other
+        # At random moments, so that two jobs do not keep blocking each other.
+        time.sleep(POLL * random.uniform(0.5, 1.5))
 
 
 def offered() -> str | None:
