@@ -36,12 +36,12 @@ SPARE = 2 * 2**30  # bytes
 SHOWN = 300  # characters of an input that a finding shows
 
 
-def place(error: BaseException) -> str:
+def origin(error: BaseException) -> str:
     """What a finding goes by: the error, and the innermost line of this project that it passed."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "softmax_rewards" in frame.filename]
-    said = str(error).splitlines()[0][:80] if isinstance(error, AssertionError) else ""
+    message = str(error).splitlines()[0][:80] if isinstance(error, AssertionError) else ""
     at = f"{Path(frames[-1].filename).stem}.{frames[-1].name}" if frames else "properties"
-    return f"{type(error).__name__} in {at} {said}".strip()
+    return f"{type(error).__name__} in {at} {message}".strip()
 
 
 def part(name: str, begin: int, end: int, folder: Path) -> None:
@@ -49,20 +49,22 @@ def part(name: str, begin: int, end: int, folder: Path) -> None:
     target = properties.targets()[name](folder)
     taken = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + SPARE, taken + SPARE))
-    found: dict[str, dict[str, Any]] = {}
+    findings: dict[str, dict[str, Any]] = {}
     with (folder / "at").open("r+b") as at:
         for number in range(begin, end):
             at.seek(0)
             at.write(b"%12d" % number)
             at.flush()
-            given = target.make(Random(f"{name} {number}"))
+            example = target.make(Random(f"{name} {number}"))
             try:
-                target.check(given)
+                target.check(example)
             except Exception as error:
-                entry = found.setdefault(place(error), {"times": 0, "number": number, "input": repr(given)[:SHOWN]})
+                entry = findings.setdefault(
+                    origin(error), {"times": 0, "number": number, "input": repr(example)[:SHOWN]}
+                )
                 entry["times"] += 1
                 entry.setdefault("message", str(error.__context__ or error)[:SHOWN])
-    print(json.dumps(found))
+    print(json.dumps(findings))
 
 
 def run(name: str, total: int) -> dict[str, Any]:
@@ -94,18 +96,18 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the usual number of inputs")
     parser.add_argument("--out", type=Path, help="a JSON file for the result")
     parser.add_argument("--part", nargs=4, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.part:
-        name, begin, end, folder = given.part
+    arguments = parser.parse_args()
+    if arguments.part:
+        name, begin, end, folder = arguments.part
         part(name, int(begin), int(end), Path(folder))
         return
     results = {}
     for name in properties.targets():
         inputs = INPUTS.get(name, INPUTS["verifier"])  # a task's verifier, whatever tasks there are
-        results[name] = run(name, max(round(given.share * inputs), 1))
+        results[name] = run(name, max(round(arguments.share * inputs), 1))
         print(name, json.dumps(results[name], indent=1), flush=True)
     together = {key: round(sum(one[key] for one in results.values()), 1) for key in ("inputs", "seconds")}
-    write_result(given.out, "fuzz", together | {"targets": results})
+    write_result(arguments.out, "fuzz", together | {"targets": results})
 
 
 if __name__ == "__main__":

@@ -63,10 +63,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         projects = []
         for number, (name, value, case) in enumerate(cases()):
-            place = Path(folder, f"base-{number}")
-            given = work.make(case, place, Path(folder, "data"), arguments.threads, arguments.device)
+            base = Path(folder, f"base-{number}")
+            step_work = work.make(case, base, Path(folder, "data"), arguments.threads, arguments.device)
             projects.append(
-                (name, given.shape.parameters if name == "hidden_size" else value, Project(given, "linear"))
+                (name, step_work.shape.parameters if name == "hidden_size" else value, Project(step_work, "linear"))
             )
         measured = measure([project for _, _, project in projects], arguments.steps)
     points = [
@@ -91,12 +91,12 @@ def measure(projects: list[Project], steps: int) -> np.ndarray:
 
 def exponents(points: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Quantity -> exponent of either half."""
-    found = {}
+    slopes = {}
     for name in POINTS:
-        own = [point for point in points if point["quantity"] == name]
-        values = [point["value"] for point in own]
-        found[name] = {half: exponent(values, [point[half] for point in own]) for half in ("rollout", "update")}
-    return found
+        matching = [point for point in points if point["quantity"] == name]
+        values = [point["value"] for point in matching]
+        slopes[name] = {half: exponent(values, [point[half] for point in matching]) for half in ("rollout", "update")}
+    return slopes
 
 
 def report(results: dict[str, Any]) -> None:

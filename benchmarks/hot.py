@@ -51,7 +51,7 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> work.Work:
+def step_work(tmp_path_factory: pytest.TempPathFactory) -> work.Work:
     """A step of the embedded model's shape with random weights: 64 prompts, 8 answers of 32 tokens."""
     folder = tmp_path_factory.mktemp("work")
     case = work.Case(longest=32, config=work.qwen2(64, 192, 2, 4, 1, 64))
@@ -59,13 +59,13 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> work.Work:
 
 
 @pytest.fixture(scope="module")
-def updater(given: work.Work) -> Updater:
-    return updater_of(given.training, load(given, torch.float32), 0)
+def updater(step_work: work.Work) -> Updater:
+    return updater_of(step_work.training, load(step_work, torch.float32), 0)
 
 
 @pytest.fixture(scope="module")
-def episodes(given: work.Work, updater: Updater) -> Rollouts:
-    return rollout(given, updater.engine.gradients.model, updater, given.puzzles, seed=0)
+def rollouts(step_work: work.Work, updater: Updater) -> Rollouts:
+    return rollout(step_work, updater.engine.gradients.model, updater, step_work.puzzles, seed=0)
 
 
 @pytest.mark.parametrize("scheme", weighting.names())
@@ -104,31 +104,33 @@ def test_answers_verified(measure: Callable[..., Any], template: str) -> None:
     measure(len(answers), lambda: [countdown.score(text, row, options) for text, row in answers])
 
 
-def test_tokens_decoded_to_text(measure: Callable[..., Any], given: work.Work, episodes: Rollouts) -> None:
-    rows = episodes.completions.tokens.tolist()
-    measure(episodes.completions.tokens.numel(), lambda: given.tokenizer.decode_batch(rows))
+def test_tokens_decoded_to_text(measure: Callable[..., Any], step_work: work.Work, rollouts: Rollouts) -> None:
+    rows = rollouts.completions.tokens.tolist()
+    measure(rollouts.completions.tokens.numel(), lambda: step_work.tokenizer.decode_batch(rows))
 
 
-def test_tokens_sampled(measure: Callable[..., Any], given: work.Work, updater: Updater) -> None:
-    tokens = given.sequences * given.training.max_new_tokens
-    measure(tokens, lambda: rollout(given, updater.engine.gradients.model, updater, given.puzzles, seed=0), rounds=5)
+def test_tokens_sampled(measure: Callable[..., Any], step_work: work.Work, updater: Updater) -> None:
+    tokens = step_work.sequences * step_work.training.max_new_tokens
+    measure(
+        tokens, lambda: rollout(step_work, updater.engine.gradients.model, updater, step_work.puzzles, seed=0), rounds=5
+    )
 
 
-def test_tokens_trained(measure: Callable[..., Any], updater: Updater, episodes: Rollouts) -> None:
-    weights = np.random.default_rng(0).normal(size=episodes.lengths.shape)
-    measure(int(episodes.lengths.sum()), lambda: updater.update(0, episodes, weights), rounds=5)
+def test_tokens_trained(measure: Callable[..., Any], updater: Updater, rollouts: Rollouts) -> None:
+    weights = np.random.default_rng(0).normal(size=rollouts.lengths.shape)
+    measure(int(rollouts.lengths.sum()), lambda: updater.update(0, rollouts, weights), rounds=5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-def test_parameters_stepped(measure: Callable[..., Any], given: work.Work, dtype: torch.dtype) -> None:
-    optimizer = updater_of(given.training, load(given, dtype), 0).engine.optimizer
+def test_parameters_stepped(measure: Callable[..., Any], step_work: work.Work, dtype: torch.dtype) -> None:
+    optimizer = updater_of(step_work.training, load(step_work, dtype), 0).engine.optimizer
     gradients = [torch.ones_like(value, dtype=torch.float32) for value in optimizer.parameters.values()]
 
     def step() -> None:
         optimizer.add([gradient.clone() for gradient in gradients])
         optimizer.step(1.0, torch.Generator().manual_seed(0))
 
-    measure(given.shape.parameters, step)
+    measure(step_work.shape.parameters, step)
 
 
 def test_runs_aggregated(measure: Callable[..., Any], tmp_path: Path) -> None:
@@ -154,11 +156,11 @@ def test_jobs_started(measure: Callable[..., Any], tmp_path: Path) -> None:
     untrained = experiment.model | {"warm_start": experiment.model["warm_start"] | {"steps": 0}}
     base_model.build(untrained, run.task, tmp_path / "data", tmp_path / "base")
     script = [sys.executable, "workflow/scripts/train.py", "--run", run.to_json()]
-    places = ["--data", tmp_path / "data/manifest.json", "--base", tmp_path / "base/manifest.json"]
+    inputs = ["--data", tmp_path / "data/manifest.json", "--base", tmp_path / "base/manifest.json"]
     number = iter(range(100))
 
     def start() -> None:
         record = ["--record", tmp_path / f"run-{next(number)}/run.json"]
-        subprocess.run([*script, *places, *record], cwd=REPOSITORY, check=True)
+        subprocess.run([*script, *inputs, *record], cwd=REPOSITORY, check=True)
 
     measure(1, start, rounds=3)

@@ -39,8 +39,8 @@ def _job(
 ) -> None:
     """One job: a step that does not count, and after all are ready `steps` that do."""
     torch.set_num_threads(1)
-    given = work.make(case, base, data, 1, device)
-    trainer = trainers(given, None)["project"]
+    step_work = work.make(case, base, data, 1, device)
+    trainer = trainers(step_work, None)["project"]
     choice = trainer.choices[0]
     trainer.step(0, choice)
     start.wait()

@@ -65,15 +65,17 @@ def attention_flops(shape: Shape, contexts: float) -> float:
     return 4 * shape.num_hidden_layers * shape.num_attention_heads * shape.head_dim * contexts
 
 
-def forward_flops(shape: Shape, prompts: Sequence[int], lengths: np.ndarray, kept: np.ndarray | None = None) -> float:
+def forward_flops(
+    shape: Shape, prompts: Sequence[int], lengths: np.ndarray, trained: np.ndarray | None = None
+) -> float:
     """FLOPs of one pass over prompts of `prompts[Q]` tokens, once a group, and answers of `lengths[Q, N]`.
 
-    With `kept[Q, N]` only over answers that are kept and over the prompts that have one.
+    With `trained[Q, N]`, only over the answers that are trained and over the prompts that have one.
     """
-    kept = np.ones(lengths.shape, dtype=bool) if kept is None else kept
+    trained = np.ones(lengths.shape, dtype=bool) if trained is None else trained
     heads = np.array(prompts, dtype=float)
-    fed = np.where(kept, lengths - 1, 0).astype(float)  # the last token is not
-    groups = kept.any(axis=1)
+    fed = np.where(trained, lengths - 1, 0).astype(float)  # the last token is not
+    groups = trained.any(axis=1)
     positions = heads[groups].sum() + fed.sum()
     contexts = (heads * (heads + 1) / 2)[groups].sum() + (fed * heads[:, None] + fed * (fed + 1) / 2).sum()
     logits = groups.sum() + fed.sum()
@@ -99,8 +101,8 @@ def rollout_seconds(shape: Shape, prompts: Sequence[int], lengths: np.ndarray, i
         running = lengths > token
         seen = (heads[:, None] + token) * running  # the keys that each row sees
         flops = running.sum() * (matrix_flops(shape) + head_flops(shape)) + attention_flops(shape, seen.sum())
-        kept = token * running.sum() + heads[running.any(1)].sum()
-        read = weight_bytes(shape, item) + cache_bytes(shape, item) * kept
+        cached = token * running.sum() + heads[running.any(1)].sum()
+        read = weight_bytes(shape, item) + cache_bytes(shape, item) * cached
         total += max(flops / rates.flops, read / rates.bytes)
     return float(total)
 

@@ -70,27 +70,32 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file for the result")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--load", nargs=2, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    config = catalogue.find(given.model).config | {"num_hidden_layers": given.layers}
-    if given.make:
-        checkpoint.SHARD_BYTES = int(given.shard_gb * 1e9)
-        make(given.make, config)
+    arguments = parser.parse_args()
+    config = catalogue.find(arguments.model).config | {"num_hidden_layers": arguments.layers}
+    if arguments.make:
+        checkpoint.SHARD_BYTES = int(arguments.shard_gb * 1e9)
+        make(arguments.make, config)
         return
-    if given.load:
-        print(json.dumps(load(Path(given.load[0]), given.load[1])))
+    if arguments.load:
+        print(json.dumps(load(Path(arguments.load[0]), arguments.load[1])))
         return
     with tempfile.TemporaryDirectory() as name:
-        sizes = ["--model", given.model, "--layers", str(given.layers), "--shard-gb", str(given.shard_gb)]
+        sizes = ["--model", arguments.model, "--layers", str(arguments.layers), "--shard-gb", str(arguments.shard_gb)]
         apart(*sizes, "--make", name)
         files = sorted(Path(name).glob("*.safetensors"))
         stored = sum(file.stat().st_size for file in files)
-        print(f"{given.model}, {given.layers} layers: {stored / 1e9:.2f} GB in {len(files)} files")
+        print(f"{arguments.model}, {arguments.layers} layers: {stored / 1e9:.2f} GB in {len(files)} files")
         loads = [json.loads(apart(*sizes, "--load", name, dtype)) for dtype in DTYPES]
     for one in loads:
         verdict = f"{'within' if one['within'] else 'ABOVE'} {one['allowed_gb']:.2f} GB (parameters + 0.5 GB)"
         print(f"{one['dtype']:9} peak {one['peak_gb']:.2f} GB, {verdict}, {one['seconds']:.1f} s")
-    facts = {"model": given.model, "layers": given.layers, "files": len(files), "stored_gb": round(stored / 1e9, 3)}
-    write_result(given.out, "load", facts | {"loads": loads})
+    facts = {
+        "model": arguments.model,
+        "layers": arguments.layers,
+        "files": len(files),
+        "stored_gb": round(stored / 1e9, 3),
+    }
+    write_result(arguments.out, "load", facts | {"loads": loads})
 
 
 if __name__ == "__main__":

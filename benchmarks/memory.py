@@ -165,10 +165,10 @@ def measured(shape: Shape, settings: Training, evaluated: int) -> dict[str, floa
     completions.entropies.resize_(rows, settings.max_new_tokens).fill_(1.0)
     completions.lengths.fill_(settings.max_new_tokens)
     scores = [Score(float(row % 2), bool(row % 2), True, 1, 0, False) for row in range(rows)]
-    episodes = Rollouts([[1] * PROMPT], [""], completions, [""] * rows, scores, rows)
+    rollouts = Rollouts([[1] * PROMPT], [""], completions, [""] * rows, scores, rows)
     for step in range(2):
         torch.cuda.reset_peak_memory_stats()
-        updater.update(step, episodes, np.random.default_rng(step).normal(size=(1, rows)))
+        updater.update(step, rollouts, np.random.default_rng(step).normal(size=(1, rows)))
     peaks, held = {"update": torch.cuda.max_memory_allocated()}, torch.cuda.max_memory_reserved()
     for name, prompts, group_size in (
         ("rollout", settings.prompts_per_step, settings.group_size),
@@ -185,7 +185,7 @@ def measured(shape: Shape, settings: Training, evaluated: int) -> dict[str, floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=lambda text: text.split(","), default=MODELS)
-    parser.add_argument("--microbatch-tokens", type=int, default=8192)
+    parser.add_argument("--max-microbatch-tokens", type=int, default=8192)
     parser.add_argument("--largest", type=float, default=float("inf"), help="GiB; leave out what needs more by `cost`")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()

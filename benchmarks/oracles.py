@@ -67,5 +67,5 @@ ORACLES: dict[str, Callable[[str, dict[str, Any]], bool]] = {
 
 def is_right(task: str, completion: str, row: dict[str, Any]) -> bool:
     """Whether the one answer behind the thinking, if there is one, is right."""
-    found = ANSWERED.fullmatch(completion)
-    return found is not None and ORACLES[task](found[1].strip(" \n"), row)
+    answer = ANSWERED.fullmatch(completion)
+    return answer is not None and ORACLES[task](answer[1].strip(" \n"), row)

@@ -62,12 +62,12 @@ def edited(text: str, pieces: list[str], rng: Random) -> str:
 
 def damaged(data: bytes, rng: Random) -> bytes:
     """`data` cut short, or with some bits flipped, or both; the first and last kilobyte are hit more often."""
-    found = bytearray(data)
+    content = bytearray(data)
     for _ in range(rng.choice((0, 1, 1, 2, 4, 16))):
-        place = rng.randrange(len(found))
-        place = rng.choice((place, min(place, rng.randrange(1024)), max(place, len(found) - 1 - rng.randrange(1024))))
-        found[place] ^= 1 << rng.randrange(8)
-    return bytes(found[: rng.randrange(len(found))] if rng.random() < 0.2 else found)
+        index = rng.randrange(len(content))
+        index = rng.choice((index, min(index, rng.randrange(1024)), max(index, len(content) - 1 - rng.randrange(1024))))
+        content[index] ^= 1 << rng.randrange(8)
+    return bytes(content[: rng.randrange(len(content))] if rng.random() < 0.2 else content)
 
 
 def refused(read: Callable[[], Any], kind: type[ValueError] = ValueError) -> Any:
@@ -272,10 +272,8 @@ def table(kind: str, folder: Path) -> Target:
 
     def check(data: bytes) -> None:
         placed(file, data)
-        found = refused(lambda: list(table_files.rows(file, ("number",))))
-        assert found is None or all(str(file) in where and "number" in row for where, row in found), (
-            "rows without place"
-        )
+        rows = refused(lambda: list(table_files.rows(file, ("number",))))
+        assert rows is None or all(str(file) in where and "number" in row for where, row in rows), "rows without place"
 
     return Target(lambda rng: damaged(content, rng), check)
 
@@ -288,7 +286,7 @@ def datasets(folder: Path) -> Target:
 
     def check(data: bytes) -> None:
         placed(home / "test.parquet", data)
-        found = refused(lambda: dataset.read(home, "test", 8))
-        assert found is None or len(found) == 8, "another number of puzzles"
+        rows = refused(lambda: dataset.read(home, "test", 8))
+        assert rows is None or len(rows) == 8, "another number of puzzles"
 
     return Target(lambda rng: damaged(content, rng), check)

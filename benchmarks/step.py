@@ -31,7 +31,7 @@ from peers import Step, Trainer
 
 from softmax_rewards.common import plugins
 
-OWN = "project"
+PROJECT = "project"
 TOLERANCE = 1e-4  # of losses and gradient norms, relative
 DEVIATION = 4.0  # standard errors by which mean lengths may differ
 
@@ -46,14 +46,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         base, data = arguments.base or Path(folder, "base"), Path(folder, "data")
         try:
-            given = work.make(case, base, data, arguments.threads, arguments.device)
-            trainers = find(given, arguments.peers)
+            step_work = work.make(case, base, data, arguments.threads, arguments.device)
+            trainers = find(step_work, arguments.peers)
         except ValueError as error:
             raise SystemExit(f"error: {error}") from None
-        results = compare(given, trainers, arguments.steps)
+        results = compare(step_work, trainers, arguments.steps)
         results |= {"shape": arguments.shape, "threads": arguments.threads, "case": dataclasses.asdict(case)}
         report(results)
-        results["gap"] = gap.measure(given)
+        results["gap"] = gap.measure(step_work)
         gap.report(results["gap"])
         if arguments.jobs:
             results["jobs"] = jobs.compare(case, base, data, arguments.jobs, arguments.steps, arguments.device)
@@ -78,7 +78,7 @@ def keep_memory() -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [name.replace("_", "-") for name in plugins.names("peers") if name != OWN]
+    names = [name.replace("_", "-") for name in plugins.names("peers") if name != PROJECT]
     parser.add_argument("--peers", default="", help=f"with commas, a checkout behind =; known: {', '.join(names)}")
     parser.add_argument("--shape", default="mini", choices=work.SHAPES)
     parser.add_argument("--steps", type=count, default=6)
@@ -100,19 +100,19 @@ def count(text: str) -> int:
     return value
 
 
-def find(given: work.Work, peers: str) -> dict[str, Trainer]:
+def find(step_work: work.Work, peers: str) -> dict[str, Trainer]:
     """The trainers by name, this project's first. Raises ValueError in one line for those that cannot be had."""
-    found: dict[str, Trainer] = {}
-    for peer in [OWN, *filter(None, peers.split(","))]:
-        name, _, place = peer.partition("=")
+    trainers: dict[str, Trainer] = {}
+    for peer in [PROJECT, *filter(None, peers.split(","))]:
+        name, _, checkout = peer.partition("=")
         module = plugins.load("peers", name.replace("-", "_"), "peer")
-        found |= module.trainers(given, Path(place).resolve() if place else None)
-    return found
+        trainers |= module.trainers(step_work, Path(checkout).resolve() if checkout else None)
+    return trainers
 
 
-def compare(given: work.Work, trainers: dict[str, Trainer], count: int) -> dict[str, Any]:
+def compare(step_work: work.Work, trainers: dict[str, Trainer], count: int) -> dict[str, Any]:
     """Everything that is measured and checked: `losses`, `microbatches`, `steps`, `failures`, all by trainer."""
-    batch = given.fixed()
+    batch = step_work.fixed()
     losses = {name: trainer.learn(batch) for name, trainer in trainers.items()}
     gc.collect()
     chosen = {name: fastest(trainer) for name, trainer in trainers.items()}
@@ -121,11 +121,11 @@ def compare(given: work.Work, trainers: dict[str, Trainer], count: int) -> dict[
         for name, trainer in trainers.items():
             taken[name].append(trainer.step(seed, chosen[name]))
             gc.collect()
-    rates = limit.measure(given.device, given.dtype)
-    rows = {name: summary(given, steps, rates) for name, steps in taken.items()}
-    failures = [*wrong_losses(losses), *wrong_tokens(given, taken)]
+    rates = limit.measure(step_work.device, step_work.dtype)
+    rows = {name: summary(step_work, steps, rates) for name, steps in taken.items()}
+    failures = [*wrong_losses(losses), *wrong_tokens(step_work, taken)]
     return {
-        "parameters": given.shape.parameters,
+        "parameters": step_work.shape.parameters,
         "rates": vars(rates),
         "losses": losses,
         "microbatches": {name: f"{chosen[name]} {trainer.unit}" for name, trainer in trainers.items()},
@@ -147,40 +147,40 @@ def fastest(trainer: Trainer) -> int:
 def wrong_losses(losses: dict[str, tuple[float, float]]) -> list[str]:
     """Whose loss or gradient norm on the fixed batch is not this project's."""
     return [
-        f"{name}: {what} {value:.7g} on the fixed batch, {OWN} has {own:.7g}"
+        f"{name}: {what} {value:.7g} on the fixed batch, {PROJECT} has {expected:.7g}"
         for name, pair in losses.items()
-        for what, value, own in zip(("loss", "gradient norm"), pair, losses[OWN], strict=True)
-        if not abs(value - own) <= TOLERANCE * abs(own)
+        for what, value, expected in zip(("loss", "gradient norm"), pair, losses[PROJECT], strict=True)
+        if not abs(value - expected) <= TOLERANCE * abs(expected)
     ]
 
 
-def wrong_tokens(given: work.Work, taken: dict[str, list[Step]]) -> list[str]:
+def wrong_tokens(step_work: work.Work, taken: dict[str, list[Step]]) -> list[str]:
     """Who generated another number of tokens than it should have, or left answers untrained."""
     failures, every = [], {name: np.stack([step.lengths for step in steps]) for name, steps in taken.items()}
-    own = every[OWN]
+    expected = every[PROJECT]
     for name, lengths in every.items():
-        if lengths.shape != own.shape:
-            failures.append(f"{name}: answers {lengths.shape}, {OWN} has {own.shape}")
-        elif given.forced and (lengths != given.training.max_new_tokens).any():
+        if lengths.shape != expected.shape:
+            failures.append(f"{name}: answers {lengths.shape}, {PROJECT} has {expected.shape}")
+        elif step_work.forced and (lengths != step_work.training.max_new_tokens).any():
             failures.append(f"{name}: answers of {lengths.min()} to {lengths.max()} tokens, not all of the longest")
         else:
-            error = np.sqrt((lengths.var() + own.var()) / own.size)
-            if abs(lengths.mean() - own.mean()) > DEVIATION * error:
-                failures.append(f"{name}: {lengths.mean():.2f} tokens an answer, {OWN} has {own.mean():.2f}")
+            error = np.sqrt((lengths.var() + expected.var()) / expected.size)
+            if abs(lengths.mean() - expected.mean()) > DEVIATION * error:
+                failures.append(f"{name}: {lengths.mean():.2f} tokens an answer, {PROJECT} has {expected.mean():.2f}")
         trained = np.stack([step.trained for step in taken[name]])
-        if name != OWN and not trained.all():
+        if name != PROJECT and not trained.all():
             failures.append(f"{name}: {np.mean(~trained):.1%} of the answers are not trained")
     return failures
 
 
-def summary(given: work.Work, steps: list[Step], rates: limit.Rates) -> dict[str, Any]:
+def summary(step_work: work.Work, steps: list[Step], rates: limit.Rates) -> dict[str, Any]:
     """Medians of tokens and of `[median, half the range, share of the limit]` of both halves and the step."""
-    heads, item = [len(ids) for _, ids in given.prompts], given.dtype.itemsize
+    heads, item = [len(ids) for _, ids in step_work.prompts], step_work.dtype.itemsize
     least = np.array(
         [
             (
-                limit.rollout_seconds(given.shape, heads, step.lengths, item, rates),
-                limit.update_seconds(given.shape, heads, step.lengths, step.trained, rates),
+                limit.rollout_seconds(step_work.shape, heads, step.lengths, item, rates),
+                limit.update_seconds(step_work.shape, heads, step.lengths, step.trained, rates),
             )
             for step in steps
         ]
@@ -218,10 +218,10 @@ def report(results: dict[str, Any]) -> None:
     for name, row in rows.items():
         cells = [f"{row[half][0]:8.3f} ± {row[half][1]:5.3f}  {row[half][2]:5.1%}" for half in names]
         print(f"{name:18}" + "".join(cells))
-    for own in (name for name in rows if name.startswith(OWN)):
-        print(f"\n{'times ' + own:24} {'rollout':>8} {'update':>8} {'step':>8}")
+    for project in (name for name in rows if name.startswith(PROJECT)):
+        print(f"\n{'times ' + project:24} {'rollout':>8} {'update':>8} {'step':>8}")
         for name, row in rows.items():
-            print(f"{name:24}" + "".join(f" {row[half][0] / rows[own][half][0]:8.2f}" for half in names))
+            print(f"{name:24}" + "".join(f" {row[half][0] / rows[project][half][0]:8.2f}" for half in names))
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ def make(case: Case, base: Path, data: Path, threads: int, device: str = "auto")
     Raises ValueError in one line if the base model is not one, or if there are too few puzzles.
     """
     experiment = experiments.load(EXPERIMENT)
-    place = torch.device(checkpoint.pick_device(device))
+    torch_device = torch.device(checkpoint.pick_device(device))
     for folder in (base, data):
         folder.mkdir(parents=True, exist_ok=True)
     if not (data / "manifest.json").exists():
@@ -161,17 +161,17 @@ def make(case: Case, base: Path, data: Path, threads: int, device: str = "auto")
         if case.config is None:
             base_model.build(experiment.model | case.model, experiment.task, data, base)
         else:
-            write_random(case.config, getattr(torch, case.precision), place, experiment.task, base)
+            write_random(case.config, getattr(torch, case.precision), torch_device, experiment.task, base)
     forced = case.config is not None
     if not forced and read_manifest(base)["template"] != TEMPLATE:
         raise ValueError(f"{base}: a base model for {TEMPLATE} prompts is needed, such as countdown-mini's")
     training = dataclasses.replace(
         experiment.run(experiment.baseline, 0).training,
         prompts_per_step=case.prompts, group_size=case.samples, max_new_tokens=case.longest, precision=case.precision,
-        max_microbatch_tokens=case.budgets[0], threads=threads, device=place.type,
+        max_microbatch_tokens=case.budgets[0], threads=threads, device=torch_device.type,
     )  # fmt: skip
     puzzles = dataset.read(data, "train", case.prompts)
-    work = Work(base, experiment.task, puzzles, training, place, case.budgets, forced, np.random.default_rng(0))
+    work = Work(base, experiment.task, puzzles, training, torch_device, case.budgets, forced, np.random.default_rng(0))
     return dataclasses.replace(work, puzzles=lengthened(work, case.prompt)) if forced else work
 
 

@@ -23,13 +23,13 @@ CONFIG = {
 }  # fmt: skip
 
 
-def trainers(work: Work, place: Path | None) -> dict[str, Trainer]:
-    if place is None:
+def trainers(work: Work, checkout: Path | None) -> dict[str, Trainer]:
+    if checkout is None:
         raise ValueError("grpo-zero needs the path of a checkout: --peers grpo-zero=<checkout>")
-    missing = [name for name in MODULES if not (place / f"{name}.py").is_file()]
+    missing = [name for name in MODULES if not (checkout / f"{name}.py").is_file()]
     if missing:
-        raise ValueError(f"{place}: no checkout of GRPO-Zero, {missing[0]}.py is missing")
-    return {"grpo-zero": GRPOZero(work, place)}
+        raise ValueError(f"{checkout}: no checkout of GRPO-Zero, {missing[0]}.py is missing")
+    return {"grpo-zero": GRPOZero(work, checkout)}
 
 
 class GRPOZero:

@@ -24,7 +24,7 @@ from softmax_rewards.policy.rollout import Rollouts, Sampler
 from softmax_rewards.policy.update import Updater
 
 
-def trainers(work: Work, place: Path | None) -> dict[str, Trainer]:
+def trainers(work: Work, checkout: Path | None) -> dict[str, Trainer]:
     if work.forced:
         return {"project": Project(work, "linear")}
     return {"project": Project(work, "linear"), "project, softmax": Project(work, "softmax", tau=0.5)}
@@ -76,11 +76,11 @@ class Project:
         texts, prompts = zip(*work.prompts[: len(batch.rewards)], strict=True)
         longest = max(map(len, batch.answers))
         tokens = torch.tensor([[*answer, *[0] * (longest - len(answer))] for answer in batch.answers])
-        nothing = torch.zeros(tokens.shape, device=work.device)
+        zeros = torch.zeros(tokens.shape, device=work.device)
         drawn = Completions(
             tokens=tokens.to(work.device),
-            log_probs=nothing,
-            entropies=nothing,
+            log_probs=zeros,
+            entropies=zeros,
             lengths=torch.tensor([len(answer) for answer in batch.answers], device=work.device),
             finished=torch.ones(len(tokens), dtype=torch.bool, device=work.device),
         )

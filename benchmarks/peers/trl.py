@@ -23,9 +23,9 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def trainers(work: Work, place: Path | None) -> dict[str, Trainer]:
-    if place is not None:
-        raise ValueError(f"trl takes no path: {place}; allowed: --peers trl")
+def trainers(work: Work, checkout: Path | None) -> dict[str, Trainer]:
+    if checkout is not None:
+        raise ValueError(f"trl takes no path: {checkout}; allowed: --peers trl")
     try:
         import trl  # noqa: F401
     except ImportError as error:
@@ -65,15 +65,15 @@ class TRL:
         trainer._generate_and_score_completions = timed
         with counting(trainer.model.get_input_embeddings()) as passed, quiet():
             trainer.train()
-        made = np.array(lengths).reshape(-1, work.training.group_size)
-        trained = np.ones(made.shape, dtype=bool)
-        return Step(sum(rollout), clock.seconds - sum(rollout), made, trained, sum(passed))
+        answer_lengths = np.array(lengths).reshape(-1, work.training.group_size)
+        trained = np.ones(answer_lengths.shape, dtype=bool)
+        return Step(sum(rollout), clock.seconds - sum(rollout), answer_lengths, trained, sum(passed))
 
     def learn(self, batch: Fixed) -> tuple[float, float]:
         work = self.work
         count, samples = batch.rewards.shape
         rows = len(batch.answers)
-        # Two micro-batches, so that their loss_aggregation is checked too.
+        # Two micro-batches, so that the loss aggregation over them is checked too.
         trainer, _ = self.build(count, rows // 2 if rows % 2 == 0 else rows, torch.float32, 0)
         prompts = [work.prompts[row // samples][1] for row in range(rows)]
         ids, mask = padded([prompt[::-1] for prompt in prompts], self.tokenizer.pad_token_id)

@@ -1,8 +1,8 @@
 """Devices: a lease that gives concurrent jobs different GPUs.
 
-Snakemake's `--resources gpu=N` only counts; no job is told which GPU is its own. So each job takes a file
-lock, one a device, before torch is imported, and shows itself only that device. The kernel drops the lock
-when the process ends, however it ends.
+Snakemake's `--resources gpu=N` only counts; it does not tell a job which GPU to use. So each job takes one file lock
+per device before torch is imported, and sees only those devices. The kernel drops the lock when the process ends,
+however it ends.
 """
 
 import fcntl
@@ -18,16 +18,16 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")  # set by those that assign a job its own devices
 POLL = 0.5  # seconds between two looks at busy devices
 
-_held: list[int] = []  # descriptors of the locked files; kept open, and with them the lease, until the process ends
+_held: list[int] = []  # descriptors of the locked files; the lease lasts as long as they are open
 _offered: str | None = None  # CUDA_VISIBLE_DEVICES before the lease narrowed it
 
 
 def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None:
     """Take `count` free GPUs for this process and hide the others; call it before torch is imported.
 
-    Waits, saying so once, while too few are free, or does not `wait` and returns None. Does nothing and returns
-    None for `device` "cpu", without GPUs, and under a scheduler that has already assigned this job just its devices.
-    Raises ValueError where there are fewer GPUs than that.
+    While too few are free, it says so once and waits; without `wait` it returns None. It also returns None for `device`
+    "cpu", without GPUs, and under a scheduler that has already assigned exactly these devices to this job. Raises
+    ValueError if there are fewer than `count` GPUs.
 
     Returns the devices' names as put into CUDA_VISIBLE_DEVICES. A second call returns the first one's lease.
     """
@@ -52,19 +52,20 @@ def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None
             _held.extend(taken.values())
             os.environ[VISIBLE] = ",".join(taken)
             return os.environ[VISIBLE]
-        for descriptor in taken.values():  # who waits holds nothing: two that hold half each would wait for ever
+        for descriptor in taken.values():  # otherwise two jobs that hold half each would wait for ever
             os.close(descriptor)
         if not wait:
             return None
         if not waiting:
-            which, wanted = ("all GPUs", "one") if count == 1 else ("too many GPUs", f"{count} at once")
-            print(f"[device] {which} are taken ({', '.join(names)}); waiting for {wanted}", flush=True)
+            which, needed = ("all GPUs", "one") if count == 1 else ("too many GPUs", f"{count} at once")
+            print(f"[device] {which} are taken ({', '.join(names)}); waiting for {needed}", flush=True)
             waiting = True
-        time.sleep(POLL * random.uniform(0.5, 1.5))  # at different moments, lest two take what the other lacks
+        # At random moments, so that two jobs do not keep blocking each other.
+        time.sleep(POLL * random.uniform(0.5, 1.5))
 
 
 def offered() -> str | None:
-    """CUDA_VISIBLE_DEVICES as it was before this process took its lease: for a process that takes one of its own."""
+    """CUDA_VISIBLE_DEVICES before this process took its lease: what a child process needs to take its own lease."""
     return _offered if _held else os.environ.get(VISIBLE)
 
 
@@ -72,7 +73,7 @@ def devices() -> dict[str, Path]:
     """GPUs this process may use: name as CUDA_VISIBLE_DEVICES takes it → lock file.
 
     They are those of CUDA_VISIBLE_DEVICES if it is set, else all that `nvidia-smi` lists. A device has a
-    number and a UUID; the lock goes by the UUID where `nvidia-smi` tells it, so that both mean one lease.
+    number and a UUID; the lock is named after the UUID if `nvidia-smi` knows it, so that both mean one lease.
     """
     uuids = _installed()
     visible = os.environ.get(VISIBLE)
@@ -105,7 +106,7 @@ def _try_lock(path: Path) -> int | None:
 
 
 def _opened(path: Path) -> int:
-    """A descriptor of the lock file, which every user of the machine may open: locking needs no more than reading."""
+    """A descriptor of the lock file. Every user of the machine may open it, because locking needs only reading."""
     try:
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, flushed to disk, moved in."""
+"""Files that appear whole or not at all: written beside the target, flushed to disk, then moved."""
 
 import errno
 import hashlib
@@ -23,7 +23,7 @@ ADVICE = {
 class NotWritten(OSError):
     """A file could not be written: one line says which, why and what to do."""
 
-    then = ""  # what starting again does, from those who know
+    then = ""  # what a new start does; callers that know set it
 
     def __str__(self) -> str:
         return f"{self.filename}: {self.strerror}; {ADVICE.get(self.errno, 'see to it')} and start again{self.then}"
@@ -31,7 +31,7 @@ class NotWritten(OSError):
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raise NotWritten, which names `path`, for an OSError of the block; not for a file that it read and found missing.
+    """Turn an OSError of the block into NotWritten, which names `path`. FileNotFoundError passes unchanged.
 
     The system's own error names no file once the file is open.
     """
@@ -46,7 +46,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; on leaving without an error it takes `path`'s place, else it goes.
+    """Give a path beside `path` to write to. Without an error it then replaces `path`; with one it is deleted.
 
     Raises NotWritten naming `path`.
     """
@@ -59,7 +59,7 @@ def appearing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             os.replace(partial, path)
         except BaseException:
-            with suppress(OSError):  # the first error is the one to tell
+            with suppress(OSError):  # the first error is the one to report
                 partial.unlink()  # it may be what fills the disk
             raise
 
@@ -71,7 +71,7 @@ def write_text(text: str, path: Path) -> None:
 
 
 def write_json(value: dict[str, Any], path: Path) -> None:
-    """Write `value` as indented JSON with sorted keys; ValueError for NaN and infinity, which JSON has not."""
+    """Write `value` as indented JSON with sorted keys; ValueError for NaN and infinity, which JSON lacks."""
     write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", path)
 
 
@@ -110,9 +110,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def verified_manifest(folder: Path) -> dict[str, Any]:
-    """The folder's manifest, once every file has its checksum; ValueError names the first that is damaged."""
+    """The folder's manifest, after every checksum was compared; ValueError names the first damaged file."""
     with suppress(FileNotFoundError):
-        (folder / "manifest.json").read_bytes()  # an error of the disk or the network says nothing about the file
+        (folder / "manifest.json").read_bytes()  # raises for a disk or network that fails, which is no damage
     manifest = read_manifest(folder)
     digests = manifest.get("files")
     if not isinstance(digests, dict) or manifest.get("sha256") != _together(digests):
@@ -127,10 +127,10 @@ def verify(folder: Path, digests: Mapping[str, str]) -> None:
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise ValueError(f"{folder / name} leads out of {folder}")
         try:
-            found = sha256(folder / name)
-        except FileNotFoundError:  # other errors, of a disk or a network, say nothing about the file
+            actual = sha256(folder / name)
+        except FileNotFoundError:  # other errors are those of a disk or network
             raise ValueError(f"{folder / name} is damaged (no such file)") from None
-        if found != digest:
+        if actual != digest:
             raise ValueError(f"{folder / name} is damaged (sha256 differs)")
 
 
@@ -145,7 +145,7 @@ def link(source: Path, target: Path) -> None:
     with appearing(target) as partial:
         partial.unlink(missing_ok=True)
         try:
-            os.link(source.resolve(), partial)  # the file itself: in a hub's cache `source` is a symbolic link
+            os.link(source.resolve(), partial)  # resolved, because in a hub's cache `source` is a symbolic link
         except OSError:
             shutil.copyfile(source, partial)
 

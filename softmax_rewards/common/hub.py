@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +13,7 @@ from softmax_rewards.common.terminal import plain
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
 
-ATTEMPTS = 2  # at a file that arrives damaged
+ATTEMPTS = 2  # to download a file that arrives damaged
 
 
 def fetch(
@@ -25,59 +25,77 @@ def fetch(
 ) -> str:
     """Download the files of `repository` that match `patterns` into `out`; returns the commit they are from.
 
-    `revision` is a branch, a tag or a commit. After a broken connection a file goes on where it stopped; a new call
-    keeps the files that are whole, and deletes those at the top of `out` that match too but are of an earlier
-    commit. Of a model only files at the top count, those in folders are other formats. What arrived is compared with
-    the hub's own checksums: a damaged file is deleted and fetched once more.
-    `HF_ENDPOINT`, `HF_TOKEN` and the other variables of `huggingface_hub` hold.
+    `revision` is a branch, a tag or a commit. A file continues where a broken connection stopped it. A new call keeps
+    whole files, and deletes files at the top of `out` that match but belong to an earlier commit. Of a model only files
+    at the top count, because folders hold other formats. Every file is compared with the hub's own checksum; a damaged
+    one is deleted and fetched once more. `HF_ENDPOINT`, `HF_TOKEN` and the other variables of `huggingface_hub` apply.
 
-    Raises ValueError in one line, with what to do by hand, if the hub cannot be reached, has no such files, gives no
-    checksum of one or a name that leads out of `out`, or if a file is damaged twice.
+    Raises ValueError, one line that says what to do by hand, if the hub cannot be reached, if it has no such files, if
+    a file has no checksum or a name that leads out of `out`, or if a file is damaged twice.
     """
-    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.utils import filter_repo_objects
 
-    ignored = ["*/*"] if kind == "model" else None
-    endpoint = os.environ.get("HF_ENDPOINT")  # as it is now: huggingface_hub looks once, when it is imported
     try:
-        found = HfApi(endpoint).repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
-        files = {file.rfilename: file for file in found.siblings}
-        names = list(filter_repo_objects(files, allow_patterns=list(patterns), ignore_patterns=ignored))
-        for name in names:
-            _refuse_unsafe(files[name])
-        damaged = names
-        for _ in range(ATTEMPTS):
-            if not damaged:
-                break
-            snapshot_download(
-                repository,
-                repo_type=kind,
-                revision=found.sha,
-                local_dir=out,
-                allow_patterns=names,
-                endpoint=endpoint,
-            )
-            damaged = [name for name in names if (out / name).is_file() and not _is_whole(out / name, files[name])]
-            for name in damaged:
-                (out / name).unlink()
-    except Exception as error:  # of several libraries, below which lie the network's and the disk's
+        commit, files = _matching(repository, revision, patterns, kind)
+        damaged = _download(repository, commit, files, out, kind)
+    except Exception as error:  # several libraries raise here, and so do network and disk
         reason = plain(f"{type(error).__name__}: {' '.join(str(error).split())}")
         raise ValueError(_advice(repository, revision, patterns, out, reason)) from error
-    missing = [name for name in names if not (out / name).is_file()]
-    if missing or not names:
+    missing = [name for name in files if not (out / name).is_file()]
+    if missing or not files:
         how = f"arrived damaged {ATTEMPTS} times" if set(missing) == set(damaged) else "did not arrive"
-        reason = f"{', '.join(missing)} {how}" if names else "it has no such files"
+        reason = f"{', '.join(missing)} {how}" if files else "it has no such files"
         raise ValueError(_advice(repository, revision, patterns, out, reason))
     here = [path.name for path in out.iterdir() if path.is_file()]
     for name in filter_repo_objects(here, allow_patterns=list(patterns)):
-        if name not in names:
+        if name not in files:
             (out / name).unlink()
     shutil.rmtree(out / ".cache", ignore_errors=True)  # huggingface_hub's notes on the download
-    return found.sha
+    return commit
+
+
+def _matching(
+    repository: str, revision: str, patterns: Sequence[str], kind: Literal["model", "dataset"]
+) -> tuple[str, dict[str, "RepoSibling"]]:
+    """The commit that `revision` names, and its files that match, by name. ValueError for an unsafe name."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import filter_repo_objects
+
+    ignored = ["*/*"] if kind == "model" else None
+    listing = HfApi(_endpoint()).repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
+    files = {file.rfilename: file for file in listing.siblings}
+    names = list(filter_repo_objects(files, allow_patterns=list(patterns), ignore_patterns=ignored))
+    for name in names:
+        _refuse_unsafe(files[name])
+    return listing.sha, {name: files[name] for name in names}
+
+
+def _download(
+    repository: str, commit: str, files: Mapping[str, "RepoSibling"], out: Path, kind: Literal["model", "dataset"]
+) -> list[str]:
+    """Download `files` into `out`, damaged ones once more. Returns those that are still damaged; they are deleted."""
+    from huggingface_hub import snapshot_download
+
+    names = damaged = list(files)
+    for _ in range(ATTEMPTS):
+        if not damaged:
+            break
+        snapshot_download(
+            repository, repo_type=kind, revision=commit, local_dir=out, allow_patterns=names, endpoint=_endpoint()
+        )
+        damaged = [name for name in names if (out / name).is_file() and not _is_whole(out / name, files[name])]
+        for name in damaged:
+            (out / name).unlink()
+    return damaged
+
+
+def _endpoint() -> str | None:
+    """The hub's address as it is set now; huggingface_hub itself reads it only once, when it is imported."""
+    return os.environ.get("HF_ENDPOINT")
 
 
 def _refuse_unsafe(file: "RepoSibling") -> None:
-    """Raise ValueError for a name that leads out of the folder or steers a terminal, and for want of a checksum."""
+    """Raise ValueError for a name that leads out of the folder or steers a terminal, and for a missing checksum."""
     path = PurePosixPath(file.rfilename)
     if path.is_absolute() or ".." in path.parts or not file.rfilename.isprintable():
         raise ValueError(f"the hub names a file {file.rfilename!r}; allowed: names below the folder")
@@ -86,7 +104,7 @@ def _refuse_unsafe(file: "RepoSibling") -> None:
 
 
 def _is_whole(path: Path, file: "RepoSibling") -> bool:
-    """Whether `path` has what the hub says of it: the sha256 of a large file, of a small one git's checksum."""
+    """Whether `path` has the hub's checksum: sha256 for a large file, git's for a small one."""
     if file.lfs is not None:
         return path.stat().st_size == file.lfs.size and sha256(path) == file.lfs.sha256
     content = path.read_bytes()
@@ -94,5 +112,5 @@ def _is_whole(path: Path, file: "RepoSibling") -> bool:
 
 
 def _advice(repository: str, revision: str, patterns: Sequence[str], out: Path, reason: str) -> str:
-    wanted = ", ".join(patterns)
-    return f"{repository} at {revision} cannot be fetched ({reason}); by hand: put {wanted} of it into {out}"
+    files = ", ".join(patterns)
+    return f"{repository} at {revision} cannot be fetched ({reason}); by hand: put {files} of it into {out}"

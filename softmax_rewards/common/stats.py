@@ -30,7 +30,7 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
-    """Student's t interval of a mean. `values` [S], one a seed.
+    """Student's t interval of a mean. `values` [S], one per seed.
 
     For a paired comparison pass the differences. S = 0 or 1 gives NaN limits and p. Values that are all
     equal give an interval of width 0, which is right for ablations that coincide by construction.
@@ -114,9 +114,9 @@ def area(x: ArrayLike, y: ArrayLike, until: float | None = None) -> float:
     if until is not None:
         if not x[0] < until <= x[-1]:
             raise ValueError(f"area: until = {until:g} is not in ({x[0]:g}, {x[-1]:g}]")
-        kept = x < until
-        y = np.append(y[kept], np.interp(until, x, y))
-        x = np.append(x[kept], until)
+        before = x < until
+        y = np.append(y[before], np.interp(until, x, y))
+        x = np.append(x[before], until)
     return float(np.diff(x) @ (y[1:] + y[:-1]) / 2 / (x[-1] - x[0]))
 
 

@@ -25,11 +25,11 @@ _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "tru
 def files(path: Path) -> list[Path]:
     """The file itself, or the table files of a folder, sorted; all of one kind."""
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
-        kinds = sorted({file.suffix for file in found})
+        tables = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+        kinds = sorted({file.suffix for file in tables})
         if len(kinds) != 1:
             raise ValueError(f"{path}: {' and '.join(kinds) or 'no'} files; allowed: one of {', '.join(SUFFIXES)}")
-        return found
+        return tables
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     if path.suffix not in SUFFIXES:

@@ -1,4 +1,4 @@
-"""Text for a terminal: what a model, a file or a name brings along is shown, and steers nothing.
+"""Text for a terminal: text of a model, a file or a name is shown, but cannot control the terminal.
 
 python -m softmax_rewards.common.terminal LOG      the last line of a failed job's log; ends with 1, as the job did
 """
@@ -40,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     (log,) = sys.argv[1:] if arguments is None else arguments
     try:
-        # At line feeds only: `splitlines` would also part a message at characters that a model wrote into it.
-        said = [line for line in tail(Path(log)).split("\n") if line.strip()]
+        # At line feeds only: `splitlines` would also split a message at other characters that a model wrote.
+        lines = [line for line in tail(Path(log)).split("\n") if line.strip()]
     except OSError as error:
-        said = [f"{log}: cannot be read ({error.strerror})"]
-    print(plain(said[-1]) if said else "")
+        lines = [f"{log}: cannot be read ({error.strerror})"]
+    print(plain(lines[-1]) if lines else "")
     sys.exit(1)
 
 

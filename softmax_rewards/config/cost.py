@@ -1,24 +1,24 @@
 """What a run costs before it runs: device memory, host memory and hours on one GPU.
 
-Every answer is taken to be as long as `max_new_tokens` allows and every prompt `PROMPT_TOKENS`: as far as the answers
-go, both are upper bounds. The rest is a model of what the code does:
+Every answer is assumed to be as long as `max_new_tokens` allows, and every prompt to have `PROMPT_TOKENS`. Shorter
+answers need less memory and time. The rest is a model of what the code does:
 
-*Memory.* The state is `STATE` bytes a parameter: float32 has weights, gradients and AdamW's two moments (4 × 4);
+*Memory.* The state is `STATE` bytes per parameter: float32 has weights, gradients and AdamW's two moments (4 × 4);
 bfloat16 weights and first moment (2 + 2), gradients summed and second moment in float32 (4 + 4); a state on the host
 takes `HOST` bytes there (masters and moments) and leaves weights and gradients here. The update adds what autograd
 keeps of one micro-batch (with gradient checkpointing each layer's input and all of one layer), three chunks of logits
 and the gradient of the largest parameter. Sampling adds the cache of `rollout_batch_size` sequences and a few tensors
 as large as their logits; gradients are freed by then. A KL reference on the device adds its weights, measured noise one
-gradient more; a reference that is copied there for its pass finds the room of the gradients. Several GPUs share out
-the float32 state; each gathers the layers that it computes with, and for sampling a whole copy of the weights.
+gradient more; a reference on the host is copied into the room of the gradients for its pass. Several GPUs share the
+float32 state; each gathers the layers that it computes with, and for sampling all weights.
 
 *Time.* Decoding a token takes the longest of reading memory (weights, cache, `LOGIT_PASSES` over the logits),
-2 FLOPs a parameter and row, and starting every layer's kernels; the update takes 6 FLOPs a parameter and token, 8 with
-gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits; a KL reference takes 2. Evaluations while training
-and at the end are counted; making the base model is not. Several GPUs are taken to share out a run's training without
-loss, but not its final evaluation. The device is an H100 (80 GB, SXM): peaks as NVIDIA gives them for dense matrices,
-of which PyTorch's eager mode is taken to reach `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH`. These shares are guesses:
-take hours for good to a factor of two.
+2 FLOPs per parameter and row, and starting every layer's kernels; the update takes 6 FLOPs per parameter and token, 8
+with gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits; a KL reference takes 2. Evaluations while
+training and at the end are counted; making the base model is not. Several GPUs are assumed to share a run's training
+without loss, but not its final evaluation. The device is an H100 (80 GB, SXM) with NVIDIA's peaks for dense matrices.
+PyTorch's eager mode is assumed to reach the shares `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH` of them. These shares are
+guesses: the hours may be wrong by a factor of two.
 """
 
 import json
@@ -37,8 +37,8 @@ DEVICE = "H100 (80 GB)"
 PEAK_FLOPS = {"float32": 67e12, "bfloat16": 989e12}  # a second
 PEAK_BANDWIDTH = 3.35e12  # bytes a second
 ACHIEVED_FLOPS, ACHIEVED_BANDWIDTH = 0.4, 0.6
-LAYER_SECONDS = 200e-6  # some 40 kernels of a layer and token, each 5 µs to start from Python
-HOST_UPDATE_SECONDS = 4e-9  # a parameter: its gradient to the host, AdamW there, its weight back
+LAYER_SECONDS = 200e-6  # about 40 kernels per layer and token, each 5 µs to start from Python
+HOST_UPDATE_SECONDS = 4e-9  # per parameter: its gradient to the host, AdamW there, its weight back
 
 PROMPT_TOKENS = 160  # Countdown's chat prompt, template and all, in the Qwen and Llama vocabularies
 BYTES = {"float32": 4, "bfloat16": 2}  # of a weight, an activation or an entry of the cache
@@ -48,23 +48,23 @@ STATE = {
     ("bfloat16", "device"): 12,
     ("bfloat16", "host"): 6,
 }
-GRADIENT = 4  # bytes a parameter, whatever the precision
+GRADIENT = 4  # bytes per parameter, whatever the precision
 HOST = {"device": 0, "host": 12}
 CHUNK_LOGITS = 2**26  # logits of one chunk of the objective, float32
 LOGIT_COPIES = {"update": 3, "rollout": 4}  # tensors of their size alive at once
 UPDATE_LOGIT_PASSES = 25  # over the logits of the update: made, normalized, made again and turned into gradients
 PREFILL_TOKENS = 2**15  # tokens of prompts read in one pass
-GATHERED = 2  # of the widest parts of a sharded model, whole at once with their gradients
-MARGIN = 2  # of the hours a job asks for, over the estimate
-START_MINUTES = 30  # a job's way to its first step, and from its last one to its files
+GATHERED = 2  # so many of a sharded model's widest parts are whole at once, with their gradients
+MARGIN = 2  # a job asks for so many times the estimated hours
+START_MINUTES = 30  # until a job's first step, and from its last step to its files
 START_MB = 6_000  # Python, PyTorch and the CUDA context
-COPIED = 8  # bytes a parameter on the host: one kind of a checkpoint's tensors in float32, and weights read or kept
-LOGIT_PASSES = 12  # over the logits, to draw one token a row: log-probabilities, entropy, their running sum
+COPIED = 8  # bytes per parameter on the host: one kind of checkpoint tensors in float32, and weights read or held
+LOGIT_PASSES = 12  # over the logits, to draw one token per row: log-probabilities, entropy, their running sum
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. `update` and `rollout` are peaks on the device, the part of `state` that lies there then included."""
+    """Bytes. `update` and `rollout` are peaks on the device; they include the part of `state` that is there then."""
 
     state: int
     update: int
@@ -93,13 +93,13 @@ UNKNOWN = Request(mem_mb=8_000, runtime=12 * 60)  # where there is no estimate: 
 
 
 def request(run: Run) -> Request:
-    """What to ask for so that training `run`, or evaluating it afterwards, is cut short by no limit.
+    """What to ask for so that no limit stops the training of `run`, or its evaluation.
 
-    The estimates are of one H100; a slower device needs more time, which the user of a cluster says there.
+    The estimates are for one H100. The user of a cluster with slower devices sets more time there.
     """
     try:
         shape = shape_of(run.model) if run.training.device != "cpu" else None
-    except ValueError:  # a local model that is not there: making the base model says so
+    except ValueError:  # a missing local model, which making the base model reports
         shape = None
     if shape is None:
         return UNKNOWN
@@ -131,9 +131,9 @@ def estimate(experiment: Experiment) -> str | None:
 
 
 def shape_of(model: Mapping[str, Any]) -> Shape | None:
-    """The shape of the base model that a config's `model` names, None where it is not known before it is made.
+    """The shape of the base model that a config's `model` names, None if it is not known before the model is made.
 
-    Raises ValueError for a local model: in one line, which begins with the file that is not there or wrong.
+    Raises ValueError if a local model is missing or wrong: one line that begins with the file.
     """
     if model["source"] == "local":
         return _shape_in(Path(model["path"]))
@@ -168,7 +168,7 @@ def _shape_in(folder: Path) -> Shape:
 
 
 def _number(value: float) -> str:
-    """Two digits, as many as the estimate is worth."""
+    """Two digits, because the estimate is not more exact."""
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
@@ -208,20 +208,20 @@ def _sampling_memory(shape: Shape, training: Training, prompts: int, samples: in
     # The prompts' own cache is there until it has been copied to their samples.
     cache = (rows + chosen * (samples > 1)) * (PROMPT_TOKENS + training.max_new_tokens) * cache_bytes(shape, size)
     drawing = LOGIT_COPIES["rollout"] * 4 * rows * shape.vocab_size
-    # Prompts are read some at a time, in passes of which the feed-forward part is the widest.
+    # Prompts are read some at a time. The feed-forward part is the widest of such a pass.
     read = min(chosen * PROMPT_TOKENS, PREFILL_TOKENS)
     return cache + max(drawing, read * size * (4 * shape.intermediate_size + 3 * shape.hidden_size))
 
 
 def activations(shape: Shape, training: Training, tokens: int) -> int:
-    """Bytes that autograd keeps of `tokens` tokens, and the widest gradients of the layer that is going backward."""
+    """Bytes that autograd keeps of `tokens` tokens, and the widest gradients of a layer's backward pass."""
     size = BYTES[training.precision]
     attention = (shape.num_attention_heads + shape.num_key_value_heads) * shape.head_dim
     # The norms work in float32: two copies of their input, and of queries and keys where these have norms.
-    kept = (4 * size + 8) * shape.hidden_size + (3 * size + 8 * shape.qk_norm) * attention
-    kept += 4 * size * shape.intermediate_size
+    layer_bytes = (4 * size + 8) * shape.hidden_size + (3 * size + 8 * shape.qk_norm) * attention
+    layer_bytes += 4 * size * shape.intermediate_size
     layers = shape.num_hidden_layers
-    total = layers * size * shape.hidden_size + kept if training.gradient_checkpointing else layers * kept
+    total = layers * size * shape.hidden_size + layer_bytes if training.gradient_checkpointing else layers * layer_bytes
     return tokens * (total + 3 * size * shape.intermediate_size)
 
 

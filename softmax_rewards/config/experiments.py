@@ -56,8 +56,8 @@ class Experiment:
     archive: str | None = None
 
     def run(self, ablation: str, seed: int) -> Run:
-        own = self.ablations[ablation]
-        return Run(ablation, seed, self.task, self.model, own.training, self.evaluation, own.weighting)
+        chosen = self.ablations[ablation]
+        return Run(ablation, seed, self.task, self.model, chosen.training, self.evaluation, chosen.weighting)
 
     def runs(self) -> list[Run]:
         return [self.run(name, seed) for name, ablation in self.ablations.items() for seed in ablation.seeds]
@@ -69,8 +69,8 @@ class Experiment:
 def load(path: Path) -> Experiment:
     """Read one experiment file.
 
-    `extends: <name>` takes the file of that name beside it, or else the project's own experiment, and merges this one
-    into it, key by key; a key set to null is taken away. Errors: `ConfigError`, one line that begins with the file.
+    `extends: <name>` names a file beside this one or else an experiment of the project. This file is merged into it,
+    key by key; a key set to null is removed. Errors: `ConfigError`, one line that begins with the file.
     """
     try:
         return check(path.stem, _merged(path))
@@ -111,17 +111,17 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from None
     folder = own_folder()
-    found: dict[str, Experiment] = {}
+    loaded: dict[str, Experiment] = {}
     for entry in chosen.experiments:
         path = Path(entry) if entry.endswith((".yaml", ".yml")) else folder / f"{entry}.yaml"
         if not path.is_file():
             known = sorted(file.stem for file in folder.glob("*.yaml"))
             message = plugins.unknown("experiment", entry, known)
             raise ConfigError(f"{file}: experiments: {message}, or the path of a YAML file")
-        if path.stem in found:
+        if path.stem in loaded:
             raise ConfigError(f"{file}: experiments: {path.stem!r} is given twice; allowed: each name once")
-        found[path.stem] = load(path)
-    return chosen, found
+        loaded[path.stem] = load(path)
+    return chosen, loaded
 
 
 # --- reading and merging --------------------------------------------------------------------------
@@ -129,8 +129,8 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
 
 def own_folder() -> Path:
     """The folder of the project's own experiments."""
-    # The pipeline runs at the root of a repository, which may be a copy of this one: its experiments count. Elsewhere,
-    # as in a notebook, the experiments are those of the repository that this library lies in.
+    # The pipeline runs at the root of a repository, perhaps a copy of this one; the experiments there count. Elsewhere,
+    # as in a notebook, the experiments of the library's own repository count.
     here = Path("config/experiments")
     return here if here.is_dir() else Path(__file__).resolve().parents[2] / here
 
@@ -157,14 +157,14 @@ def _merged(path: Path) -> dict[str, Any]:
 
 def _extendable(path: Path) -> dict[str, Path]:
     """Name → file of the experiments that the file `path` may extend."""
-    beside, own = ({file.stem: file for file in folder.glob("*.yaml")} for folder in (path.parent, own_folder()))
-    if path.stem in own:
+    beside, of_project = ({file.stem: file for file in folder.glob("*.yaml")} for folder in (path.parent, own_folder()))
+    if path.stem in of_project:
         beside.pop(path.stem, None)  # so that a copy may extend the experiment whose name it has
-    return own | beside
+    return of_project | beside
 
 
 def _among(files: list[Path], file: Path) -> bool:
-    """Whether `file` is one of `files`, which may be written in other ways."""
+    """Whether `file` is one of `files`, also if their paths are written differently."""
     return file.absolute() in [other.absolute() for other in files]
 
 
@@ -213,9 +213,9 @@ def check(name: str, values: dict[str, Any]) -> Experiment:
         raise wrong("evaluation.puzzles", evaluation.puzzles, f"at least training.gpus ({most})")
     baseline = typed(values.get("baseline", Experiment.baseline), str, "baseline")
     primary = typed(values.get("primary", []), tuple[str, ...], "primary")
-    for key, name_given in [("baseline", baseline), *(("primary", member) for member in primary)]:
-        if name_given not in ablations:
-            raise ConfigError(f"{key}: {plugins.unknown('ablation', name_given, ablations)}")
+    for key, ablation in [("baseline", baseline), *(("primary", member) for member in primary)]:
+        if ablation not in ablations:
+            raise ConfigError(f"{key}: {plugins.unknown('ablation', ablation, ablations)}")
     if baseline in primary or len(set(primary)) < len(primary):
         raise wrong("primary", list(primary), "each ablation once, and not the baseline")
     archive = typed(values.get("archive"), str | None, "archive")
@@ -253,8 +253,8 @@ def _ablation(name: str, spec: Any, training: dict[str, Any], seeds: tuple[int, 
         merged = build(Training, {**training, **overrides}, "training")
     except ValueError as error:
         raise ConfigError(f"{where}.{error}") from None
-    own = _seeds(spec["seeds"], f"{where}.seeds") if "seeds" in spec else seeds
-    return Ablation(_weighting(spec.get("weighting"), f"{where}.weighting"), merged, own)
+    ablation_seeds = _seeds(spec["seeds"], f"{where}.seeds") if "seeds" in spec else seeds
+    return Ablation(_weighting(spec.get("weighting"), f"{where}.weighting"), merged, ablation_seeds)
 
 
 def _weighting(spec: Any, where: str) -> dict[str, Any]:
@@ -264,13 +264,13 @@ def _weighting(spec: Any, where: str) -> dict[str, Any]:
     scheme = weighting.scheme_of(spec["scheme"])
     _plugin("weighting", scheme, f"{where}.scheme")
     parameters = weighting.hyperparameters(scheme)
-    given = {key: value for key, value in spec.items() if key != "scheme"}
-    refuse_unknown(given, list(parameters), where, what=f"hyperparameter of {scheme}")
+    hyperparameters = {key: value for key, value in spec.items() if key != "scheme"}
+    refuse_unknown(hyperparameters, list(parameters), where, what=f"hyperparameter of {scheme}")
     resolved: dict[str, Any] = {"scheme": scheme}
     for key, default in parameters.items():
-        if key not in given and default is inspect.Parameter.empty:
+        if key not in hyperparameters and default is inspect.Parameter.empty:
             raise ConfigError(f"{dotted(where, key)}: missing; scheme {scheme} has no default for it")
-        value = given.get(key, default)
+        value = hyperparameters.get(key, default)
         if key == "tau":  # may be a schedule or `auto`
             try:
                 temperature.validate(value)

@@ -1,7 +1,7 @@
 """A run: everything one training job depends on, resolved and checked.
 
-`experiments.py` makes runs from YAML files; the trainer knows only this module, so that a change of how files
-are read concerns no trained run.
+`experiments.py` makes runs from YAML files; the trainer knows only this module, so that a change in how files are read
+does not touch trained runs.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ SHOWN = 200  # characters of a value that a message shows
 
 
 class ConfigError(ValueError):
-    """Wrong input, said in one line, which a terminal can show whatever the input was."""
+    """Wrong input: one line that a terminal can show safely."""
 
     def __init__(self, message: str) -> None:
         super().__init__(plain(message))
@@ -109,7 +109,7 @@ class Training:
             raise wrong(f"training.{teachers[1]}", getattr(self, teachers[1]), f"null beside training.{teachers[0]}")
         off_policy = [name for name in teachers if name != "target"]
         if off_policy and self.kl_coef:
-            # The penalty is an expectation under the policy, and a reference answer is none of its samples.
+            # The penalty is an expectation under the policy, and a reference answer is not one of its samples.
             raise wrong("training.kl_coef", self.kl_coef, f"0 beside training.{off_policy[0]}")
         if self.imitation is not None and self.updates_per_batch > 1:
             raise wrong(
@@ -162,7 +162,7 @@ class Run:
         return f"{self.ablation}/seed-{self.seed}"
 
     def to_dict(self) -> dict[str, Any]:
-        """All that its results depend on: not `training.gpus`, so that a run can go on with another number of them."""
+        """All that its results depend on. `training.gpus` is left out: a run can continue on another number of GPUs."""
         values = dataclasses.asdict(self)
         del values["training"]["gpus"]
         return values

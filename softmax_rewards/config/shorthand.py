@@ -1,9 +1,9 @@
 """Shorthand for experiments: a data set, some ablations and a model by name become an experiment file.
 
-Settings come from the first file of `config/experiments/` that has this data set and this very model. A pretrained
-model that has none gets the puzzles of the first file with a model of the hub, so that these can be compared, and the
-notes' settings for their 3B (`NOTES`), with a larger learning rate for the smallest, and with what it takes, by the
-estimate of `cost.py`, to stay below `MEMORY` on the device. What is given by hand comes on top.
+Settings come from the first file of `config/experiments/` that has this data set and this model. A pretrained model
+without such a file gets the puzzles of the first file with a model of the hub, so that the two can be compared. Its
+other settings are the notes' for their 3B (`NOTES`), with a larger learning rate for the smallest models. Settings that
+save memory are added where the estimate of `cost.py` is above `MEMORY`. Changes by the user come last.
 """
 
 import hashlib
@@ -45,10 +45,10 @@ def experiment(
 ) -> tuple[str, dict[str, Any]]:
     """The name and the content of the experiment file that the words stand for.
 
-    `ablations` and `seeds` have commas between their words, `changes` are `key=value` with dotted keys, values as in
-    YAML. The name is that of data set, model and changes with a hash of all settings but ablations and seeds: these are
-    folders within an experiment, so that more of them can be asked for later. Raises ValueError, in one line, for
-    whatever is wrong.
+    `ablations` and `seeds` have commas between their words. `changes` are `key=value` with dotted keys and values as in
+    YAML. The name consists of data set, model, changes and a hash of all settings except ablations and seeds. These are
+    folders within an experiment, so that more of them can be added later. Raises ValueError, one line, for every
+    mistake.
     """
     task = dataset.lower()
     if task not in (known := plugins.names(plugins.TASKS)):
@@ -57,11 +57,11 @@ def experiment(
     names = ["adhoc", task, Path(model.lower()).name]
     for key, value in _changes(changes):
         *parents, last = key.split(".")
-        place = values
+        mapping = values
         for parent in parents:
-            if not isinstance(place := place.setdefault(parent, {}), dict):
+            if not isinstance(mapping := mapping.setdefault(parent, {}), dict):
                 raise ConfigError(f"set: {key}: {parent} has no keys of its own")
-        place[last] = value
+        mapping[last] = value
         names.append(f"{key.removeprefix('training.')}-{value}")
     if seeds is not None:
         values["seeds"] = [_seed(seed.strip()) for seed in seeds.split(",")]
@@ -90,7 +90,7 @@ def write(name: str, values: dict[str, Any], results: Path) -> Path:
 
 
 def command(cores: str, resources: Sequence[str], dry: bool, others: Sequence[str]) -> list[str]:
-    """The call of Snakemake but for the experiment; `others` are further arguments, passed on as they are."""
+    """The call of Snakemake without the experiment; `others` are further arguments, passed on unchanged."""
     for word in resources:
         if not re.fullmatch(r"\w+=.+", word):
             raise ConfigError(f"resources: {word!r} is not allowed; allowed: NAME=N, such as gpu=8")
@@ -104,7 +104,7 @@ def command(cores: str, resources: Sequence[str], dry: bool, others: Sequence[st
 
 
 def _settings(task: str, name: str, folder: Path) -> dict[str, Any]:
-    """The keys of an experiment but its ablations."""
+    """The keys of an experiment, without its ablations."""
     try:
         model = _model(name)
         shape = cost.shape_of(model)
@@ -197,7 +197,7 @@ def _tau(text: str) -> float | str | None:
 
 def _changes(texts: Sequence[str]) -> list[tuple[str, Any]]:
     """`training.lr=1e-6` → ("training.learning_rate", 1e-6), in the order of the keys."""
-    found: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
         section, _, rest = ("training.lr" if key == "lr" else key).partition(".")
@@ -206,10 +206,10 @@ def _changes(texts: Sequence[str]) -> list[tuple[str, Any]]:
             more = "lr stands for training.learning_rate, nothing else is short"
             raise ConfigError(f"set: {text!r} is not allowed; allowed: {allowed}; {more}")
         key = f"{section}.{ALIASES.get(rest, rest) if section == 'training' else rest}"
-        if key in found:
+        if key in changes:
             raise ConfigError(f"set: {key} is given twice; allowed: each key once")
-        found[key] = strict.value(value, f"set: {key}")
-    return sorted(found.items())
+        changes[key] = strict.value(value, f"set: {key}")
+    return sorted(changes.items())
 
 
 def _name(words: Sequence[str], settings: dict[str, Any]) -> str:

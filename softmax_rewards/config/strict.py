@@ -1,4 +1,4 @@
-"""Strict reading: YAML files and mappings become typed values, and whatever is wrong is said in one line.
+"""Strict reading: YAML files and mappings become typed values, and every error is one line.
 
 Each message names the dotted key, the value and what is allowed; the caller puts the file in front.
 """
@@ -50,37 +50,37 @@ def value(text: str, where: str) -> Any:
 
 
 def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
-    """Make the dataclass `cls` from a mapping read from YAML; what the mapping leaves out is as in `default`.
+    """Make the dataclass `cls` from a mapping read from YAML; keys that it leaves out come from `default`.
 
     `where` is the dotted key of the mapping, for messages. Every key must be a field, every field without a
     default must be given, and every value must have its field's type: an integer serves as a float, but a
-    boolean is no integer and text is no number. A field that is a dataclass itself is built from a mapping too,
-    which changes the field's default key by key. Errors: `ConfigError`; a `__post_init__` raises ValueError, whose
+    boolean is no integer and text is no number. A field that is itself a dataclass is built from a mapping too; its
+    keys replace those of the field's default. Errors: `ConfigError`. A `__post_init__` raises ValueError, and its
     message may leave `where` out.
     """
     if not isinstance(values, Mapping):
         raise wrong(where, values, "a mapping of keys")
     known = [item for item in dataclasses.fields(cls) if item.init]
     refuse_unknown(values, [item.name for item in known], where)
-    hints, given = typing.get_type_hints(cls), {}
+    hints, arguments = typing.get_type_hints(cls), {}
     for item in known:
         otherwise = _default(item) if default is None else getattr(default, item.name)
         key = dotted(where, item.name)
         if item.name not in values:
             if otherwise is dataclasses.MISSING:
                 raise ConfigError(f"{key}: missing; it has no default")
-            given[item.name] = otherwise
+            arguments[item.name] = otherwise
         elif dataclasses.is_dataclass(hints[item.name]):
             nested = None if otherwise is dataclasses.MISSING else otherwise
-            given[item.name] = build(hints[item.name], values[item.name], key, nested)
+            arguments[item.name] = build(hints[item.name], values[item.name], key, nested)
         else:
-            given[item.name] = typed(values[item.name], hints[item.name], key)
+            arguments[item.name] = typed(values[item.name], hints[item.name], key)
     try:
-        return cls(**given)
+        return cls(**arguments)
     except ValueError as error:
         message = str(error)
         if where and not message.startswith(f"{where}."):
-            names_field = re.split("[.:]", message)[0] in given
+            names_field = re.split("[.:]", message)[0] in arguments
             message = dotted(where, message) if names_field else f"{where}: {message}"
         raise ConfigError(message) from None
 
@@ -120,7 +120,7 @@ def typed(value: Any, hint: Any, where: str) -> Any:
 
 
 def refuse_unknown(values: Mapping[str, Any], known: Iterable[str], where: str, what: str = "key") -> None:
-    """Raise ConfigError for the first name that is not `known`, with its new name or the nearest one that is."""
+    """Raise ConfigError for the first name that is not `known`, with its new name or the nearest known one."""
     known = list(known)
     for name in values:
         if name not in known:
@@ -147,7 +147,7 @@ def _parse(text: str) -> Any:
     """The value of a YAML document, None for an empty one."""
     try:
         loader = _Loader(text)
-        loader.deep_construct = True  # so that PyYAML refuses an alias within what it stands for
+        loader.deep_construct = True  # so that PyYAML refuses an alias inside its own anchor
         node = loader.get_single_node()
         if node is None:
             return None

@@ -1,8 +1,8 @@
 """Checkpoints in the Hugging Face layout: a folder with `config.json`, safetensors files and `tokenizer.json`.
 
-Only safetensors is read: no pickle, nothing in a checkpoint can execute. Both directions go through
-one list of names, so that what is saved is what is loaded. Files are memory-mapped and copied piece by piece into
-parameters that are their only other copy: loading S bytes as they are takes S bytes and little more.
+Only safetensors is read, no pickle, so nothing in a checkpoint can execute. Saving and loading use one list of names.
+Files are memory-mapped and copied piece by piece into the parameters, and there is no other copy: loading S bytes in
+their stored type takes little more than S bytes.
 """
 
 import json
@@ -29,9 +29,9 @@ PIECE_BYTES = 2**26  # what is read of a file before it is closed and opened aga
 ELEMENT_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}  # the stored types that can be weights
 
 
-def pick_device(wanted: str) -> str:
+def pick_device(device: str) -> str:
     """`auto` is the first GPU if there is one, else the CPU; anything else is taken as it is."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
 def device_name(device: torch.device) -> str:
@@ -54,10 +54,10 @@ def load(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = 
 
 
 def check(folder: Path) -> tuple[Shape, dict[str, "Stored"]]:
-    """The shape of the model in `folder` and where its tensors are, once it is certain that they make a model.
+    """The shape of the model in `folder` and where its tensors are, after a check that they make a model.
 
-    No model is allocated, and no weights are read but those of a head that is stored although it is tied. Raises
-    ValueError naming the file, and the key or tensor that is missing, extra, misshapen or not supported.
+    No model is allocated. The only weights that are read are those of a tied head that is stored too. Raises ValueError
+    naming the file, and the key or tensor that is missing, extra, misshapen or not supported.
     """
     config = read_config(folder)
     try:
@@ -65,20 +65,20 @@ def check(folder: Path) -> tuple[Shape, dict[str, "Stored"]]:
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
     stored = _stored(folder)
-    wanted = {name: list(tensor.shape) for name, tensor in named_tensors(Decoder.empty(shape, "meta"))}
+    shapes = {name: list(tensor.shape) for name, tensor in named_tensors(Decoder.empty(shape, "meta"))}
     # Some checkpoints store a tied head too.
     head = stored.get("lm_head.weight") if shape.tie_word_embeddings else None
     if head is not None:
-        wanted["lm_head.weight"] = wanted["model.embed_tokens.weight"]
-    for name, size in wanted.items():
+        shapes["lm_head.weight"] = shapes["model.embed_tokens.weight"]
+    for name, size in shapes.items():
         if name not in stored:
             raise ValueError(f"{folder}: tensor {name} is missing from its safetensors files")
         stored[name].check(size)
-    for name in sorted(stored.keys() - wanted.keys()):
+    for name in sorted(stored.keys() - shapes.keys()):
         if not name.endswith("rotary_emb.inv_freq"):  # a constant that old Llama checkpoints carry along
             raise ValueError(f"{stored[name].file}: unexpected tensor {name}")
     if head is not None:
-        # A head of its own would be lost by tying; transformers would untie it, against the config.
+        # Tying would lose a head that differs; transformers would untie it, against the config.
         for rows, piece in head.pieces():
             if not (piece == stored["model.embed_tokens.weight"].read(rows)).all():
                 raise ValueError(
@@ -89,10 +89,10 @@ def check(folder: Path) -> tuple[Shape, dict[str, "Stored"]]:
 
 
 def save(model: Decoder, folder: Path, config: dict[str, Any]) -> None:
-    """Write `model`, in its own dtype, and its `config.json` into the existing `folder`, in place of a model there.
+    """Write `model`, in its own dtype, and its `config.json` into the existing `folder`; replace a model there.
 
-    More than `SHARD_BYTES` become several files with an index. On the CPU the parameters are written from where
-    they are; from a GPU one file's worth at a time is copied to the host.
+    More than `SHARD_BYTES` become several files with an index. Parameters on the CPU are written directly; those on a
+    GPU are copied to the host, one file at a time.
     """
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -105,14 +105,14 @@ def save(model: Decoder, folder: Path, config: dict[str, Any]) -> None:
     # An interrupted save must not leave a mixture of two models that could be loaded.
     for old in [*folder.glob("*.safetensors"), folder / INDEX]:
         old.unlink(missing_ok=True)
-    places = {}
+    weight_map = {}
     for number, shard in enumerate(shards, 1):
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
         write_tensors({name: tensor.cpu().contiguous() for name, tensor in shard.items()}, folder / file)
-        places |= dict.fromkeys(shard, file)
+        weight_map |= dict.fromkeys(shard, file)
     if len(shards) > 1:
         total = sum(tensor.nbytes for shard in shards for tensor in shard.values())
-        write_json({"metadata": {"total_size": total}, "weight_map": places}, folder / INDEX)
+        write_json({"metadata": {"total_size": total}, "weight_map": weight_map}, folder / INDEX)
     dtype = str(model.embed_tokens.weight.dtype).removeprefix("torch.")
     # transformers 4 called it torch_dtype.
     names = ["dtype", *({"torch_dtype"} & config.keys())]
@@ -129,20 +129,20 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     with appearing(path) as partial:
         partial.unlink(missing_ok=True)
         partial.touch()
-        mode = partial.stat().st_mode  # as the umask has it; safetensors lets only the owner read
+        mode = partial.stat().st_mode  # as the umask sets it; safetensors lets only the owner read
         try:
             save_file(tensors, partial, metadata={"format": "pt"})
         except SafetensorError as error:
-            # The system's error, a full disk for one, is in its text only.
-            found = re.search(r"\(os error ([0-9]+)\)", str(error))
-            if found is None:
+            # Only its text has the system's error, for example a full disk.
+            os_error = re.search(r"\(os error ([0-9]+)\)", str(error))
+            if os_error is None:
                 raise
-            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+            raise OSError(int(os_error[1]), os.strerror(int(os_error[1]))) from error
         partial.chmod(mode)
 
 
 def named_tensors(model: Decoder) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of the model under its Hugging Face name, a tied head not; parts of the fused matrices are views."""
+    """Every tensor of the model under its Hugging Face name, without a tied head. Parts of fused matrices are views."""
     shape = model.shape
     kv = shape.num_key_value_heads * shape.head_dim
     parts = {
@@ -179,7 +179,7 @@ class Stored:
             raise ValueError(f"{self.file}: tensor {self.name} has dtype {self.dtype}; allowed: {allowed}")
 
     def pieces(self) -> Iterator[tuple[slice, Tensor]]:
-        """Its rows in groups of about `PIECE_BYTES`, each with its place; a group is not to be kept."""
+        """Its rows in groups of about `PIECE_BYTES`, each with its slice; a caller must not hold on to a group."""
         count, *row = self.shape
         step = max(PIECE_BYTES // (ELEMENT_BYTES[self.dtype] * torch.Size(row).numel()), 1)
         for start in range(0, count, step):
@@ -195,13 +195,13 @@ class Stored:
 
 def _stored(folder: Path) -> dict[str, Stored]:
     """Every tensor in the files that the index names or, without one, in `model.safetensors`, or else in all."""
-    index, places = folder / INDEX, {}
+    index, weight_map = folder / INDEX, {}
     if index.exists():
-        places = read_json(index).get("weight_map")
-        if not isinstance(places, dict) or not places:
-            found = "is missing" if places is None else f"{json.dumps(places)[:100]}"
-            raise ValueError(f"{index}: weight_map {found}; a mapping from tensors to files is needed")
-        for name, file in places.items():
+        weight_map = read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            problem = "is missing" if weight_map is None else f"{json.dumps(weight_map)[:100]}"
+            raise ValueError(f"{index}: weight_map {problem}; a mapping from tensors to files is needed")
+        for name, file in weight_map.items():
             _check_name(name, index)
             # Anything else could lead out of the folder, to files that are not the model's to read or replace.
             simple = isinstance(file, str) and file.isprintable() and Path(file).name == file
@@ -209,13 +209,13 @@ def _stored(folder: Path) -> dict[str, Stored]:
                 raise ValueError(f"{index}: weight_map.{name}: {file!r}; allowed: names of safetensors files beside it")
             if not (folder / file).is_file():
                 raise ValueError(f"{folder / file}: no such file, although {INDEX} places tensor {name} there")
-    files = sorted({folder / file for file in places.values()})
+    files = sorted({folder / file for file in weight_map.values()})
     whole = folder / "model.safetensors"
     files = files or ([whole] if whole.is_file() else sorted(folder.glob("*.safetensors")))
     if not files:
         pickles = sorted(file.name for end in ("bin", "pt", "pth") for file in folder.glob(f"*.{end}"))
-        found = f", only {pickles[0]}, and pickled weights are not loaded" if pickles else ""
-        raise ValueError(f"{folder}: no safetensors file{found}; a checkpoint with model.safetensors is needed")
+        pickled = f", only {pickles[0]}, and pickled weights are not loaded" if pickles else ""
+        raise ValueError(f"{folder}: no safetensors file{pickled}; a checkpoint with model.safetensors is needed")
     stored: dict[str, Stored] = {}
     for file in files:
         try:
@@ -228,7 +228,7 @@ def _stored(folder: Path) -> dict[str, Stored]:
                     stored[name] = Stored(file, name, list(part.get_shape()), part.get_dtype())
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{file}: {plain(f'{_damage(file)} ({error})')}") from error
-    for name, file in places.items():
+    for name, file in weight_map.items():
         if name not in stored or stored[name].file.name != file:
             raise ValueError(f"{folder / file}: tensor {name} is missing, although {INDEX} places it there")
     return stored
@@ -240,7 +240,7 @@ def _check_name(name: str, file: Path) -> None:
 
 
 def _damage(file: Path) -> str:
-    """What is wrong with a file that safetensors refuses; the first tensor that is cut short, if the header tells."""
+    """What is wrong with a file that safetensors refuses: the first tensor cut short, if the header shows it."""
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
@@ -249,5 +249,5 @@ def _damage(file: Path) -> str:
         ends = {name: entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"}
         cut = [name for name, end in ends.items() if 8 + header + end > size]
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        cut = []  # the file cannot be opened, or its header is cut short or none
+        cut = []  # the file cannot be opened, or its header is cut short or missing
     return f"cut short within tensor {min(cut, key=ends.get)}" if cut else "not a readable safetensors file"

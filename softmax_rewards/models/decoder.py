@@ -47,7 +47,7 @@ class RMSNorm(nn.Module):
 def frequencies(shape: Shape, device: torch.device) -> Tensor:
     """Angles by which the pairs of a head turn from one position to the next, `[head_dim / 2]` in float32."""
     half = torch.arange(0, shape.head_dim, 2, device=device, dtype=torch.float32) / shape.head_dim
-    # theta**-half has at times another last bit than transformers: 1e-4 in the logits a thousand positions on.
+    # theta**-half sometimes has another last bit than transformers: 1e-4 in the logits after a thousand positions.
     plain, scaling = 1.0 / shape.rope_theta**half, shape.rope_scaling
     if scaling is None:
         return plain
@@ -95,7 +95,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         rows, length, _ = x.shape
         qkv = self.qkv_proj(x).view(rows, length, -1, self.head_dim).transpose(1, 2)
-        # Queries and keys are rotated in one go; a norm of their own comes first where the family has one.
+        # Queries and keys are rotated together. In Qwen3 they are normalized before.
         turned, values = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
         if self.q_norm is not None:
             queries, keys = turned.split((self.heads, self.kv_heads), dim=1)
@@ -122,15 +122,15 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -
         grouped = queries.view(len(queries), keys.shape[1], shared, -1)
         return F.scaled_dot_product_attention(grouped, keys, values, mask).reshape(queries.shape)
     if shared > 1 and queries.is_cuda and (mask is not None or exact):
-        # Of the GPU's fused kernels only flash lets heads share keys, and it takes neither masks nor float32. The one
-        # that does wants a key head for each; without it the scores of all pairs would lie in memory.
+        # Only the GPU's flash kernel lets heads share keys, and it takes neither masks nor float32. The kernel that
+        # takes both needs one key head per query head. Without that kernel all scores would lie in memory.
         keys, values = keys.repeat_interleave(shared, 1), values.repeat_interleave(shared, 1)
         shared = 1
     return F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=mask is None, enable_gqa=shared > 1)
 
 
 def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """`attend` as two matrix products a key head, with the scores in memory: the fastest way where they are few.
+    """`attend` as two matrix products per key head, with the scores in memory: the fastest way where they are few.
 
     The heads that share a key head are rows of one product, so that nothing is copied.
     """
@@ -170,7 +170,7 @@ class Decoder(nn.Module):
         self.shape = shape
         self.sharded = False  # among ranks, see `sharded.py`
         self.gradient_checkpointing = False  # recompute each layer in the backward pass instead of keeping it
-        # Not set before `initialize` or a checkpoint does: drawn on the meta device it would cost an import of 70 MB.
+        # Not drawn here, since `initialize` or a checkpoint sets it: drawing on the meta device imports 70 MB.
         self.embed_tokens = nn.Embedding.from_pretrained(torch.empty(shape.vocab_size, shape.hidden_size), freeze=False)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.num_hidden_layers))
         self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
@@ -180,15 +180,15 @@ class Decoder(nn.Module):
 
     @classmethod
     def empty(cls, shape: Shape, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> "Decoder":
-        """A decoder with parameters yet to be set, by `initialize` or from a checkpoint; their memory is untouched."""
+        """A decoder whose parameters `initialize` or a checkpoint must still set; their memory is untouched."""
         with torch.device("meta"):
             model = cls(shape)
-        made: dict[Tensor, nn.Parameter] = {}
+        parameters: dict[Tensor, nn.Parameter] = {}
         for module in model.modules():
             for name, parameter in module.named_parameters(recurse=False):
-                if parameter not in made:  # a tied one is met twice
-                    made[parameter] = nn.Parameter(torch.empty(parameter.shape, device=device, dtype=dtype))
-                setattr(module, name, made[parameter])
+                if parameter not in parameters:  # a tied one is met twice
+                    parameters[parameter] = nn.Parameter(torch.empty(parameter.shape, device=device, dtype=dtype))
+                setattr(module, name, parameters[parameter])
         return model
 
     def forward(

@@ -15,7 +15,7 @@ class Cache:
         size = (shape.num_hidden_layers, 2, rows, shape.num_key_value_heads, capacity, shape.head_dim)
         self.store = like.new_zeros(size)  # columns that are read behind a mask must be finite
         self.capacity = capacity
-        self.length = 0  # columns in use, those that the next pass will write included
+        self.length = 0  # columns in use, including those that the next pass will write
         self.width = 0  # columns that attention reads; more than `length` only behind a mask
 
     def open(self, count: int) -> None:
@@ -47,11 +47,11 @@ class Cache:
             return
         old = self.store
         self.store = old.new_zeros((*old.shape[:2], times * old.shape[2], *old.shape[3:]))
-        for copies, own in zip(self.store.unflatten(2, (-1, times)), old, strict=True):
-            copies[..., : self.length, :] = own[:, :, None, :, : self.length]
+        for copies, rows in zip(self.store.unflatten(2, (-1, times)), old, strict=True):
+            copies[..., : self.length, :] = rows[:, :, None, :, : self.length]
 
     def keep(self, rows: Tensor) -> None:
-        """Keep only `rows`, ascending indices; in place and layer by layer, for the cache may fill the device."""
+        """Keep only `rows`, ascending indices; in place and layer by layer, because the cache may fill the device."""
         for layer in self.store.flatten(0, 1):
             layer[: len(rows), :, : self.length] = layer[:, :, : self.length].index_select(0, rows)
         self.store = self.store[:, :, : len(rows)]

@@ -1,7 +1,7 @@
 """Log-probabilities and entropies from hidden states, without ever holding all logits.
 
 With a vocabulary of 152 k tokens the logits of one micro-batch outweigh everything else of the update. So they are
-computed in chunks of positions, reduced to two numbers a position, and, unless one chunk holds them all, computed
+computed in chunks of positions, reduced to two numbers per position, and, unless one chunk holds them all, computed
 again in the backward pass.
 """
 
@@ -26,29 +26,29 @@ class LogProbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, with_entropies: bool) -> tuple[Tensor, Tensor]:
         log_probs, entropies = hidden.new_zeros((2, len(targets)), dtype=torch.float32)
-        parts, kept = list(_chunks(len(targets), len(head))), None
+        parts, whole_log_p = list(_chunks(len(targets), len(head))), None
         for part in parts:
             log_p = _log_softmax(hidden[part], head)
             log_probs[part] = log_p.gather(1, targets[part, None])[:, 0]
             if with_entropies:
                 entropies[part] = -torch.linalg.vecdot(log_p.exp(), log_p)
             if len(parts) == 1:
-                kept = log_p  # what fits into one chunk need not be computed again
-        ctx.save_for_backward(hidden, head, targets, entropies, kept)
+                whole_log_p = log_p  # what fits into one chunk need not be computed again
+        ctx.save_for_backward(hidden, head, targets, entropies, whole_log_p)
         ctx.set_materialize_grads(False)  # an output that no loss uses costs nothing
         return log_probs, entropies
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, Tensor, None, None]:
-        hidden, head, targets, entropies, kept = ctx.saved_tensors
+        hidden, head, targets, entropies, whole_log_p = ctx.saved_tensors
         of_log_probs, of_entropies = gradients
         if of_log_probs is None:
             of_log_probs = torch.zeros_like(entropies)
         of_hidden = torch.empty_like(hidden)
         of_head = torch.zeros_like(head, dtype=torch.float32)  # summed over chunks, so never in bfloat16
         for part in _chunks(len(targets), len(head)):
-            log_p = _log_softmax(hidden[part], head) if kept is None else kept
+            log_p = _log_softmax(hidden[part], head) if whole_log_p is None else whole_log_p
             weighted = log_p.exp()
             if of_entropies is None:
                 weighted *= -of_log_probs[part, None]

@@ -24,7 +24,7 @@ class SharedPrefix:
         self.values = recorder.values  # of every layer keys and values, each [Q, kv_heads, width, head_dim]
 
     def detach(self) -> "SharedPrefix":
-        """Cut the graph behind `values`: gradients of the answers stay there until `backward`."""
+        """Detach `values` from the graph: gradients of the answers collect there until `backward`."""
         self._graph = self.values
         if not self.sharded:
             del self._last  # nothing depends on it, and it need not stay in memory

@@ -22,8 +22,8 @@ CONVERSATION = [{"role": role, "content": THOUGHT} for role in ROLES]
 TEMPLATE_SECONDS = 10.0  # of writing that conversation, which takes milliseconds
 
 
-def choose_template(wanted: Template, folder: Path) -> str:
-    """What `wanted` means for the model in `folder`: `chat`, `base` or `compact`.
+def choose_template(template: Template, folder: Path) -> str:
+    """What the option `template` means for the model in `folder`: `chat`, `base` or `compact`.
 
     `auto` is the recorded template. A model without a record gets `chat` if it has a chat template, else `base`.
     Raises ValueError for a template that the model in `folder` cannot read: better now than in every run.
@@ -32,8 +32,8 @@ def choose_template(wanted: Template, folder: Path) -> str:
 
     tokenizer = Tokenizer(folder)
     has_chat = tokenizer.chat_template is not None
-    chosen = wanted
-    if wanted == "auto":
+    chosen = template
+    if template == "auto":
         recorded = recorded_template(folder)
         # A recorded `chat` holds only while the chat template is there.
         chosen = recorded if recorded in ("base", "compact") else "chat" if has_chat else "base"
@@ -42,7 +42,7 @@ def choose_template(wanted: Template, folder: Path) -> str:
             raise ValueError(f"model.template: chat, but {folder} has no chat template; allowed: auto, base, compact")
         _try_chat(tokenizer)
     elif chosen == "base" and unreadable(tokenizer, [THOUGHT]):
-        allowed = "compact, for a model that reads one character a token"
+        allowed = "compact, for a model that reads one character per token"
         raise ValueError(f"model.template: base, but {folder / 'tokenizer.json'} has no words; allowed: {allowed}")
     return chosen
 
@@ -79,9 +79,8 @@ def _try_chat(tokenizer: "Tokenizer") -> None:
 def _time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeoutError within the block after `seconds`.
 
-    jinja's sandbox bounds one `range`, not the product of nested ones, so a template may be mistaken in a way that
-    never ends. Only an alarm stops it wherever it is, and alarms are for a process's main thread; base models are
-    made there.
+    jinja's sandbox limits one `range`, but not nested ones, so a wrong template may never end. Only an alarm stops it
+    at any point. Alarms work only in the main thread of a process; base models are made there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

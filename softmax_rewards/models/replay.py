@@ -12,9 +12,9 @@ from torch import Tensor
 class Replay:
     """Calls the same `step` again and again, on a GPU from the third call on by replaying what the second recorded.
 
-    `step` reads and writes tensors that stay where they are, and waits for none of their values. What it returns is
-    overwritten by the next call. It is given with each call and not kept: its owner keeps this, and a circle of the two
-    would keep the cache and the graph alive until Python looks for circles.
+    `step` reads and writes tensors whose memory stays the same, and waits for none of their values. The next call
+    overwrites what it returns. It is passed with each call and not stored, because its owner holds this object: a
+    reference cycle would keep the cache and the graph alive until Python's garbage collector runs.
     """
 
     def __init__(self, device: torch.device) -> None:

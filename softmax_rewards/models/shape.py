@@ -10,8 +10,8 @@ from typing import Any
 
 FAMILIES = ("qwen2", "qwen3", "llama")
 
-# Far above every model there is. A checkpoint's tensors are compared with its config only after a model without content
-# was built of it, which must not take the time and the memory of a config's own choosing.
+# Far above every model there is. A model without content is built from a config before the checkpoint's tensors are
+# compared with it. A wrong config must not make that take unlimited time and memory.
 LARGEST = {
     "vocab_size": 10**7,
     "hidden_size": 10**6,
@@ -91,7 +91,7 @@ class Shape:
             if kind != "full_attention":
                 raise _refusal("layer_types", kind, ("full_attention",))
         hidden, heads = _count(config, "hidden_size"), _count(config, "num_attention_heads")
-        # Llama 1 came before grouped queries, its configs do not have the key.
+        # Llama 1 is older than grouped queries; its configs lack the key.
         kv_heads = _count(config, "num_key_value_heads", heads if family == "llama" else None)
         if heads % kv_heads:
             raise ValueError(f"config.json: num_key_value_heads {kv_heads}; allowed: divisors of {heads} heads")
@@ -157,8 +157,8 @@ def _scaling(rope: dict[str, Any], config: dict[str, Any]) -> LinearScaling | Ll
         raise ValueError(f"config.json: high_freq_factor {high}; allowed: numbers above low_freq_factor = {low}")
     # In the order in which transformers looks for it.
     key = "original_max_position_embeddings"
-    place = config if config.get(key) is not None else rope
-    length = _count(place, key) if key in place else _count(config, "max_position_embeddings")
+    settings = config if config.get(key) is not None else rope
+    length = _count(settings, key) if key in settings else _count(config, "max_position_embeddings")
     return Llama3Scaling(_positive(rope, "factor"), low, high, length)
 
 

@@ -66,10 +66,10 @@ class Tokenizer:
             raise ValueError(f"{self._eos_file}: eos_token_id: {json.dumps(eos)}; allowed: an id or a list of ids")
         if pad is not None and type(pad) is not int:
             raise ValueError(f"{self._pad_file}: pad_token_id: {json.dumps(pad)}; allowed: an id")
-        own = self._tokenizer.token_to_id(self._special.get("eos_token", ""))
-        self.end_id = own if own in self.eos_ids else self.eos_ids[0]
+        eos_token_id = self._tokenizer.token_to_id(self._special.get("eos_token", ""))
+        self.end_id = eos_token_id if eos_token_id in self.eos_ids else self.eos_ids[0]
         self.pad_id = self.eos_ids[0] if pad is None or pad < 0 else pad
-        # What the tokenizer puts before every text (a Llama's BOS); what it may put behind has no place in a prompt.
+        # What the tokenizer puts before every text (Llama's BOS). What it may put behind does not belong in a prompt.
         probe = self._tokenizer.encode("a")
         self._beginning = probe.ids[: [*probe.special_tokens_mask, 0].index(0)]
 
@@ -111,14 +111,14 @@ class Tokenizer:
         return text, self.encode(text)
 
     def _continued(self, messages: list[dict[str, str]]) -> str:
-        """The conversation up to the end of its last message, as transformers' `continue_final_message` has it."""
+        """The conversation up to the end of its last message, as with transformers' `continue_final_message`."""
         mark = "CONTINUE_FINAL_MESSAGE_TAG "
         content = messages[-1]["content"]
         text = self._render([*messages[:-1], {**messages[-1], "content": content + mark}], False)
-        before, found, after = text.rpartition(mark.strip())
-        if not found or content.strip() not in before:
+        before, separator, after = text.rpartition(mark.strip())
+        if not separator or content.strip() not in before:
             raise ValueError(f"{self._template_file}: the chat template drops the beginning of the assistant's message")
-        # A template that strips the message took the mark's space away, and would have taken the content's own.
+        # A template that strips messages removed the mark's space. It would also have removed the content's.
         return before if after.startswith(" ") else before.rstrip()
 
     def _render(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
@@ -188,7 +188,7 @@ def _one_line(error: Exception) -> str:
 def _chat_template(folder: Path, settings: dict[str, Any]) -> tuple[str | None, Path]:
     """The template: a file of its own in newer checkpoints, else a setting, one text or a list of named ones.
 
-    Second, the file that it is from.
+    Returns the template, or None, and the file that it is from.
     """
     file = folder / "chat_template.jinja"
     if file.exists():
@@ -208,10 +208,10 @@ def _chat_template(folder: Path, settings: dict[str, Any]) -> tuple[str | None, 
 
 
 def _generation_setting(folder: Path, key: str) -> tuple[Any, Path]:
-    """A key of `generation_config.json` or, where that lacks it, of `config.json`, and the file; None if both do."""
+    """A key of `generation_config.json`, else of `config.json`, and the file it is from; None if both lack it."""
     files = [folder / name for name in ("generation_config.json", "config.json")]
     values = [(_read(file).get(key), file) for file in files]
-    return next((found for found in values if found[0] is not None), (None, files[0]))
+    return next((setting for setting in values if setting[0] is not None), (None, files[0]))
 
 
 def _content(value: Any) -> Any:

@@ -16,8 +16,8 @@ def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) ->
     """Make the base model that `model` (source and options) describes in `out`; `manifest.json` comes last.
 
     `data` are the puzzles of `task`, for the warm start. The manifest has the checksum of every file, the prompt
-    template that the model expects, its number of parameters and whatever the source tells of itself. Raises
-    ValueError, in one line, for options that are wrong and for what cannot be fetched, found or loaded.
+    template that the model expects, its number of parameters and the facts that the source returns. Raises ValueError,
+    one line, for wrong options and for a model that cannot be fetched, found or loaded.
     """
     module = plugins.load(plugins.SOURCES, model["source"], "model source")
     options = strict.build(module.Options, {key: value for key, value in model.items() if key != "source"}, "model")
@@ -35,7 +35,7 @@ def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) ->
     if options.warm_start.steps:
         facts["loss"] = warm_start.train(options.warm_start, task, data, facts["template"], out)
     names = [file.name for file in out.iterdir() if file.is_file() and file.name[0] != "."]
-    # A model that this pipeline made and somebody published brings a manifest along, which is replaced.
+    # A published model of this pipeline brings its own manifest; it is replaced.
     write_manifest(out, [name for name in names if name != "manifest.json"], **facts)
 
 

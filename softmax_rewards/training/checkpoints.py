@@ -1,7 +1,7 @@
 """Checkpoints of a run while it is under way: folders `checkpoint-<updates>`, each with the checksums of its files.
 
 <kind>.safetensors        a kind of tensor of the engine's state
-state.json                what else the run goes on with
+state.json                what else the run needs to continue
 manifest.json             the sha256 of these, written last
 """
 
@@ -30,13 +30,14 @@ def steps(folder: Path) -> int:
 
 
 def write(state: Path, step: int, engine: Engine, facts: dict[str, Any]) -> None:
-    """Save the state of the engine and `facts` after `step` updates; raises NotWritten, with nothing left of it."""
+    """Save the state of the engine and `facts` after `step` updates; if it cannot, raise NotWritten and leave
+    nothing."""
     partial = _emptied(state)
     with writing(state):
         try:
             partial.mkdir()
             names = ["state.json"]
-            for kind, values in engine.state():  # one file a kind: the host holds one kind at a time
+            for kind, values in engine.state():  # one file per kind: the host holds one kind at a time
                 names.append(f"{kind}.safetensors")
                 checkpoint.write_tensors(values, partial / names[-1])
                 del values  # before those of the next kind are made
@@ -49,7 +50,7 @@ def write(state: Path, step: int, engine: Engine, facts: dict[str, Any]) -> None
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The facts in `state.json`, once the whole folder is verified; ValueError names a file that is damaged."""
+    """The facts in `state.json`, after the whole folder is verified; ValueError names a damaged file."""
     verified_manifest(folder)
     return read_json(folder / "state.json")
 
@@ -69,13 +70,13 @@ def load(folder: Path, engine: Engine) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Delete a checkpoint; renamed first, so that what is left of one half deleted is never looked at."""
+    """Delete a checkpoint. It is renamed first, so that a half deleted one is never read."""
     os.rename(folder, _emptied(folder.parent))
     _emptied(folder.parent)
 
 
 def _emptied(state: Path) -> Path:
-    """The place of a checkpoint that is not whole yet, or no longer: nothing is there now."""
+    """The path for a checkpoint that is not whole yet, or no longer. What was there is deleted."""
     partial = state / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     return partial

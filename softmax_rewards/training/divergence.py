@@ -1,10 +1,10 @@
-"""Divergence: what a run does about an update that is not finite: skip it, or stop and keep what it was made from.
+"""Divergence: a run skips an update that is not finite, or it stops and saves the update's inputs.
 
-<run>/nonfinite-step-000012/     appears whole, and goes when the run passes step 12 or finishes
+<run>/nonfinite-step-000012/     appears whole; deleted when the run passes step 12 or finishes
     inputs.safetensors           tokens [Q·N, T], lengths, finished, log_probs, weights [Q, N'], rewards [Q, N]
-    step.json                    what was not finite, prompts, puzzles and texts; null for what JSON has not
+    step.json                    what was not finite, prompts, puzzles and texts; null for what JSON cannot hold
 
-N' is N, less the reference answers where they have a loss of their own (`training.imitation`).
+N' is N without the reference answers if these have a loss of their own (`training.imitation`).
 """
 
 import math
@@ -25,8 +25,8 @@ from softmax_rewards.policy.update import Diverged, Facts
 from softmax_rewards.training.run_folder import Folder
 
 PATIENCE = 10
-"""Steps in a row that may be skipped. An overflow by chance passes with its batch. While updates are skipped the policy
-stays as it is, so when ten different batches fail in a row, the policy itself is broken."""
+"""Steps in a row that may be skipped. A chance overflow is gone with the next batch. Skipped updates do not change the
+policy, so when ten different batches fail in a row, the policy itself is broken."""
 
 
 class DivergenceGuard:
@@ -37,14 +37,14 @@ class DivergenceGuard:
         self.skipping = settings.on_nonfinite == "skip"
 
     def passed(self, step: int) -> Facts:
-        """The update after `step` updates was made; returns what the step's row says of that."""
+        """The update after `step` updates was made. Returns the facts for the step's row."""
         self.folder.on_disk(lambda: _drop(_inputs_folder(self.folder.out, step)))
         return {"skipped": 0} if self.skipping else {}
 
     def failed(self, step: int, puzzles: np.ndarray, batch: Rollouts, weights: np.ndarray, error: Diverged) -> Facts:
-        """The update was not made, or broke the weights: skip it, and return the facts for the step's row.
+        """Skip an update that was not made, or that broke the weights. Returns the facts for the step's row.
 
-        `puzzles[Q]` index the train split. Raises FloatingPointError, the inputs saved, where the run has to stop.
+        `puzzles[Q]` index the train split. If the run has to stop, saves the inputs and raises FloatingPointError.
         """
         line = f"{error} (step {step + 1}, update {error.index + 1} of {self.settings.updates_per_batch})"
         before = self.folder.rows("metrics")[1 - PATIENCE :] if self.skipping and not error.weights else []
@@ -102,7 +102,7 @@ def _save(folder: Path, step: int, puzzles: np.ndarray, batch: Rollouts, weights
 
 
 def _drop(folder: Path) -> None:
-    """Delete the folder; renamed first, so that one half deleted is never taken for a whole one."""
+    """Delete the folder. It is renamed first, so that a half deleted one is never taken for a whole one."""
     if folder.exists():
         discarded = folder.with_name(f".{folder.name}.discarded")
         shutil.rmtree(discarded, ignore_errors=True)

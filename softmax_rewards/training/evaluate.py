@@ -19,7 +19,7 @@ from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.rollout import Sampler
 
 KS = (1, 4, 16)  # of pass@k
-Solutions = list[list[str | None]]  # of each puzzle's samples the canonical right solution, or None
+Solutions = list[list[str | None]]  # [puzzle][sample]: the canonical right solution, or None
 
 
 def final(run_folder: Path, data: Path) -> None:
@@ -86,6 +86,6 @@ def pass_at_k(right: Sequence[int] | np.ndarray, samples: int, k: int) -> np.nda
     """Unbiased pass@k [P] from the number of right answers `right` [P] among `samples` (Chen et al. 2021,
     arXiv 2107.03374, eq. 1): 1 − C(n − c, k) / C(n, k), with exact binomials. ValueError if k > samples."""
     if not 1 <= k <= samples:
-        raise ValueError(f"pass@k: k = {k} must lie in 1..{samples}, the number of samples a puzzle")
+        raise ValueError(f"pass@k: k = {k} must lie in 1..{samples}, the number of samples per puzzle")
     total = math.comb(samples, k)
     return np.array([1 - math.comb(samples - int(count), k) / total for count in right])

@@ -1,4 +1,4 @@
-"""The files of a finished run: written once, and put back if a workflow that lost sight of the run deletes them."""
+"""The files of a finished run: written once, restored if a workflow loses sight of the run and deletes them."""
 
 import json
 import os
@@ -50,7 +50,7 @@ EPISODE_TYPES = {
 
 
 def write(out: Path, logs: RunLog, policy: Decoder, base: Path, record: dict[str, Any], identity: str) -> None:
-    """Write the final weights and tables of the run in `out`; `run.json` comes last. Then drop what it grew from."""
+    """Write final weights and tables of the run in `out`, `run.json` last; then delete its logs and checkpoints."""
     _write_model(out / "model", policy, base)
     for name in ("metrics", "evaluations", "timing"):
         write_csv(logs.table(name), out / f"{name}.csv")
@@ -66,7 +66,7 @@ def write(out: Path, logs: RunLog, policy: Decoder, base: Path, record: dict[str
 
 
 def restore(out: Path, identity: str) -> bool:
-    """Put the files of a run that has ended in `out` back; False unless it had this `identity` and is whole."""
+    """Restore the files of a run that ended in `out`; False unless it has this `identity` and is whole."""
     finished, model = out / "finished", out / "model"
     if not finished.is_dir():
         return False
@@ -109,7 +109,7 @@ def _write_model(folder: Path, policy: Decoder, base: Path) -> None:
 
 
 def _keep(out: Path, record: dict[str, Any], identity: str) -> None:
-    """Write `finished/`, its manifest last. The weights are declared nowhere, and stay where they are."""
+    """Write `finished/`, its manifest last. The workflow does not declare the weights, so they stay in `model/`."""
     finished, model = out / "finished", out / "model"
     for name in DECLARED[:-1]:
         link(out / name, finished / name)
@@ -121,6 +121,6 @@ def _keep(out: Path, record: dict[str, Any], identity: str) -> None:
 
 def _drop_state(out: Path) -> None:
     discarded = out / "state.discarded"
-    shutil.rmtree(discarded, ignore_errors=True)  # of a run that was killed right here
+    shutil.rmtree(discarded, ignore_errors=True)  # left by a run that was killed at this point
     os.rename(out / "state", discarded)
     shutil.rmtree(discarded)

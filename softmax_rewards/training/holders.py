@@ -18,19 +18,19 @@ from softmax_rewards.training.state import proc_stat
 LOCK = ".lock"
 MARK = 9  # a descriptor that bash can open by its number, and nothing else uses
 
-_held: TextIO | None = None  # kept open, and with it the lock, until the process ends
+_held: TextIO | None = None  # open, and so locked, until the process ends
 
 
 def prefix(results: Path) -> str:
-    """What a job's bash command begins with, to be known as one at work in `results`."""
+    """The beginning of a job's bash command, by which `jobs` knows that it is at work in `results`."""
     lock = shlex.quote(str(results / LOCK))
     return f"if [ -e {lock} ]; then exec {MARK}< {lock}; fi; "
 
 
 def hold(results: Path) -> None:
-    """Keep `results` for this process until it ends.
+    """Reserve `results` for this process until it ends.
 
-    Raises RuntimeError while another workflow is at work there, or a job of one that was killed: one line names them.
+    Raises RuntimeError while another workflow, or a job of a killed one, is at work there: one line names them.
     """
     global _held
     results.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Launching: one run in several processes of the same script, by torchrun's own machinery.
 
-Each finds its place among them in its environment (`ranks.py`). This process only watches: when one of them fails, the
-others are ended, and what the first said is said again.
+Each process finds its rank in its environment (`policy/world.py`). This process only watches. When one of them fails,
+it ends the others and repeats the message of the first failure.
 """
 
 import os
@@ -16,9 +16,9 @@ PATIENCE = 600  # seconds that a step may take to reach its checkpoint after SIG
 
 
 def again(count: int) -> None:
-    """Run this very command in `count` processes, and end as they do.
+    """Run this same command in `count` processes, and end as they do.
 
-    Raises SystemExit: 143 after SIGTERM, which every one of them is sent; one line for the first failure of any.
+    Raises SystemExit: 143 after SIGTERM, which is passed on to all of them; one line for the first failure.
     """
     config = LaunchConfig(
         min_nodes=1,
@@ -38,10 +38,10 @@ def again(count: int) -> None:
         rank, failure = next(iter(error.failures.items()))  # in the order in which they ended
         if failure.exitcode == 128 + signal.SIGTERM:  # it was asked to end, and has
             raise SystemExit(failure.exitcode) from None
-        if isinstance(failure.message, dict):  # what `ranks.opened` has recorded
-            said = failure.message["message"]
+        if isinstance(failure.message, dict):  # what `policy/world.py` has recorded
+            reason = failure.message["message"]
         elif failure.exitcode < 0:
-            said = failure.message.partition("\n")[0]
+            reason = failure.message.partition("\n")[0]
         else:
-            said = f"ended with code {failure.exitcode}, see above"
-        raise SystemExit(f"rank {rank} of {count}: {said}; the next start goes on from the last checkpoint") from None
+            reason = f"ended with code {failure.exitcode}, see above"
+        raise SystemExit(f"rank {rank} of {count}: {reason}; the next start goes on from the last checkpoint") from None

@@ -13,7 +13,7 @@ from softmax_rewards.weighting import concentration
 def rollout_row(rollouts: Rollouts) -> dict[str, float]:
     """Means over the samples and the shares of groups without contrast.
 
-    Fractions are in 0 … 1, length in tokens, the entropy of the policy where it sampled in nats a token.
+    Fractions are in 0 … 1, length in tokens, entropy of the policy where it sampled in nats per token.
     """
     correct = rollouts.field("correct", bool)
     return {
@@ -80,7 +80,7 @@ def timing_row(step: int, rollout: float, update: float, tokens: int, device: to
 def evaluation_row(step: int, tokens: int, rollouts: Rollouts) -> dict[str, float]:
     """One point of the success curve after `step` updates and `tokens` generated in training.
 
-    `entropy` is the mean −log π of the sampled tokens, an unbiased estimate of the policy's entropy in nats a token.
+    `entropy` is the mean −log π of the sampled tokens, an unbiased estimate of the policy's entropy in nats per token.
     """
     rates = rollout_row(rollouts)
     names = ("success", "format", "length", "finished", "attempts", "self_checks", "gave_up")

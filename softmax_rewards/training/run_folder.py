@@ -3,9 +3,10 @@
 state.json                how far the run is, or how it ended (`state_file.py`)
 state/                    while the run is under way: logs and the newest two checkpoints
 metrics.csv … model/      written when it has finished, `run.json` last
-finished/                 second names of these files, the weights not, with checksums
+finished/                 second names of these files, without the weights, with checksums
 
-`Folder` is what the trainer sees. `RunFolder` is that of one process; of several, `shared_folder.py` lets one write.
+`Folder` is what the trainer sees. A run of one process uses `RunFolder`; with several, `shared_folder.py` lets one of
+them write.
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ class Folder(Protocol):
     out: Path
 
     def restore(self) -> bool:
-        """Put the files of a run that has ended here back in their places; False unless it was this very run, whole."""
+        """Restore the files of a run that has ended here; False unless it was this run and is whole."""
         ...
 
     def resume(self, engine: Engine, limits: Limits) -> tuple[int, int]:
@@ -51,7 +52,7 @@ class Folder(Protocol):
         ...
 
     def checkpoint(self, step: int, tokens: int, engine: Engine, limits: Limits) -> None:
-        """Save everything the run needs to go on after `step` updates, then drop older checkpoints but one."""
+        """Save everything the run needs to continue after `step` updates; delete older checkpoints except one."""
         ...
 
     def finish(self, policy: Decoder, base: Path, record: dict[str, Any]) -> None:
@@ -59,7 +60,7 @@ class Folder(Protocol):
         ...
 
     def on_disk(self, action: Callable[[], None]) -> None:
-        """Call `action`, which writes or prints something else, in the one process that does so."""
+        """Call `action`, which writes or prints something else, in one process only."""
         ...
 
 

@@ -21,7 +21,7 @@ Marks = dict[str, dict[str, Any]]
 
 
 class RunLog:
-    """One JSON-lines file a table in `folder`; what one of an earlier process holds is first cleared or cut back.
+    """One JSON-lines file per table in `folder`. Rows of an earlier process must first be cleared or cut back.
 
     A checkpoint records `marks()`; after a crash `truncate` drops what was written since, so that the steps
     done again are not counted twice.
@@ -35,7 +35,7 @@ class RunLog:
 
     def append(self, table: str, row: dict[str, Any]) -> None:
         """Add one row; it is on disk after the next `marks()`."""
-        # JSON has no NaN and no infinity, which Python would write: null, an empty cell of the table.
+        # JSON has no NaN and no infinity, but Python would write them. null becomes an empty cell of the table.
         row = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
         }
@@ -45,7 +45,7 @@ class RunLog:
         self._digests[table].update(line)
 
     def marks(self) -> Marks:
-        """Where each table ends now, all of them flushed to disk."""
+        """Where each table ends now, after all of them are flushed to disk."""
         for name, file in self._files.items():
             with writing(self._paths[name]):
                 file.flush()
@@ -57,13 +57,13 @@ class RunLog:
     def truncate(self, marks: Marks) -> None:
         """Cut every table back to its mark.
 
-        Raises ValueError, with nothing cut, naming a table that does not begin with what was marked.
+        Raises ValueError before anything is cut. It names the table whose beginning is not the one that was marked.
         """
         digests = {}
         for name, path in self._paths.items():
             size = marks[name]["size"]
-            if (found := path.stat().st_size) < size:
-                raise ValueError(f"{path} is damaged ({found} of {size} bytes)")
+            if (actual := path.stat().st_size) < size:
+                raise ValueError(f"{path} is damaged ({actual} of {size} bytes)")
             digests[name] = _digest(path, size)
             if digests[name].hexdigest() != marks[name]["sha256"]:
                 raise ValueError(f"{path} is damaged (sha256 differs)")
@@ -93,7 +93,7 @@ class RunLog:
         return pd.DataFrame(self.rows(name))
 
     def close(self) -> None:
-        """Close all files, also if rows of one find no place on the disk; further rows are an error."""
+        """Close all files, even if the disk has no room for the rows of one. Further rows are an error."""
         with ExitStack() as files:
             for name, file in self._files.items():
                 files.enter_context(writing(self._paths[name]))

@@ -9,14 +9,14 @@ from typing import Any
 
 
 def rows(folder: Path, table: str) -> list[dict[str, float]]:
-    """The complete rows of a run's table, their finite numbers: of `<table>.csv`, else of `state/<table>.jsonl`."""
+    """The finite numbers in each row of a run's table: of `<table>.csv`, else of `state/<table>.jsonl`."""
     finished = (folder / "run.json").exists()
     file = folder / f"{table}.csv" if finished else folder / "state" / f"{table}.jsonl"
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:  # not there yet, or moved meanwhile
         return []
-    # Rows are written in blocks, so that the last line may lack its end.
+    # Rows are written in blocks, so the last line may be incomplete.
     lines = text.splitlines()[: None if text.endswith("\n") else -1]
     table_rows = csv.DictReader(lines) if finished else _objects(lines)
     return [{key: number for key, value in row.items() if (number := _number(value)) is not None} for row in table_rows]

@@ -1,4 +1,4 @@
-"""A session of the workflow: what is checked and written before the first job, and what is said when it cannot go on.
+"""A session of the workflow: its checks and files before the first job, and its messages when it cannot continue.
 
 The rules hand in plain values. Nothing here knows Snakemake's objects.
 """
@@ -35,7 +35,7 @@ def check_gpus(experiments: Iterable[Experiment], gpus: int | None) -> None:
 
 
 def begin(results: Path, inputs: Iterable[str]) -> None:
-    """What comes before the first job: hold `results` for this process, and pass a request to end on to its jobs.
+    """Before the first job: reserve `results` for this process, and pass a request to end on to its jobs.
 
     `inputs` are the files that the jobs read. Raises RuntimeError, one line, while others are at work in `results`.
     """
@@ -55,7 +55,7 @@ def begin(results: Path, inputs: Iterable[str]) -> None:
 
 
 def date_future_inputs(inputs: Iterable[str]) -> None:
-    """Date inputs of a clock that was ahead as of now: Snakemake would discard what is made from them."""
+    """Set the date of inputs from the future to now: Snakemake would discard what is made from them."""
     now = time.time()
     for file in set(inputs):
         if os.path.exists(file) and os.path.getmtime(file) > now:

@@ -1,4 +1,4 @@
-"""The folder of a run that several ranks train: the main rank writes it, all of them make the same calls.
+"""The folder of a run that several ranks train: the main rank writes it, and all ranks make the same calls.
 
 `opened` gives a run of one process its plain `RunFolder`.
 """
@@ -57,7 +57,7 @@ class SharedFolder:
         if self.world.is_main:
             self._folder.checkpoint(step, tokens, engine, limits)
         else:
-            for _ in engine.state():  # of which each rank gives its shares
+            for _ in engine.state():  # every rank gives its shares of the state
                 pass
         self.world.gather(None)  # no rank ends before the checkpoint is written
 

@@ -60,12 +60,12 @@ class RunState:
 
     def write(self, folder: Path) -> None:
         """Write `folder/state.json` in the name of this process; raises NotWritten."""
-        own = {"host": socket.gethostname(), "process": os.getpid(), "started": start_of(os.getpid())}
-        write_json(asdict(self) | own | {"written": time.time()}, folder / FILE)
+        writer = {"host": socket.gethostname(), "process": os.getpid(), "started": start_of(os.getpid())}
+        write_json(asdict(self) | writer | {"written": time.time()}, folder / FILE)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """What `folder/state.json` says; None if it is missing or no such file."""
+        """What `folder/state.json` says; None if it is missing or not such a file."""
         try:
             values = read_json(folder / FILE)
         except ValueError:
@@ -87,14 +87,14 @@ class RunState:
 
     @property
     def alive(self) -> bool:
-        """Whether the run's process still exists; one on another machine is taken to."""
+        """Whether the run's process still exists; one on another machine is assumed to exist."""
         return not self.here or exists(self.process, self.started)
 
     def seen(self, fingerprint: str | None = None) -> Self:
         """The state as a reader should know it now, with a note in words.
 
         Args:
-            fingerprint: the run that is planned. What another one left counts as nothing, unless it is at work.
+            fingerprint: of the planned run. The state of another run does not count, unless that run is at work.
         """
         state = self
         if self.at_work and not self.alive:  # it was killed
@@ -132,9 +132,9 @@ def _fits(key: str, value: Any) -> bool:
 
 
 def start_of(process: int) -> int | None:
-    """When a process of this machine began, in clock ticks since the machine's start; None if nothing tells.
+    """When a process of this machine began, in clock ticks since the machine's start; None if it is unknown.
 
-    The number of a process that has ended is given to a new one some day. The two began at different times.
+    A new process may get the number of an ended one. Their times of beginning tell them apart.
     """
     entry = proc_stat(process)
     return int(entry[19]) if entry else None

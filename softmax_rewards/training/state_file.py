@@ -18,15 +18,15 @@ from softmax_rewards.training import plan
 from softmax_rewards.training.state import RunState, start_of
 
 RECENT = 20  # steps whose mean is the pace of a run
-PAUSE = 1.0  # seconds between two files that say no more than a new step
-SHARE = 0.01  # of the time that these files may take: a shared disk can be slow
+PAUSE = 1.0  # seconds between two writings that only report a new step
+SHARE = 0.01  # of the time that writing may take: a shared disk can be slow
 LINE = 500  # characters of an error that are kept
 
 
 class StateFile:
-    """The `state.json` of a run that this process trains: entering says "running", leaving how it ended.
+    """The `state.json` of a run that this process trains: entering writes "running", leaving writes how it ended.
 
-    A state that cannot be written is left out: what training itself writes tells of a full disk.
+    A state that cannot be written is skipped: training itself reports a full disk.
 
     Args:
         out: the run's folder.
@@ -61,7 +61,7 @@ class StateFile:
         self._write(step=step, saved=step)
 
     def stepped(self, step: int, seconds: float) -> None:
-        """`step` updates are done; the last one took `seconds`. Written when the last writing was a while ago."""
+        """`step` updates are done; the last one took `seconds`. Writes the file unless it was just written."""
         self._seconds.append(seconds)
         pace = sum(self._seconds) / len(self._seconds)
         left = pace * ((self._now.steps or step) - step)
@@ -92,9 +92,9 @@ class StateFile:
 
 @contextmanager
 def starting(out: Path, run: Run) -> Iterator[None]:
-    """Record a failure within the block, also one before the trainer has the run's folder.
+    """Record a failure within the block, even one before the trainer has the run's folder.
 
-    Nothing is written where the trainer of this process has said how it ended, or where another process is at work.
+    Nothing is written if the trainer of this process has already done so, or if another process is at work.
     """
     try:
         yield
@@ -103,8 +103,8 @@ def starting(out: Path, run: Run) -> Iterator[None]:
         if _ending(error)["state"] == "failed" and "LOCAL_RANK" not in os.environ:
             before = RunState.read(out)
             me = (os.getpid(), start_of(os.getpid()))
-            own = before is not None and before.here and (before.process, before.started) == me
-            if before is None or not (own or (before.at_work and before.alive)):
+            is_mine = before is not None and before.here and (before.process, before.started) == me
+            if before is None or not (is_mine or (before.at_work and before.alive)):
                 with suppress(OSError):
                     replace(_begun(out, run, provenance.run_fingerprint(run.to_dict())), **_ending(error)).write(out)
         raise
@@ -132,7 +132,7 @@ def evaluating(out: Path, record: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _begun(out: Path, run: Run, fingerprint: str) -> RunState:
-    """What the file says of this very run, else the state of one that has done nothing."""
+    """What the file says of this run, else the state of a run that has not begun."""
     fresh = RunState(run.ablation, run.seed, steps=run.training.steps, fingerprint=fingerprint)
     before = RunState.read(out)
     if before is None or before.fingerprint != fingerprint:

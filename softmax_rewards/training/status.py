@@ -67,7 +67,7 @@ def table(runs: Sequence[RunState]) -> Table:
 
 
 def _order(run: RunState) -> tuple:
-    """Runs that share a line are equal in this and stand together; the message of a failure parts none."""
+    """Sort key; runs that share a line have the same one. The message of a failure does not count."""
     note = run.note if run.state in FOLDED else ""
     return run.ablation, run.state, run.steps or 0, run.step, run.device or "", note
 
@@ -80,7 +80,7 @@ def _cells(runs: Sequence[RunState]) -> tuple[str, ...]:
     success = f"{low if low == high else f'{low} to {high}'} %" if rates else "–"
     step = f"{run.step}/{'?' if run.steps is None else run.steps}"
     left = "–" if run.seconds_left is None else clock(run.seconds_left)
-    # Of a running run one wants to know which device it has, of the others what kind it was.
+    # For a running run the reader needs the device's number, for others its kind.
     device = (run.gpus if run.state == "running" else None) or run.device or "–"
     return run.ablation, seeds, run.state, step, success, left, device, run.note
 

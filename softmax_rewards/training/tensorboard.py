@@ -3,7 +3,7 @@
     softmax-rewards tensorboard results/<experiment> OUT
     tensorboard --logdir OUT
 
-Each run becomes OUT/<ablation>/seed-<n>, each column of its tables a curve such as `metrics/grad_norm` over steps.
+Each run becomes OUT/<ablation>/seed-<n>, and each column of its tables a curve such as `metrics/grad_norm` over steps.
 May be called again while runs go on. Needs the extra `tensorboard`.
 """
 
@@ -22,10 +22,10 @@ PREFIX = "events.out.tfevents."  # what TensorBoard takes for event files
 
 
 def write(experiment: Path, out: Path) -> list[Path]:
-    """Write the event file of every run of `results/<experiment>` that has rows; returns the files, one a run.
+    """Write the event file of every run of `results/<experiment>` that has rows; returns the files, one per run.
 
-    A file appears whole, under a name that ends in its last step. The one before stays until the next call: a
-    TensorBoard that is open follows from file to file, and stops if the one that it has read is gone.
+    A file appears whole, and its name ends in its last step. The file before it stays until the next call: an open
+    TensorBoard goes from file to file, and stops if the file that it has read is gone.
     Raises ModuleNotFoundError without the extra.
     """
     written = []
@@ -53,7 +53,7 @@ def _write(tables: dict[str, list[dict[str, float]]], file: Path) -> None:
                 points.setdefault(int(row["step"]), {}).update({f"{name}/{key}": row[key] for key in row})
     passed = 0.0
     with TemporaryDirectory() as folder:
-        # The file begins by saying that it has all from step 0 on: a reader drops what an earlier file told it.
+        # `purge_step=0` makes a reader drop what it has read from an earlier file.
         with SummaryWriter(folder, max_queue=1_000, purge_step=0) as writer:
             for step, values in sorted(points.items()):
                 passed += values.get("timing/seconds", 0.0)
@@ -70,11 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Writes an experiment's runs as event files for TensorBoard.")
     parser.add_argument("experiment", type=Path, help="results/<experiment>")
     parser.add_argument("out", type=Path, help="folder for the event files")
-    given = parser.parse_args(arguments)
-    if not given.experiment.is_dir():
-        sys.exit(f"{given.experiment}: no such folder; allowed: results/<experiment>")
+    options = parser.parse_args(arguments)
+    if not options.experiment.is_dir():
+        sys.exit(f"{options.experiment}: no such folder; allowed: results/<experiment>")
     try:
-        written = write(given.experiment, given.out)
+        written = write(options.experiment, options.out)
     except ModuleNotFoundError as error:
         sys.exit(f"{error.name} is not installed; it comes with: pip install -c constraints.txt -e '.[tensorboard]'")
-    print(f"{len(written)} runs in {given.out}; look at them with: tensorboard --logdir {given.out}")
+    print(f"{len(written)} runs in {options.out}; look at them with: tensorboard --logdir {options.out}")

@@ -1,7 +1,7 @@
 """The warm start: supervised learning on a task's search traces, before any reinforcement learning.
 
-It gives a base model that knows the format and is right now and then, which is where reinforcement learning begins:
-the embedded model gets all it knows from it, a pretrained one a nudge if it needs one.
+It gives a base model that knows the format and is sometimes right, so that reinforcement learning can begin. The
+embedded model learns everything here; a pretrained one may need it a little or not at all.
 """
 
 import math
@@ -16,8 +16,8 @@ def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, f
     """Train the model in `folder` on traces of the warm-start puzzles in `data`, and write it back in float32.
 
     AdamW, in float32, gradients clipped at norm 1; the loss is the mean over the tokens of an update's traces.
-    Returns its mean over the last 50 updates, in nats a token. Raises FloatingPointError, the model in `folder`
-    untouched, if it diverges.
+    Returns its mean over the last 50 updates, in nats per token. If training diverges, raises FloatingPointError and
+    leaves the model in `folder` unchanged.
     """
     import torch
 

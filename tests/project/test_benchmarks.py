@@ -48,9 +48,9 @@ def decoded_flops(prompt: int, length: int) -> int:
     model = transformers.Qwen2ForCausalLM(config).eval()
     cache = transformers.DynamicCache(config=config)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        for place in range(prompt + length - 1):
+        for position in range(prompt + length - 1):
             hidden = model.model(torch.tensor([[3]]), past_key_values=cache, use_cache=True).last_hidden_state
-            if place >= prompt - 1:
+            if position >= prompt - 1:
                 model.lm_head(hidden)
     return counter.get_total_flops()
 
@@ -69,8 +69,8 @@ def test_a_prompt_is_counted_once_a_group_and_only_for_answers_kept():
     alone = limit.forward_flops(SHAPE, [7], np.array([[3]])) + limit.forward_flops(SHAPE, [7], np.array([[5]]))
     prompt = limit.forward_flops(SHAPE, [7], np.array([[1]]))
     assert limit.forward_flops(SHAPE, [7], lengths[:1]) == alone - prompt
-    kept = np.array([[True, False], [False, False]])
-    assert limit.forward_flops(SHAPE, [7, 4], lengths, kept) == limit.forward_flops(SHAPE, [7], np.array([[3]]))
+    trained = np.array([[True, False], [False, False]])
+    assert limit.forward_flops(SHAPE, [7, 4], lengths, trained) == limit.forward_flops(SHAPE, [7], np.array([[3]]))
 
 
 def test_the_limit_is_flops_or_bytes_whichever_takes_longer():
@@ -119,15 +119,15 @@ def test_growth_varies_one_quantity_at_a_time():
 
 def test_random_weights_never_end(tmp_path):
     case = work.Case(2, 2, 4, config=CONFIG)
-    given = work.make(case, tmp_path / "base", tmp_path / "data", 1, "cpu")
-    lengths = {len(ids) for _, ids in given.prompts}
-    assert lengths == {24} and len({text for text, _ in given.prompts}) == 2
-    policy, tokenizer = checkpoint.load(given.base), Tokenizer(given.base)
+    step_work = work.make(case, tmp_path / "base", tmp_path / "data", 1, "cpu")
+    lengths = {len(ids) for _, ids in step_work.prompts}
+    assert lengths == {24} and len({text for text, _ in step_work.prompts}) == 2
+    policy, tokenizer = checkpoint.load(step_work.base), Tokenizer(step_work.base)
     with torch.no_grad():
         logits = policy.lm_head(policy(torch.randint(3, 40, (8, 50))))
     probabilities = logits.softmax(-1)
     assert probabilities[..., [*tokenizer.eos_ids, tokenizer.pad_id]].max() < 1e-12
-    assert (given.rewards(np.zeros((2, 2))) > 0).all()  # drawn
+    assert (step_work.rewards(np.zeros((2, 2))) > 0).all()  # drawn
 
 
 def test_counting_sees_what_is_computed_with_gradients():
@@ -147,17 +147,17 @@ def taken(*rows: list[list[int]]) -> list[Step]:
 
 def test_unequal_work_is_told():
     training = SimpleNamespace(max_new_tokens=4)
-    given = SimpleNamespace(forced=True, training=training)
-    assert step.wrong_tokens(given, {"project": taken([[4, 4]]), "peer": taken([[4, 4]])}) == []
-    (failure,) = step.wrong_tokens(given, {"project": taken([[4, 4]]), "peer": taken([[4, 3]])})
+    step_work = SimpleNamespace(forced=True, training=training)
+    assert step.wrong_tokens(step_work, {"project": taken([[4, 4]]), "peer": taken([[4, 4]])}) == []
+    (failure,) = step.wrong_tokens(step_work, {"project": taken([[4, 4]]), "peer": taken([[4, 3]])})
     assert failure.startswith("peer: answers of 3 to 4 tokens")
-    given.forced = False
+    step_work.forced = False
     draws = np.random.default_rng(0).integers(1, 5, size=(3, 1, 64)).tolist()
-    assert step.wrong_tokens(given, {"project": taken(draws[0]), "peer": taken(draws[1])}) == []
-    (failure,) = step.wrong_tokens(given, {"project": taken(draws[0]), "peer": taken([[4] * 64])})
+    assert step.wrong_tokens(step_work, {"project": taken(draws[0]), "peer": taken(draws[1])}) == []
+    (failure,) = step.wrong_tokens(step_work, {"project": taken(draws[0]), "peer": taken([[4] * 64])})
     assert "tokens an answer" in failure
     skipping = [dataclasses.replace(taken(draws[1])[0], trained=np.arange(64)[None] % 2 == 0)]
-    (failure,) = step.wrong_tokens(given, {"project": taken(draws[0]), "peer": skipping})
+    (failure,) = step.wrong_tokens(step_work, {"project": taken(draws[0]), "peer": skipping})
     assert failure == "peer: 50.0% of the answers are not trained"
 
 

