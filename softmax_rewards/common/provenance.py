@@ -11,7 +11,6 @@ A scheme's, task's or source's file concerns only the runs that name it.
 """
 
 import ast
-import copy
 import functools
 import hashlib
 import json
@@ -187,8 +186,7 @@ def _name(file: Path) -> str:
     return ".".join([PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
 
 
-@functools.cache
-def _tree(path: Path) -> ast.Module:
+def _parse(path: Path) -> ast.Module:
     """The syntax of a Python file, or of the code cells of a notebook."""
     if path.suffix != ".ipynb":
         return ast.parse(path.read_bytes(), filename=str(path))
@@ -201,7 +199,7 @@ def _tree(path: Path) -> ast.Module:
 def imports(path: Path) -> tuple[str, ...]:
     """Every dotted name that a file imports; of `from a import b` both a and a.b, since b may be a module."""
     names: list[str] = []
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(_parse(path)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -221,7 +219,7 @@ def _anchor(path: Path, level: int) -> str:
 @functools.cache
 def _shape(path: Path, messages: bool = True) -> str:
     """Hash of a file's syntax without docstrings, and without the `messages` of errors if they do not count."""
-    tree = _Stripped(messages).visit(copy.deepcopy(_tree(path)))
+    tree = _Stripped(messages).visit(_parse(path))
     # Python 3.13 leaves empty lists out; earlier versions write them, and which there are differs between versions.
     text = re.sub(r"(, )?\b\w+=\[\]", "", ast.dump(tree))
     return hashlib.sha256(text.encode()).hexdigest()
