@@ -268,7 +268,7 @@ def test_runs_of_different_code_are_refused_when_snakemake_has_forgotten_them(co
     shutil.rmtree(complete.folder / RUN)
     (complete.folder / VERDICTS).unlink()  # where it is there, nothing asks for the run
     said = refused(complete.snakemake(VERDICTS))
-    message = "runs with different code of scheme softmax cannot be compared; make them anew"
+    message = "runs with different code of scheme softmax cannot be compared; make them again"
     assert f"{message}: softmax-0.5/seed-0; softmax-0.5/seed-1" in said
     shutil.rmtree(complete.folder / RUN.replace("seed-1", "seed-0"))
     succeeded(complete.snakemake(VERDICTS))
