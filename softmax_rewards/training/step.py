@@ -4,6 +4,7 @@ Prompts and sampling noise come from random streams keyed by (seed, purpose, ste
 same, and a resumed run needs no generator state.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,10 +93,11 @@ class Steps:
 
 
 def prompt_indices(seed: int, step: int, count: int, puzzles: int) -> np.ndarray:
-    """Which of the `puzzles` train puzzles step `step` uses, `[count]`: one random order an epoch, cut into steps."""
-    positions = np.arange(step * count, (step + 1) * count)
-    orders = {
-        epoch: numpy_stream(seed, "prompts", epoch).permutation(puzzles)
-        for epoch in set((positions // puzzles).tolist())
-    }
-    return np.array([orders[position // puzzles][position % puzzles] for position in positions.tolist()])
+    """Which of the `puzzles` train puzzles step `step` uses, `[count]`: one random order per epoch, cut into steps."""
+    positions = range(step * count, (step + 1) * count)
+    return np.array([_epoch_order(seed, position // puzzles, puzzles)[position % puzzles] for position in positions])
+
+
+@functools.lru_cache(maxsize=2)  # a step asks several times, and may lie in two epochs
+def _epoch_order(seed: int, epoch: int, puzzles: int) -> np.ndarray:
+    return numpy_stream(seed, "prompts", epoch).permutation(puzzles)
