@@ -3,7 +3,6 @@
 The rules hand in plain values. Nothing here knows Snakemake's objects.
 """
 
-import functools
 import os
 import shutil
 import signal
@@ -13,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from softmax_rewards.common import provenance
-from softmax_rewards.config import cost
+from softmax_rewards.config import cost, processor_cost
 from softmax_rewards.config.experiments import Experiment
 from softmax_rewards.config.run import ConfigError, Run
-from softmax_rewards.training import holders, plan
+from softmax_rewards.training import holders, plan, trial
 
 
 def check_gpus(experiments: Iterable[Experiment], gpus: int | None) -> None:
@@ -91,12 +90,22 @@ def explain_full_disk(results: Path) -> None:
         print(f"[workflow] {results}: {text}", file=sys.stderr)
 
 
-def print_estimates(experiments: Iterable[Experiment]) -> None:
-    """Say what experiments cost, each once."""
-    for line in filter(None, map(cost.estimate, experiments)):
-        _say_once(f"[estimate] {line}")
+def print_estimates(experiments: Iterable[Experiment], cores: int, trials: Path) -> None:
+    """Say what experiments cost on a GPU and on this machine's processor.
+
+    `cores` is how many cores the workflow may use. The folder `trials` keeps what was measured.
+    """
+    for experiment in experiments:
+        lines = [cost.estimate(experiment)]
+        if processor_cost.wanted(experiment):
+            lines.append(_processor_estimate(experiment, cores, trials))
+        for line in filter(None, lines):
+            print(f"[estimate] {line}", file=sys.stderr)
 
 
-@functools.cache  # Snakemake asks for an input more than once
-def _say_once(text: str) -> None:
-    print(text, file=sys.stderr)
+def _processor_estimate(experiment: Experiment, cores: int, trials: Path) -> str:
+    try:
+        speed = trial.measure(experiment.run(experiment.baseline, experiment.runs()[0].seed), trials)
+    except RuntimeError as error:
+        return f"{experiment.name}: no estimate for this machine's processor, {error}"
+    return processor_cost.estimate(experiment, speed, cores)

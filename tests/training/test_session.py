@@ -14,7 +14,7 @@ import pytest
 
 from softmax_rewards.common import provenance
 from softmax_rewards.config import experiments, folders
-from softmax_rewards.training import holders, plan, session
+from softmax_rewards.training import holders, plan, session, trial
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,12 +109,25 @@ def test_a_full_disk_is_told(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err.startswith(f"[workflow] {tmp_path}: the disk is full; make room and start again")
 
 
-def test_estimates_are_printed_once(capsys):
-    large = experiments.load(ROOT / "config/experiments/countdown-qwen2.5-3b.yaml")
-    for _ in range(2):
-        session.print_estimates([large, experiments.load(ROOT / "config/experiments/countdown-mini.yaml")])
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1 and said[0].startswith("[estimate] countdown-qwen2.5-3b: ")
+def test_estimates_are_for_a_gpu_and_for_this_machine(tmp_path, capsys, monkeypatch):
+    speed = trial.Speed(start=5.0, answer_tokens=40.0, rollout=1e-5, update=3e-5, memory=500_000_000)
+    monkeypatch.setattr(trial, "measure", lambda run, folder: speed)
+    names = ("countdown-qwen2.5-3b", "countdown-mini", "countdown-smollm2")
+    session.print_estimates([experiments.load(ROOT / f"config/experiments/{name}.yaml") for name in names], 2, tmp_path)
+    large, mini, gpu, processor = capsys.readouterr().err.splitlines()
+    assert large.startswith("[estimate] countdown-qwen2.5-3b: 36 runs") and "GPU-hours" in large
+    assert mini.startswith("[estimate] countdown-mini: 21 runs") and "core-hours" in mini
+    assert "GPU-hours" in gpu and "core-hours" in processor
+
+
+def test_a_failed_trial_is_told(tmp_path, capsys, monkeypatch):
+    def fail(run, folder):
+        raise RuntimeError("the trial step failed: MemoryError")
+
+    monkeypatch.setattr(trial, "measure", fail)
+    session.print_estimates([experiments.load(ROOT / "config/experiments/countdown-mini.yaml")], 2, tmp_path)
+    line = "[estimate] countdown-mini: no estimate for this machine's processor, the trial step failed: MemoryError\n"
+    assert capsys.readouterr().err == line
 
 
 def test_equal_settings_share_a_folder(experiment):

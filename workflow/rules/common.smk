@@ -86,12 +86,16 @@ def to_train(name):
     return [] if SETTINGS.archived_only else [run for run in runs if run.name not in archived(name)]
 
 
+def slots():
+    """How many jobs may run at once: a cluster counts jobs, a machine cores."""
+    return workflow.nodes or workflow.cores
+
+
 def begin():
     """What comes before the first job: keep the results for this workflow, and write its plans."""
     try:
         session.begin(Path(RESULTS), [str(file) for job in workflow.dag.needrun_jobs() for file in job.input])
     except RuntimeError as error:
         sys.exit(str(error))
-    slots = workflow.nodes or workflow.cores  # a cluster counts jobs, a machine cores
     for name, experiment in EXPERIMENTS.items():
-        session.write_plan(Path(RESULTS), experiment, to_train(name), min(slots, GPUS or slots))
+        session.write_plan(Path(RESULTS), experiment, to_train(name), min(slots(), GPUS or slots()))

@@ -57,10 +57,15 @@ def run_files(wildcards):
     return listed
 
 
+@functools.cache  # Snakemake asks for the inputs of a rule more than once
+def print_estimates():
+    session.print_estimates(EXPERIMENTS.values(), slots(), Path(DATA) / "trials")
+
+
 def reports(wildcards):
     """What `snakemake` makes: the pages of every experiment, and an overview of several."""
     # A dry run says what the experiments cost. Snakemake knows that it is one only now, with the rules read.
     if workflow.dryrun:
-        session.print_estimates(EXPERIMENTS.values())
+        print_estimates()
     pages = [f"{RESULTS}/{name}/report/{notebook}.html" for name in EXPERIMENTS for notebook in NOTEBOOKS]
     return pages + [f"{RESULTS}/overview/report/overview.html"] * (len(EXPERIMENTS) > 1)

@@ -1,0 +1,90 @@
+"""What an experiment costs on this machine's processor: core-hours and memory, from the measured cost of one step.
+
+`cost.py` estimates an H100 from shapes. Nobody knows a processor so well, so `training/trial.py` measures it: a model
+of the experiment's shape with random weights decodes and learns for a few seconds. This module only multiplies.
+
+Answers are taken to be as long as the traces that the base model imitates, or as long as `max_new_tokens` where there
+are none. Every answer is taken to be trained. Schemes that give most answers the weight 0 take less.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from softmax_rewards.config import cost
+from softmax_rewards.config.experiments import Experiment
+from softmax_rewards.config.run import Run
+from softmax_rewards.models.shape import Shape
+
+LARGEST = 500_000_000
+"""Parameters of the largest model that is tried out. Larger ones are not trained on processors."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a step costs here, measured. Seconds are those of one core."""
+
+    start: float  # seconds until Python, PyTorch and a model are ready
+    answer_tokens: float  # tokens of one answer
+    rollout: float  # seconds per decoded token
+    update: float  # seconds per token in one update
+    memory: int  # peak bytes of the process
+
+
+def wanted(experiment: Experiment) -> bool:
+    """Whether the experiment can be tried out on a processor: its model's shape is known, and small enough."""
+    if all(run.training.device == "cuda" for run in experiment.runs()):
+        return False
+    shape = _shape(experiment)
+    return experiment.model["source"] == "mini" or (shape is not None and shape.parameters <= LARGEST)
+
+
+def _shape(experiment: Experiment) -> Shape | None:
+    try:
+        return cost.shape_of(experiment.model)
+    except ValueError:  # a missing local model, which the other estimate reports
+        return None
+
+
+def run_seconds(run: Run, speed: Speed) -> float:
+    """Core-seconds of one run: two starts, its steps, the evaluations while training, and the final one."""
+    training, evaluation = run.training, run.evaluation
+    answers = training.steps * training.prompts_per_step * training.group_size
+    points = training.steps // evaluation.every + 1 + (training.steps % evaluation.every > 0)
+    # The final evaluation has sampled answers, greedy answers, and those of pass@k.
+    evaluated = (points + 2) * evaluation.puzzles + evaluation.pass_puzzles * evaluation.pass_samples
+    decoded = (answers + evaluated) * speed.rollout
+    learned = answers * training.updates_per_batch * speed.update
+    return 2 * speed.start + speed.answer_tokens * (decoded + learned)
+
+
+def base_seconds(model: Mapping[str, Any], speed: Speed) -> float:
+    """Core-seconds of making the base model: one start, and its warm start."""
+    warm_start = model["warm_start"]
+    return speed.start + warm_start["steps"] * warm_start["traces"] * speed.answer_tokens * speed.update
+
+
+def estimate(experiment: Experiment, speed: Speed, cores: int) -> str:
+    """One line on all runs of an experiment; `cores` is how many cores the workflow may use."""
+    each = [run_seconds(run, speed) for run in experiment.runs()]
+    base = base_seconds(experiment.model, speed)
+    total = sum(each) + base
+    memory = speed.memory
+    if shape := _shape(experiment):  # of a large model less than a whole step was tried
+        peaks = (cost.memory(shape, run.training, run.evaluation).peak for run in experiment.runs())
+        memory = max(memory, *peaks)
+    return (
+        f"{experiment.name}: {len(each)} runs, each about {_hours(max(each))} core-hours on this machine's processor "
+        f"(one step was measured), base model {_hours(base)}; {_hours(total)} core-hours in all, "
+        f"with {cores} core{'s' * (cores > 1)} {_duration(total / cores)}; memory of a run {memory / 1e9:.1f} GB"
+    )
+
+
+def _hours(seconds: float) -> str:
+    """Hours with two digits, because the estimate is not more exact."""
+    hours = seconds / 3600
+    return f"{hours:.0f}" if hours >= 10 else f"{hours:.2g}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{_hours(seconds)} hours" if seconds >= 5400 else f"{max(round(seconds / 60), 1)} minutes"

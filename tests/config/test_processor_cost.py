@@ -1,0 +1,64 @@
+"""What an experiment costs on a processor: figures worked out by hand."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from softmax_rewards.config import cost, experiments, processor_cost
+from softmax_rewards.config.processor_cost import Speed
+
+ROOT = Path(__file__).parents[2]
+SPEED = Speed(start=5.0, answer_tokens=40.0, rollout=1e-3, update=3e-3, memory=500_000_000)
+
+
+def load(name: str) -> experiments.Experiment:
+    return experiments.load(ROOT / f"config/experiments/{name}.yaml")
+
+
+def test_a_run_has_two_starts_its_steps_and_its_evaluations():
+    run = load("countdown-mini").run("baseline", 0)
+    # 80 steps of 64 · 8 answers, decoded and learned; 9 points of the curve and two final passes over 1024 puzzles;
+    # pass@k with 128 · 32 answers. Every answer has 40 tokens.
+    answers, evaluated = 80 * 512, (9 + 2) * 1024 + 128 * 32
+    by_hand = 2 * 5 + 40 * (answers * 4e-3 + evaluated * 1e-3)
+    assert processor_cost.run_seconds(run, SPEED) == pytest.approx(by_hand, rel=1e-12)
+    thrice = dataclasses.replace(run, training=dataclasses.replace(run.training, updates_per_batch=3))
+    assert processor_cost.run_seconds(thrice, SPEED) == pytest.approx(by_hand + 40 * answers * 2 * 3e-3, rel=1e-12)
+
+
+def test_the_line_adds_up_runs_and_base_model():
+    experiment = load("countdown-mini")
+    # The base model: a start, and 1500 updates on 48 traces of 40 tokens.
+    base = 5 + 1500 * 48 * 40 * 3e-3
+    runs = 21 * processor_cost.run_seconds(experiment.run("baseline", 0), SPEED)
+    line = processor_cost.estimate(experiment, SPEED, 2)
+    assert line.startswith("countdown-mini: 21 runs, each about 2 core-hours on this machine's processor")
+    assert f"base model {base / 3600:.2g}; {(runs + base) / 3600:.0f} core-hours in all" in line
+    assert line.endswith(f"with 2 cores {(runs + base) / 7200:.0f} hours; memory of a run 0.5 GB")
+    # 21 · (10 + 40·(40,960·2 + 15,360)·1e-6) + 5 + 40·72,000·1e-6 = 299 seconds
+    short = dataclasses.replace(SPEED, rollout=1e-6, update=1e-6)
+    assert "with 1 core 5 minutes" in processor_cost.estimate(experiment, short, 1)
+
+
+def test_a_large_model_needs_the_memory_of_its_shape():
+    experiment = load("countdown-smollm2")
+    run = experiment.runs()[0]
+    peak = cost.memory(cost.shape_of(experiment.model), run.training, run.evaluation).peak
+    assert f"memory of a run {peak / 1e9:.1f} GB" in processor_cost.estimate(experiment, SPEED, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("countdown-mini", True), ("countdown-smollm2", True), ("countdown-qwen2.5-3b", False)]
+)
+def test_models_that_a_processor_can_train_are_tried(name, wanted):
+    assert processor_cost.wanted(load(name)) is wanted
+
+
+def test_a_run_bound_to_a_gpu_is_not_tried():
+    experiment = load("countdown-mini")
+    ablations = {
+        name: dataclasses.replace(ablation, training=dataclasses.replace(ablation.training, device="cuda"))
+        for name, ablation in experiment.ablations.items()
+    }
+    assert not processor_cost.wanted(dataclasses.replace(experiment, ablations=ablations))
