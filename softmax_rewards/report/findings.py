@@ -31,9 +31,12 @@ ROWS = {
     "rloo": "RLOO",
     "dr-grpo": "Dr. GRPO",
 }
-HEAD = (
-    "| ablation | seeds | success at the end | mean success over training, minus GRPO's, in points [95 %] | Holm's p |\n"
-    "|---|---|---|---|---|\n"
+COLUMNS = (
+    "ablation",
+    "seeds",
+    "success at the end",
+    "mean success over training, minus GRPO's, in points [95 %]",
+    "Holm's p",
 )
 
 
@@ -69,7 +72,7 @@ def _table(runs: Sequence[FinishedRun], measures: pd.DataFrame, baseline: str, p
         f"| {_difference(differences.get(ablation))} |\n"
         for ablation, name in ROWS.items()
     ]
-    return HEAD + "".join(lines)
+    return f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n" + "".join(lines)
 
 
 def _difference(row: Mapping[str, float] | None) -> str:
