@@ -1,0 +1,88 @@
+"""The findings in README.md, computed from the archive so that no number in them is copied by hand."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards.config import experiments
+from softmax_rewards.config.experiments import Experiment
+from softmax_rewards.verdicts import archive, summary
+from softmax_rewards.verdicts.finished import FinishedRun
+
+EXPERIMENT = Path("config/experiments/countdown-mini-full.yaml")
+
+# Ablation → its name in the table. Those that a reader compares first.
+ROWS = {
+    "baseline": "GRPO (z-score), the baseline",
+    "softmax-0.1": "softmax τ = 0.1",
+    "softmax-0.25": "softmax τ = 0.25",
+    "softmax-0.5": "softmax τ = 0.5",
+    "softmax-0.75": "softmax τ = 0.75",
+    "softmax-1.0": "softmax τ = 1.0",
+    "softmax-2.0": "softmax τ = 2.0",
+    "anneal-0.75-0.25": "softmax τ 0.75 → 0.25",
+    "centered-0.5": "centered softmax τ = 0.5",
+    "centered-1.0": "centered softmax τ = 1.0",
+    "centered-2.0": "centered softmax τ = 2.0",
+    "linear-plus-one": "z-score + 1",
+    "uniform": "the constant 1 alone",
+    "rloo": "RLOO",
+    "dr-grpo": "Dr. GRPO",
+}
+COLUMNS = (
+    "ablation",
+    "seeds",
+    "success at the end",
+    "mean success over training, minus GRPO's, in points [95 %]",
+    "Holm's p",
+)
+
+
+def section() -> str:
+    """The section as Markdown: what was run, and one row per ablation of `ROWS`. The runs come from the archive."""
+    experiment = experiments.load(EXPERIMENT)
+    if experiment.archive is None:
+        raise ValueError(f"{EXPERIMENT}: archive: missing; allowed: the folder of the finished runs")
+    names = archive.names(experiment.archive, experiment.runs(), None)
+    runs = archive.read(Path(experiment.archive), names)
+    measures = summary.measure(runs)
+    return _setting(experiment, measures) + _table(runs, measures, experiment.baseline, experiment.primary)
+
+
+def _setting(experiment: Experiment, measures: pd.DataFrame) -> str:
+    training = experiment.run(experiment.baseline, experiment.seeds[0]).training
+    base = 100 * measures.loc[experiment.baseline, "base"].mean()
+    updates = f"{training.steps} updates on {training.prompts_per_step} × {training.group_size} answers"
+    return (
+        f"The embedded model on Countdown. Its base answers {base:.0f} % of held-out puzzles right. Training is "
+        f"{updates}, and every evaluation has {experiment.evaluation.puzzles} puzzles. All ablations of a seed start "
+        f"from the same model and see the same prompts and noise. A difference is the mean over paired seeds, with its "
+        f"95 % interval. *Exploratory* comparisons were not planned, and are not adjusted.\n\n"
+    )
+
+
+def _table(runs: Sequence[FinishedRun], measures: pd.DataFrame, baseline: str, primary: Sequence[str]) -> str:
+    compared = summary.comparisons(runs, baseline, primary)
+    differences = compared[compared["endpoint"] == "auc"].set_index("ablation").to_dict("index")
+    success = measures["final"].groupby("ablation").agg(["mean", "count"])
+    lines = [
+        f"| {name} | {success.loc[ablation, 'count']} | {100 * success.loc[ablation, 'mean']:.1f} % "
+        f"| {_difference(differences.get(ablation))} |\n"
+        for ablation, name in ROWS.items()
+    ]
+    return f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n" + "".join(lines)
+
+
+def _difference(row: Mapping[str, float] | None) -> str:
+    if row is None:
+        return "– | –"
+    delta, low, high = (f"{100 * row[key]:+.1f}".replace("-", "−") for key in ("delta", "low", "high"))
+    p = "exploratory" if pd.isna(row["p_holm"]) else _plain(row["p_holm"])
+    return f"{delta} [{low}, {high}] | {p}"
+
+
+def _plain(p: float) -> str:
+    """0.88, 0.003, 0.00002: two decimals, or the first digit that is not 0."""
+    return f"{p:.2f}" if p >= 0.1 else np.format_float_positional(p, precision=1, fractional=False)
