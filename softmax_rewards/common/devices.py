@@ -5,7 +5,6 @@ per device before torch is imported, and sees only those devices. The kernel dro
 however it ends.
 """
 
-import fcntl
 import os
 import random
 import shutil
@@ -14,11 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")  # set by those that assign a job its own devices
 POLL = 0.5  # seconds between two looks at busy devices
 
-_held: list[int] = []  # descriptors of the locked files; the lease lasts as long as they are open
+_held: list[FileLock] = []  # the lease lasts as long as this process
 _offered: str | None = None  # CUDA_VISIBLE_DEVICES before the lease narrowed it
 
 
@@ -43,17 +44,17 @@ def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None
         raise ValueError(f"training.gpus: {count} are asked for; allowed: at most {len(names)} ({', '.join(names)})")
     waiting = False
     while True:
-        taken: dict[str, int] = {}
-        for name, lock in names.items():
-            if len(taken) < count and (descriptor := _try_lock(lock)) is not None:
-                taken[name] = descriptor
+        taken: dict[str, FileLock] = {}
+        for name, file in names.items():
+            if len(taken) < count and (lock := _try_lock(file)):
+                taken[name] = lock
         if len(taken) == count:
             _offered = os.environ.get(VISIBLE)
             _held.extend(taken.values())
             os.environ[VISIBLE] = ",".join(taken)
             return os.environ[VISIBLE]
-        for descriptor in taken.values():  # otherwise two jobs that hold half each would wait for ever
-            os.close(descriptor)
+        for lock in taken.values():  # otherwise two jobs that hold half each would wait forever
+            lock.release()
         if not wait:
             return None
         if not waiting:
@@ -95,22 +96,15 @@ def _installed() -> dict[str, str]:
     return dict(line.replace(" ", "").split(",") for line in answer.stdout.splitlines() if line.strip())
 
 
-def _try_lock(path: Path) -> int | None:
-    descriptor = _opened(path)
+def _try_lock(path: Path) -> FileLock | None:
+    """The lock of a device, taken; None while another process has it."""
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o1777)
+    # All users of the machine share its devices, so all of them may write the file.
+    lock = FileLock(path, mode=0o666, timeout=0, fallback_to_soft=False)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        lock.acquire()
+    except Timeout:
         return None
-    return descriptor
-
-
-def _opened(path: Path) -> int:
-    """A descriptor of the lock file. Every user of the machine may open it, because locking needs only reading."""
-    try:
-        return os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.parent.chmod(0o1777)
-        return os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+    return lock

@@ -10,15 +10,13 @@ them write.
 """
 
 import dataclasses
-import fcntl
-import os
-import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from softmax_rewards.common import locks
 from softmax_rewards.common.files import NotWritten, writing
 from softmax_rewards.common.terminal import log
 from softmax_rewards.models.decoder import Decoder
@@ -75,29 +73,14 @@ class RunFolder:
 
     def __enter__(self) -> Self:
         with writing(self.out), ExitStack() as undo:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self._lock = undo.enter_context((self.out / ".lock").open("a+"))
-            self._take_lock()
+            self._lock = locks.hold(self.out, "training")
+            undo.callback(self._lock.release)
             # If this run is cut short, what an earlier one left here must not be taken for its files.
             for name in finished_run.MARKS:
                 (self.out / name).unlink(missing_ok=True)
             self.log = RunLog(self.state)
             undo.pop_all()
         return self
-
-    def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            process, _, host = self._lock.read().strip().partition(" ")
-            raise RuntimeError(
-                f"{self.out}: process {process or 'unknown'} is training this run on {host or 'an unknown host'};"
-                " wait for it or stop it"
-            ) from None
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()} {socket.gethostname()}\n")
-        self._lock.flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -106,12 +89,13 @@ class RunFolder:
             newest = checkpoints.newest_first(self.state)[:1]
             start = f"goes on from step {checkpoints.steps(newest[0])}" if newest else "begins again"
             error.then = f": the run {start}"
-        with self._lock:
-            try:
-                self.log.close()
-            except NotWritten:
-                if error is None:  # otherwise it would hide the first error
-                    raise
+        try:
+            self.log.close()
+        except NotWritten:
+            if error is None:  # otherwise it would hide the first error
+                raise
+        finally:
+            self._lock.release()
 
     def restore(self) -> bool:
         return finished_run.restore(self.out, self.identity)

@@ -185,7 +185,7 @@ def test_a_lock_that_a_dead_process_left_is_no_obstacle(tmp_path):
     (tmp_path / ".lock").write_text(f"{ended.pid} elsewhere\n")
     with RunFolder(tmp_path, "code"):
         assert (tmp_path / ".lock").read_text().split()[0] == str(os.getpid())
-        with pytest.raises(RuntimeError, match=f"process {os.getpid()} is training this run on "):
+        with pytest.raises(RuntimeError, match=f"process {os.getpid()} \\(training\\) is at work here on "):
             RunFolder(tmp_path, "code").__enter__()
 
 

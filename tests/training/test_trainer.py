@@ -196,7 +196,7 @@ def test_a_run_is_trained_by_one_process_at_a_time(tiny, tmp_path):
     until_checkpoint(process, out, 1)
     process.send_signal(signal.SIGSTOP)  # it holds the lock as long as it exists
     try:
-        says = f"process {process.pid} is training this run on {socket.gethostname()};"
+        says = f"process {process.pid} \\(training\\) is at work here on {socket.gethostname()};"
         with pytest.raises(RuntimeError, match=says):
             trainer.train(*tiny, out)
     finally:

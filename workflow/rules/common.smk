@@ -31,8 +31,7 @@ NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 TASKS = {folders.task_key(experiment): experiment for experiment in EXPERIMENTS.values()}
 MODELS = {folders.model_key(experiment): experiment for experiment in EXPERIMENTS.values()}
 
-# Jobs that outlive a killed workflow are to be found by the next one.
-shell.prefix(f"set -euo pipefail; {holders.prefix(Path(RESULTS))}")
+holders.mark_jobs(Path(RESULTS))
 if workflow.is_main_process:
     session.explain_lock(Path(RESULTS), Path(".snakemake/locks"))
 
