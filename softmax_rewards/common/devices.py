@@ -1,8 +1,8 @@
 """Devices: a lease that gives concurrent jobs different GPUs.
 
 Snakemake's `--resources gpu=N` only counts; it does not tell a job which GPU to use. So each job takes one file lock
-per device before torch is imported, and sees only those devices. The kernel drops the lock when the process ends,
-however it ends.
+per GPU before torch is imported, and sees only those GPUs. The kernel drops the locks when the process ends, however
+it ends.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")  # set by those that assign a job its own devices
+SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")  # set by schedulers that assign a job its own devices
 POLL = 0.5  # seconds between two looks at busy devices
 
 _held: list[FileLock] = []  # the lease lasts as long as this process
@@ -26,11 +26,11 @@ _offered: str | None = None  # CUDA_VISIBLE_DEVICES before the lease narrowed it
 def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None:
     """Take `count` free GPUs for this process and hide the others; call it before torch is imported.
 
-    While too few are free, it says so once and waits; without `wait` it returns None. It also returns None for `device`
-    "cpu", without GPUs, and under a scheduler that has already assigned exactly these devices to this job. Raises
-    ValueError if there are fewer than `count` GPUs.
+    While too few are free, it prints one line and waits, or returns None without `wait`. It also returns None if
+    `device` is "cpu", if there are no GPUs, and if a scheduler has already assigned exactly these GPUs to this job.
 
-    Returns the devices' names as put into CUDA_VISIBLE_DEVICES. A second call returns the first one's lease.
+    Returns the names of the GPUs, as CUDA_VISIBLE_DEVICES then has them. A second call returns the first one's lease.
+    Raises ValueError if there are fewer than `count` GPUs.
     """
     global _offered
     if device == "cpu":
@@ -41,7 +41,7 @@ def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None
     if not names or (len(names) == count and any(name in os.environ for name in SCHEDULERS)):
         return None
     if len(names) < count:
-        raise ValueError(f"training.gpus: {count} are asked for; allowed: at most {len(names)} ({', '.join(names)})")
+        raise ValueError(f"training.gpus: {count}; allowed: at most {len(names)} ({', '.join(names)})")
     waiting = False
     while True:
         taken: dict[str, FileLock] = {}
@@ -66,15 +66,15 @@ def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None
 
 
 def offered() -> str | None:
-    """CUDA_VISIBLE_DEVICES before this process took its lease: what a child process needs to take its own lease."""
+    """CUDA_VISIBLE_DEVICES before this process took its lease. A child process needs it to take a lease of its own."""
     return _offered if _held else os.environ.get(VISIBLE)
 
 
 def devices() -> dict[str, Path]:
-    """GPUs this process may use: name as CUDA_VISIBLE_DEVICES takes it → lock file.
+    """GPUs that this process may use: name for CUDA_VISIBLE_DEVICES → lock file.
 
-    They are those of CUDA_VISIBLE_DEVICES if it is set, else all that `nvidia-smi` lists. A device has a
-    number and a UUID; the lock is named after the UUID if `nvidia-smi` knows it, so that both mean one lease.
+    They are those of CUDA_VISIBLE_DEVICES if it is set, else all that `nvidia-smi` lists. A GPU has a number and a
+    UUID. The lock file is named after the UUID if `nvidia-smi` knows it, so that both names mean one lease.
     """
     uuids = _installed()
     visible = os.environ.get(VISIBLE)
@@ -91,7 +91,7 @@ def _installed() -> dict[str, str]:
         return {}
     command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    if answer.returncode:  # installed, but no driver or no device: the same as no GPU
+    if answer.returncode:  # there is no driver or no device
         return {}
     return dict(line.replace(" ", "").split(",") for line in answer.stdout.splitlines() if line.strip())
 

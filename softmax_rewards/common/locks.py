@@ -17,7 +17,7 @@ def hold(folder: Path, command: str, patience: float = 0.0) -> FileLock:
 
     Args:
         folder: the folder.
-        command: what reserves it, for the message: all who hold this folder must give the same one.
+        command: name of the holder in the message, the same one in all calls for this folder.
         patience: seconds to wait for another process.
 
     Raises RuntimeError if another process holds the folder: one line names process, command and machine.

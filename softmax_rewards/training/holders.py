@@ -18,7 +18,7 @@ from softmax_rewards.training.state import proc_stat
 # a job has the results folder in this variable, and /proc shows it even after the workflow was killed.
 MARK = "SOFTMAX_REWARDS_RESULTS"
 COMMAND = "snakemake"
-PATIENCE = 0.5  # seconds: another workflow that only looks who is at work holds the lock for a moment
+PATIENCE = 0.5  # seconds to wait: `explanation` of another workflow also takes the lock for a moment
 
 _held: FileLock | None = None  # locked until the process ends
 

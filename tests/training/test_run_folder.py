@@ -335,7 +335,7 @@ def test_an_ended_run_is_put_back_and_not_trained_again(finished, ended, links, 
     before = {name: (finished.out / name).read_bytes() for name in (*DECLARED, "model/model.safetensors")}
     for _ in range(2):  # the second time everything is there
         trainer.train(*finished.source, ended)
-        assert "this run had ended" in capsys.readouterr().out
+        assert "this run had finished" in capsys.readouterr().out
         assert {name: (ended / name).read_bytes() for name in before} == before
         assert {file.name for file in ended.iterdir()} == {file.name for file in finished.out.iterdir()}
         assert ((ended / "metrics.csv").stat().st_nlink == 2) == links

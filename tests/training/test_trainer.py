@@ -88,7 +88,7 @@ def test_killed_at_random_moments_it_resumes_and_ends_with_the_same_bytes(tiny, 
     process.kill()
     process.wait()
     done = subprocess.run(command(tiny, out), capture_output=True, text=True, check=True)
-    assert "step 8/8" in done.stdout or "its files are back" in done.stdout
+    assert "step 8/8" in done.stdout or "its files are restored" in done.stdout
     assert_same(finished, out)
 
 
