@@ -12,14 +12,16 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")  # set by schedulers that assign a job its own devices
 POLL = 0.5  # seconds between two looks at busy devices
 
-_held: list[FileLock] = []  # the lease lasts as long as this process
+_held: "list[FileLock]" = []  # the lease lasts as long as this process
 _offered: str | None = None  # CUDA_VISIBLE_DEVICES before the lease narrowed it
 
 
@@ -96,8 +98,10 @@ def _installed() -> dict[str, str]:
     return dict(line.replace(" ", "").split(",") for line in answer.stdout.splitlines() if line.strip())
 
 
-def _try_lock(path: Path) -> FileLock | None:
+def _try_lock(path: Path) -> "FileLock | None":
     """The lock of a device, taken; None while another process has it."""
+    from filelock import FileLock, Timeout  # takes 10 ms, so only where a GPU is leased
+
     if not path.parent.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o1777)

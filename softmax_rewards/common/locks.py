@@ -6,13 +6,15 @@ The kernel drops a lock when its process ends, however it ends. Only the file st
 import os
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 FILE = ".lock"
 
 
-def hold(folder: Path, command: str, patience: float = 0.0) -> FileLock:
+def hold(folder: Path, command: str, patience: float = 0.0) -> "FileLock":
     """Reserve `folder`, which is made if need be, until the returned lock is released or deleted.
 
     Args:
@@ -22,6 +24,8 @@ def hold(folder: Path, command: str, patience: float = 0.0) -> FileLock:
 
     Raises RuntimeError if another process holds the folder: one line names process, command and machine.
     """
+    from filelock import FileLock, Timeout  # takes 10 ms, so not at every start
+
     file = folder / FILE
     # Without `flock` filelock would fall back to a plain file, which a killed process leaves behind.
     lock = FileLock(file, timeout=patience, fallback_to_soft=False, on_acquired=_sign)

@@ -8,11 +8,13 @@ import contextlib
 import os
 import signal
 from pathlib import Path
-
-from filelock import FileLock
+from typing import TYPE_CHECKING
 
 from softmax_rewards.common import locks
 from softmax_rewards.training.state import proc_stat
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 # Jobs cannot inherit the lock, because Snakemake starts them with all files closed. They inherit the environment:
 # a job has the results folder in this variable, and /proc shows it even after the workflow was killed.
@@ -20,7 +22,7 @@ MARK = "SOFTMAX_REWARDS_RESULTS"
 COMMAND = "snakemake"
 PATIENCE = 0.5  # seconds to wait: `explanation` of another workflow also takes the lock for a moment
 
-_held: FileLock | None = None  # locked until the process ends
+_held: "FileLock | None" = None  # locked until the process ends
 
 
 def mark_jobs(results: Path) -> None:
