@@ -1,4 +1,4 @@
-"""From nothing to the executed report: config/README.md has the settings, README.md the commands."""
+"""The whole pipeline, from data to report. README.md explains the commands, config/README.md the settings."""
 
 from snakemake.utils import min_version
 

@@ -1,11 +1,10 @@
 """Devices: a lease that gives concurrent jobs different GPUs.
 
 Snakemake's `--resources gpu=N` only counts; it does not tell a job which GPU to use. So each job takes one file lock
-per device before torch is imported, and sees only those devices. The kernel drops the lock when the process ends,
-however it ends.
+per GPU before torch is imported, and sees only those GPUs. The kernel drops the locks when the process ends, however
+it ends.
 """
 
-import fcntl
 import os
 import random
 import shutil
@@ -13,23 +12,27 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")  # set by those that assign a job its own devices
+SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")  # set by schedulers that assign a job its own devices
 POLL = 0.5  # seconds between two looks at busy devices
 
-_held: list[int] = []  # descriptors of the locked files; the lease lasts as long as they are open
+_held: "list[FileLock]" = []  # the lease lasts as long as this process
 _offered: str | None = None  # CUDA_VISIBLE_DEVICES before the lease narrowed it
 
 
 def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None:
     """Take `count` free GPUs for this process and hide the others; call it before torch is imported.
 
-    While too few are free, it says so once and waits; without `wait` it returns None. It also returns None for `device`
-    "cpu", without GPUs, and under a scheduler that has already assigned exactly these devices to this job. Raises
-    ValueError if there are fewer than `count` GPUs.
+    While too few are free, it prints one line and waits, or returns None without `wait`. It also returns None if
+    `device` is "cpu", if there are no GPUs, and if a scheduler has already assigned exactly these GPUs to this job.
 
-    Returns the devices' names as put into CUDA_VISIBLE_DEVICES. A second call returns the first one's lease.
+    Returns the names of the GPUs, as CUDA_VISIBLE_DEVICES then has them. A second call returns the first one's lease.
+    Raises ValueError if there are fewer than `count` GPUs.
     """
     global _offered
     if device == "cpu":
@@ -40,20 +43,20 @@ def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None
     if not names or (len(names) == count and any(name in os.environ for name in SCHEDULERS)):
         return None
     if len(names) < count:
-        raise ValueError(f"training.gpus: {count} are asked for; allowed: at most {len(names)} ({', '.join(names)})")
+        raise ValueError(f"training.gpus: {count}; allowed: at most {len(names)} ({', '.join(names)})")
     waiting = False
     while True:
-        taken: dict[str, int] = {}
-        for name, lock in names.items():
-            if len(taken) < count and (descriptor := _try_lock(lock)) is not None:
-                taken[name] = descriptor
+        taken: dict[str, FileLock] = {}
+        for name, file in names.items():
+            if len(taken) < count and (lock := _try_lock(file)):
+                taken[name] = lock
         if len(taken) == count:
             _offered = os.environ.get(VISIBLE)
             _held.extend(taken.values())
             os.environ[VISIBLE] = ",".join(taken)
             return os.environ[VISIBLE]
-        for descriptor in taken.values():  # otherwise two jobs that hold half each would wait for ever
-            os.close(descriptor)
+        for lock in taken.values():  # otherwise two jobs that hold half each would wait forever
+            lock.release()
         if not wait:
             return None
         if not waiting:
@@ -65,15 +68,15 @@ def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None
 
 
 def offered() -> str | None:
-    """CUDA_VISIBLE_DEVICES before this process took its lease: what a child process needs to take its own lease."""
+    """CUDA_VISIBLE_DEVICES before this process took its lease. A child process needs it to take a lease of its own."""
     return _offered if _held else os.environ.get(VISIBLE)
 
 
 def devices() -> dict[str, Path]:
-    """GPUs this process may use: name as CUDA_VISIBLE_DEVICES takes it → lock file.
+    """GPUs that this process may use: name for CUDA_VISIBLE_DEVICES → lock file.
 
-    They are those of CUDA_VISIBLE_DEVICES if it is set, else all that `nvidia-smi` lists. A device has a
-    number and a UUID; the lock is named after the UUID if `nvidia-smi` knows it, so that both mean one lease.
+    They are those of CUDA_VISIBLE_DEVICES if it is set, else all that `nvidia-smi` lists. A GPU has a number and a
+    UUID. The lock file is named after the UUID if `nvidia-smi` knows it, so that both names mean one lease.
     """
     uuids = _installed()
     visible = os.environ.get(VISIBLE)
@@ -90,27 +93,22 @@ def _installed() -> dict[str, str]:
         return {}
     command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    if answer.returncode:  # installed, but no driver or no device: the same as no GPU
+    if answer.returncode:  # there is no driver or no device
         return {}
     return dict(line.replace(" ", "").split(",") for line in answer.stdout.splitlines() if line.strip())
 
 
-def _try_lock(path: Path) -> int | None:
-    descriptor = _opened(path)
+def _try_lock(path: Path) -> "FileLock | None":
+    """The lock of a device, taken; None while another process has it."""
+    from filelock import FileLock, Timeout  # takes 10 ms, so only where a GPU is leased
+
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o1777)
+    # All users of the machine share its devices, so all of them may write the file.
+    lock = FileLock(path, mode=0o666, timeout=0, fallback_to_soft=False)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        lock.acquire()
+    except Timeout:
         return None
-    return descriptor
-
-
-def _opened(path: Path) -> int:
-    """A descriptor of the lock file. Every user of the machine may open it, because locking needs only reading."""
-    try:
-        return os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.parent.chmod(0o1777)
-        return os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+    return lock

@@ -23,10 +23,12 @@ ADVICE = {
 class NotWritten(OSError):
     """A file could not be written: one line says which, why and what to do."""
 
-    then = ""  # what a new start does; callers that know set it
+    then = ""  # what a new start will do; set by callers that know it
 
     def __str__(self) -> str:
-        return f"{self.filename}: {self.strerror}; {ADVICE.get(self.errno, 'see to it')} and start again{self.then}"
+        return (
+            f"{self.filename}: {self.strerror}; {ADVICE.get(self.errno or 0, 'repair this')} and start again{self.then}"
+        )
 
 
 @contextmanager
@@ -46,9 +48,9 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to. Without an error it then replaces `path`; with one it is deleted.
+    """Yield a path beside `path` to write to. It replaces `path` when the block ends, and is deleted after an error.
 
-    Raises NotWritten naming `path`.
+    Raises NotWritten, which names `path`.
     """
     partial = path.with_name(f".{path.name}.partial")
     with writing(path):
@@ -76,7 +78,7 @@ def write_json(value: dict[str, Any], path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file's mapping; ValueError names a file that is missing, not UTF-8, not JSON or no mapping."""
+    """Read a JSON object; raises ValueError, which names the file, if it is missing or its content is anything else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: neither UTF-8 nor JSON
@@ -110,9 +112,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def verified_manifest(folder: Path) -> dict[str, Any]:
-    """The folder's manifest, after every checksum was compared; ValueError names the first damaged file."""
+    """The folder's manifest, after all checksums are compared; raises ValueError, which names a damaged file."""
     with suppress(FileNotFoundError):
-        (folder / "manifest.json").read_bytes()  # raises for a disk or network that fails, which is no damage
+        (folder / "manifest.json").read_bytes()  # a failing disk or network is no damage: its error passes
     manifest = read_manifest(folder)
     digests = manifest.get("files")
     if not isinstance(digests, dict) or manifest.get("sha256") != _together(digests):
@@ -122,13 +124,13 @@ def verified_manifest(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path, digests: Mapping[str, str]) -> None:
-    """Compare files in `folder` with their sha256; ValueError names the first that differs or is missing."""
+    """Compare files in `folder` with their sha256; raises ValueError, which names one that differs or is missing."""
     for name, digest in digests.items():
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise ValueError(f"{folder / name} leads out of {folder}")
         try:
             actual = sha256(folder / name)
-        except FileNotFoundError:  # other errors are those of a disk or network
+        except FileNotFoundError:  # other errors mean a failing disk or network
             raise ValueError(f"{folder / name} is damaged (no such file)") from None
         if actual != digest:
             raise ValueError(f"{folder / name} is damaged (sha256 differs)")

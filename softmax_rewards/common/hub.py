@@ -25,12 +25,12 @@ def fetch(
 ) -> str:
     """Download the files of `repository` that match `patterns` into `out`; returns the commit they are from.
 
-    `revision` is a branch, a tag or a commit. A file continues where a broken connection stopped it. A new call keeps
-    whole files, and deletes files at the top of `out` that match but belong to an earlier commit. Of a model only files
-    at the top count, because folders hold other formats. Every file is compared with the hub's own checksum; a damaged
-    one is deleted and fetched once more. `HF_ENDPOINT`, `HF_TOKEN` and the other variables of `huggingface_hub` apply.
+    `revision` is a branch, a tag or a commit. A new call keeps whole files and continues broken ones. It deletes files
+    at the top of `out` that match but belong to an earlier commit. Of a model only files at the top count, because its
+    folders hold other formats. Every file is compared with the hub's own checksum; a damaged one is deleted and fetched
+    once more. `HF_ENDPOINT`, `HF_TOKEN` and the other variables of `huggingface_hub` apply.
 
-    Raises ValueError, one line that says what to do by hand, if the hub cannot be reached, if it has no such files, if
+    Raises ValueError, one line that says what to do by hand: if the hub cannot be reached, if it has no such files, if
     a file has no checksum or a name that leads out of `out`, or if a file is damaged twice.
     """
     from huggingface_hub.utils import filter_repo_objects
@@ -38,7 +38,7 @@ def fetch(
     try:
         commit, files = _matching(repository, revision, patterns, kind)
         damaged = _download(repository, commit, files, out, kind)
-    except Exception as error:  # several libraries raise here, and so do network and disk
+    except Exception as error:  # errors of several libraries, of the network and of the disk
         reason = plain(f"{type(error).__name__}: {' '.join(str(error).split())}")
         raise ValueError(_advice(repository, revision, patterns, out, reason)) from error
     missing = [name for name in files if not (out / name).is_file()]
@@ -50,7 +50,7 @@ def fetch(
     for name in filter_repo_objects(here, allow_patterns=list(patterns)):
         if name not in files:
             (out / name).unlink()
-    shutil.rmtree(out / ".cache", ignore_errors=True)  # huggingface_hub's notes on the download
+    shutil.rmtree(out / ".cache", ignore_errors=True)  # where huggingface_hub keeps notes on the download
     return commit
 
 
@@ -62,12 +62,14 @@ def _matching(
     from huggingface_hub.utils import filter_repo_objects
 
     ignored = ["*/*"] if kind == "model" else None
-    listing = HfApi(_endpoint()).repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
-    files = {file.rfilename: file for file in listing.siblings}
+    api = HfApi(_endpoint())
+    info = api.model_info if kind == "model" else api.dataset_info
+    listing = info(repository, revision=revision, files_metadata=True)
+    files = {file.rfilename: file for file in listing.siblings or []}
     names = list(filter_repo_objects(files, allow_patterns=list(patterns), ignore_patterns=ignored))
     for name in names:
         _refuse_unsafe(files[name])
-    return listing.sha, {name: files[name] for name in names}
+    return listing.sha or revision, {name: files[name] for name in names}
 
 
 def _download(

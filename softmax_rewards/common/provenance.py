@@ -1,13 +1,13 @@
 """Provenance: which code and which settings made a file.
 
-Two fingerprints of code, both over syntax trees, so that comments and docstrings change nothing:
+There are two fingerprints of code. Both hash syntax trees, so comments and docstrings change nothing:
 
 * `fingerprint(script)` covers every module that a script reaches by imports. Cheap stages (tables, pages) run again
-  whenever any of it changes.
-* `run_code(run)` covers only the modules that decide a run's numbers (`COUNTED`), and in them no error messages.
-  Training takes hours: a new log line, status page or message must not repeat it.
+  when any of it changes.
+* `run_code(run)` covers only the modules that decide a run's numbers (`COUNTED`), and leaves out error messages and
+  log lines. Training takes hours, so a new message or status page must not repeat it.
 
-A scheme's, task's or source's file concerns only the runs that name it.
+The file of a scheme, task or model source only concerns the runs that name it.
 """
 
 import ast
@@ -21,7 +21,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from softmax_rewards.common import plugins
 
@@ -38,7 +38,7 @@ COUNTED = (
     "training.warm_start",
     "weighting",
 )
-"""Rooms and modules that decide the numbers of a run. The others read settings, write files, or say something."""
+"""Rooms and modules that decide the numbers of a run. The others read settings, write files or print messages."""
 
 ENTRY = {
     "dataset": "data/dataset.py",
@@ -53,9 +53,9 @@ def fingerprint(script: Path, modules: Sequence[str] = ()) -> str:
 
     Args:
         script: a Python file (a script of the workflow, a module of the package) or a notebook.
-        modules: dotted names of plug-ins that it loads by name at run time.
+        modules: dotted names of the plug-ins that it loads by name at run time.
 
-    Errors: `FileNotFoundError` for a script or module that is not there.
+    Raises FileNotFoundError for a script or module that does not exist.
     """
     return _fingerprint(Path(script).resolve(), tuple(sorted(set(modules))), False)
 
@@ -63,12 +63,13 @@ def fingerprint(script: Path, modules: Sequence[str] = ()) -> str:
 @functools.cache
 def _fingerprint(script: Path, modules: tuple[str, ...], counted_only: bool) -> str:
     reached = closure(script, modules, counts if counted_only else lambda name: True)
-    parts = {name: _shape(path, messages=not counted_only) for name, path in reached.items()}
-    return _digest(parts if counted_only else {"script": _shape(script), "modules": parts})
+    if counted_only:
+        return _digest({name: read(path).numbers for name, path in reached.items()})
+    return _digest({"script": read(script).code, "modules": {name: read(path).code for name, path in reached.items()}})
 
 
 def counts(name: str) -> bool:
-    """Whether the module `name` (dotted, with the package) decides numbers of a run."""
+    """Whether the module `name` (dotted, with the package) decides the numbers of a run."""
     return any(f"{name}.".startswith(f"{PACKAGE.name}.{counted}.") for counted in COUNTED)
 
 
@@ -77,11 +78,13 @@ def closure(
 ) -> dict[str, Path]:
     """The package's modules that `script` and the named `modules` reach by static imports, dotted name → file.
 
-    Imports inside functions count. Modules found by name at run time do not, unless `modules` names them. Only modules
-    that `follow` accepts are taken and searched for further imports.
+    Imports inside functions count. A module that is loaded by name at run time only counts if `modules` has it. Modules
+    that `follow` refuses are left out, and so is what only they import.
+
+    Raises FileNotFoundError for a name in `modules` without a file.
     """
     files: dict[str, Path] = {}
-    pending = [*imports(Path(script).resolve()), *modules]
+    pending = [*read(Path(script).resolve()).imports, *modules]
     if follow(entry := _name(Path(script).resolve())):
         pending.append(entry)
     missing = [name for name in modules if _file(name) is None]
@@ -93,13 +96,13 @@ def closure(
         if path is None or name in files or not follow(name):
             continue
         files[name] = path
-        pending.extend(imports(path))
+        pending.extend(read(path).imports)
         pending.extend(name[:index] for index, letter in enumerate(name) if letter == ".")
     return dict(sorted(files.items()))
 
 
 def run_plugins(run: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The plug-in modules behind each stage of a resolved run (`config.run.Run.to_dict()`), dotted names."""
+    """The plug-in modules that each stage of a resolved run (`config.run.Run.to_dict()`) loads, as dotted names."""
     task, source = f"{plugins.TASKS}.{run['task']['name']}", f"{plugins.SOURCES}.{run['model']['source']}"
     return {
         "dataset": [task],
@@ -115,19 +118,19 @@ def stage_code(stage: str, modules: Sequence[str]) -> str:
 
 
 def run_code(run: Mapping[str, Any]) -> dict[str, str]:
-    """Code fingerprint of each stage behind a run's training, and of the trainer without the scheme."""
+    """Code fingerprints of the stages up to a run's training, and "trainer": training without the scheme."""
     modules = run_plugins(run)
     code = {stage: stage_code(stage, modules[stage]) for stage in ("dataset", "base", "train")}
     return code | {"trainer": stage_code("train", modules["dataset"])}
 
 
 def run_fingerprint(run: Mapping[str, Any]) -> str:
-    """What a run's files depend on: its settings and the code of every stage behind it."""
+    """Hash of what a run's files depend on: its settings, and the code of every stage up to its training."""
     return _digest({"run": run, "code": run_code(run)})
 
 
 def evaluation_fingerprint(run: Mapping[str, Any]) -> str:
-    """The code that judged the run's final model."""
+    """Hash of the code that evaluates the run's final model."""
     return stage_code("evaluate", run_plugins(run)["evaluate"])
 
 
@@ -137,7 +140,7 @@ def run_record(run: Mapping[str, Any], *, data: str, base: str, device: str) -> 
     Args:
         run: the resolved run, `config.run.Run.to_dict()`.
         data, base: sha256 from the manifests of the data set and of the base model.
-        device: where it was trained, as the trainer names it.
+        device: the device of the training, as the trainer names it.
     """
     code = run_code(run)
     return {
@@ -155,7 +158,7 @@ def run_record(run: Mapping[str, Any], *, data: str, base: str, device: str) -> 
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform, processor and git revision ("+dirty" if tracked files differ; null outside git)."""
+    """Versions, platform, processor and git revision ("+dirty" if tracked files were changed; None outside git)."""
     return {
         "versions": {name: metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         "platform": platform.platform(),
@@ -171,7 +174,7 @@ def _digest(value: Any) -> str:
 
 
 def _file(name: str) -> Path | None:
-    """The file of a dotted module name of this package; None for anything else, such as a function's name."""
+    """The file of a module of this package by its dotted name; None for other names, such as a function's."""
     first, *rest = name.split(".")
     if first != PACKAGE.name:
         return None
@@ -195,11 +198,40 @@ def _parse(path: Path) -> ast.Module:
     return ast.parse("\n".join(code), filename=str(path))
 
 
+class Parsed(NamedTuple):
+    """What provenance knows of a file."""
+
+    imports: tuple[str, ...]
+    """Every dotted name that it imports; for `from a import b` both a and a.b, because b may be a module."""
+    code: str
+    """Hash of its syntax without docstrings."""
+    numbers: str
+    """The same without messages, in a module that decides numbers (`counts`); else ""."""
+
+
 @functools.cache
-def imports(path: Path) -> tuple[str, ...]:
-    """Every dotted name that a file imports; of `from a import b` both a and a.b, since b may be a module."""
+def read(path: Path) -> Parsed:
+    """Parse a Python file, or the code cells of a notebook."""
+    tree = _parse(path)
+    nodes = list(ast.walk(tree))
+    names = _imports(path, nodes)
+    blocks = [value for node in nodes for value in vars(node).values() if isinstance(value, list)]
+    for block in blocks:
+        block[:] = [node for node in block if not _is_docstring(node)]
+    code = _hash(tree)
+    if not counts(_name(path)):
+        return Parsed(names, code, "")
+    for block in blocks:
+        block[:] = [node for node in block if not _is_log(node)]
+    for node in nodes:
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func  # the kind of error counts, its message does not
+    return Parsed(names, code, _hash(tree))
+
+
+def _imports(path: Path, nodes: Iterable[ast.AST]) -> tuple[str, ...]:
     names: list[str] = []
-    for node in ast.walk(_parse(path)):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -216,30 +248,20 @@ def _anchor(path: Path, level: int) -> str:
     return ".".join([PACKAGE.name, *folder.relative_to(PACKAGE).parts])
 
 
-@functools.cache
-def _shape(path: Path, messages: bool = True) -> str:
-    """Hash of a file's syntax without docstrings, and without the `messages` of errors if they do not count."""
-    tree = _Stripped(messages).visit(_parse(path))
-    # Python 3.13 leaves empty lists out; earlier versions write them, and which there are differs between versions.
+def _is_docstring(node: ast.AST) -> bool:
+    """Whether a statement is nothing but a string."""
+    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
+
+
+def _is_log(node: ast.AST) -> bool:
+    """Whether a statement is a call of `log`."""
+    return isinstance(node, ast.Expr) and getattr(getattr(node.value, "func", None), "id", None) == "log"
+
+
+def _hash(tree: ast.AST) -> str:
+    # Python 3.13 leaves empty lists out of a dump. Earlier versions write them, and not all have the same ones.
     text = re.sub(r"(, )?\b\w+=\[\]", "", ast.dump(tree))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-class _Stripped(ast.NodeTransformer):
-    """Takes out of a syntax tree what computes nothing: docstrings, and on request what is said of an error."""
-
-    def __init__(self, messages: bool) -> None:
-        self.messages = messages
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        logs = isinstance(node.value, ast.Call) and getattr(node.value.func, "id", None) == "log"
-        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if text or (logs and not self.messages) else self.generic_visit(node)
-
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        if not self.messages and isinstance(node.exc, ast.Call):
-            node.exc = node.exc.func
-        return self.generic_visit(node)
 
 
 def _processor() -> str:

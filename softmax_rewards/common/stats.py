@@ -1,7 +1,7 @@
 """Statistics of an experiment: pure functions of arrays; the unit is the seed, never the puzzle or the step.
 
 Every interval is two-sided with the stated confidence. With a single seed an interval is NaN: nothing is
-known about how another seed would have come out.
+known about the results of other seeds.
 """
 
 import math
@@ -123,11 +123,10 @@ def area(x: ArrayLike, y: ArrayLike, until: float | None = None) -> float:
 def puzzle_bootstrap(values: ArrayLike, seed: int, draws: int = 4000, confidence: float = CONFIDENCE) -> Interval:
     """Percentile bootstrap of a mean over puzzles. `values` [P], e.g. paired differences of 0/1 results.
 
-    It speaks of *one trained model* on more puzzles of the kind; it says nothing about another training
-    seed. Drawing P puzzles with replacement is drawing multinomial counts of the distinct values, which for
-    paired 0/1 results are three. `p` is NaN.
+    It holds for *one trained model* on more puzzles of this kind, not for another training seed. `p` is NaN.
     """
     values = np.asarray(values, dtype=float)
+    # Drawing P puzzles with replacement is drawing multinomial counts of the distinct values.
     distinct, counts = np.unique(values, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=draws)
     low, high = np.quantile(drawn @ distinct / len(values), [(1 - confidence) / 2, (1 + confidence) / 2])

@@ -1,7 +1,7 @@
-"""Table files: the rows of .csv, .jsonl and .parquet files, and numbers in them, read strictly.
+"""Table files: strict reading of .csv, .jsonl and .parquet files, and of the numbers in them.
 
-Rows are counted from 1, below the header of a csv, by line in a jsonl. Every error is one line, a ValueError, with the
-file, the row and what is allowed.
+Rows are counted from 1: below the header of a csv, by lines in a jsonl. Every error is a ValueError of one line, which
+names the file, the row and what is allowed.
 """
 
 import csv
@@ -23,7 +23,7 @@ _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "tru
 
 
 def files(path: Path) -> list[Path]:
-    """The file itself, or the table files of a folder, sorted; all of one kind."""
+    """The file itself, or the table files of a folder, sorted; raises ValueError unless they are of one kind."""
     if path.is_dir():
         tables = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
         kinds = sorted({file.suffix for file in tables})
@@ -45,7 +45,7 @@ def first(file: Path) -> dict[str, Any]:
 
 
 def rows(file: Path, columns: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
-    """("FILE, row 7", row) of each row, which has all of `columns` and maybe others."""
+    """Yield ("FILE, row 7", row) for each row; raises ValueError if a row lacks one of `columns`."""
     readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": lambda file: _parquet(file, columns)}
     try:
         for number, row in readers[file.suffix](file):
@@ -70,7 +70,8 @@ def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             _once(names, file)
             for number, cells in enumerate(filter(None, reader), 1):
                 if len(cells) != len(names):
-                    raise ValueError(f"{file}, row {number}: {len(cells)} cells; allowed: {len(names)}, as the header")
+                    problem = f"{len(cells)} cells; allowed: {len(names)}, as in the header"
+                    raise ValueError(f"{file}, row {number}: {problem}")
                 yield number, dict(zip(names, cells, strict=True))
         except csv.Error as error:
             raise ValueError(f"{file}, line {reader.line_num}: not CSV ({error})") from None
@@ -86,7 +87,7 @@ def _jsonl(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             except (ValueError, RecursionError):
                 raise ValueError(f"{file}, row {number}: not JSON: {_short(line)}") from None
             if not isinstance(row, dict):
-                raise ValueError(f"{file}, row {number}: {_short(row)}; allowed: a JSON object a line")
+                raise ValueError(f"{file}, row {number}: {_short(row)}; allowed: one JSON object per line")
             yield number, row
 
 
@@ -100,11 +101,11 @@ def _parquet(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
 def _once(names: Sequence[str], file: Path) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{file}: the column {twice!r} stands twice; allowed: each once")
+        raise ValueError(f"{file}: column {twice!r} occurs twice; allowed: once")
 
 
 def number(value: Any) -> float | None:
-    """A finite number, from text too; None for anything else."""
+    """The finite number that a value is, or that its text says; None for anything else."""
     if isinstance(value, str):
         value = float(value) if _NUMBER.fullmatch(value.strip()) else None
     try:
@@ -115,7 +116,7 @@ def number(value: Any) -> float | None:
 
 
 def truth(value: Any) -> bool | None:
-    """0 or 1, false or true, from text too; None for anything else."""
+    """The truth value for 0, 1, false or true, as value or text; None for anything else."""
     if isinstance(value, str):
         return _TRUTH.get(value.strip().lower())
     return bool(value) if isinstance(value, int | float) and value in (0, 1) else None

@@ -1,17 +1,17 @@
-"""Text for a terminal: text of a model, a file or a name is shown, but cannot control the terminal.
+"""Text for a terminal: text from a model, a file or a name is shown, but cannot control the terminal.
 
-python -m softmax_rewards.common.terminal LOG      the last line of a failed job's log; ends with 1, as the job did
+python -m softmax_rewards.common.terminal LOG      print the last line of a failed job's log, and exit with 1 like it
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-TAIL = 65_536  # bytes of a log in which its last line is looked for
+TAIL = 65_536  # bytes at the end of a log in which its last line is searched
 
 
 def plain(text: str) -> str:
-    """`text` as one line, each character that does not print (line breaks, escapes, marks of direction) written out."""
+    """`text` as one line: line breaks, escapes and other characters that do not print are written out ("\\n")."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 

@@ -1,4 +1,4 @@
-"""The base model of an experiment: what all sources share around the files that a source writes."""
+"""The base model of an experiment: a source writes its files, and this module adds what all sources share."""
 
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ from softmax_rewards.training import warm_start
 
 
 def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) -> None:
-    """Make the base model that `model` (source and options) describes in `out`; `manifest.json` comes last.
+    """Write the base model that `model` (source and options) describes to `out`, `manifest.json` last.
 
-    `data` are the puzzles of `task`, for the warm start. The manifest has the checksum of every file, the prompt
-    template that the model expects, its number of parameters and the facts that the source returns. Raises ValueError,
-    one line, for wrong options and for a model that cannot be fetched, found or loaded.
+    `data` is the folder with the puzzles of `task`, for the warm start. The manifest has the checksum of every file,
+    the prompt template that the model expects, its number of parameters and the facts that the source returns. Raises
+    ValueError, one line, for wrong options and for a model that cannot be fetched, found or loaded.
     """
     module = plugins.load(plugins.SOURCES, model["source"], "model source")
     options = strict.build(module.Options, {key: value for key, value in model.items() if key != "source"}, "model")
     if getattr(options, "template", None) == "compact":
-        _need_compact(task)  # before anything is fetched
+        _need_compact(task)  # fail before a model is downloaded
     out.mkdir(parents=True, exist_ok=True)
     (out / "manifest.json").unlink(missing_ok=True)
     facts = {"model": model, **module.make(options, task, data, out)}
@@ -54,7 +54,7 @@ def _check_alphabet(task: dict[str, Any], model: dict[str, Any], out: Path) -> N
 
     missing = unreadable(Tokenizer(out), _need_compact(task))
     if missing:
-        folder = model.get("path", out)  # of `local`, where the user put the model
+        folder = model.get("path", out)  # the source `local` has a path: name the user's own folder
         raise ValueError(
             f"model.template: compact, but the tokenizer of {folder} lacks {' '.join(map(repr, missing))} of "
             f"{task['name']}; allowed: a model that spells them, such as one trained on {task['name']}"

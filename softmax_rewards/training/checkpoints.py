@@ -1,6 +1,6 @@
 """Checkpoints of a run while it is under way: folders `checkpoint-<updates>`, each with the checksums of its files.
 
-<kind>.safetensors        a kind of tensor of the engine's state
+<kind>.safetensors        the engine's state, one file per kind of tensor
 state.json                what else the run needs to continue
 manifest.json             the sha256 of these, written last
 """
@@ -30,14 +30,16 @@ def steps(folder: Path) -> int:
 
 
 def write(state: Path, step: int, engine: Engine, facts: dict[str, Any]) -> None:
-    """Save the state of the engine and `facts` after `step` updates; if it cannot, raise NotWritten and leave
-    nothing."""
+    """Save the state of the engine and `facts` after `step` updates.
+
+    Raises NotWritten if the disk does not take it, and then leaves nothing behind.
+    """
     partial = _emptied(state)
     with writing(state):
         try:
             partial.mkdir()
             names = ["state.json"]
-            for kind, values in engine.state():  # one file per kind: the host holds one kind at a time
+            for kind, values in engine.state():  # one by one, because memory may only have room for one kind
                 names.append(f"{kind}.safetensors")
                 checkpoint.write_tensors(values, partial / names[-1])
                 del values  # before those of the next kind are made
@@ -50,13 +52,13 @@ def write(state: Path, step: int, engine: Engine, facts: dict[str, Any]) -> None
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The facts in `state.json`, after the whole folder is verified; ValueError names a damaged file."""
+    """Verify the whole folder and return the facts in `state.json`; raises ValueError, which names a damaged file."""
     verified_manifest(folder)
     return read_json(folder / "state.json")
 
 
 def expect(facts: dict[str, Any], identity: str, folder: Path) -> None:
-    """Raise ValueError if a checkpoint's `facts` are not those of a run with this `identity`."""
+    """Raise ValueError if a checkpoint's `facts` belong to a run with another `identity`."""
     if facts.get("identity") != identity:
         raise ValueError(f"{folder} is of other code, data or settings")
 
@@ -76,7 +78,7 @@ def discard(folder: Path) -> None:
 
 
 def _emptied(state: Path) -> Path:
-    """The path for a checkpoint that is not whole yet, or no longer. What was there is deleted."""
+    """The path for a checkpoint that is being written or deleted. What was there before is deleted."""
     partial = state / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     return partial

@@ -1,12 +1,13 @@
-"""Divergence: a run skips an update that is not finite, or it stops and saves the update's inputs.
+"""Divergence: when an update is not finite, a run skips it, or stops and saves the inputs of the update.
 
 <run>/nonfinite-step-000012/     appears whole; deleted when the run passes step 12 or finishes
     inputs.safetensors           tokens [Q·N, T], lengths, finished, log_probs, weights [Q, N'], rewards [Q, N]
-    step.json                    what was not finite, prompts, puzzles and texts; null for what JSON cannot hold
+    step.json                    what was not finite, prompts, puzzles and texts; null stands for NaN and infinity
 
-N' is N without the reference answers if these have a loss of their own (`training.imitation`).
+N' is N, minus the reference answers if these have a loss of their own (`training.imitation`).
 """
 
+import functools
 import math
 import os
 import shutil
@@ -25,8 +26,8 @@ from softmax_rewards.policy.update import Diverged, Facts
 from softmax_rewards.training.run_folder import Folder
 
 PATIENCE = 10
-"""Steps in a row that may be skipped. A chance overflow is gone with the next batch. Skipped updates do not change the
-policy, so when ten different batches fail in a row, the policy itself is broken."""
+"""The run stops at this many failed steps in a row. A rare overflow does not occur again with the next batch. Skipped
+updates do not change the policy, so when ten different batches fail in a row, the policy itself is broken."""
 
 
 class DivergenceGuard:
@@ -37,14 +38,14 @@ class DivergenceGuard:
         self.skipping = settings.on_nonfinite == "skip"
 
     def passed(self, step: int) -> Facts:
-        """The update after `step` updates was made. Returns the facts for the step's row."""
+        """The update after `step` updates succeeded. Returns the facts for the step's row."""
         self.folder.on_disk(lambda: _drop(_inputs_folder(self.folder.out, step)))
         return {"skipped": 0} if self.skipping else {}
 
     def failed(self, step: int, puzzles: np.ndarray, batch: Rollouts, weights: np.ndarray, error: Diverged) -> Facts:
-        """Skip an update that was not made, or that broke the weights. Returns the facts for the step's row.
+        """Skip an update that failed, or save its inputs and raise FloatingPointError. Returns the facts for the row.
 
-        `puzzles[Q]` index the train split. If the run has to stop, saves the inputs and raises FloatingPointError.
+        `puzzles[Q]` index the train split. A run that may skip still stops when the weights themselves are broken.
         """
         line = f"{error} (step {step + 1}, update {error.index + 1} of {self.settings.updates_per_batch})"
         before = self.folder.rows("metrics")[1 - PATIENCE :] if self.skipping and not error.weights else []
@@ -59,9 +60,9 @@ class DivergenceGuard:
         return error.facts | {"skipped": 1}
 
     def finished(self) -> None:
-        """The run has finished: drop the inputs of all steps."""
+        """The run has finished: delete the saved inputs of all steps."""
         for inputs in self.folder.out.glob("nonfinite-step-*"):
-            self.folder.on_disk(lambda inputs=inputs: _drop(inputs))
+            self.folder.on_disk(functools.partial(_drop, inputs))
 
     def _advice(self, error: Diverged) -> str:
         settings = self.settings

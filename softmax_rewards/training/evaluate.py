@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,10 +24,10 @@ Solutions = list[list[str | None]]  # [puzzle][sample]: the canonical right solu
 
 
 def final(run_folder: Path, data: Path) -> None:
-    """Judge the trained model of a finished run: `evaluation.json` and `puzzles.csv` in `run_folder`.
+    """Evaluate the final model of a finished run: write `evaluation.json` and `puzzles.csv` to `run_folder`.
 
-    Sampled and greedy success on all evaluation puzzles; pass@k and the number of distinct right solutions from
-    `evaluation.pass_samples` samples on the first `evaluation.pass_puzzles` of them.
+    Success, sampled and greedy, is measured on all evaluation puzzles. pass@k and the number of distinct right
+    solutions come from `evaluation.pass_samples` samples on the first `evaluation.pass_puzzles` of them.
     """
     record = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
     run = Run.from_dict(record["config"])
@@ -39,7 +40,7 @@ def final(run_folder: Path, data: Path) -> None:
     write_csv(table, run_folder / "puzzles.csv")
     right = np.array([sum(solution is not None for solution in row) for row in many])
     distinct = [len({solution for solution in row if solution is not None}) for row in many]
-    summary = {f"pass@{k}": float(np.mean(pass_at_k(right, settings.pass_samples, k))) for k in KS}
+    summary: dict[str, Any] = {f"pass@{k}": float(np.mean(pass_at_k(right, settings.pass_samples, k))) for k in KS}
     summary |= {
         "success": float(table["sampled"].mean()),
         "greedy": float(table["greedy"].mean()),
@@ -70,7 +71,7 @@ class _Solver:
         )
 
     def __call__(self, count: int, samples: int, purpose: str | None) -> Solutions:
-        """The solutions of the first `count` puzzles, `samples` each; greedy without a purpose."""
+        """The solutions of the first `count` puzzles, `samples` for each; without a `purpose` decoding is greedy."""
         stream = None if purpose is None else (self.seed, purpose)
         rollouts = self.sampler.rollout(self.policy, self.puzzles[:count], samples, stream)
         every = [self.task.solution(text, self.puzzles[row // samples]) for row, text in enumerate(rollouts.texts)]
@@ -83,8 +84,11 @@ def _right(solutions: Solutions) -> np.ndarray:
 
 
 def pass_at_k(right: Sequence[int] | np.ndarray, samples: int, k: int) -> np.ndarray:
-    """Unbiased pass@k [P] from the number of right answers `right` [P] among `samples` (Chen et al. 2021,
-    arXiv 2107.03374, eq. 1): 1 − C(n − c, k) / C(n, k), with exact binomials. ValueError if k > samples."""
+    """Unbiased pass@k [P] from the number of right answers `right` [P] among `samples`.
+
+    1 − C(n − c, k) / C(n, k) with exact binomials (Chen et al. 2021, arXiv 2107.03374, eq. 1). Raises ValueError if
+    k > samples.
+    """
     if not 1 <= k <= samples:
         raise ValueError(f"pass@k: k = {k} must lie in 1..{samples}, the number of samples per puzzle")
     total = math.comb(samples, k)

@@ -1,4 +1,4 @@
-"""The files of a finished run: written once, restored if a workflow loses sight of the run and deletes them."""
+"""The files of a finished run: written once, and restored if a workflow has deleted them."""
 
 import json
 import os
@@ -25,10 +25,10 @@ from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.training import checkpoints
 from softmax_rewards.training.run_log import RunLog
 
-# The files that say a run has ended: `run.json`, and what `evaluate.py` adds.
+# The files that mark a run as finished or evaluated.
 MARKS = ("run.json", "evaluation.json", "puzzles.csv")
-# The outputs that the workflow declares. A workflow that lost sight of a run deletes them before it starts the run
-# again. `run.json` is the last to be put back.
+# The outputs that the workflow declares. If a workflow does not know that the run has finished, it deletes them and
+# starts the run again. `run.json` comes last, because it marks the run as finished.
 DECLARED = (
     "metrics.csv",
     "groups.csv",
@@ -50,7 +50,7 @@ EPISODE_TYPES = {
 
 
 def write(out: Path, logs: RunLog, policy: Decoder, base: Path, record: dict[str, Any], identity: str) -> None:
-    """Write final weights and tables of the run in `out`, `run.json` last; then delete its logs and checkpoints."""
+    """Write the final weights and tables of the run in `out`, `run.json` last, and delete its logs and checkpoints."""
     _write_model(out / "model", policy, base)
     for name in ("metrics", "evaluations", "timing"):
         write_csv(logs.table(name), out / f"{name}.csv")
@@ -66,7 +66,7 @@ def write(out: Path, logs: RunLog, policy: Decoder, base: Path, record: dict[str
 
 
 def restore(out: Path, identity: str) -> bool:
-    """Restore the files of a run that ended in `out`; False unless it has this `identity` and is whole."""
+    """Restore the files of a run that finished in `out`; False unless it has this `identity` and is whole."""
     finished, model = out / "finished", out / "model"
     if not finished.is_dir():
         return False
@@ -75,19 +75,19 @@ def restore(out: Path, identity: str) -> bool:
         checkpoints.expect(facts, identity, finished)
         verify(model, facts["model"])
     except ValueError as error:
-        log("train", f"{error}; the run that ended here is not taken")
+        log("train", f"{error}; the finished run here is not used")
         shutil.rmtree(finished)
         return False
     for name in DECLARED:
         link(finished / name, out / name)
-        os.utime(out / name)  # older than its inputs, it would count as out of date
+        os.utime(out / name)  # Snakemake takes a file that is older than its inputs for out of date
     _drop_state(out)
-    log("train", f"{out}: this run had ended, with the same code, data and settings; its files are back")
+    log("train", f"{out}: this run had finished with the same code, data and settings; its files are restored")
     return True
 
 
 def reward_groups(episodes: pd.DataFrame) -> pd.DataFrame:
-    """The groups of every step up to order: `step, rewards ("1.1 0.1 0.0", descending), right, count`."""
+    """How often a step had a group with these rewards: `step, rewards ("1.1 0.1 0.0", descending), right, count`."""
     by_group = episodes.sort_values("reward", ascending=False, kind="stable").groupby(["step", "group"])
     groups = pd.DataFrame(
         {
@@ -99,7 +99,7 @@ def reward_groups(episodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write_model(folder: Path, policy: Decoder, base: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)  # of an earlier run, perhaps from another base
+    shutil.rmtree(folder, ignore_errors=True)  # an earlier run may have had another base model
     folder.mkdir()
     for name in read_manifest(base)["files"]:  # the tokenizer and its settings, under whatever names
         if not name.endswith(".safetensors") and name not in ("config.json", checkpoint.INDEX):
@@ -109,7 +109,7 @@ def _write_model(folder: Path, policy: Decoder, base: Path) -> None:
 
 
 def _keep(out: Path, record: dict[str, Any], identity: str) -> None:
-    """Write `finished/`, its manifest last. The workflow does not declare the weights, so they stay in `model/`."""
+    """Write `finished/`, its manifest last. The weights stay in `model/`: the workflow does not declare them."""
     finished, model = out / "finished", out / "model"
     for name in DECLARED[:-1]:
         link(out / name, finished / name)
@@ -121,6 +121,6 @@ def _keep(out: Path, record: dict[str, Any], identity: str) -> None:
 
 def _drop_state(out: Path) -> None:
     discarded = out / "state.discarded"
-    shutil.rmtree(discarded, ignore_errors=True)  # left by a run that was killed at this point
+    shutil.rmtree(discarded, ignore_errors=True)  # a run may have been killed at this point
     os.rename(out / "state", discarded)
     shutil.rmtree(discarded)

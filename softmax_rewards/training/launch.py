@@ -1,7 +1,7 @@
-"""Launching: one run in several processes of the same script, by torchrun's own machinery.
+"""Launching: one run in several processes of the same script, started by torchrun's own machinery.
 
-Each process finds its rank in its environment (`policy/world.py`). This process only watches. When one of them fails,
-it ends the others and repeats the message of the first failure.
+Each process reads its rank from its environment (`policy/world.py`). This process only watches them: when one fails, it
+ends the others and repeats the message of the first failure.
 """
 
 import os
@@ -16,9 +16,10 @@ PATIENCE = 600  # seconds that a step may take to reach its checkpoint after SIG
 
 
 def again(count: int) -> None:
-    """Run this same command in `count` processes, and end as they do.
+    """Run this same command in `count` processes.
 
-    Raises SystemExit: 143 after SIGTERM, which is passed on to all of them; one line for the first failure.
+    Raises SystemExit if they fail, with one line about the first failure. SIGTERM is passed on to all of them; then the
+    exit status is 143.
     """
     config = LaunchConfig(
         min_nodes=1,
@@ -35,10 +36,10 @@ def again(count: int) -> None:
     except SignalException as request:
         raise SystemExit(128 + request.sigval) from None
     except ChildFailedError as error:
-        rank, failure = next(iter(error.failures.items()))  # in the order in which they ended
-        if failure.exitcode == 128 + signal.SIGTERM:  # it was asked to end, and has
+        rank, failure = next(iter(error.failures.items()))  # the first that ended
+        if failure.exitcode == 128 + signal.SIGTERM:  # it was asked to end
             raise SystemExit(failure.exitcode) from None
-        if isinstance(failure.message, dict):  # what `policy/world.py` has recorded
+        if isinstance(failure.message, dict):  # recorded by `policy/world.py`
             reason = failure.message["message"]
         elif failure.exitcode < 0:
             reason = failure.message.partition("\n")[0]

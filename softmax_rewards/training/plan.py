@@ -1,6 +1,7 @@
 """Plan: which runs an experiment has, how many run at once, and how far they all are.
 
-The workflow writes `results/<experiment>/plan.json` and `experiment.json` when it starts. No job reads them as input.
+The workflow writes `results/<experiment>/plan.json` and `experiment.json` when it starts. They are no input of a job,
+so that a new plan makes nothing run again.
 """
 
 import os
@@ -34,12 +35,12 @@ def write(experiment: Path, fingerprints: Mapping[str, str], at_once: int, setti
 
 
 def experiments(results: Path) -> list[Path]:
-    """The folders of the experiments that were ever started, `results/<experiment>`."""
+    """The folders `results/<experiment>` of all experiments that were started."""
     return sorted(folder for folder in results.glob("*") if (folder / PLAN).exists() or (folder / "runs").is_dir())
 
 
 def runs(experiment: Path) -> dict[Path, str | None]:
-    """Run folder → fingerprint, by ablation and seed: the planned runs, or without a plan all that exist."""
+    """Run folder → fingerprint, sorted by ablation and seed: the planned runs, or without a plan all that exist."""
     planned = _json(experiment / PLAN).get("runs")
     if planned is None:
         planned = dict.fromkeys(
@@ -68,14 +69,14 @@ def _state(folder: Path, code: str | None, steps: Mapping[str, int]) -> RunState
     ablation, seed = folder.parent.name, int(folder.name.removeprefix("seed-"))
     state = RunState.read(folder)
     state = RunState(ablation, seed) if state is None else state.seen(code)
-    # Other settings may have had another number of steps.
+    # The file may be of other settings, with another number of steps.
     return replace(state, steps=steps.get(ablation)) if state.state == "waiting" else state
 
 
 def time_left(runs: Sequence[RunState], at_once: int) -> float | None:
-    """Seconds until all runs are trained, without evaluations; None if all are, or if nothing tells.
+    """Seconds until all runs are trained, without evaluations; None if all are trained, or if no pace is known yet.
 
-    A run that has not begun is taken to be as fast as the others are on average. Failed runs are not trained again.
+    A run that has not begun is assumed to be as fast as the others on average. Failed runs are not trained again.
     """
     paces = [run.seconds_per_step for run in runs if run.seconds_per_step is not None]
     pending = [run for run in runs if run.state in ("running", "interrupted", "waiting")]
@@ -95,7 +96,7 @@ def progress(out: Path, run: RunState) -> str:
 
     Args:
         out: the run's folder, `results/<experiment>/runs/<ablation>/seed-<n>`.
-        run: its state; a run outside the workflow is alone.
+        run: its state. Outside the workflow there is no plan, and it counts as the only run.
     """
     experiment = out.absolute().parents[2]
     others = states(experiment) if (experiment / PLAN).exists() else [run]

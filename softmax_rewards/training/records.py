@@ -1,4 +1,4 @@
-"""What is logged of a training step: one row for each table of the run."""
+"""Records: the rows that a training step adds to the tables of its run."""
 
 import resource
 from typing import Any
@@ -11,9 +11,9 @@ from softmax_rewards.weighting import concentration
 
 
 def rollout_row(rollouts: Rollouts) -> dict[str, float]:
-    """Means over the samples and the shares of groups without contrast.
+    """Means over the samples, and the shares of groups in which all answers are wrong or all are right.
 
-    Fractions are in 0 … 1, length in tokens, entropy of the policy where it sampled in nats per token.
+    Fractions are in 0 … 1 and lengths in tokens. `entropy` is the policy's, in nats per sampled token.
     """
     correct = rollouts.field("correct", bool)
     return {
@@ -32,7 +32,7 @@ def rollout_row(rollouts: Rollouts) -> dict[str, float]:
 
 
 def weight_row(weights: np.ndarray) -> dict[str, float]:
-    """What the scheme did with the batch: `weights[Q, N]`; entropy and effective N are means over its groups."""
+    """Statistics of the weights `weights[Q, N]` of a batch; entropy and effective N are means over the groups."""
     return {
         "weight_mean": float(weights.mean()),
         "weight_std": float(weights.std()),
@@ -43,7 +43,7 @@ def weight_row(weights: np.ndarray) -> dict[str, float]:
 
 
 def episode_row(step: int, puzzles: np.ndarray, rollouts: Rollouts, weights: np.ndarray) -> dict[str, Any]:
-    """Every sample of the step, column by column in the order of the rollout; `puzzles[Q]` index the train split."""
+    """Every sample of the step, as columns in the order of the rollout; `puzzles[Q]` index the train split."""
     count = rollouts.group_size
     return {
         "step": [step] * weights.size,

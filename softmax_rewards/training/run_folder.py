@@ -1,24 +1,22 @@
-"""The folder of a training run: its lock, its growing logs, its checkpoints, its finished tables.
+"""The folder of a training run: lock, growing logs, checkpoints, finished tables.
 
 state.json                how far the run is, or how it ended (`state_file.py`)
 state/                    while the run is under way: logs and the newest two checkpoints
-metrics.csv … model/      written when it has finished, `run.json` last
+metrics.csv … model/      written when the run has finished, `run.json` last
 finished/                 second names of these files, without the weights, with checksums
 
-`Folder` is what the trainer sees. A run of one process uses `RunFolder`; with several, `shared_folder.py` lets one of
-them write.
+The trainer uses a `Folder`. For a run of one process it is a `RunFolder`. For several processes, `shared_folder.py` has
+one that lets the main process write.
 """
 
 import dataclasses
-import fcntl
-import os
-import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from softmax_rewards.common import locks
 from softmax_rewards.common.files import NotWritten, writing
 from softmax_rewards.common.terminal import log
 from softmax_rewards.models.decoder import Decoder
@@ -36,7 +34,7 @@ class Folder(Protocol):
     out: Path
 
     def restore(self) -> bool:
-        """Restore the files of a run that has ended here; False unless it was this run and is whole."""
+        """Restore the files of a run that has finished here; False unless it was this run and is whole."""
         ...
 
     def resume(self, engine: Engine, limits: Limits) -> tuple[int, int]:
@@ -52,7 +50,7 @@ class Folder(Protocol):
         ...
 
     def checkpoint(self, step: int, tokens: int, engine: Engine, limits: Limits) -> None:
-        """Save everything the run needs to continue after `step` updates; delete older checkpoints except one."""
+        """Save everything the run needs to continue after `step` updates; delete all older checkpoints but one."""
         ...
 
     def finish(self, policy: Decoder, base: Path, record: dict[str, Any]) -> None:
@@ -60,14 +58,16 @@ class Folder(Protocol):
         ...
 
     def on_disk(self, action: Callable[[], None]) -> None:
-        """Call `action`, which writes or prints something else, in one process only."""
+        """Call `action`, which writes or prints, in one process only."""
         ...
 
 
 class RunFolder:
-    """One run's files in `out`, held by this process alone while it is open.
+    """The files of one run in `out`. While it is open, no other process can open it.
 
-    `identity` says what the run depends on; a checkpoint of another identity is not resumed.
+    `identity` names what the run depends on. A checkpoint with another identity is not resumed.
+
+    Entering raises RuntimeError while another process trains the run.
     """
 
     def __init__(self, out: Path, identity: str) -> None:
@@ -75,29 +75,14 @@ class RunFolder:
 
     def __enter__(self) -> Self:
         with writing(self.out), ExitStack() as undo:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self._lock = undo.enter_context((self.out / ".lock").open("a+"))
-            self._take_lock()
-            # If this run is cut short, what an earlier one left here must not be taken for its files.
+            self._lock = locks.hold(self.out, "training")
+            undo.callback(self._lock.release)
+            # If this run is cut short, files of an earlier run here must not be taken for its own.
             for name in finished_run.MARKS:
                 (self.out / name).unlink(missing_ok=True)
             self.log = RunLog(self.state)
             undo.pop_all()
         return self
-
-    def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            process, _, host = self._lock.read().strip().partition(" ")
-            raise RuntimeError(
-                f"{self.out}: process {process or 'unknown'} is training this run on {host or 'an unknown host'};"
-                " wait for it or stop it"
-            ) from None
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()} {socket.gethostname()}\n")
-        self._lock.flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -106,12 +91,13 @@ class RunFolder:
             newest = checkpoints.newest_first(self.state)[:1]
             start = f"goes on from step {checkpoints.steps(newest[0])}" if newest else "begins again"
             error.then = f": the run {start}"
-        with self._lock:
-            try:
-                self.log.close()
-            except NotWritten:
-                if error is None:  # otherwise it would hide the first error
-                    raise
+        try:
+            self.log.close()
+        except NotWritten:
+            if error is None:  # otherwise this error would hide the first one
+                raise
+        finally:
+            self._lock.release()
 
     def restore(self) -> bool:
         return finished_run.restore(self.out, self.identity)
@@ -121,7 +107,7 @@ class RunFolder:
         return go_on(newest, facts, engine, limits)
 
     def newest_checkpoint(self) -> tuple[Path | None, dict[str, Any]]:
-        """The newest whole checkpoint and its facts, with the logs cut back to it; damaged ones are deleted."""
+        """Cut the logs back to the newest whole checkpoint and return it with its facts; damaged ones are deleted."""
         problems: dict[Path, ValueError] = {}
         newest, facts = None, {"step": 0, "tokens": 0}
         for folder in checkpoints.newest_first(self.state):
@@ -161,7 +147,7 @@ class RunFolder:
 
 
 def go_on(newest: Path | None, facts: dict[str, Any], engine: Engine, limits: Limits) -> tuple[int, int]:
-    """Load the checkpoint `newest`, if there is one: (updates done, tokens generated)."""
+    """Load the checkpoint `newest`, if there is one; returns (updates done, tokens generated)."""
     if newest:
         checkpoints.load(newest, engine)
         for name, value in facts["limits"].items():

@@ -1,4 +1,4 @@
-"""The tables of a run while it grows: lines appended at every step, cut back to a checkpoint on resume."""
+"""The tables of a run under way: lines are appended at every step, and cut back to a checkpoint on resume."""
 
 import hashlib
 import json
@@ -14,17 +14,17 @@ import pandas as pd
 from softmax_rewards.common.files import writing
 
 TABLES = ("metrics", "timing", "episodes", "evaluations", "samples")
-PIECE_BYTES = 2**20  # what is read of a file at once
+PIECE_BYTES = 2**20  # read at once
 
 Marks = dict[str, dict[str, Any]]
-"""Table → `size` in bytes and `sha256` up to there."""
+"""Table → its `size` in bytes and the `sha256` of that many bytes."""
 
 
 class RunLog:
-    """One JSON-lines file per table in `folder`. Rows of an earlier process must first be cleared or cut back.
+    """One JSON-lines file per table in `folder`. Before the first row, call `clear` or `truncate`.
 
-    A checkpoint records `marks()`; after a crash `truncate` drops what was written since, so that the steps
-    done again are not counted twice.
+    A checkpoint records `marks()`. After a crash `truncate` deletes the rows since then, because those steps will be
+    done again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +35,7 @@ class RunLog:
 
     def append(self, table: str, row: dict[str, Any]) -> None:
         """Add one row; it is on disk after the next `marks()`."""
-        # JSON has no NaN and no infinity, but Python would write them. null becomes an empty cell of the table.
+        # Python would write NaN and infinity, which JSON lacks. null becomes an empty cell of the table.
         row = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
         }
@@ -45,7 +45,7 @@ class RunLog:
         self._digests[table].update(line)
 
     def marks(self) -> Marks:
-        """Where each table ends now, after all of them are flushed to disk."""
+        """Flush all tables to disk and return where each ends now."""
         for name, file in self._files.items():
             with writing(self._paths[name]):
                 file.flush()
@@ -57,7 +57,7 @@ class RunLog:
     def truncate(self, marks: Marks) -> None:
         """Cut every table back to its mark.
 
-        Raises ValueError before anything is cut. It names the table whose beginning is not the one that was marked.
+        Raises ValueError, before anything is cut, if the beginning of a table has changed since; it names the file.
         """
         digests = {}
         for name, path in self._paths.items():
@@ -71,7 +71,7 @@ class RunLog:
         self._digests = digests
 
     def clear(self) -> None:
-        """Drop all rows of every table."""
+        """Delete all rows of every table."""
         self._cut(dict.fromkeys(TABLES, 0))
         self._digests = {name: hashlib.sha256() for name in TABLES}
 
@@ -93,7 +93,7 @@ class RunLog:
         return pd.DataFrame(self.rows(name))
 
     def close(self) -> None:
-        """Close all files, even if the disk has no room for the rows of one. Further rows are an error."""
+        """Close all files, even if the disk has no room for the last rows of one."""
         with ExitStack() as files:
             for name, file in self._files.items():
                 files.enter_context(writing(self._paths[name]))

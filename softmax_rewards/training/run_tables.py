@@ -1,4 +1,4 @@
-"""Run tables: the numbers of a run's tables, read while they grow or when they are finished."""
+"""Run tables: the numbers in the tables of a run, whether it is under way or finished."""
 
 import csv
 import json
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def rows(folder: Path, table: str) -> list[dict[str, float]]:
-    """The finite numbers in each row of a run's table: of `<table>.csv`, else of `state/<table>.jsonl`."""
+    """The finite numbers in each row of a run's table, from `<table>.csv` if the run has finished, else its log."""
     finished = (folder / "run.json").exists()
     file = folder / f"{table}.csv" if finished else folder / "state" / f"{table}.jsonl"
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # not there yet, or moved meanwhile
+    except OSError:  # not there yet, or just moved
         return []
     # Rows are written in blocks, so the last line may be incomplete.
     lines = text.splitlines()[: None if text.endswith("\n") else -1]
@@ -26,7 +26,7 @@ def _objects(lines: list[str]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             row = json.loads(line)
-        except ValueError:  # a block that is not all on disk yet
+        except ValueError:  # the rest of the block is not on disk yet
             return
         if isinstance(row, dict):
             yield row

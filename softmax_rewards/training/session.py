@@ -1,6 +1,6 @@
 """A session of the workflow: its checks and files before the first job, and its messages when it cannot continue.
 
-The rules hand in plain values. Nothing here knows Snakemake's objects.
+The rules pass plain values; this module does not know Snakemake's objects.
 """
 
 import os
@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType
 
 from softmax_rewards.common import provenance
 from softmax_rewards.config import cost, processor_cost
@@ -19,11 +20,8 @@ from softmax_rewards.training import holders, plan, trial
 
 
 def check_gpus(experiments: Iterable[Experiment], gpus: int | None) -> None:
-    """Refuse a number of GPUs with which a run could never start; None stands for no limit.
-
-    Snakemake would lower each job's request to that number: with 0 it would start all jobs at once. Errors:
-    `ConfigError`.
-    """
+    """Raise ConfigError if a run needs more than `gpus` GPUs; None means that there is no limit."""
+    # Snakemake lowers each job's request to the limit. With a limit of 0 it would start all jobs at once.
     for experiment in experiments:
         needed = max((run.training.gpus for run in experiment.runs() if run.training.device != "cpu"), default=0)
         if gpus is not None and gpus < needed:
@@ -34,27 +32,28 @@ def check_gpus(experiments: Iterable[Experiment], gpus: int | None) -> None:
 
 
 def begin(results: Path, inputs: Iterable[str]) -> None:
-    """Before the first job: reserve `results` for this process, and pass a request to end on to its jobs.
+    """Before the first job: reserve `results` for this process, and let SIGTERM also end its jobs.
 
     `inputs` are the files that the jobs read. Raises RuntimeError, one line, while others are at work in `results`.
     """
     holders.hold(results)
-    # Asked to end, Snakemake waits for its jobs, which may take hours. So the jobs are asked as well.
-    waits = signal.getsignal(signal.SIGTERM)
+    # On SIGTERM Snakemake only waits for its jobs, which may take hours. So the jobs get the signal as well.
+    before = signal.getsignal(signal.SIGTERM)
 
-    def end(*received: object) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
         holders.stop(results)
-        if callable(waits):
-            waits(*received)
-        elif waits == signal.SIG_DFL:
-            sys.exit(128 + signal.SIGTERM)
+        if callable(before):
+            before(number, frame)
+        elif before == signal.SIG_DFL:
+            sys.exit(128 + number)
 
     signal.signal(signal.SIGTERM, end)
     date_future_inputs(inputs)
 
 
 def date_future_inputs(inputs: Iterable[str]) -> None:
-    """Set the date of inputs from the future to now: Snakemake would discard what is made from them."""
+    """Set the time of files from the future to now."""
+    # Snakemake would take all that is made from them for out of date, and discard it.
     now = time.time()
     for file in set(inputs):
         if os.path.exists(file) and os.path.getmtime(file) > now:
@@ -62,12 +61,13 @@ def date_future_inputs(inputs: Iterable[str]) -> None:
 
 
 def write_plan(results: Path, experiment: Experiment, runs: Iterable[Run], at_once: int) -> None:
-    """Write what progress lines and the status page go by.
+    """Write the plan of an experiment, which the progress lines and the status page need.
 
     Args:
         results: the folder of all results.
-        runs: the runs of the experiment that are to be trained, without the archived ones.
-        at_once: how many run side by side.
+        experiment: the experiment.
+        runs: its runs that will be trained, without the archived ones.
+        at_once: how many runs are trained at the same time.
     """
     folder = results / experiment.name
     codes = {f"runs/{run.name}": provenance.run_fingerprint(run.to_dict()) for run in runs}
@@ -75,16 +75,15 @@ def write_plan(results: Path, experiment: Experiment, runs: Iterable[Run], at_on
 
 
 def explain_lock(results: Path, locks: Path) -> None:
-    """Say who is at work in `results`, or that nobody is, if the folder `locks` has a lock of Snakemake's.
-
-    Snakemake refuses to start while its lock is there. It does not say who holds it, or that a killed one left it.
-    """
+    """If Snakemake's folder `locks` has a lock, print who is at work in `results`, or that nobody is."""
+    # Snakemake will refuse to start because of that lock. It does not know whether its owner still exists.
     if any(locks.glob("*.lock")):
         print(f"[workflow] {holders.explanation(results)}", file=sys.stderr)
 
 
 def explain_full_disk(results: Path) -> None:
-    """Say that the disk is full, if it is: failed jobs cannot, because their logs have no room either."""
+    """Print one line if the disk is full."""
+    # The failed jobs could not say so, because there is no room for their logs either.
     if shutil.disk_usage(results).free < 2**20:
         text = "the disk is full; make room and start again: what is finished stays"
         print(f"[workflow] {results}: {text}", file=sys.stderr)

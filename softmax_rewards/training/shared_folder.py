@@ -1,7 +1,4 @@
-"""The folder of a run that several ranks train: the main rank writes it, and all ranks make the same calls.
-
-`opened` gives a run of one process its plain `RunFolder`.
-"""
+"""The folder of a run that several ranks train: all ranks make the same calls, and the main rank writes."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -17,16 +14,16 @@ from softmax_rewards.training.run_folder import Folder, RunFolder, go_on
 
 
 def opened(out: Path, identity: str, world: World) -> AbstractContextManager[Folder]:
-    """The folder `out` of a run, held by this process (or the main one of its world) while it is open."""
+    """The folder `out` of a run: a plain `RunFolder` for one process, a `SharedFolder` for several."""
     return RunFolder(out, identity) if world.size == 1 else SharedFolder(out, identity, world)
 
 
 class SharedFolder:
-    """A `run_folder.Folder` whose results every rank gets. Only the main rank has the `RunFolder` behind it."""
+    """A `run_folder.Folder` that gives every rank the same results. Only the main rank opens its `RunFolder`."""
 
     def __init__(self, out: Path, identity: str, world: World) -> None:
         self.out, self.world = out, world
-        self._folder = RunFolder(out, identity)  # entered, and used, on the main rank alone
+        self._folder = RunFolder(out, identity)  # entered and used on the main rank only
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -57,7 +54,7 @@ class SharedFolder:
         if self.world.is_main:
             self._folder.checkpoint(step, tokens, engine, limits)
         else:
-            for _ in engine.state():  # every rank gives its shares of the state
+            for _ in engine.state():  # every rank must contribute its share of the state
                 pass
         self.world.gather(None)  # no rank ends before the checkpoint is written
 

@@ -1,7 +1,7 @@
-"""State: what a run's `state.json` says of it. Training and evaluation write the file; `status` reads it.
+"""State: how far a run is, in its `state.json`. Training and evaluation write the file, `status` reads it.
 
-The file appears whole or not at all. A process that is killed cannot write that it ended, so the file names the process
-and its host, and a reader on that host looks whether the process still exists.
+A process that is killed cannot write that it ended. So the file names the process and its host, and a reader on that
+host checks whether the process still exists.
 """
 
 import math
@@ -22,14 +22,14 @@ EVALUATIONS = (None, "running", "failed", "done")
 
 @dataclass(frozen=True)
 class RunState:
-    """What is known of one run; None where something is not known."""
+    """What is known about one run; None stands for unknown."""
 
     ablation: str
     seed: int
     state: str = "waiting"
-    """One of `STATES`. No file says "waiting": a run that has not begun has none."""
+    """One of `STATES`. A run that has not begun is "waiting", and has no file."""
     evaluation: str | None = None
-    """One of `EVALUATIONS`: what became of the evaluation of the final model."""
+    """One of `EVALUATIONS`: how far the evaluation of the final model is."""
     step: int = 0
     """Updates done."""
     steps: int | None = None
@@ -37,35 +37,35 @@ class RunState:
     saved: int = 0
     """Updates done at the newest checkpoint, 0 without one."""
     success: float | None = None
-    """Fraction of held-out puzzles answered right at the last evaluation while training."""
+    """Fraction of held-out puzzles that were answered right at the last evaluation during training."""
     seconds_per_step: float | None = None
-    """Mean of the last steps, without evaluations."""
+    """Mean over the last steps, without evaluations."""
     seconds_left: float | None = None
     """Seconds until a running run is trained, without evaluations, counted from `written`."""
     device: str | None = None
     """The name of the device's model, or "cpu"."""
     gpus: str | None = None
-    """The devices that the run may see, as CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs of the run, as CUDA_VISIBLE_DEVICES names them."""
     fingerprint: str | None = None
-    """Settings and code of the run, as the workflow's plan has it."""
+    """`provenance.run_fingerprint` of the run, as in the workflow's plan."""
     note: str = ""
-    """What went wrong, or what else a reader should know: one line."""
+    """What went wrong, or what else a reader should know, in one line."""
     host: str = ""
     process: int = 0
     """Number of the process that trains or evaluates, or did so last."""
     started: int | None = None
-    """When that process began, as `start_of` tells it."""
+    """When that process began, see `start_of`."""
     written: float = 0.0
     """Time of writing, in seconds since 1970."""
 
     def write(self, folder: Path) -> None:
-        """Write `folder/state.json` in the name of this process; raises NotWritten."""
+        """Write `folder/state.json` with this process as its writer; raises NotWritten."""
         writer = {"host": socket.gethostname(), "process": os.getpid(), "started": start_of(os.getpid())}
         write_json(asdict(self) | writer | {"written": time.time()}, folder / FILE)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """What `folder/state.json` says; None if it is missing or not such a file."""
+        """Read `folder/state.json`; None if it is missing or not such a file."""
         try:
             values = read_json(folder / FILE)
         except ValueError:
@@ -77,24 +77,25 @@ class RunState:
 
     @property
     def at_work(self) -> bool:
-        """Whether a process trains or evaluates the run, by the file."""
+        """Whether a process trains or evaluates the run, according to the file."""
         return "running" in (self.state, self.evaluation)
 
     @property
     def here(self) -> bool:
-        """Whether the run's process belongs to this machine."""
+        """Whether the run's process is on this machine."""
         return self.host == socket.gethostname()
 
     @property
     def alive(self) -> bool:
-        """Whether the run's process still exists; one on another machine is assumed to exist."""
+        """Whether the run's process still exists; on another machine it is assumed to exist."""
         return not self.here or exists(self.process, self.started)
 
     def seen(self, fingerprint: str | None = None) -> Self:
-        """The state as a reader should know it now, with a note in words.
+        """The state as it is now, with a note for the reader.
 
         Args:
-            fingerprint: of the planned run. The state of another run does not count, unless that run is at work.
+            fingerprint: of the planned run. If the file is of a run with another one, the planned run is "waiting",
+                unless the other run is still at work.
         """
         state = self
         if self.at_work and not self.alive:  # it was killed
@@ -102,10 +103,10 @@ class RunState:
         if not state.at_work and fingerprint not in (None, self.fingerprint):
             note = f"{state.state} with other code or settings"
             return replace(self, state="waiting", evaluation=None, step=0, success=None, seconds_left=None, note=note)
-        return state._told()
+        return state._with_note()
 
-    def _told(self) -> Self:
-        # A clock that was set back, or a machine whose clock is wrong, must not make times absurd.
+    def _with_note(self) -> Self:
+        # The clock may have been set back, and another machine's clock may be wrong.
         age = max(time.time() - self.written, 0.0)
         process = f"process {self.process}" if self.here else f"on {self.host}, written {clock(age)} ago"
         if self.state == "running":
@@ -132,10 +133,8 @@ def _fits(key: str, value: Any) -> bool:
 
 
 def start_of(process: int) -> int | None:
-    """When a process of this machine began, in clock ticks since the machine's start; None if it is unknown.
-
-    A new process may get the number of an ended one. Their times of beginning tell them apart.
-    """
+    """When a process of this machine began, in clock ticks since the machine's start; None if unknown."""
+    # A new process may get the number of an ended one. Only its start tells them apart.
     entry = proc_stat(process)
     return int(entry[19]) if entry else None
 
@@ -144,14 +143,14 @@ def exists(process: int, started: int | None) -> bool:
     """Whether the process that began at `started` still exists on this machine."""
     try:
         os.kill(process, 0)
-    except PermissionError:  # somebody else's
+    except PermissionError:  # it exists and belongs to another user
         pass
     except (ProcessLookupError, OverflowError):
         return False
     entry = proc_stat(process)
     if entry is None:  # not Linux
         return process > 0
-    # "Z": killed, and not yet waited for by the process that started it.
+    # "Z": it has ended, and its parent has not noticed yet.
     return entry[0] != "Z" and started in (None, int(entry[19]))
 
 
@@ -161,4 +160,4 @@ def proc_stat(process: int) -> list[str] | None:
         text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    return text.rpartition(")")[2].split()  # "4711 (a name, which may have spaces) S 4242 …"
+    return text.rpartition(")")[2].split()  # "4711 (a name with spaces) S 4242 …"

@@ -18,22 +18,22 @@ from softmax_rewards.training import plan
 from softmax_rewards.training.state import RunState, start_of
 
 RECENT = 20  # steps whose mean is the pace of a run
-PAUSE = 1.0  # seconds between two writings that only report a new step
-SHARE = 0.01  # of the time that writing may take: a shared disk can be slow
-LINE = 500  # characters of an error that are kept
+PAUSE = 1.0  # seconds; a new step alone is not written more often
+SHARE = 0.01  # of the time at most is spent writing: a shared disk can be slow
+LINE = 500  # characters of an error message that are kept
 
 
 class StateFile:
     """The `state.json` of a run that this process trains: entering writes "running", leaving writes how it ended.
 
-    A state that cannot be written is skipped: training itself reports a full disk.
+    A write that fails is skipped, because training itself reports a full disk.
 
     Args:
         out: the run's folder.
         run: the run.
-        fingerprint: its settings and code.
+        fingerprint: `provenance.run_fingerprint` of the run.
         device: the name of the device.
-        is_main: whether this process is the one that writes, among several that train the run.
+        is_main: whether this process writes the file, if several processes train the run.
     """
 
     def __init__(self, out: Path, run: Run, fingerprint: str, device: str, is_main: bool = True) -> None:
@@ -57,7 +57,7 @@ class StateFile:
             self._write(seconds_left=None, **_ending(error))
 
     def begins(self, step: int) -> None:
-        """Training goes on after `step` updates, those of its checkpoint."""
+        """Training begins, or continues from a checkpoint after `step` updates."""
         self._write(step=step, saved=step)
 
     def stepped(self, step: int, seconds: float) -> None:
@@ -70,13 +70,13 @@ class StateFile:
             self._write()
 
     def evaluated(self, step: int, success: float) -> None:
-        """The policy after `step` updates has the `success` rate (0..1): also print a line of progress."""
+        """The policy after `step` updates has the `success` rate (0..1). Also prints a line of progress."""
         self._write(step=step, success=success)
         if self._is_main:
             log("train", plan.progress(self.out, self._now))
 
     def saved(self, step: int) -> None:
-        """A checkpoint has `step` updates."""
+        """A checkpoint after `step` updates was written."""
         self._write(step=step, saved=step)
 
     def _write(self, **changes: Any) -> None:
@@ -92,14 +92,14 @@ class StateFile:
 
 @contextmanager
 def starting(out: Path, run: Run) -> Iterator[None]:
-    """Record a failure within the block, even one before the trainer has the run's folder.
+    """Record a failure within the block, also one before training begins.
 
-    Nothing is written if the trainer of this process has already done so, or if another process is at work.
+    Nothing is written if the `StateFile` of this process has already recorded it, or if another process is at work.
     """
     try:
         yield
     except BaseException as error:
-        # A rank leaves it to its launcher, which knows the rank that failed first.
+        # Ranks leave it to their launcher, because only it knows which rank failed first.
         if _ending(error)["state"] == "failed" and "LOCAL_RANK" not in os.environ:
             before = RunState.read(out)
             me = (os.getpid(), start_of(os.getpid()))
@@ -115,7 +115,7 @@ def evaluating(out: Path, record: Mapping[str, Any]) -> Iterator[None]:
     """Keep the state of a finished run while this process evaluates its final model; `record` is its `run.json`."""
     run, fingerprint = Run.from_dict(record["config"]), record["fingerprint"]
     begun = replace(_begun(out, run, fingerprint), device=record.get("device"))
-    state = replace(begun, state="finished", step=begun.steps, seconds_left=None, evaluation="running")
+    state = replace(begun, state="finished", step=run.training.steps, seconds_left=None, evaluation="running")
     with suppress(OSError):
         state.write(out)
     try:
@@ -132,7 +132,7 @@ def evaluating(out: Path, record: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _begun(out: Path, run: Run, fingerprint: str) -> RunState:
-    """What the file says of this run, else the state of a run that has not begun."""
+    """The state in the file if it is of this run, else that of a run that has not begun."""
     fresh = RunState(run.ablation, run.seed, steps=run.training.steps, fingerprint=fingerprint)
     before = RunState.read(out)
     if before is None or before.fingerprint != fingerprint:
@@ -141,7 +141,7 @@ def _begun(out: Path, run: Run, fingerprint: str) -> RunState:
 
 
 def _ending(error: BaseException) -> dict[str, Any]:
-    """How a process ends that raises `error`: interrupted when it was asked to, else failed with one line."""
+    """How a process ends with `error`: "interrupted" if it was asked to end, else "failed" with a note of one line."""
     if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and isinstance(error.code, int | None)):
         return {"state": "interrupted", "note": ""}
     name = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "

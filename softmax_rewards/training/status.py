@@ -1,9 +1,7 @@
 """Status: how far every run is, on one page.
 
-    softmax-rewards status [results/<experiment> ...] [--watch SECONDS]
-
-One line per run; the finished runs of an ablation share a line, and so do those that wait. Only the workflow's plan and
-the runs' `state.json` are read.
+The page has one line per run; all finished runs of an ablation share a line, and so do all waiting ones. It comes from
+the workflow's plan and from the `state.json` of each run.
 """
 
 import argparse
@@ -24,7 +22,9 @@ from softmax_rewards.training.state import STATES, RunState
 COLUMNS = ("ablation", "seed", "state", "step", "success", "left", "device", "note")
 FOLDED = ("finished", "waiting")
 COLORS = {"running": "cyan", "failed": "red", "interrupted": "yellow", "waiting": "dim", "finished": "green"}
-WIDE = 1_000  # columns of an output that is no terminal: nothing is cut
+WIDE = 1_000  # columns where the output is no terminal, so that nothing is cut
+DESCRIPTION = "Show how far every run is: state, step, success, time left, and why runs failed."
+EXAMPLE = "example: softmax-rewards status results/countdown-mini --watch 10"
 
 
 def page(experiments: Sequence[Path]) -> Group:
@@ -41,7 +41,7 @@ def page(experiments: Sequence[Path]) -> Group:
 
 
 def summary(runs: Sequence[RunState], at_once: int) -> str:
-    """How many runs are in which state, and how long the rest takes with `at_once` of them side by side."""
+    """How many runs are in which state, and how long the rest takes when `at_once` runs are trained at a time."""
     if not runs:
         return "no runs yet"
     counts = [(state, sum(run.state == state for run in runs)) for state in STATES]
@@ -51,15 +51,15 @@ def summary(runs: Sequence[RunState], at_once: int) -> str:
 
 
 def table(runs: Sequence[RunState]) -> Table:
-    """One line per run, or per several runs that differ in seed and success only."""
+    """One line per run; finished or waiting runs that only differ in seed and success share a line."""
     drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in COLUMNS:
-        # In a narrow terminal the columns that may wrap are cut first, the widest of them before the others.
+        # In a narrow terminal rich first cuts columns that may wrap, the widest one before the others.
         drawn.add_column(name, no_wrap=name not in ("device", "note"))
     for _, alike in groupby(sorted(runs, key=_order), key=lambda run: (run.ablation, _order(run))):
         several = list(alike)
         for line in [several] if several[0].state in FOLDED else [[run] for run in several]:
-            # `Text` has no markup: a name with brackets stays as it is.
+            # `Text` knows no markup, so that a name with brackets stays as it is.
             cells = [Text(plain(cell), no_wrap=True, overflow="ellipsis") for cell in _cells(line)]
             cells[COLUMNS.index("state")].stylize(COLORS[line[0].state])
             drawn.add_row(*cells)
@@ -67,7 +67,7 @@ def table(runs: Sequence[RunState]) -> Table:
 
 
 def _order(run: RunState) -> tuple:
-    """Sort key; runs that share a line have the same one. The message of a failure does not count."""
+    """Sort key, the same for all runs of a shared line."""
     note = run.note if run.state in FOLDED else ""
     return run.ablation, run.state, run.steps or 0, run.step, run.device or "", note
 
@@ -80,13 +80,13 @@ def _cells(runs: Sequence[RunState]) -> tuple[str, ...]:
     success = f"{low if low == high else f'{low} to {high}'} %" if rates else "–"
     step = f"{run.step}/{'?' if run.steps is None else run.steps}"
     left = "–" if run.seconds_left is None else clock(run.seconds_left)
-    # For a running run the reader needs the device's number, for others its kind.
+    # Of a running run the reader needs to know which GPU it has, of others only the kind of device.
     device = (run.gpus if run.state == "running" else None) or run.device or "–"
     return run.ablation, seeds, run.state, step, success, left, device, run.note
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Ascending whole numbers in short: "0-3, 5"."""
+    """Whole numbers in ascending order, in short: "0-3, 5"."""
     parts = []
     for _, group in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
         members = [number for _, number in group]
@@ -95,10 +95,18 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; a folder that is not there ends it with one line."""
-    parser = argparse.ArgumentParser(description="How far every run is: state, step, success, time left, failures.")
-    parser.add_argument("experiments", type=Path, nargs="*", help="results/<experiment>; without any: all in results/")
-    parser.add_argument("--watch", type=float, metavar="SECONDS", help="draw again and again, until Control-C")
+    """The command line `softmax-rewards status`. A wrong argument ends it with one line."""
+    parser = argparse.ArgumentParser(prog="softmax-rewards status", description=DESCRIPTION, epilog=EXAMPLE)
+    parser.add_argument(
+        "experiments",
+        type=Path,
+        nargs="*",
+        metavar="EXPERIMENT",
+        help="folder of an experiment, results/NAME; default: all experiments in results/",
+    )
+    parser.add_argument(
+        "--watch", type=float, metavar="SECONDS", help="draw the page again after so many seconds, until Control-C"
+    )
     options = parser.parse_args(arguments)
     if options.watch is not None and not options.watch > 0:
         sys.exit(f"--watch {options.watch:g}: allowed: a number of seconds above 0")
@@ -112,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if options.watch is None:
                 console.print(drawn)
                 return
-            console.clear()  # does nothing where the output is no terminal
+            console.clear()  # does nothing if the output is no terminal
             console.print(drawn)
             time.sleep(options.watch)
     except KeyboardInterrupt:

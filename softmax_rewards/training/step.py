@@ -25,7 +25,7 @@ Puzzles = Sequence[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of one run, on the train split `puzzles` and with the first `held_out` puzzles for evaluation."""
+    """The steps of one run: `puzzles` is the train split, `held_out` are the puzzles for evaluation."""
 
     run: Run
     sampler: Sampler
@@ -34,7 +34,7 @@ class Steps:
     held_out: Puzzles
 
     def evaluate(self) -> Rollouts:
-        """One sampled answer per held-out puzzle. The noise is the same at every step and for all ablations."""
+        """One sampled answer per held-out puzzle. The sampling noise is the same at every step and in all ablations."""
         with self.updater.engine.gathered_policy() as policy:
             return self.sampler.rollout(policy, self.held_out, 1, (self.run.seed, "evaluation"))
 
@@ -45,10 +45,10 @@ class Steps:
             return self.sampler.rollout(policy, chosen, size, (self.run.seed, "rollout", step))
 
     def teach(self, rollouts: Rollouts, step: int) -> tuple[Rollouts, np.ndarray]:
-        """The batch to learn from and the rewards to weight: reference answers take part if the settings say so.
+        """The batch to learn from, and the rewards to weight; the settings say whether reference answers take part.
 
-        With `training.imitation` the batch has an answer more in each group than the rewards `[Q, N]`: the reference
-        answers have a loss of their own, and no share in their groups' weights.
+        With `training.imitation` each group of the batch has one answer more than the rewards `[Q, N]`. That reference
+        answer has a loss of its own and gets no weight.
         """
         settings, rewards = self.run.training, rollouts.field("reward")
         if settings.injection is None and settings.imitation is None and not settings.target:
@@ -63,7 +63,7 @@ class Steps:
         return batch, rewards if settings.imitation is not None else batch.field("reward")
 
     def compute_weights(self, batch: Rollouts, rewards: np.ndarray, step: int) -> tuple[np.ndarray, float | None]:
-        """The weights `[Q, N]` of the ablation's scheme, and the temperature they were computed at (None without)."""
+        """The weights `[Q, N]` of the ablation's scheme, and their temperature (None if the scheme has none)."""
         hyperparameters = {key: value for key, value in self.run.weighting.items() if key != "scheme"}
         if "tau" in hyperparameters:
             task, options = tasks.load(self.run.task)
@@ -73,7 +73,7 @@ class Steps:
         return weights, hyperparameters.get("tau")
 
     def learn(self, step: int, batch: Rollouts, weights: np.ndarray) -> Facts:
-        """Gradients → clipping → AdamW; what the step's row says of it. Raises `update.Diverged`."""
+        """Gradients → clipping → AdamW. Returns the facts for the step's row. Raises `update.Diverged`."""
         return self.updater.update(step, batch, weights)
 
     def prompt_indices(self, step: int) -> np.ndarray:
@@ -93,7 +93,7 @@ class Steps:
 
 
 def prompt_indices(seed: int, step: int, count: int, puzzles: int) -> np.ndarray:
-    """Which of the `puzzles` train puzzles step `step` uses, `[count]`: one random order per epoch, cut into steps."""
+    """Indices `[count]` of a step's puzzles: one random order of all `puzzles` per epoch, cut into steps."""
     positions = range(step * count, (step + 1) * count)
     return np.array([_epoch_order(seed, position // puzzles, puzzles)[position % puzzles] for position in positions])
 

@@ -1,10 +1,7 @@
 """TensorBoard: the tables of an experiment's runs as event files.
 
-    softmax-rewards tensorboard results/<experiment> OUT
-    tensorboard --logdir OUT
-
-Each run becomes OUT/<ablation>/seed-<n>, and each column of its tables a curve such as `metrics/grad_norm` over steps.
-May be called again while runs go on. Needs the extra `tensorboard`.
+Each run becomes a folder <ablation>/seed-<n>, and each column of its tables a curve such as `metrics/grad_norm` over
+steps. Needs the extra `tensorboard`.
 """
 
 import argparse
@@ -18,15 +15,15 @@ from softmax_rewards.common.files import appearing
 from softmax_rewards.training import plan, run_tables
 
 TABLES = ("metrics", "evaluations", "timing")
-PREFIX = "events.out.tfevents."  # what TensorBoard takes for event files
+PREFIX = "events.out.tfevents."  # by which TensorBoard knows event files
+DESCRIPTION = "Write the tables of an experiment's runs as event files for TensorBoard; call it again while runs go on."
+EXAMPLE = "example: softmax-rewards tensorboard results/countdown-mini curves && tensorboard --logdir curves"
 
 
 def write(experiment: Path, out: Path) -> list[Path]:
     """Write the event file of every run of `results/<experiment>` that has rows; returns the files, one per run.
 
-    A file appears whole, and its name ends in its last step. The file before it stays until the next call: an open
-    TensorBoard goes from file to file, and stops if the file that it has read is gone.
-    Raises ModuleNotFoundError without the extra.
+    A file appears whole, and its name ends in its last step. Raises ModuleNotFoundError without the extra.
     """
     written = []
     for run in plan.runs(experiment):
@@ -36,6 +33,7 @@ def write(experiment: Path, out: Path) -> list[Path]:
             continue
         file = out / run.parent.name / run.name / f"{PREFIX}{max(steps):08d}"
         _write(tables, file)
+        # The file before it stays until the next call: an open TensorBoard stops if the file that it has read is gone.
         for older in sorted(set(file.parent.glob(f"{PREFIX}*")) - {file})[:-1]:
             older.unlink()
         written.append(file)
@@ -43,7 +41,7 @@ def write(experiment: Path, out: Path) -> list[Path]:
 
 
 def _write(tables: dict[str, list[dict[str, float]]], file: Path) -> None:
-    """One event per number, in the order of steps; the clock shows the seconds of training up to the step."""
+    """Write one event per number, in the order of steps. Its time is the seconds of training up to the step."""
     from torch.utils.tensorboard import SummaryWriter
 
     points: dict[int, dict[str, float]] = {}
@@ -53,7 +51,7 @@ def _write(tables: dict[str, list[dict[str, float]]], file: Path) -> None:
                 points.setdefault(int(row["step"]), {}).update({f"{name}/{key}": row[key] for key in row})
     passed = 0.0
     with TemporaryDirectory() as folder:
-        # `purge_step=0` makes a reader drop what it has read from an earlier file.
+        # With `purge_step=0` a reader forgets what it has read from an earlier file.
         with SummaryWriter(folder, max_queue=1_000, purge_step=0) as writer:
             for step, values in sorted(points.items()):
                 passed += values.get("timing/seconds", 0.0)
@@ -66,10 +64,10 @@ def _write(tables: dict[str, list[dict[str, float]]], file: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; without the extra or the folder it ends with one line."""
-    parser = argparse.ArgumentParser(description="Writes an experiment's runs as event files for TensorBoard.")
-    parser.add_argument("experiment", type=Path, help="results/<experiment>")
-    parser.add_argument("out", type=Path, help="folder for the event files")
+    """The command line `softmax-rewards tensorboard`. Without the folder or the extra it ends with one line."""
+    parser = argparse.ArgumentParser(prog="softmax-rewards tensorboard", description=DESCRIPTION, epilog=EXAMPLE)
+    parser.add_argument("experiment", type=Path, metavar="EXPERIMENT", help="folder of the experiment, results/NAME")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the event files; it is made if need be")
     options = parser.parse_args(arguments)
     if not options.experiment.is_dir():
         sys.exit(f"{options.experiment}: no such folder; allowed: results/<experiment>")

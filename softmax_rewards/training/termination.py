@@ -1,13 +1,13 @@
-"""Requests to end: SIGTERM and Control-C, noticed at a step's boundary."""
+"""Requests to end: SIGTERM and Control-C end a run after the current step."""
 
 import signal
 from types import FrameType
 
 
 class TerminationRequest:
-    """Within its block SIGTERM and Control-C only set `requested`, so that the loop can end at a step's boundary.
+    """Within its block SIGTERM and Control-C only set `requested`, so that the loop can end after its step.
 
-    A second Control-C ends a run of one process at once.
+    A second Control-C raises KeyboardInterrupt at once.
     """
 
     def __enter__(self) -> "TerminationRequest":

@@ -1,6 +1,6 @@
 """The training loop, to be read from top to bottom: sample, score, weight, update; log, evaluate, checkpoint.
 
-`step.py` has what decides the numbers of a step, `run_folder.py` what is kept on disk. There is no value model.
+`step.py` computes the numbers of a step, `run_folder.py` keeps files on disk. There is no value model.
 """
 
 import dataclasses
@@ -36,11 +36,17 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
     """Train one ablation with one seed from the base model in `base` on the puzzles in `data`; all files go to `out`.
 
     An interrupted run continues from its last whole checkpoint in `out` and ends with the same bytes as an
-    uninterrupted one (on a GPU the same up to rounding, whose order is not fixed there). A finished one is not trained
-    again. Raises SystemExit after a checkpoint on SIGTERM and Control-C, ValueError if puzzles or base model are not as
-    their manifests have them, RuntimeError if another process trains in `out`, NotWritten if the disk does not take a
-    file, FloatingPointError if the loss, the gradient or the weights are no longer finite, scoring.RewardError for a
-    verifier that fails, and torch.OutOfMemoryError.
+    uninterrupted one (on a GPU only up to rounding, because the order of sums is not fixed there). A finished run is
+    not trained again.
+
+    Raises:
+        SystemExit: after SIGTERM or Control-C, with a checkpoint written.
+        ValueError: if a file of the puzzles or the base model differs from its manifest.
+        RuntimeError: if another process trains in `out`.
+        NotWritten: if a file cannot be written.
+        FloatingPointError: if the loss, the gradient or the weights are no longer finite.
+        scoring.RewardError: if the verifier fails.
+        torch.OutOfMemoryError: if memory does not suffice for the smallest batches.
     """
     with ExitStack() as stack:
         processes = stack.enter_context(world.opened(run.training.device))
@@ -65,9 +71,9 @@ def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -
     """Load model and puzzles, and put together what the steps of the run need."""
     settings, device = run.training, processes.device
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)  # whatever this process did before does not count
+        torch.cuda.reset_peak_memory_stats(device)  # so that the peak is that of this run
     tokenizer, limits = Tokenizer(base), Limits.of(settings)
-    # Ranks share out float32 weights, and compute in the run's precision.
+    # With several ranks, the sharded weights are float32; ranks compute in the run's precision.
     precision = getattr(torch, settings.precision) if processes.size == 1 else torch.float32
     policy = checkpoint.load(base, device, precision)
     policy.gradient_checkpointing = settings.gradient_checkpointing
@@ -85,7 +91,7 @@ def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -
 
 
 class Trainer:
-    """The loop of one run, and what it logs and keeps."""
+    """The loop of one run, with its logs and checkpoints."""
 
     def __init__(
         self,
@@ -102,7 +108,7 @@ class Trainer:
         self.guard = DivergenceGuard(folder, run.training)
 
     def train(self, base: Path, record: dict) -> None:
-        """Go on from the newest checkpoint to the last step, and write the finished run with its `record`."""
+        """Continue from the newest checkpoint to the last step, and write the finished run with its `record`."""
         settings, steps = self.run.training, self.steps
         start, self.tokens = self.folder.resume(self.engine, self.limits)
         self.state.begins(start)
@@ -124,7 +130,7 @@ class Trainer:
             self.folder.finish(policy, base, record)
 
     def learn(self, step: int, batch: Rollouts, weights: np.ndarray) -> Facts:
-        """Update the policy; an update that is not finite is skipped, or ends the run, its inputs saved."""
+        """Update the policy. An update that is not finite is skipped, or ends the run after its inputs are saved."""
         try:
             facts = self.steps.learn(step, batch, weights)
         except Diverged as error:
@@ -155,7 +161,7 @@ class Trainer:
         head = {"step": step + 1, "tokens": self.tokens, "tau": tau}
         rates = records.rollout_row(rollouts) | records.weight_row(weights)
         self.folder.append("metrics", head | facts | rates)
-        # An injected reference answer has a weight, too, but it is no sample.
+        # An injected reference answer also has a weight, but it is no sample.
         sample_weights = weights[:, : rollouts.group_size]
         indices = self.steps.prompt_indices(step)
         self.folder.append("episodes", records.episode_row(step + 1, indices, rollouts, sample_weights))
@@ -164,7 +170,7 @@ class Trainer:
         self.state.stepped(step + 1, timing["seconds"])
 
     def save_or_stop(self, step: int) -> None:
-        """Checkpoint every few steps. End the run, with a checkpoint, if that was requested."""
+        """Write a checkpoint every few steps. If the end was requested, write one and end the run."""
         stopping = self.world.any(bool(self.termination.requested))  # all ranks stop at the same step
         if (step + 1) % self.run.training.checkpoint_every == 0 or stopping:
             self.folder.checkpoint(step + 1, self.tokens, self.engine, self.limits)

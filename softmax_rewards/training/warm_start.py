@@ -1,23 +1,27 @@
 """The warm start: supervised learning on a task's search traces, before any reinforcement learning.
 
-It gives a base model that knows the format and is sometimes right, so that reinforcement learning can begin. The
-embedded model learns everything here; a pretrained one may need it a little or not at all.
+Its base model knows the format and is sometimes right, so that reinforcement learning can begin. The `mini` model
+learns everything here; a pretrained model may need little of it, or none.
 """
 
+import functools
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from softmax_rewards.models.warm_start import WarmStart
 from softmax_rewards.policy import optimizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, folder: Path) -> float:
     """Train the model in `folder` on traces of the warm-start puzzles in `data`, and write it back in float32.
 
-    AdamW, in float32, gradients clipped at norm 1; the loss is the mean over the tokens of an update's traces.
-    Returns its mean over the last 50 updates, in nats per token. If training diverges, raises FloatingPointError and
-    leaves the model in `folder` unchanged.
+    AdamW in float32, gradients clipped at norm 1. The loss is the mean over all tokens of an update's traces; returns
+    its mean over the last 50 updates, in nats per token. If training diverges, raises FloatingPointError and leaves the
+    model in `folder` unchanged.
     """
     import torch
 
@@ -46,12 +50,11 @@ def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, f
         answers = [[*tokenizer.encode(trace), tokenizer.end_id] for trace in traces]
         lengths = [len(answer) for answer in answers]
         completions = torch.tensor([answer + [0] * (max(lengths) - len(answer)) for answer in answers], device=device)
-        total = sum(lengths)
         loss = gradients.add(
             Samples(prompts, completions, lengths),
             range(len(chosen)),
             options.max_microbatch_tokens,
-            lambda batch, log_probs, entropies, total=total: -log_probs.sum() / total,
+            functools.partial(_token_loss, sum(lengths)),
         )
         adamw.step(1.0, torch_stream(options.seed, "rounding", step, device=device))
         window = [*window[-49:], loss]
@@ -62,8 +65,13 @@ def train(options: WarmStart, task: dict[str, Any], data: Path, template: str, f
     return sum(window) / len(window)
 
 
+def _token_loss(total: int, batch: Any, log_probs: "Tensor", entropies: Any) -> "Tensor":
+    """A micro-batch's share of the loss: mean −log π over `total` tokens."""
+    return -log_probs.sum() / total
+
+
 def warmup_cosine(step: int, steps: int) -> float:
-    """Share of the peak rate: linear over the first twentieth, then a cosine to one tenth."""
+    """Share of the peak learning rate: linear over the first twentieth of the steps, then a cosine to one tenth."""
     warmup = max(steps // 20, 1)
     if step < warmup:
         return (step + 1) / warmup

@@ -21,7 +21,7 @@ def package(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "PACKAGE", folder)
 
     def write(name: str, text: str) -> Path:
-        for function in (provenance._fingerprint, provenance.imports, provenance._shape):
+        for function in (provenance._fingerprint, provenance.read):
             function.cache_clear()
         path = folder / name if not name.startswith("/") else tmp_path / name[1:]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ def fingerprint_after(run, tmp_path_factory):
     """A function that changes one file of a copy of the library, and gives the run's fingerprint there."""
     folder = tmp_path_factory.mktemp("library") / "softmax_rewards"
     shutil.copytree(provenance.PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    caches = (provenance._fingerprint, provenance.imports, provenance._shape)
+    caches = (provenance._fingerprint, provenance.read)
 
     @functools.cache
     def after(name, old="", new=""):

@@ -501,7 +501,7 @@ def test_identity_is_the_multiset_of_numbers():
         ('{"target": 5.5, "nums": [2, 3]}', "column target: 5.5; allowed: an integer from 0 to 1000000000"),
         ('{"target": true, "nums": [2, 3]}', "column target: True; allowed"),
         ('{"nums": [2, 3]}', "no column 'target'; allowed: rows with nums, target"),
-        ("[1, 2]", "[1, 2]; allowed: a JSON object a line"),
+        ("[1, 2]", "[1, 2]; allowed: one JSON object per line"),
         ('{"target": 5,', "not JSON"),
     ],
 )

@@ -211,7 +211,7 @@ def test_files_of_both_kinds_are_read_alike(public, tmp_path):
     [
         ({"question": "?"}, r"train\.jsonl, row 2: no column 'answer'; allowed: rows with question, answer"),
         ({"question": None, "answer": "#### 1"}, "row 2, column question: None; allowed: text"),
-        ([], r"row 2: \[\]; allowed: a JSON object a line"),
+        ([], r"row 2: \[\]; allowed: one JSON object per line"),
         ({"question": "?", "answer": "18"}, "row 2, column answer: '18'; allowed: a solution that ends with ####"),
         ({"question": "?", "answer": "#### ten"}, "row 2, column answer: ' ten'; allowed"),
         ({"question": "?", "answer": "#### 1/0"}, "row 2, column answer: ' 1/0'; allowed"),

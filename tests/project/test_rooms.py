@@ -49,7 +49,7 @@ MODULES = modules()
 
 def imported(name: str) -> set[str]:
     """The modules of the library that a module imports itself."""
-    return {module for module in provenance.imports(MODULES[name]) if module in MODULES} - {name, NAME}
+    return {module for module in provenance.read(MODULES[name]).imports if module in MODULES} - {name, NAME}
 
 
 def room(name: str) -> str:
@@ -96,7 +96,7 @@ def test_plugins_are_reached_by_name_only(name):
 
 def test_the_library_knows_nothing_of_the_workflow():
     for name, file in MODULES.items():
-        roots = {module.split(".")[0] for module in provenance.imports(file)}
+        roots = {module.split(".")[0] for module in provenance.read(file).imports}
         assert not roots & {"snakemake", "workflow", "tests"}, name
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,9 +27,15 @@ def start(tmp_path):
     """A function that starts a process in its own group; all end with the test."""
     processes = []
 
-    def begin(*command: str) -> subprocess.Popen:
+    def begin(*command: str, **environment: str) -> subprocess.Popen:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            start_new_session=True,
         )
         processes.append(process)
         return process
@@ -48,21 +55,21 @@ def workflow(start, results: Path) -> subprocess.Popen:
     return start(sys.executable, "-c", HOLD, str(results))
 
 
-def job(start, results: Path, tmp_path: Path) -> int:
-    """Start a job as Snakemake does; the number of its Python process."""
-    (tmp_path / "job.py").write_text(JOB)
-    shell = start("bash", "-c", f"set -e; {holders.prefix(results)} {sys.executable} {tmp_path}/job.py || exit 1")
+def job(start, results: Path, tmp_path: Path, code: str = JOB) -> subprocess.Popen:
+    """Start a job as Snakemake does, in a shell."""
+    (tmp_path / "job.py").write_text(code)
+    command = f"set -e; {sys.executable} {tmp_path}/job.py || exit 1"
+    shell = start("bash", "-c", command, **{holders.MARK: str(results.resolve())})
     assert line(shell) == "at work"
-    (process,) = holders.jobs(results)
-    assert process != shell.pid
-    return process
+    return shell
 
 
 def test_a_second_workflow_is_told_who_is_at_work_until_that_one_is_killed(tmp_path, start):
     results = tmp_path / "results"
     first = workflow(start, results)
     assert line(first) == "held"
-    told = f"{results}: process {first.pid} (snakemake) is at work here; wait for it or stop it"
+    told = f"{results}: process {first.pid} (snakemake) is at work here on {socket.gethostname()}"
+    told += "; wait for it or stop it"
     assert line(workflow(start, results)) == told == holders.explanation(results)
     assert line(workflow(start, tmp_path / "other")) == "held"
     first.kill()
@@ -74,7 +81,9 @@ def test_the_job_of_a_killed_workflow_keeps_a_second_one_out_until_it_ends(tmp_p
     results = tmp_path / "results"
     first = workflow(start, results)
     assert line(first) == "held"
-    orphan = job(start, results, tmp_path)
+    shell = job(start, results, tmp_path)
+    (orphan,) = holders.jobs(results)
+    assert orphan != shell.pid
     first.kill()
     first.wait()
     told = f"{results}: jobs of a killed workflow are at work here: process {orphan} (job.py)"
@@ -88,7 +97,15 @@ def test_the_job_of_a_killed_workflow_keeps_a_second_one_out_until_it_ends(tmp_p
     assert line(workflow(start, results)) == "held"
 
 
-def test_a_job_without_a_workflow_s_lock_runs_unmarked(tmp_path):
-    command = f"set -e; {holders.prefix(tmp_path / 'none')} echo done"
-    assert subprocess.run(["bash", "-c", command], capture_output=True, text=True).stdout == "done\n"
-    assert holders.jobs(tmp_path / "none") == {}
+def test_a_job_is_found_once_and_in_its_own_results_only(tmp_path, start, monkeypatch):
+    forks = "import os, time; child = os.fork(); child and print('at work', flush=True); time.sleep(600)"
+    job(start, tmp_path / "results", tmp_path, forks)
+    assert list(holders.jobs(tmp_path / "results").values()) == ["job.py"]
+    assert holders.jobs(tmp_path / "others") == {}
+    monkeypatch.setenv(holders.MARK, "of an earlier test")
+    holders.mark_jobs(tmp_path / "others")
+    script = tmp_path / "marked.py"
+    script.write_text("import sys; print('at work', flush=True); sys.stdin.read()")
+    marked = start(sys.executable, str(script))
+    assert line(marked) == "at work"
+    assert holders.jobs(tmp_path / "others") == {marked.pid: "marked.py"}

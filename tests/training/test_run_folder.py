@@ -185,7 +185,7 @@ def test_a_lock_that_a_dead_process_left_is_no_obstacle(tmp_path):
     (tmp_path / ".lock").write_text(f"{ended.pid} elsewhere\n")
     with RunFolder(tmp_path, "code"):
         assert (tmp_path / ".lock").read_text().split()[0] == str(os.getpid())
-        with pytest.raises(RuntimeError, match=f"process {os.getpid()} is training this run on "):
+        with pytest.raises(RuntimeError, match=f"process {os.getpid()} \\(training\\) is at work here on "):
             RunFolder(tmp_path, "code").__enter__()
 
 
@@ -335,7 +335,7 @@ def test_an_ended_run_is_put_back_and_not_trained_again(finished, ended, links, 
     before = {name: (finished.out / name).read_bytes() for name in (*DECLARED, "model/model.safetensors")}
     for _ in range(2):  # the second time everything is there
         trainer.train(*finished.source, ended)
-        assert "this run had ended" in capsys.readouterr().out
+        assert "this run had finished" in capsys.readouterr().out
         assert {name: (ended / name).read_bytes() for name in before} == before
         assert {file.name for file in ended.iterdir()} == {file.name for file in finished.out.iterdir()}
         assert ((ended / "metrics.csv").stat().st_nlink == 2) == links

@@ -82,8 +82,8 @@ def test_a_request_to_end_reaches_the_jobs_and_then_the_workflow(tmp_path):
         assert main.stdout.readline() == "held\n"
         with pytest.raises(RuntimeError, match=f"process {main.pid} \\(snakemake\\) is at work here"):
             session.begin(tmp_path, [])
-        command = f"{holders.prefix(tmp_path)} exec {sys.executable} {tmp_path}/job.py"
-        with subprocess.Popen(["bash", "-c", command], **pipes) as job:
+        environment = {**os.environ, holders.MARK: str(tmp_path.resolve())}
+        with subprocess.Popen([sys.executable, tmp_path / "job.py"], env=environment, **pipes) as job:
             assert job.stdout.readline() == "at work\n"
             main.send_signal(signal.SIGTERM)
             assert job.wait(60) == -signal.SIGTERM

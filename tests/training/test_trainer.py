@@ -88,7 +88,7 @@ def test_killed_at_random_moments_it_resumes_and_ends_with_the_same_bytes(tiny, 
     process.kill()
     process.wait()
     done = subprocess.run(command(tiny, out), capture_output=True, text=True, check=True)
-    assert "step 8/8" in done.stdout or "its files are back" in done.stdout
+    assert "step 8/8" in done.stdout or "its files are restored" in done.stdout
     assert_same(finished, out)
 
 
@@ -196,7 +196,7 @@ def test_a_run_is_trained_by_one_process_at_a_time(tiny, tmp_path):
     until_checkpoint(process, out, 1)
     process.send_signal(signal.SIGSTOP)  # it holds the lock as long as it exists
     try:
-        says = f"process {process.pid} is training this run on {socket.gethostname()};"
+        says = f"process {process.pid} \\(training\\) is at work here on {socket.gethostname()};"
         with pytest.raises(RuntimeError, match=says):
             trainer.train(*tiny, out)
     finally:

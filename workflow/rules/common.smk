@@ -1,7 +1,7 @@
-"""What the rules share: the checked configuration, paths, and the two params that every job is judged by.
+"""What the rules share: the checked configuration, paths, and two params that decide whether a job runs again.
 
-`run` is one sorted JSON string and `code` the fingerprint of the code behind the job, both made from wildcards only:
-Snakemake compares params as a set of values, and ignores functions of input or threads.
+The param `run` is one sorted JSON string, and `code` is the fingerprint of the code behind the job. Both only depend on
+wildcards, because Snakemake ignores params that are functions of input or threads.
 """
 
 import functools
@@ -15,7 +15,7 @@ from softmax_rewards.config import experiments as configuration
 from softmax_rewards.training import holders, session
 from softmax_rewards.verdicts import archive
 
-# Jobs use the Python that runs Snakemake, also when its environment is not activated.
+# Jobs use the Python that runs Snakemake, even if its environment is not activated.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]))
 
 GPUS = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else None
@@ -31,8 +31,7 @@ NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 TASKS = {folders.task_key(experiment): experiment for experiment in EXPERIMENTS.values()}
 MODELS = {folders.model_key(experiment): experiment for experiment in EXPERIMENTS.values()}
 
-# Jobs that outlive a killed workflow are to be found by the next one.
-shell.prefix(f"set -euo pipefail; {holders.prefix(Path(RESULTS))}")
+holders.mark_jobs(Path(RESULTS))
 if workflow.is_main_process:
     session.explain_lock(Path(RESULTS), Path(".snakemake/locks"))
 
@@ -58,11 +57,12 @@ def run_of(wildcards):
 
 
 def stage_code(stage, run):
-    """The code that decides the numbers of a stage; of a run only `task`, `model` and `weighting` are looked at."""
+    """Fingerprint of the code that decides the numbers of a run's stage."""
     return provenance.stage_code(stage, provenance.run_plugins(run)[stage])
 
 
 def code(script, *modules):
+    """Fingerprint of a script and of the plug-in `modules` that it loads."""
     return provenance.fingerprint(Path("workflow/scripts") / script, modules)
 
 
@@ -70,18 +70,19 @@ def schemes():
     return [f"{plugins.SCHEMES}.{name}" for name in plugins.names(plugins.SCHEMES)]
 
 
-@functools.cache  # asked once, so that all rules agree
+@functools.cache  # computed once, so that all rules agree
 def archived(name):
-    """The names of the runs that are taken from an experiment's archive: with `archived_only` those of any code."""
+    """The names of the runs that are taken from an experiment's archive; with `archived_only`, runs of any code."""
     experiment = EXPERIMENTS[name]
     manifests = {"data": Path(task_manifest(experiment)), "base": Path(model_manifest(experiment))}
-    made = {
+    checksums = {
         key: files.read_manifest(file.parent)["sha256"] for key, file in manifests.items() if file.exists()
     }
-    return archive.names(experiment.archive, experiment.runs(), None if SETTINGS.archived_only else made)
+    return archive.names(experiment.archive, experiment.runs(), None if SETTINGS.archived_only else checksums)
 
 
 def to_train(name):
+    """The runs of an experiment that are trained here."""
     runs = EXPERIMENTS[name].runs()
     return [] if SETTINGS.archived_only else [run for run in runs if run.name not in archived(name)]
 
@@ -92,7 +93,7 @@ def slots():
 
 
 def begin():
-    """What comes before the first job: keep the results for this workflow, and write its plans."""
+    """Before the first job: reserve the results for this workflow, and write the plans of its experiments."""
     try:
         session.begin(Path(RESULTS), [str(file) for job in workflow.dag.needrun_jobs() for file in job.input])
     except RuntimeError as error:

@@ -1,13 +1,13 @@
-"""What single rules ask of a job's wildcards: params, resources and inputs. `common.smk` has what they share."""
+"""Params, resources and inputs of single rules, computed from a job's wildcards."""
 
 
 def warm_start(wildcards):
-    """Settings of the supervised start of a base model."""
+    """Settings of a base model's warm start."""
     return MODELS[wildcards.key].model["warm_start"]
 
 
 def gpus(wildcards):
-    """GPUs that a job of the run asks for."""
+    """The number of GPUs that a job of the run needs."""
     training = run_of(wildcards).training
     return 0 if training.device == "cpu" else training.gpus
 
@@ -21,12 +21,12 @@ def runtime(wildcards):
 
 
 def run_code(stage):
-    """Params function: the code that decides the numbers of a run's stage."""
+    """A function of wildcards: the fingerprint of the code that decides the numbers of a run's stage."""
     return lambda wildcards: stage_code(stage, run_of(wildcards).to_dict())
 
 
 def bandit_settings(experiment, **more):
-    """Params of the bandit: the experiment's rewards and groups."""
+    """Settings of the bandit: the experiment's range of rewards and size of groups."""
     task = plugins.load(plugins.TASKS, experiment.task["name"], "task")
     low, high = task.reward_range(configuration.options("tasks", experiment.task))
     size = experiment.training.group_size
@@ -34,26 +34,26 @@ def bandit_settings(experiment, **more):
 
 
 def analysis_settings(experiment):
-    """Params of the weight analysis: the bandit's, and a million groups for each simulated population."""
+    """Settings of the weight analysis: those of the bandit, and a million groups for each simulated population."""
     return bandit_settings(experiment, samples=1_000_000)
 
 
 def run_folders(wildcards):
-    """The runs that are trained here, to be compared with each other and with the archived ones."""
+    """The folders of the runs that are trained here."""
     name = wildcards.experiment
     return [f"{RESULTS}/{name}/runs/{run.name}" for run in to_train(name)]
 
 
 def run_files(wildcards):
-    """The small files by which aggregation notices a changed run."""
+    """Small files that change when a run or the archive changes, so that aggregation runs again."""
     listed = [
         f"{folder}/{file}" for folder in run_folders(wildcards) for file in ("run.json", "evaluation.json")
     ]
-    place = EXPERIMENTS[wildcards.experiment].archive
+    folder = EXPERIMENTS[wildcards.experiment].archive
     if archived(wildcards.experiment):
-        listed.append(f"{place}/SHA256SUMS")
+        listed.append(f"{folder}/SHA256SUMS")
     if not listed:
-        sys.exit(f"archived_only: {wildcards.experiment} has no run in archive {place}; allowed: false")
+        sys.exit(f"archived_only: {wildcards.experiment} has no run in archive {folder}; allowed: false")
     return listed
 
 
@@ -64,7 +64,7 @@ def print_estimates():
 
 def reports(wildcards):
     """What `snakemake` makes: the pages of every experiment, and an overview of several."""
-    # A dry run says what the experiments cost. Snakemake knows that it is one only now, with the rules read.
+    # Only a dry run prints what the experiments cost, and Snakemake knows that it is one after it has read the rules.
     if workflow.dryrun:
         print_estimates()
     pages = [f"{RESULTS}/{name}/report/{notebook}.html" for name in EXPERIMENTS for notebook in NOTEBOOKS]

@@ -15,16 +15,16 @@ rule train:
             ]
         ],
         timing=f"{RUN}/timing.csv",
-        model=f"{RUN}/model/config.json",  # written last; the weights may be one file or several
+        model=f"{RUN}/model/config.json",  # stands for the weights, which may be one file or several
     log:
         f"{RESULTS}/{{experiment}}/logs/train/{{ablation}}-seed-{{seed}}.log",
     conda:
         "../../environment.yml"
-    # One core a GPU: `--cores 8` is then no limit for 8 of them.
+    # One core per GPU, so that `--cores 8` does not keep 8 GPUs from working.
     threads: lambda wildcards: run_of(wildcards).training.threads * run_of(wildcards).training.gpus
     resources:
         gpu=gpus,
-        ranks=lambda wildcards: run_of(wildcards).training.gpus,  # not a param: more of them change no result
+        ranks=lambda wildcards: run_of(wildcards).training.gpus,  # no param: another number of GPUs does not make a run out of date
         mem_mb=mem_mb,
         runtime=runtime,
     params:

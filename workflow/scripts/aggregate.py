@@ -9,7 +9,7 @@ from softmax_rewards.verdicts import aggregate, archive
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--experiment", type=json.loads, required=True, help="the resolved experiment, as JSON")
 parser.add_argument("--plan", type=Path, required=True, help="the analysis plan")
-parser.add_argument("--out", type=Path, required=True)
+parser.add_argument("--out", type=Path, required=True, help="folder for the summary")
 parser.add_argument("--archived", type=json.loads, default=[], help="runs to take from the archive, as a JSON list")
 parser.add_argument("runs", type=Path, nargs="*", help="run folders")
 arguments = parser.parse_args()

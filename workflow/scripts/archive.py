@@ -1,4 +1,4 @@
-"""Keep the tables of an experiment's finished runs: `archive.py results/<experiment> results/archive/<experiment>`."""
+"""Add an experiment's finished runs to its archive: `archive.py results/<experiment> results/archive/<experiment>`."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from softmax_rewards.verdicts import archive
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("results", type=Path, help="results/<experiment>")
-parser.add_argument("archive", type=Path, help="folder to keep them in; runs that it has already stay")
+parser.add_argument("archive", type=Path, help="folder of the archive; runs that it already has stay as they are")
 arguments = parser.parse_args()
 
 try:

@@ -8,7 +8,7 @@ from softmax_rewards.common import devices
 from softmax_rewards.training import base_model
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--model", type=json.loads, required=True, help="source and options, all of them, as JSON")
+parser.add_argument("--model", type=json.loads, required=True, help="source and all its options, as JSON")
 parser.add_argument("--task", type=json.loads, required=True, help="name and options, as JSON")
 parser.add_argument("--data", type=Path, required=True, help="manifest of the task's data")
 parser.add_argument("--manifest", type=Path, required=True, help="written last; the model lies beside it")

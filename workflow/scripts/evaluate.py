@@ -1,4 +1,4 @@
-"""Judge the final model of a finished run."""
+"""Evaluate the final model of a finished run."""
 
 import argparse
 import json

@@ -14,15 +14,15 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--run", type=Run.from_json, required=True, help="the resolved run, as JSON")
 parser.add_argument("--data", type=Path, required=True, help="manifest of the task's data")
 parser.add_argument("--base", type=Path, required=True, help="manifest of the base model")
-parser.add_argument("--gpus", type=int, default=1, help="how many train it together; on processors, processes")
-parser.add_argument("--record", type=Path, required=True, help="run.json, written last; all else lies beside it")
+parser.add_argument("--gpus", type=int, default=1, help="number of GPUs for the run; without GPUs, of processes")
+parser.add_argument("--record", type=Path, required=True, help="run.json, written last; all other files go beside it")
 arguments = parser.parse_args()
 
 training = dataclasses.replace(arguments.run.training, gpus=arguments.gpus)
 run = dataclasses.replace(arguments.run, training=training)
 out = arguments.record.parent
 with state_file.starting(out, run):
-    if "LOCAL_RANK" not in os.environ:  # not yet one of several
+    if "LOCAL_RANK" not in os.environ:  # torchrun sets it in the processes that it starts
         devices.lease(training.device, count=arguments.gpus)
         if arguments.gpus > 1:
             from softmax_rewards.training import launch

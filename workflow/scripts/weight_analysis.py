@@ -1,4 +1,4 @@
-"""What every scheme makes of canonical and simulated groups of rewards."""
+"""The weights of every scheme for canonical and simulated groups of rewards."""
 
 import argparse
 import json
@@ -8,8 +8,8 @@ from softmax_rewards.weighting.study import analysis
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--settings", type=json.loads, required=True, help="arguments of analysis.write, as JSON")
-parser.add_argument("--out", type=Path, required=True)
+parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
 arguments = parser.parse_args()
 
-print(f"[weight analysis] {arguments.settings['samples']:,} groups a population", flush=True)
+print(f"[weight analysis] {arguments.settings['samples']:,} groups per population", flush=True)
 analysis.write(arguments.out, **arguments.settings)
