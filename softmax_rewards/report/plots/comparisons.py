@@ -144,7 +144,6 @@ def _intervals(
     figure = Figure(figsize=(9, 1.1 + 0.32 * len(order)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(neutral, color=MUTED, linewidth=1)
-    axes.hlines(rows.index, rows["low"], rows["high"], [colors[ablation] for ablation in order], linewidth=2.2)
     sns.pointplot(
         rows,
         x="estimate",
@@ -160,6 +159,9 @@ def _intervals(
         legend=False,
         ax=axes,
     )
+    # After the marks, because seaborn sets the limits of x by the marks alone; below them all the same.
+    whisker_colors = [colors[ablation] for ablation in order]
+    axes.hlines(rows.index, rows["low"], rows["high"], whisker_colors, linewidth=2.2, zorder=1.5)
     if hollow is not None:
         for mark in (mark for mark, ablation in zip(axes.lines[1:], order, strict=True) if hollow[ablation]):
             mark.set_markerfacecolor("white")

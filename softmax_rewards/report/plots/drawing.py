@@ -81,6 +81,7 @@ def lines(
         errorbar=None,
         legend="full",
         ax=axes,
+        markeredgewidth=0,  # seaborn's white edges hide the crosses
         **style,
     )
     if legend := axes.get_legend():

@@ -74,7 +74,7 @@ def by_setting(frame: pd.DataFrame, ablations: pd.DataFrame, baseline: str = "ba
     grid = panels(curves, (2.5 * columns, 3.1 * rows), col="setting", col_wrap=columns)
     for axes, part in parts(grid):
         lines(axes, part, "x", "mean", "weighting", look, markers=False)
-        axes.set_title(part["setting"].iloc[0], fontsize=8.5)
+        axes.set_title(part["setting"].iloc[0].replace(", ", "\n"), fontsize=8.5)
         axes.yaxis.set_major_formatter(PERCENT)
         _focus(axes, frame["success"])
         legend_below(axes)
