@@ -1,16 +1,18 @@
 import io
 import math
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import pyplot
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from scipy.stats import t
 
-from softmax_rewards.common import files
+from softmax_rewards.common import files, provenance
 from softmax_rewards.report.plots import bandit, comparisons, training, weights
 from softmax_rewards.report.plots.style import families, styles
 from softmax_rewards.weighting.study import analysis
@@ -325,6 +327,20 @@ def test_the_bandits_optima_are_in_brackets_unless_half_the_range_is_beaten():
     figure = bandit.optima(frame)
     assert {"0.25", "(2)"} <= set(texts(figure))
     assert texts(bandit.optima(frame, span=3.0))[0].startswith("Not enough data")
+
+
+def test_only_the_report_imports_seaborn_and_matplotlib():
+    """They are slow to import, and training and judging need no figure."""
+    for file in provenance.PACKAGE.rglob("*.py"):
+        if provenance.PACKAGE / "report" not in file.parents:
+            assert not {"seaborn", "matplotlib"} & {name.split(".")[0] for name in provenance.imports(file)}, file
+
+
+def test_pyplot_keeps_no_figure_and_the_process_keeps_its_style():
+    before = dict(matplotlib.rcParams)
+    training.trajectories(runs())
+    assert not pyplot.get_fignums()
+    assert dict(matplotlib.rcParams) == before
 
 
 EMPTY_COLUMNS = [

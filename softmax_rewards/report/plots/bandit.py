@@ -1,4 +1,4 @@
-"""The bandit: signal-to-noise exactly and sampled, success over training, and the best temperature of every cell."""
+"""The bandit: exact and sampled signal-to-noise, success over training, and the best temperature of every cell."""
 
 import numpy as np
 import pandas as pd
@@ -72,12 +72,12 @@ def curves(table: pd.DataFrame, optimizer: str) -> Figure:
     linear = rows[rows["line"] == _LINEAR]
     rows = pd.concat([rows[rows["panel"].isin(order)], *(linear.assign(panel=panel) for panel in order[1:])])
     size = (10, 3.9 * len(shares))
-    grid = panels(rows, size, col="panel", col_order=order, row="formed", row_order=shares)
+    grid = panels(rows, size, col="panel", col_order=order, row="formed", row_order=shares, sharex=False)
     for axes, part in parts(grid):
         lines(axes, part, "step", "mean", "line", _curve_looks(part), markers=False, linewidth=1.4)
         axes.yaxis.set_major_formatter(PERCENT)
         axes.set_title(part["panel"].iloc[0])
-        axes.set_xlabel("update steps", visible=True)
+        axes.set_xlabel("update steps")
         legend_below(axes, columns=2)
     for axes, share in zip(grid.axes[:, 0], shares, strict=True):
         axes.set_ylabel(f"success, {_formed_text(share)}")
@@ -120,8 +120,8 @@ def over_training(table: pd.DataFrame) -> Figure:
 def optima(table: pd.DataFrame, span: float = 1.0) -> Figure:
     """The best τ/range of each cell, N by base success, one panel per scheme and optimizer, for one reward range.
 
-    `table`: optimizer, scheme, range, base, group_size, best_ratio, lead_low. In brackets: cells in which no τ is
-    better than half the range beyond doubt, so that the best one may be chance.
+    `table`: optimizer, scheme, range, base, group_size, best_ratio, lead_low. Brackets mark cells where no τ
+    is better than half the range beyond doubt, so the best one may be chance.
     """
     rows = table[np.isclose(table["range"], span)]
     if rows.empty:

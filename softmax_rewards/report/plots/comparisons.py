@@ -1,6 +1,6 @@
 """Ablations against the baseline, their base model and other temperatures; and what the notes reported.
 
-Whiskers are 95 % t intervals over seeds, binomial intervals for the notes' figures, which had one seed.
+Whiskers are 95 % t intervals over seeds. The notes had one seed, so their figures have binomial intervals.
 """
 
 from collections.abc import Iterable, Mapping

@@ -71,14 +71,15 @@ def by_setting(frame: pd.DataFrame, ablations: pd.DataFrame, baseline: str = "ba
     colors = zip(settings["weighting"].unique(), cycle(SINGLES), strict=False)
     look = {baseline: BASELINE} | {weighting: {"color": color} for weighting, color in colors}
     rows, columns = -(-len(names) // SETTINGS_PER_LINE), min(len(names), SETTINGS_PER_LINE)
-    grid = panels(curves, (2.5 * columns, 3.1 * rows), col="setting", col_wrap=columns)
+    grid = panels(curves, (2.5 * columns, 3.1 * rows), col="setting", col_wrap=columns, sharex=False)
     for axes, part in parts(grid):
         lines(axes, part, "x", "mean", "weighting", look, markers=False)
         axes.set_title(part["setting"].iloc[0].replace(", ", "\n"), fontsize=8.5)
         axes.yaxis.set_major_formatter(PERCENT)
+        axes.set_xlabel("update steps")
         _focus(axes, frame["success"])
         legend_below(axes)
-    grid.set_axis_labels("update steps", "success rate")
+    grid.set_ylabels("success rate")
     return grid.figure
 
 
