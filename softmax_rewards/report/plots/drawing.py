@@ -30,12 +30,9 @@ def panels(data: pd.DataFrame, size: tuple[float, float], **facets: Any) -> sns.
 
     `facets`: arguments of seaborn.FacetGrid, such as `col`, `row` and `col_wrap`.
     """
-    columns = facets.get("col_wrap") or data[facets["col"]].nunique()
-    rows = -(-data[facets["col"]].nunique() // columns) * (data[facets["row"]].nunique() if "row" in facets else 1)
-    width, height = size[0] / columns, size[1] / rows
-    grid = sns.FacetGrid(data, height=height, aspect=width / height, **facets)
+    grid = sns.FacetGrid(data, **facets)
     plt.close(grid.figure)  # else pyplot keeps the figure, and a notebook shows it a second time
-    grid.figure.set_layout_engine("constrained")
+    grid.figure.set(size_inches=size, layout_engine="constrained")
     grid.set_titles("")
     for name, axes in zip(grid.col_names, grid.axes.flat, strict=False):
         axes.set_title(name)

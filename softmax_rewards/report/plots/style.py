@@ -32,7 +32,8 @@ styled = matplotlib.rc_context(THEME)
 # A family of ablations (the name up to its first number) has a hue; its members are shades of it, dark for high τ.
 HUES = {"softmax": "Blues", "centered": "Oranges", "softmax_centered": "Oranges", "anneal": "Greens"}
 OTHER_HUE = "Purples"
-# The order in which ablations and schemes that are alone in their family take a color of "colorblind".
+# Ablations and schemes that are alone in their family take a color of "colorblind", in this order. It leaves out the
+# yellow and the pale pink, which are hard to see on white.
 SINGLES = [sns.color_palette("colorblind")[i] for i in (4, 2, 1, 9, 3, 0, 7, 5)]
 _SCHEMES = {"softmax_masked": SINGLES[1]}
 _MARKERS = "osD^vPX*"
@@ -78,9 +79,8 @@ def shades(family: str, count: int) -> list[tuple[float, ...]]:
 
 def scheme_color(scheme: str) -> Any:
     """The color of a scheme where its temperatures are not told apart."""
-    return (
-        _SCHEMES[scheme] if scheme in _SCHEMES else sns.color_palette(HUES.get(scheme, OTHER_HUE), as_cmap=True)(0.75)
-    )
+    hue = sns.color_palette(HUES.get(scheme, OTHER_HUE), as_cmap=True)
+    return _SCHEMES.get(scheme, hue(0.75))
 
 
 def styles(ablations: Sequence[str], baseline: str = "baseline") -> dict[str, dict[str, Any]]:
