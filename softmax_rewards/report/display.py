@@ -108,14 +108,21 @@ def verdicts(
     where: str = "in this experiment",
     empty: str = "No claim was tested.",
 ) -> HTML:
-    """`columns` of the claims that were tested, one row per claim, and one line that names the other claims.
+    """`columns` of the claims that were tested, one row per claim; below it, the other claims by name.
 
-    `frame`: rows of verdicts.csv; `where` ends the beginning of that line, "Not tested".
+    Those stand in one line, "Not tested" and `where`; if `columns` has the sentences, in one line per sentence, because
+    the sentence of such a claim says what it needs. `frame`: rows of verdicts.csv.
     """
     tested = frame["seeds"] > 0
-    shown = table(frame.loc[tested, [*columns]], names=names, empty=empty).data
-    others = ", ".join(map(html.escape, frame.loc[~tested, "claim"]))
-    return HTML(f"{shown}<p>Not tested {html.escape(where)}: {others}.</p>" if others else shown)
+    page = table(frame.loc[tested, [*columns]], names=names, empty=empty).data
+    others = frame[~tested]
+    reasons = (
+        others["sentence"] + " Claims" if "sentence" in columns else pd.Series(f"Not tested {where}", others.index)
+    )
+    for reason, claims in others.groupby(reasons, sort=False)["claim"]:
+        names_of_claims = "; ".join(claims)  # some names have a comma
+        page += f"<p>{html.escape(f'{reason}: {names_of_claims}.')}</p>"
+    return HTML(page)
 
 
 def by_experiment(frame: pd.DataFrame) -> HTML:

@@ -203,8 +203,11 @@ def test_claims_that_were_not_tested_stand_in_one_line_below_the_others():
     frame = pd.DataFrame({"claim": ["C1", "C2", "<C3>"], "plain": ["Yes.", "Not tried.", "No."], "seeds": [3, 0, 0]})
     shown = display.verdicts(frame, ["claim", "plain"]).data
     assert re.findall(r"<td >([^<]*)</td>", shown) == ["C1", "Yes."]
-    assert shown.endswith("<p>Not tested in this experiment: C2, &lt;C3&gt;.</p>")
+    assert shown.endswith("<p>Not tested in this experiment: C2; &lt;C3&gt;.</p>")
     assert "Not tested" not in display.verdicts(frame[:1], ["claim"]).data
+    needs = display.verdicts(frame.assign(sentence=["Yes.", "Needs <a>.", "Needs <a>."]), ["claim", "sentence"]).data
+    assert needs.count("<p>") == 1
+    assert needs.endswith("<p>Needs &lt;a&gt;. Claims: C2; &lt;C3&gt;.</p>")
 
 
 def test_an_empty_table_says_what_is_missing():
