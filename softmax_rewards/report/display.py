@@ -1,8 +1,8 @@
-"""What the notebooks put on the page: figures as images, tables as HTML with everything escaped."""
+"""What the notebooks show: figures as images, and tables as HTML in which every text is escaped."""
 
 import html
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -17,7 +17,7 @@ _VERDICTS = {"supported": "supported", "contradicted": "contradicted", "not reso
 
 
 def figure(drawn: "Figure", description: str) -> Image:
-    """`drawn` as a PNG, sharp on dense screens, with `description` as its alternative text."""
+    """`drawn` as a PNG for screens of high density, with `description` as its alternative text."""
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=144)
     return Image(buffer.getvalue(), width=int(96 * drawn.get_figwidth()), alt=description)
@@ -29,31 +29,31 @@ def table(
     names: Mapping[str, str] | None = None,
     empty: str = "Nothing to show.",
 ) -> HTML:
-    """`frame` as an HTML table: column and cell text escaped, numbers to the right, missing values as a dash.
+    """`frame` as an HTML table. Headings and cells are escaped, numbers are right-aligned, a missing value is a dash.
 
     `formats`: column -> format specification (".2f") or function; `names`: column -> heading.
     """
     if frame.empty:
         return HTML(f"<p><em>{html.escape(empty)}</em></p>")
     formats, names = formats or {}, names or {}
-    numeric = {column for column in frame if pd.api.types.is_numeric_dtype(frame[column])}
-    numeric -= {column for column in frame if pd.api.types.is_bool_dtype(frame[column])}
+    cells, headings = [], []
+    for column, values in frame.items():
+        is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+        wrap = '<span class="number">{}</span>'.format if is_number else str
+        headings.append(wrap(html.escape(names.get(column, str(column).replace("_", " ")))))
+        cells.append([wrap(_cell(value, formats.get(column))) for value in values.tolist()])
+    return HTML(_table(zip(*cells, strict=True), headings))
 
-    def opening(tag: str, column: str) -> str:
-        return f'<{tag} class="number">' if column in numeric else f"<{tag}>"
 
-    head = "".join(
-        opening("th", column) + html.escape(names.get(column, str(column).replace("_", " "))) + "</th>"
-        for column in frame
-    )
-    rows = (
-        "<tr>" + "".join(opening("td", c) + _cell(row[c], formats.get(c)) + "</td>" for c in frame) + "</tr>"
-        for row in frame.to_dict("records")
-    )
-    return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+def _table(rows: Iterable[Sequence[str]], headings: Sequence[str]) -> str:
+    """A table of cells and headings that are HTML already. It has no ids, so equal cells give equal bytes."""
+    # The columns are numbers, because headings may be equal; pandas' relabel_index would take "{" for a format.
+    styler = pd.DataFrame(rows, columns=range(len(headings))).style.hide(axis="index")
+    return styler.format_index(headings.__getitem__, axis="columns").to_html(exclude_styles=True)
 
 
 def _cell(value: object, form: str | Callable[[object], str] | None) -> str:
+    """A value as HTML. The escape comes after the format, so that no type of value passes without it."""
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return "–"
     if callable(form):
@@ -94,20 +94,44 @@ def interval(frame: pd.DataFrame) -> pd.Series:
         form = "+.1f" if row["unit"] == "points" else "+.3g"
         effect, low, high = (format(row[column], form) for column in ("effect", "low", "high"))
         limits = "no interval" if pd.isna(row["low"]) else f"{low}, {high}"
-        # Unbreakable, and with real minus signs: a column of intervals stays readable however narrow.
+        # Spaces that do not break, and real minus signs, keep an interval readable in a narrow column.
         numbers = f"{effect} [{limits}]".replace(" ", "\u00a0").replace("-", "\u2212")
         return numbers if pd.isna(row["unit"]) else f"{numbers} {row['unit']}"
 
     return pd.Series([text(row) for row in frame.to_dict("records")], index=frame.index, dtype=object)
 
 
-def by_experiment(verdicts: pd.DataFrame) -> HTML:
-    """One row per claim, one column per experiment: verdict and effect. `verdicts`: as of `verdicts.overview`."""
-    cells = verdicts.assign(cell=verdicts["verdict"] + "\n" + interval(verdicts), tested=verdicts["seeds"] > 0)
-    order = verdicts["claim"].unique()
+def verdicts(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    names: Mapping[str, str] | None = None,
+    where: str = "in this experiment",
+    empty: str = "No claim was tested.",
+) -> HTML:
+    """`columns` of the claims that were tested, one row per claim; below it, the other claims by name.
+
+    Those stand in one line, "Not tested" and `where`; if `columns` has the sentences, in one line per sentence, because
+    the sentence of such a claim says what it needs. `frame`: rows of verdicts.csv.
+    """
+    tested = frame["seeds"] > 0
+    page = table(frame.loc[tested, [*columns]], names=names, empty=empty).data
+    others = frame[~tested]
+    reasons = (
+        others["sentence"] + " Claims" if "sentence" in columns else pd.Series(f"Not tested {where}", others.index)
+    )
+    for reason, claims in others.groupby(reasons, sort=False)["claim"]:
+        names_of_claims = "; ".join(claims)  # some names have a comma
+        page += f"<p>{html.escape(f'{reason}: {names_of_claims}.')}</p>"
+    return HTML(page)
+
+
+def by_experiment(frame: pd.DataFrame) -> HTML:
+    """One row per claim, one column per experiment: verdict and effect. `frame`: as from `judgment.overview`."""
+    cells = frame.assign(cell=frame["verdict"] + "\n" + interval(frame), tested=frame["seeds"] > 0)
+    order = frame["claim"].unique()
     wide = cells[cells["tested"]].pivot(index="claim", columns="experiment", values="cell").reindex(order)
-    wide = wide[[name for name in verdicts["experiment"].unique() if name in wide]]
-    statements = verdicts.drop_duplicates("claim").set_index("claim")["statement"]
+    wide = wide[[name for name in frame["experiment"].unique() if name in wide]]
+    statements = frame.drop_duplicates("claim").set_index("claim")["statement"]
     return table(wide.assign(statement=statements).reset_index()[["claim", "statement", *wide]])
 
 
@@ -146,12 +170,14 @@ def provenance(described: Mapping[str, Any]) -> HTML:
 
 
 def failures(detected: pd.DataFrame, runs: pd.DataFrame) -> HTML:
-    """Which ablation failed in which way: a sentence, and one row per ablation.
+    """How each ablation failed: a sentence, and a table with one row per ablation.
 
-    `detected`: failures.csv; `runs`: ablation and seed of every run, those without failure too.
+    `detected`: failures.csv; `runs`: ablation and seed of every run, with or without a failure.
     """
     died = detected[detected["mode"] == "success below base"]["ablation"].unique()
-    verdict = f"Below their base model fell: {', '.join(died)}." if len(died) else "No run fell below its base model."
+    verdict = "No run fell below its base model."
+    if len(died):
+        verdict = f"These ablations fell below their base model: {', '.join(died)}."
     rows = []
     for ablation, members in runs.groupby("ablation", sort=False):
         modes = detected[detected["ablation"] == ablation].groupby("mode", sort=False)
@@ -166,7 +192,7 @@ def failures(detected: pd.DataFrame, runs: pd.DataFrame) -> HTML:
 def behaviors(frame: pd.DataFrame) -> HTML:
     """One row per ablation, one column per `reasoning.MEASURES`: mean [t interval over seeds] at the last step with it.
 
-    `frame`: behaviors.csv. What is 0 in every ablation and at every step is left out.
+    `frame`: behaviors.csv. A measure that is 0 in every ablation and at every step is left out.
     """
     columns = {}
     for measure, name in MEASURES.items():
@@ -191,27 +217,24 @@ def _limits(row: Mapping[str, float], share: bool) -> str:
 def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -> HTML:
     """Completions side by side: one row per puzzle (the first `puzzles`), one column per ablation, baseline first.
 
-    `frame`: ablation, seed, step, puzzle, prompt, completion, correct, of one seed and step; and, if the task has
-    equations, how many are `right` of those `written`. The text is what a model wrote, so it is escaped and shown
-    as it is, line breaks kept.
+    `frame`: ablation, seed, step, puzzle, prompt, completion, correct, of one seed and step. If the task has equations,
+    `right` and `written` count them. A model wrote the text, so it is escaped; its line breaks are kept.
     """
     if frame.empty:
         return HTML("<p><em>No samples were recorded.</em></p>")
     ablations = sorted(frame["ablation"].unique(), key=lambda ablation: (ablation != baseline, ablation))
-    head = "".join(f"<th>{html.escape(ablation)}</th>" for ablation in ["puzzle", *ablations])
     rows = []
     for _, group in list(frame.groupby("puzzle"))[:puzzles]:
         by_ablation = {row["ablation"]: row for row in group.to_dict("records")}
-        prompt = html.escape(group["prompt"].iloc[0])
-        cells = "".join(_sample(by_ablation.get(ablation)) for ablation in ablations)
-        rows.append(f"<tr><td><pre>{prompt}</pre></td>{cells}</tr>")
+        prompt = f"<pre>{html.escape(group['prompt'].iloc[0])}</pre>"
+        rows.append([prompt, *(_sample(by_ablation.get(ablation)) for ablation in ablations)])
     caption = f"<p>After step {frame['step'].iloc[0]}, seed {frame['seed'].iloc[0]}.</p>"
-    return HTML(f"{caption}<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+    return HTML(caption + _table(rows, [html.escape(name) for name in ("puzzle", *ablations)]))
 
 
 def _sample(row: Mapping[str, Any] | None) -> str:
     if row is None:
-        return "<td>–</td>"
+        return "–"
     style, mark = ("supported", "✓ right") if row["correct"] else ("unresolved", "✗ wrong")
     equations = f", {row['right']} of {row['written']} equations hold" if row.get("written") else ""
-    return f'<td><span class="{style}">{mark}</span>{equations}<pre>{html.escape(row["completion"])}</pre></td>'
+    return f'<span class="{style}">{mark}</span>{equations}<pre>{html.escape(row["completion"])}</pre>'

@@ -5,8 +5,8 @@ from typing import Any
 
 from softmax_rewards.common import files
 
-# Extends nbconvert's "lab" page, leaving out its three scripts (require.js, MathJax, Mermaid), which come
-# from the network, and its 300 kB of JupyterLab styles. What remains needs no network and runs no script.
+# nbconvert's "lab" page without its three scripts (require.js, MathJax, Mermaid), which it loads from the network, and
+# without its 300 kB of JupyterLab styles. The page needs no network and runs no script.
 _TEMPLATE = """
 {%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js -%}{%- endblock -%}
@@ -24,7 +24,7 @@ _TEMPLATE = """
   th, td { padding: .25rem .55rem; border-bottom: 1px solid #e4e7eb; text-align: left; vertical-align: top; }
   thead th { border-bottom: 2px solid #8c959f; }
   td:first-child { white-space: nowrap; }
-  .number { text-align: right; white-space: nowrap; }
+  .number { display: block; text-align: right; white-space: nowrap; }
   td pre { margin: 0; white-space: pre-wrap; word-break: break-word; font-size: .8rem; }
   .supported { color: #00644a; font-weight: 600; } .contradicted { color: #a03c00; font-weight: 600; }
   .unresolved { color: #57606a; } .jp-RenderedText pre { white-space: pre-wrap; }
@@ -41,13 +41,13 @@ _TEMPLATE = """
 def execute(notebook: Path, output: Path, html: Path, parameters: dict[str, Any], log: Path) -> None:
     """Execute `notebook` with `parameters` in the current directory; write the executed copy and its page.
 
-    While it runs, the notebook grows at `log`: if a cell fails, what ran so far stays there with the
-    traceback, and neither `output` nor `html` is touched. The copy keeps no paths of this machine and no
-    timings, so equal tables give equal notebooks. The page hides the code, which the copy keeps.
+    While the notebook runs, papermill writes it to `log`. If a cell fails, the cells before it stay there with the
+    traceback, and neither `output` nor `html` is written. The copy has no paths of this machine and no timings, so
+    equal tables give equal notebooks. The copy keeps the code; the page hides it.
 
     Raises RuntimeError naming the notebook, the failing cell, its error and `log`.
     """
-    # Imported here, so that the kernel's own imports stay light.
+    # Imported here, so that a kernel that imports this room does not load them.
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -76,7 +76,7 @@ def execute(notebook: Path, output: Path, html: Path, parameters: dict[str, Any]
 
 
 def _strip(notebook: Any) -> None:
-    """Drop what papermill and the kernel recorded about this machine and this minute."""
+    """Remove the paths and times that papermill and the kernel recorded."""
     notebook.metadata.pop("papermill", None)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"  # papermill's own cell gets a random one

@@ -1,4 +1,4 @@
-"""A report kept with the repository: each page once, as HTML, and the figures that other documents show."""
+"""Copies a report into the repository: each page once, as HTML, and the figures that other documents show."""
 
 import base64
 import json

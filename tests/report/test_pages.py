@@ -176,8 +176,38 @@ def test_no_cell_of_a_table_can_open_a_tag(text):
 
 def test_table_formats_numbers_and_shows_missing_ones_as_a_dash():
     frame = pd.DataFrame({"x": [0.123456, math.nan], "n": [1, 2], "agrees": [True, False]})
-    cells = re.findall(r"<td[^>]*>([^<]*)</td>", display.table(frame, {"x": ".2f"}).data)
-    assert cells == ["0.12", "1", "yes", "–", "2", "no"]
+    shown = display.table(frame, {"x": ".2f"}).data
+    assert re.findall(r"<td >(?:<span[^>]*>)?([^<]*)<", shown) == ["0.12", "1", "yes", "–", "2", "no"]
+    assert re.findall(r'<span class="number">([^<]*)<', shown) == ["x", "n", "0.12", "1", "–", "2"]
+
+
+def test_equal_tables_are_equal_bytes_without_ids_and_styles():
+    frame = pd.DataFrame({"claim": ["C1"], "verdict": ["supported"]})
+    shown = display.table(frame).data
+    assert shown == display.table(frame.copy()).data
+    assert not {"style", "script"} & {tag for tag, _ in Tags(shown).found}
+    assert not {"id", "style"} & {name for _, attributes in Tags(shown).found for name in attributes}
+
+
+def test_two_columns_may_have_the_same_heading():
+    shown = display.table(pd.DataFrame({"a_low": [1], "b_low": [2]}), names={"a_low": "low", "b_low": "low"}).data
+    assert re.findall(r">([^<\s]+)<", shown) == ["low", "low", "1", "2"]
+
+
+@pytest.mark.parametrize("value", [[HOSTILE], {HOSTILE: 1}, Path(HOSTILE)])
+def test_a_cell_of_any_type_is_escaped(value):
+    assert "<script" not in display.table(pd.DataFrame({"x": [value]}, dtype=object)).data
+
+
+def test_claims_that_were_not_tested_stand_in_one_line_below_the_others():
+    frame = pd.DataFrame({"claim": ["C1", "C2", "<C3>"], "plain": ["Yes.", "Not tried.", "No."], "seeds": [3, 0, 0]})
+    shown = display.verdicts(frame, ["claim", "plain"]).data
+    assert re.findall(r"<td >([^<]*)</td>", shown) == ["C1", "Yes."]
+    assert shown.endswith("<p>Not tested in this experiment: C2; &lt;C3&gt;.</p>")
+    assert "Not tested" not in display.verdicts(frame[:1], ["claim"]).data
+    needs = display.verdicts(frame.assign(sentence=["Yes.", "Needs <a>.", "Needs <a>."]), ["claim", "sentence"]).data
+    assert needs.count("<p>") == 1
+    assert needs.endswith("<p>Needs &lt;a&gt;. Claims: C2; &lt;C3&gt;.</p>")
 
 
 def test_an_empty_table_says_what_is_missing():
@@ -192,11 +222,11 @@ def sample(ablation, puzzle, completion, correct, **counted):
 def test_samples_stand_side_by_side_the_baseline_first_and_escaped():
     rows = [sample("a", 0, HOSTILE, False), sample("linear", 0, "1+2", True), sample("a", 1, "2+2", True)]
     shown = display.samples(pd.DataFrame(rows), baseline="linear").data
-    assert re.findall(r"<th>(\w+)</th>", shown) == ["puzzle", "linear", "a"]
+    assert re.findall(r"<th >(\w+)</th>", shown) == ["puzzle", "linear", "a"]
     assert "<script" not in shown
     assert "&lt;script src=" in shown
     assert shown.count("✓ right") == 2
-    assert shown.count("<td>–</td>") == 1
+    assert shown.count("<td >–</td>") == 1
     assert "After step 70, seed 0." in shown and "equations" not in shown
 
 
@@ -220,13 +250,13 @@ def test_behaviors_have_their_interval_at_the_last_step_that_has_them():
     ]
     frame = pd.DataFrame(figures, columns=["ablation", "step", "measure", "mean", "low", "high", "seeds"])
     shown = display.behaviors(frame).data.replace("\xa0", " ")
-    headings = re.findall(r"<th>([^<]*)</th>", shown)
+    headings = re.findall(r"<th >([^<]*)</th>", shown)
     assert headings == [
         "ablation",
         "equations tried an answer, step 10",
         "share of the written equations that are right, step 0",
     ]
-    cells = re.findall(r"<td>([^<]*)</td>", shown)
+    cells = re.findall(r"<td >([^<]*)</td>", shown)
     assert cells == ["a", "1.50 [1.25, 1.75]", "50.0 % [25.0, 75.0]", "b", "2.00 [no interval]", "–"]
 
 
@@ -252,6 +282,6 @@ def test_verdicts_by_experiment_have_a_dash_where_a_claim_was_not_tested():
     frame = pd.DataFrame(rows, columns=["claim", "experiment", "verdict", "seeds"])
     frame = frame.assign(statement="said", effect=1.0, low=0.5, high=1.5, unit="points")
     text = display.by_experiment(frame).data
-    assert re.findall(r"<th>([^<]*)</th>", text) == ["claim", "statement", "one", "two"]
+    assert re.findall(r"<th >([^<]*)</th>", text) == ["claim", "statement", "one", "two"]
     assert '<span class="supported">supported</span><br>+1.0' in text
-    assert text.count("<td>–</td>") == 2
+    assert text.count("<td >–</td>") == 2

@@ -1,14 +1,18 @@
 import io
 import math
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import pyplot
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from scipy.stats import t
 
-from softmax_rewards.common import files
+from softmax_rewards.common import files, provenance
 from softmax_rewards.report.plots import bandit, comparisons, training, weights
 from softmax_rewards.report.plots.style import families, styles
 from softmax_rewards.weighting.study import analysis
@@ -39,13 +43,29 @@ def texts(figure):
 
 
 def lines(figure):
-    """label -> (x, y) of the labeled lines of every panel."""
+    """label -> (x, y) of the lines of every panel: seaborn labels an empty line that looks like the one it drew."""
     found = {}
     for axes in figure.axes:
-        for line in axes.get_lines():
-            if not line.get_label().startswith("_"):
-                found.setdefault(line.get_label(), []).append((line.get_xdata(), line.get_ydata()))
+        drawn = [line for line in axes.get_lines() if len(line.get_xdata())]
+        for labeled in (line for line in axes.get_lines() if not line.get_label().startswith("_")):
+            [line] = [labeled] if labeled in drawn else [line for line in drawn if look(line) == look(labeled)]
+            found.setdefault(labeled.get_label(), []).append((line.get_xdata(), line.get_ydata()))
     return found
+
+
+def look(line):
+    return to_rgba(line.get_color()), line.get_marker(), line._unscaled_dash_pattern
+
+
+def marks(axes):
+    """The values of x at the round marks."""
+    return [x for line in axes.get_lines() if line.get_marker() == "o" for x in line.get_xdata() if math.isfinite(x)]
+
+
+def whiskers(axes):
+    """[low, high] of the horizontal whiskers."""
+    found = [band.get_segments() for band in axes.collections if isinstance(band, LineCollection)]
+    return [list(segment[:, 0]) for segments in found for segment in segments]
 
 
 def test_families_group_ablations_by_name_and_order_them_by_number():
@@ -172,8 +192,7 @@ def test_temperature_shades_a_maximum_only_if_the_fit_has_one_inside_the_grid():
 
 def test_gains_are_end_minus_base_in_points():
     frame = pd.DataFrame({"ablation": "baseline", "seed": [0, 1], "final": [0.19, 0.21], "base": [0.1, 0.1]})
-    marks = [line for line in comparisons.gains(frame).axes[0].get_lines() if line.get_marker() == "o"]
-    assert [float(mark.get_xdata()[0]) for mark in marks] == pytest.approx([10.0])
+    assert marks(comparisons.gains(frame).axes[0]) == pytest.approx([10.0])
 
 
 def test_a_name_is_no_formula():
@@ -189,10 +208,9 @@ def test_improvements_are_the_probabilities_of_the_endpoint_without_the_baseline
     rows = {"ablation": ["baseline", "maxrl", "maxrl"], "endpoint": ["auc", "auc", "final"]}
     values = {"improvement": [math.nan, 0.75, 0.1], "improvement_low": [math.nan, 0.5, 0.0], "improvement_high": 0.9}
     axes = comparisons.improvement(pd.DataFrame({**rows, **values}), "auc").axes[0]
-    marks = [line for line in axes.get_lines() if line.get_marker() == "o"]
-    assert [float(mark.get_xdata()[0]) for mark in marks] == [0.75]
+    assert marks(axes) == [0.75]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["maxrl"]
-    assert [0.5, 0.9] in [list(line.get_xdata()) for line in axes.get_lines()]
+    assert [0.5, 0.9] in whiskers(axes)
 
 
 def test_contrasts_are_the_pairs_of_one_question_in_points():
@@ -200,7 +218,7 @@ def test_contrasts_are_the_pairs_of_one_question_in_points():
     table = pd.DataFrame({**pairs, "delta": [-0.01, 0.2], "low": [-0.03, 0.1], "high": [0.01, 0.3]})
     axes = comparisons.contrasts(table, "the constant").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a − b"]
-    assert [-3.0, 1.0] in [list(line.get_xdata()) for line in axes.get_lines()]
+    assert [-3.0, 1.0] in whiskers(axes)
 
 
 def test_each_other_setting_has_a_panel_with_the_baseline_in_its_own():
@@ -211,7 +229,7 @@ def test_each_other_setting_has_a_panel_with_the_baseline_in_its_own():
     )
     figure = training.by_setting(runs(ablations), table)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["kl 0.02", "updates 4"]
-    assert [[line.get_label() for line in axes.get_lines()] for axes in figure.axes] == [
+    assert [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes] == [
         ["baseline", "GRPO (z-score)", "softmax"],
         ["baseline", "GRPO (z-score)"],
     ]
@@ -220,9 +238,10 @@ def test_each_other_setting_has_a_panel_with_the_baseline_in_its_own():
 def test_measured_and_predicted_agreement_of_gradients_stand_side_by_side():
     table = pd.DataFrame({"ablation": ["baseline", "anneal"], "cosine": [0.02, 0.01], "predicted_cosine": [0.03, None]})
     figure = comparisons.signal_noise(table.assign(cosine_low=-0.01, cosine_high=0.05))
-    [(x, _)] = lines(figure)["predicted"]
-    assert x[0] == 0.03 and math.isnan(x[1])
-    assert list(lines(figure)["measured"][0][0]) == [0.02]
+    [predicted] = [line for line in figure.axes[0].get_lines() if line.get_label() == "predicted"]
+    assert predicted.get_xdata()[0] == 0.03 and math.isnan(predicted.get_xdata()[1])
+    assert marks(figure.axes[0]) == [0.02, 0.01]
+    assert {"measured", "predicted"} <= set(texts(figure))
 
 
 def test_coinciding_schemes_share_a_line_and_schemes_without_contrast_have_none():
@@ -308,6 +327,20 @@ def test_the_bandits_optima_are_in_brackets_unless_half_the_range_is_beaten():
     figure = bandit.optima(frame)
     assert {"0.25", "(2)"} <= set(texts(figure))
     assert texts(bandit.optima(frame, span=3.0))[0].startswith("Not enough data")
+
+
+def test_only_the_report_imports_seaborn_and_matplotlib():
+    """They are slow to import, and training and judging need no figure."""
+    for file in provenance.PACKAGE.rglob("*.py"):
+        if provenance.PACKAGE / "report" not in file.parents:
+            assert not {"seaborn", "matplotlib"} & {name.split(".")[0] for name in provenance.imports(file)}, file
+
+
+def test_pyplot_keeps_no_figure_and_the_process_keeps_its_style():
+    before = dict(matplotlib.rcParams)
+    training.trajectories(runs())
+    assert not pyplot.get_fignums()
+    assert dict(matplotlib.rcParams) == before
 
 
 EMPTY_COLUMNS = [

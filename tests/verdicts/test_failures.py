@@ -117,7 +117,7 @@ def test_a_fall_within_the_noise_of_an_evaluation_is_none(detect):
 def test_the_page_says_which_ablation_died_of_what(detect, healthy):
     runs = pd.DataFrame([(folder.parent.name, folder.name) for folder in healthy], columns=["ablation", "seed"])
     page = display.failures(detect(PLANTED["success below base"]), runs).data
-    assert "Below their base model fell: softmax-0.5." in page
-    assert "success below base (1 of 2 seeds, from step 60)" in page and "<td>none</td>" in page
+    assert "These ablations fell below their base model: softmax-0.5." in page
+    assert "success below base (1 of 2 seeds, from step 60)" in page and "<td >none</td>" in page
     nothing = pd.DataFrame(columns=failures.COLUMNS)
     assert "No run fell below its base model." in display.failures(nothing, runs).data

@@ -1,5 +1,5 @@
-"""The figures: tables of the analysis and the aggregation -> matplotlib figures.
+"""The figures: tables of the analysis and the aggregation -> matplotlib figures, drawn with seaborn.
 
-A figure belongs to nobody (there is no pyplot state), so it can be drawn, saved or dropped. A table without
-the rows that a figure needs gives a figure that says so.
+pyplot does not keep the figures, so the caller can save or drop them. If a table lacks the rows that a figure needs,
+the figure says so.
 """

@@ -1,29 +1,28 @@
 """Ablations against the baseline, their base model and other temperatures; and what the notes reported.
 
-Whiskers are 95 % t intervals over seeds, binomial intervals for the notes' figures, which had one seed.
+Whiskers are 95 % t intervals over seeds. The notes had one seed, so their figures have binomial intervals.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from softmax_rewards.common.stats import EQUIVALENCE
-from softmax_rewards.report.plots.style import (
-    HUES,
-    MUTED,
-    OTHER_HUE,
+from softmax_rewards.report.plots.drawing import (
     PERCENT,
     empty_figure,
     legend_below,
     logarithmic,
-    styled,
-    styles,
+    panels,
+    parts,
+    whiskers,
 )
+from softmax_rewards.report.plots.style import INK, MUTED, scheme_color, scheme_name, styled, styles
 from softmax_rewards.report.plots.training import over_seeds
 
 
@@ -39,30 +38,13 @@ def forest(comparisons: pd.DataFrame, endpoint: str, baseline: str = "baseline")
         return empty_figure("not enough ablations or seeds for comparisons")
     look = styles([*comparisons["ablation"].unique()], baseline)
     rank = {ablation: i for i, ablation in enumerate(look)}
-    rows = rows.assign(exploratory=rows["family"] != "primary", rank=rows["ablation"].map(rank)).sort_values(
-        ["exploratory", "rank"]
-    )
-    figure = Figure(figsize=(9, 1.1 + 0.34 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    axes.axvspan(-100 * EQUIVALENCE, 100 * EQUIVALENCE, color="#eef1f4", zorder=0)
-    axes.axvline(0, color=MUTED, linewidth=1)
+    rows = rows.assign(exploratory=rows["family"] != "primary", rank=rows["ablation"].map(rank))
+    rows = rows.sort_values(["exploratory", "rank"]).set_index("ablation")
+    colors = {ablation: look[ablation]["color"] for ablation in rows.index}
+    figure, axes = _intervals(100 * rows[["delta", "low", "high"]], colors, neutral=0, hollow=rows["exploratory"])
+    _equivalence_band(axes)
     for y, row in enumerate(rows.to_dict("records")):
-        color = look[row["ablation"]]["color"]
-        fill = "white" if row["exploratory"] else color
-        if not np.isnan(row["low"]):
-            axes.plot([100 * row["low"], 100 * row["high"]], [y, y], color=color, linewidth=2.2)
-        axes.plot(100 * row["delta"], y, "o", color=color, markerfacecolor=fill, markersize=7)
-        axes.annotate(
-            _effect(row),
-            (1.01, y),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=9,
-            color="#1b1f24",
-        )
-    axes.set_yticks(range(len(rows)), rows["ablation"])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.grid(axis="y", visible=False)
+        axes.text(1.01, y, _effect(row), transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     axes.set_xlabel(f"difference to {baseline} in percentage points")
     return figure
 
@@ -86,9 +68,9 @@ def contrasts(table: pd.DataFrame, question: str, endpoint: str = "auc") -> Figu
     if rows.empty:
         return empty_figure("no such pair of ablations")
     rows = rows.set_index("what")
-    look = {what: {"color": matplotlib.colormaps["Blues"](0.75)} for what in rows.index}
-    figure, axes = _intervals(100 * rows[["delta", "low", "high"]], look, neutral=0)
-    axes.axvspan(-100 * EQUIVALENCE, 100 * EQUIVALENCE, color="#eef1f4", zorder=0)
+    colors = dict.fromkeys(rows.index, scheme_color("softmax"))
+    figure, axes = _intervals(100 * rows[["delta", "low", "high"]], colors, neutral=0)
+    _equivalence_band(axes)
     axes.set_xlabel("difference in percentage points")
     return figure
 
@@ -102,8 +84,8 @@ def improvement(robust: pd.DataFrame, endpoint: str, baseline: str = "baseline")
     rows = robust[(robust["endpoint"] == endpoint) & robust["improvement"].notna()].set_index("ablation")
     if rows.empty:
         return empty_figure("no ablation beside the baseline")
-    look = styles(list(robust["ablation"].unique()), baseline)
-    figure, axes = _intervals(rows[["improvement", "improvement_low", "improvement_high"]], look, neutral=0.5)
+    colors = _colors(robust["ablation"], baseline)
+    figure, axes = _intervals(rows[["improvement", "improvement_low", "improvement_high"]], colors, neutral=0.5)
     axes.set_xlim(-0.03, 1.03)
     axes.xaxis.set_major_formatter(PERCENT)
     axes.set_xlabel(f"probability that a seed beats a seed of {baseline}")
@@ -119,8 +101,7 @@ def gains(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
     if final.empty:
         return empty_figure("no finished run")
     learned = over_seeds(final.assign(gain=final["final"] - final["base"], step=0), "gain").set_index("ablation")
-    look = styles(list(learned.index), baseline)
-    figure, axes = _intervals(100 * learned[["mean", "low", "high"]], look, neutral=0)
+    figure, axes = _intervals(100 * learned[["mean", "low", "high"]], _colors(learned.index, baseline), neutral=0)
     axes.set_xlabel("success at the end − success of the base model, percentage points")
     return figure
 
@@ -133,33 +114,59 @@ def signal_noise(table: pd.DataFrame, baseline: str = "baseline") -> Figure:
     """
     if table.empty:
         return empty_figure("no ablation logged how much its gradients agree")
-    look = styles(list(table["ablation"]), baseline)
-    rows = table.set_index("ablation").reindex([ablation for ablation in look if ablation in set(table["ablation"])])
-    figure, axes = _intervals(rows[["cosine", "cosine_low", "cosine_high"]], look, neutral=0, label="measured")
-    axes.plot(rows["predicted_cosine"], range(len(rows)), "x", color="#1b1f24", markersize=8, label="predicted")
+    rows, colors = table.set_index("ablation"), _colors(table["ablation"], baseline)
+    figure, axes = _intervals(rows[["cosine", "cosine_low", "cosine_high"]], colors, neutral=0)
+    predicted = rows["predicted_cosine"].reindex([ablation for ablation in colors if ablation in rows.index])
+    axes.plot([], [], "o", color=MUTED, markersize=7, label="measured")
+    axes.plot(predicted, range(len(predicted)), "x", color=INK, markersize=8, label="predicted")
     axes.set_xlabel("cosine of the gradients of two halves of a batch")
     legend_below(axes, columns=2)
     return figure
 
 
-def _intervals(
-    estimates: pd.DataFrame, look: Mapping[str, Mapping[str, Any]], neutral: float, label: str | None = None
-) -> tuple[Figure, Axes]:
-    """One row per ablation, in the order of `look`: estimate and interval, the three columns of `estimates`.
+def _colors(ablations: Iterable[str], baseline: str) -> dict[str, Any]:
+    return {ablation: look["color"] for ablation, look in styles(list(dict.fromkeys(ablations)), baseline).items()}
 
-    `label` is that of the estimates in a legend.
+
+def _equivalence_band(axes: Axes) -> None:
+    axes.axvspan(-100 * EQUIVALENCE, 100 * EQUIVALENCE, color="#eef1f4", zorder=0)
+
+
+def _intervals(
+    estimates: pd.DataFrame, colors: Mapping[str, Any], neutral: float, hollow: pd.Series | None = None
+) -> tuple[Figure, Axes]:
+    """One row per ablation, in the order of `colors`: estimate and interval, the three columns of `estimates`.
+
+    `hollow` says of each ablation whether its mark is hollow.
     """
-    order = [ablation for ablation in look if ablation in estimates.index]
-    figure = Figure(figsize=(9, 1.0 + 0.3 * len(order)), layout="constrained")
+    order = [ablation for ablation in colors if ablation in estimates.index]
+    rows = estimates.loc[order].set_axis(["estimate", "low", "high"], axis="columns").rename_axis("name").reset_index()
+    figure = Figure(figsize=(9, 1.1 + 0.32 * len(order)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(neutral, color=MUTED, linewidth=1)
-    for y, ablation in enumerate(order):
-        (estimate, low, high), color = estimates.loc[ablation], look[ablation]["color"]
-        axes.plot([low, high], [y, y], color=color, linewidth=2.2)
-        axes.plot(estimate, y, "o", color=color, markersize=7, label=None if y else label)
-    axes.set_yticks(range(len(order)), order)
-    axes.set_ylim(len(order) - 0.5, -0.5)
-    axes.grid(axis="y", visible=False)
+    sns.pointplot(
+        rows,
+        x="estimate",
+        y="name",
+        hue="name",
+        order=order,
+        hue_order=order,
+        palette=dict(colors),
+        linestyle="none",
+        markersize=7,
+        markeredgewidth=1.8,
+        errorbar=None,  # seaborn would need the seeds
+        legend=False,
+        ax=axes,
+    )
+    # After the marks, because seaborn sets the limits of x by the marks alone; below them all the same.
+    whisker_colors = [colors[ablation] for ablation in order]
+    axes.hlines(rows.index, rows["low"], rows["high"], whisker_colors, linewidth=2.2, zorder=1.5)
+    if hollow is not None:
+        for mark in (mark for mark, ablation in zip(axes.lines[1:], order, strict=True) if hollow[ablation]):
+            mark.set_markerfacecolor("white")
+    axes.set_yticks(range(len(order)), order)  # written now, while a $ is no formula
+    axes.set_ylabel("")
     return figure, axes
 
 
@@ -174,30 +181,27 @@ def temperature(table: pd.DataFrame, fits: Mapping[str, Mapping], endpoint: str 
     table = table[table["endpoint"] == endpoint]
     if table.empty:
         return empty_figure("no ablation with a constant temperature")
-    schemes = list(table["scheme"].unique())
-    figure = Figure(figsize=(min(9, 1 + 4 * len(schemes)), 3.8), layout="constrained")
-    grid = figure.subplots(1, len(schemes), squeeze=False, sharex=True, sharey=True)[0]
-    for axes, scheme in zip(grid, schemes, strict=True):
-        points = table[table["scheme"] == scheme].sort_values("ratio")
-        color = matplotlib.colormaps[HUES.get(scheme, OTHER_HUE)](0.75)
-        error = np.array([points["mean"] - points["low"], points["high"] - points["mean"]])
+    grid = panels(table, (min(9, 1 + 4 * table["scheme"].nunique()), 3.8), col="scheme")
+    for axes, rows in parts(grid):
+        scheme = rows["scheme"].iloc[0]
+        color = scheme_color(scheme)
         axes.axvline(0.5, color=MUTED, linewidth=1.2, linestyle=":", label="claimed: τ/range = ½")
-        axes.errorbar(points["ratio"], points["mean"], error, fmt="o", color=color, capsize=3, label="mean over seeds")
+        whiskers(axes, rows, rows["ratio"], fmt="o", color=color, capsize=3, label="mean over seeds")
         fit = fits.get(scheme, {}).get(endpoint)
         if fit and fit["coefficients"][0] is not None:
-            x = np.linspace(np.log(points["ratio"].min()), np.log(points["ratio"].max()), 100)
-            a, b, c = fit["coefficients"]
-            axes.plot(np.exp(x), a + b * x + c * x**2, color=color, linewidth=1.3, label="fitted parabola")
+            x = np.linspace(np.log(rows["ratio"].min()), np.log(rows["ratio"].max()), 100)
+            axes.plot(np.exp(x), np.polyval(fit["coefficients"][::-1], x), color=color, label="fitted parabola")
         if fit and fit["interior"]:
             axes.axvspan(fit["low"], fit["high"], color=color, alpha=0.12, label="fitted maximum, 95 %")
-        axes.set_xlim(min(0.2, points["ratio"].min()) / 1.2, max(1.0, points["ratio"].max()) * 1.2)
         logarithmic(axes)
         axes.yaxis.set_major_formatter(PERCENT)
-        axes.set_title(scheme.replace("_", " "))
-        axes.set_xlabel("τ / reward range")
+        axes.set_title(scheme_name(scheme))
         legend_below(axes)
-    grid[0].set_ylabel({"auc": "mean success over training", "final": "success at the end"}[endpoint])
-    return figure
+    ratios = table["ratio"]
+    grid.set(xlim=(min(0.2, ratios.min()) / 1.2, max(1.0, ratios.max()) * 1.2))
+    label = {"auc": "mean success over training", "final": "success at the end"}[endpoint]
+    grid.set_axis_labels("τ / reward range", label)
+    return grid.figure
 
 
 @styled
@@ -213,7 +217,7 @@ def reported(table: pd.DataFrame) -> Figure:
     dated = figures.dropna(subset=["step"])
     for i, (ablation, group) in enumerate(dated.groupby("ablation", sort=False)):
         # Shifted a little, so that whiskers at the same step stand side by side.
-        _whiskers(left, group["step"] + 0.8 * (i - 1), group, label=ablation, **look[_ablation(ablation)])
+        whiskers(left, group, group["step"] + 0.8 * (i - 1), "success", label=ablation, **look[_ablation(ablation)])
     left.set_xlabel("update steps")
     left.set_ylabel("success (128 puzzles, one seed)")
     left.yaxis.set_major_formatter(PERCENT)
@@ -221,15 +225,10 @@ def reported(table: pd.DataFrame) -> Figure:
     final = figures[figures["step"].isna()].reset_index(drop=True)
     for x, row in final.iterrows():
         style = {**look[_ablation(row["ablation"])], "linestyle": ""}
-        _whiskers(right, [x], final.loc[[x]], **style)
+        whiskers(right, final.loc[[x]], [x], "success", **style)
     right.set_xticks(final.index, final["ablation"].str.replace("softmax ", ""), rotation=20, ha="right")
     right.set_title("last figure, step not given")
     return figure
-
-
-def _whiskers(axes: Axes, x: Any, group: pd.DataFrame, **style: Any) -> None:
-    error = np.array([group["success"] - group["low"], group["high"] - group["success"]])
-    axes.errorbar(x, group["success"], error, capsize=2, elinewidth=1, **style)
 
 
 def _ablation(reported_ablation: str) -> str:

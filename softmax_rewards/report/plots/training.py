@@ -1,31 +1,22 @@
 """Ablations over training: success, behavior and what the update saw; and pass@k of the models it ends with.
 
-Lines are means over seeds and bands 95 % t intervals, missing where there is one seed.
+Lines are means over seeds. Bands are 95 % t intervals, which one seed does not have.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import cycle
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from softmax_rewards.common.stats import mean_interval
-from softmax_rewards.report.plots.style import (
-    BASELINE,
-    MUTED,
-    PERCENT,
-    SINGLES,
-    ablation_name,
-    empty_figure,
-    families,
-    legend_below,
-    styled,
-    styles,
-)
+from softmax_rewards.report.plots.drawing import PERCENT, empty_figure, legend_below, lines, panels, parts
+from softmax_rewards.report.plots.style import BASELINE, MUTED, SINGLES, families, styled, styles
 
 SETTINGS_PER_LINE = 4
 
@@ -53,19 +44,15 @@ def trajectories(frame: pd.DataFrame, value: str = "success", x: str = "step", b
     if frame.empty:
         return empty_figure("no evaluations were recorded")
     curves = over_seeds(frame, value, x)
-    figure, panels = _panels(frame["ablation"].unique(), baseline, rows=1, height=3.5)
-    for column, (axes, ablations) in enumerate(panels[0]):
+    grid = _family_panels(curves, baseline, height=3.5)
+    for axes, _ in parts(grid):
         axes.axhline(curves.loc[curves["step"].idxmin(), "mean"], color=MUTED, linewidth=1, linestyle=":")
-        _lines(axes, curves, ablations, styles(frame["ablation"].unique(), baseline))
         _focus(axes, frame[value])
         axes.yaxis.set_major_formatter(PERCENT)
-        axes.set_xlabel("update steps" if x == "step" else "generated tokens")
         if x == "tokens":
             axes.xaxis.set_major_formatter(FuncFormatter(_millions))
-        if column == 0:
-            axes.set_ylabel(f"{value} rate (held-out puzzles)")
-        legend_below(axes)
-    return figure
+    grid.set_axis_labels("update steps" if x == "step" else "generated tokens", f"{value} rate (held-out puzzles)")
+    return grid.figure
 
 
 @styled
@@ -78,24 +65,22 @@ def by_setting(frame: pd.DataFrame, ablations: pd.DataFrame, baseline: str = "ba
     settings = ablations.dropna(subset=["setting"])
     if settings.empty:
         return empty_figure("every ablation was trained in the setting of the baseline")
-    curves = over_seeds(frame, "success")
-    groups = list(settings.groupby("setting", sort=False))
-    lines = -(-len(groups) // SETTINGS_PER_LINE)
-    figure = Figure(figsize=(10, 3.1 * lines), layout="constrained")
-    grid = figure.subplots(lines, SETTINGS_PER_LINE, sharex=True, sharey=True, squeeze=False)
-    for axes in grid.flat[len(groups) :]:
-        axes.remove()
+    names = settings["setting"].unique()
+    shown = [settings, *({"ablation": [baseline], "weighting": [baseline], "setting": [name]} for name in names)]
+    curves = pd.concat(map(pd.DataFrame, shown)).merge(over_seeds(frame, "success"), on="ablation")
     colors = zip(settings["weighting"].unique(), cycle(SINGLES), strict=False)
     look = {baseline: BASELINE} | {weighting: {"color": color} for weighting, color in colors}
-    for axes, (setting, members) in zip(grid.flat, groups, strict=False):
-        names = {baseline: baseline, **dict(zip(members["ablation"], members["weighting"], strict=True))}
-        shown = curves[curves["ablation"].isin(names)].replace({"ablation": names})
-        _lines(axes, shown, list(names.values()), look, markers=False)
-        axes.set_title(setting, fontsize=8.5)
+    rows, columns = -(-len(names) // SETTINGS_PER_LINE), min(len(names), SETTINGS_PER_LINE)
+    grid = panels(curves, (2.5 * columns, 3.1 * rows), col="setting", col_wrap=columns, sharex=False)
+    for axes, part in parts(grid):
+        lines(axes, part, "x", "mean", "weighting", look, markers=False)
+        axes.set_title(part["setting"].iloc[0].replace(", ", "\n"), fontsize=8.5)
         axes.yaxis.set_major_formatter(PERCENT)
+        axes.set_xlabel("update steps")
         _focus(axes, frame["success"])
         legend_below(axes)
-    return figure
+    grid.set_ylabels("success rate")
+    return grid.figure
 
 
 @styled
@@ -113,21 +98,14 @@ def over_training(
     width = max(1, round(frame["step"].max() / points))
     binned = frame.assign(step=(np.ceil(frame["step"] / width) * width).astype(int))
     binned = binned.groupby(["ablation", "seed", "step"], as_index=False)[list(labels)].mean()
-    look = styles(frame["ablation"].unique(), baseline)
-    figure, panels = _panels(frame["ablation"].unique(), baseline, rows=len(labels), height=1.9)
-    for row, (column, label) in enumerate(labels.items()):
-        curves = over_seeds(binned, column)
-        for index, (axes, ablations) in enumerate(panels[row]):
-            _lines(axes, curves, ablations, look, markers=False)
+    curves = pd.concat(over_seeds(binned, column).assign(quantity=column) for column in labels)
+    grid = _family_panels(curves, baseline, height=1.9, markers=False, row="quantity", sharey="row")
+    grid.set_axis_labels("update steps")
+    for row, (column, label) in zip(grid.axes, labels.items(), strict=True):
+        row[0].set_ylabel(label)
+        for axes in row:
             _focus(axes, binned[column])
-            if index == 0:
-                axes.set_ylabel(label)
-            if row:
-                axes.set_title("")
-            if row == len(labels) - 1:
-                axes.set_xlabel("update steps")
-                legend_below(axes)
-    return figure
+    return grid.figure
 
 
 @styled
@@ -138,46 +116,39 @@ def pass_at_k(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
         return empty_figure("no final evaluation with several samples per puzzle")
     long = final.melt(["ablation", "seed"], columns, var_name="step", value_name="pass")
     long["step"] = long["step"].str.removeprefix("pass@").astype(int)
-    curves = over_seeds(long, "pass")
-    figure, panels = _panels(final["ablation"].unique(), baseline, rows=1, height=3.3)
-    for column, (axes, ablations) in enumerate(panels[0]):
-        _lines(axes, curves, ablations, styles(final["ablation"].unique(), baseline))
+    grid = _family_panels(over_seeds(long, "pass"), baseline, height=3.3)
+    ks = sorted(long["step"].unique())
+    for axes, _ in parts(grid):
         _focus(axes, long["pass"])
         axes.set_xscale("log", base=2)
-        ks = sorted(long["step"].unique())
         axes.set_xticks(ks, [str(k) for k in ks])
         axes.yaxis.set_major_formatter(PERCENT)
-        axes.set_xlabel("k samples per puzzle")
-        if column == 0:
-            axes.set_ylabel("pass@k")
-        legend_below(axes)
-    return figure
+    grid.set_axis_labels("k samples per puzzle", "pass@k")
+    return grid.figure
 
 
-def _panels(
-    ablations: Sequence[str], baseline: str, rows: int, height: float
-) -> tuple[Figure, list[list[tuple[Axes, list[str]]]]]:
-    """A grid of `rows` x families; each cell is its axes and the ablations it shows, the baseline first."""
+def _family_panels(
+    curves: pd.DataFrame, baseline: str, height: float, markers: bool = True, **facets: str
+) -> sns.FacetGrid:
+    """One column of panels per family, with the lines of its ablations and of the baseline, the legend at its foot.
+
+    `curves` as from `over_seeds`; `height` is that of one panel.
+    """
+    ablations = curves["ablation"].unique()
     groups = families(ablations, baseline) or {baseline: []}
-    # The legends stand below the panels and do not shrink them.
-    legend = 0.2 * max(map(len, groups.values()))
-    figure = Figure(figsize=(min(10.0, 2.2 + 2.6 * len(groups)), height * rows + legend), layout="constrained")
-    grid = figure.subplots(rows, len(groups), squeeze=False, sharex=True, sharey="row")
-    for axes, family in zip(grid[0], groups, strict=True):
-        axes.set_title(family.replace("_", " "))
-    shown = [[baseline, *members] if baseline in ablations else members for members in groups.values()]
-    return figure, [list(zip(row, shown, strict=True)) for row in grid]
-
-
-def _lines(
-    axes: Axes, curves: pd.DataFrame, ablations: Sequence[str], look: Mapping[str, Mapping], markers: bool = True
-) -> None:
-    """A line and its band for each ablation; `curves` as from `over_seeds`."""
-    for ablation in ablations:
-        curve = curves[curves["ablation"] == ablation].sort_values("step")
-        style = dict(look[ablation]) if markers else {**look[ablation], "marker": ""}
-        axes.plot(curve["x"], curve["mean"], label=ablation_name(ablation), **style)
-        axes.fill_between(curve["x"], curve["low"], curve["high"], color=style["color"], alpha=0.14, linewidth=0)
+    shown = pd.concat(
+        curves[curves["ablation"].isin([baseline, *members])].assign(family=family.replace("_", " "))
+        for family, members in groups.items()
+    )
+    rows = shown[facets["row"]].nunique() if "row" in facets else 1
+    # Constrained layout takes the room of the legends from the panels, so the figure is higher by as much.
+    height = height * rows + 0.2 * max(map(len, groups.values()))
+    grid = panels(shown, (min(10.0, 2.2 + 2.6 * len(groups)), height), col="family", **facets)
+    for axes, part in parts(grid):
+        lines(axes, part, "x", "mean", "ablation", styles(ablations, baseline), markers)
+    for axes in grid.axes[-1]:
+        legend_below(axes)
+    return grid
 
 
 def _focus(axes: Axes, values: pd.Series) -> None:

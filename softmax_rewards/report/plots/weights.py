@@ -1,26 +1,37 @@
 """What the schemes do to groups of rewards, before any training and on the groups that training saw."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from softmax_rewards.report.plots.style import (
-    MUTED,
+from softmax_rewards.report.plots.drawing import (
     PERCENT,
-    SINGLES,
     empty_figure,
+    heatmap,
     legend_below,
+    linear_line,
+    lines,
     logarithmic,
+    panels,
+    parts,
+)
+from softmax_rewards.report.plots.style import (
+    BASELINE,
+    INK,
+    MUTED,
+    SINGLES,
+    scheme_color,
     scheme_name,
+    shades,
     styled,
 )
 
-_SCHEMES = {"softmax": "#2171b5", "softmax_centered": "#d94801", "softmax_scaled": "#cc79a7"}
 _STATES = {"best of one": "#d55e00", "between": "#cfe3f3", "flat": "#f0e442", "none": "#e4e7eb"}
 _RATIO = "τ / reward range"
+_LINEAR = scheme_name("linear")
 
 
 @styled
@@ -30,37 +41,33 @@ def universal(table: pd.DataFrame) -> Figure:
     `table`: range, group_size, right, format_share, tau_over_range, effective_n, ratio, weight_right. One line
     per group size; the reward ranges are markers on it, which coincide because only τ/range counts.
     """
-    rows = table[(table["right"] == 1) & (table["format_share"] == 0)]
-    figure = Figure(figsize=(10, 3.7), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    sizes, ranges = sorted(rows["group_size"].unique()), sorted(rows["range"].unique())
-    colors = matplotlib.colormaps["Blues"](np.linspace(0.45, 0.95, len(sizes)))
-    for axes, column, title in (
-        (left, "effective_n", "Effective N"),
-        (middle, "ratio", "Weight ratio best : worst"),
-        (right, "weight_right", "Weight on the right answer"),
-    ):
-        for size, color in zip(sizes, colors, strict=True):
-            for index, (span, marker) in enumerate(zip(ranges, "ox+", strict=False)):
-                line = rows[(rows["group_size"] == size) & (rows["range"] == span)].sort_values("tau_over_range")
-                axes.plot(
-                    line["tau_over_range"],
-                    line[column],
-                    color=color,
-                    linestyle="-" if index == 0 else "",
-                    marker=marker,
-                    markevery=(3 * index, 9),
-                    label=f"N = {size}" if index == 0 else None,
-                )
+    titles = {
+        "effective_n": "Effective N",
+        "ratio": "Weight ratio best : worst",
+        "weight_right": "Weight on the right answer",
+    }
+    rows = table[(table["right"] == 1) & (table["format_share"] == 0)].sort_values(["group_size", "tau_over_range"])
+    sizes, spans = sorted(rows["group_size"].unique()), sorted(rows["range"].unique())
+    rows = rows.assign(size=rows["group_size"].map("N = {}".format))
+    look = {f"N = {size}": {"color": color} for size, color in zip(sizes, shades("softmax", len(sizes)), strict=True)}
+    long = rows.melt(["tau_over_range", "size", "range"], list(titles), var_name="panel")
+    grid = panels(long.replace({"panel": titles}), (10, 3.7), col="panel", sharey=False)
+    for axes, part in parts(grid):
+        lines(axes, part[part["range"] == spans[0]], "tau_over_range", "value", "size", look, markers=False)
+        for i, (span, marker) in enumerate(zip(spans, "ox+", strict=False)):
+            # Every ninth value, from another one on for each range, so that no marker hides another.
+            for size, line in part[part["range"] == span].groupby("size", sort=False):
+                marks = line.iloc[3 * i :: 9]
+                axes.plot(marks["tau_over_range"], marks["value"], marker, color=look[size]["color"])
         axes.axvline(0.5, color=MUTED, linestyle=":", linewidth=1.2, label="τ/range = ½")
         logarithmic(axes)
-        axes.set_title(title)
-        axes.set_xlabel(_RATIO)
         legend_below(axes)
+    grid.set_axis_labels(_RATIO, "")
+    middle = grid.axes[0, 1]
     middle.set_ylim(0.8, 1e4)
     logarithmic(middle, "y")
     middle.annotate("e² ≈ 7.4", (0.5, np.exp(2)), xytext=(8, 6), textcoords="offset points", fontsize=9)
-    return figure
+    return grid.figure
 
 
 @styled
@@ -99,28 +106,25 @@ def difficulty(table: pd.DataFrame) -> Figure:
 
     `table`: scheme, tau, success, g. Schemes whose curves coincide share a line and its label.
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, rows, title in (
-        (panels[0], table[table["tau"].isna()], "Without a temperature"),
-        (panels[1], table[table["tau"].notna()], "With a temperature"),
-    ):
-        curves = _shapes(rows)
-        blues = matplotlib.colormaps["Blues"](np.linspace(0.35, 0.98, max(1, len(curves))))
-        for i, (label, curve) in enumerate(curves):
-            color = SINGLES[i % len(SINGLES)] if axes is panels[0] else blues[i]
-            axes.plot(curve.index, curve, color=color, marker="o", label=label)
+    tempered = table["tau"].notna()
+    named = ((~tempered, "Without a temperature"), (tempered, "With a temperature"))
+    curves = pd.concat(_shapes(table[rows]).assign(panel=panel) for rows, panel in named)
+    grid = panels(curves, (10, 4), col="panel")
+    for axes, part in parts(grid):
+        names = part["label"].unique()
+        alone = part["panel"].iloc[0] == "Without a temperature"
+        colors = [SINGLES[i % len(SINGLES)] for i in range(len(names))] if alone else shades("softmax", len(names))
+        look = {name: {"color": color, "marker": "o"} for name, color in zip(names, colors, strict=True)}
+        lines(axes, part, "success", "shape", "label", look)
         axes.xaxis.set_major_formatter(PERCENT)
-        axes.set_xlabel("right answers in the group")
-        axes.set_title(title)
         axes.set_ylim(bottom=0)
-        legend_below(axes, columns=1 if axes is panels[0] else 2)
-    panels[0].set_ylabel("g, relative to its mean")
-    return figure
+        legend_below(axes, columns=1 if alone else 2)
+    grid.set_axis_labels("right answers in the group", "g, relative to its mean")
+    return grid.figure
 
 
-def _shapes(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
-    """(label, g/mean g over success), one entry for all schemes that share it; without those whose g is 0."""
+def _shapes(rows: pd.DataFrame) -> pd.DataFrame:
+    """label, success and shape (g/mean g), one curve for all schemes that share it; without those whose g is 0."""
     shapes: list[tuple[list[str], pd.Series]] = []
     for (tau, scheme), curve in rows.groupby(["tau", "scheme"], dropna=False):
         g = curve.set_index("success")["g"].sort_index()
@@ -133,7 +137,8 @@ def _shapes(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
             shapes.append(([label], shape))
         elif label not in labels:
             labels.append(label)
-    return [(", ".join(labels), shape) for labels, shape in shapes]
+    curves = [shape.rename("shape").reset_index().assign(label=", ".join(labels)) for labels, shape in shapes]
+    return pd.concat(curves) if curves else pd.DataFrame(columns=["success", "shape", "label"])
 
 
 @styled
@@ -145,41 +150,36 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    here = table[np.isclose(table["success"], success)]
-    for scheme in ("softmax", "softmax_centered"):
-        line = here[here["scheme"] == scheme].sort_values("tau")
-        left.plot(line["tau"], line["snr"], "o-", color=_SCHEMES[scheme], label=scheme_name(scheme))
-    left.axhline(
-        here.loc[here["scheme"] == "linear", "snr"].iloc[0],
-        color="#1b1f24",
-        linestyle="--",
-        label=scheme_name("linear"),
-    )
+    named = table.assign(scheme=table["scheme"].map(scheme_name))
+    here = named[np.isclose(named["success"], success)]
+    lines(left, here, "tau", "snr", "scheme", _looks(("softmax", "softmax_centered")))
+    linear_line(left, here.loc[here["scheme"] == _LINEAR, "snr"].iloc[0])
     left.axhline(here["bound"].iloc[0], color=MUTED, linestyle=":", label="upper bound √(p(1−p))")
     stated = here.dropna(subset=["stated", "tau"])
-    left.plot(stated["tau"], stated["stated"], "kx", markersize=8, label="stated beforehand")
+    left.plot(stated["tau"], stated["stated"], "x", color=INK, markersize=8, label="stated beforehand")
     logarithmic(left)
-    taus = sorted(here["tau"].dropna().unique())
-    left.set_ylim(bottom=0)
-    left.set_xlabel("τ (rewards 0 and 1)")
-    left.set_ylabel("signal / noise per √sample")
     left.set_title(f"At {success:.0%} success")
+    left.set(xlabel="τ (rewards 0 and 1)", ylabel="signal / noise per √sample")
 
-    softmax = table[table["scheme"] == "softmax"]
-    blues = matplotlib.colormaps["Blues"](np.linspace(0.35, 0.98, len(taus)))
-    for tau, color in zip(taus, blues, strict=True):
-        line = softmax[softmax["tau"] == tau].sort_values("success")
-        right.plot(line["success"], line["snr"], color=color, label=f"softmax τ = {tau:g}")
-    line = table[table["scheme"] == "linear"].sort_values("success")
-    right.plot(line["success"], line["snr"], color="#1b1f24", linestyle="--", label=scheme_name("linear"))
-    right.plot(line["success"], line["bound"], color=MUTED, linestyle=":", label="upper bound")
+    linear = named[named["scheme"] == _LINEAR].sort_values("success")
+    softmax = named[named["scheme"] == "softmax"].sort_values("tau")
+    softmax = softmax.assign(scheme=softmax["tau"].map("softmax τ = {:g}".format))
+    taus = softmax["scheme"].unique()
+    colors = zip(taus, shades("softmax", len(taus)), strict=True)
+    look = {tau: {"color": color} for tau, color in colors} | {_LINEAR: BASELINE}
+    lines(right, pd.concat([softmax, linear]), "success", "snr", "scheme", look, markers=False)
+    right.plot(linear["success"], linear["bound"], color=MUTED, linestyle=":", label="upper bound")
     right.xaxis.set_major_formatter(PERCENT)
-    right.set_ylim(bottom=0)
-    right.set_xlabel("success rate p")
     right.set_title("Against the success rate")
+    right.set(xlabel="success rate p", ylabel="")
     for axes in (left, right):
+        axes.set_ylim(bottom=0)
         legend_below(axes, columns=2)
     return figure
+
+
+def _looks(schemes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    return {scheme_name(scheme): {"color": scheme_color(scheme), "marker": "o"} for scheme in schemes}
 
 
 @styled
@@ -191,30 +191,26 @@ def by_temperature(rows: pd.DataFrame, schemes: Sequence[str] = ("softmax", "sof
     """
     if rows.empty:
         return empty_figure("no groups")
-    taus = rows["tau"].dropna()
-    rows = rows.assign(contrast_over_rms=rows["contrast"] / rows["rms"])
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
-    for axes, column, title in zip(
-        figure.subplots(1, 3),
-        ("effective_n", "max_share", "contrast_over_rms"),
-        ("Effective N", "Largest share", "Contrast / RMS of weights"),
-        strict=True,
-    ):
-        for scheme in schemes:
-            line = rows[rows["scheme"] == scheme].sort_values("tau")
-            axes.plot(line["tau"], line[column], "o-", color=_SCHEMES[scheme], label=scheme_name(scheme))
-        linear = rows.loc[rows["scheme"] == "linear", column]
-        axes.axhline(linear.iloc[0], color="#1b1f24", linestyle="--", label=scheme_name("linear"))
-        if rows[column].isna().all():
+    titles = {
+        "effective_n": "Effective N",
+        "max_share": "Largest share",
+        "contrast_over_rms": "Contrast / RMS of weights",
+    }
+    rows = rows.assign(contrast_over_rms=rows["contrast"] / rows["rms"], scheme=rows["scheme"].map(scheme_name))
+    long = rows.melt(["scheme", "tau"], list(titles), var_name="panel").replace({"panel": titles})
+    grid = panels(long, (10, 3.4), col="panel", sharey=False)
+    for axes, part in parts(grid):
+        lines(axes, part, "tau", "value", "scheme", _looks(schemes))
+        linear_line(axes, part.loc[part["scheme"] == _LINEAR, "value"].iloc[0])
+        if part["value"].isna().all():
             missing = "no group has right\nand wrong answers"
             axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color=MUTED)
-        axes.set_xlim(taus.min() / 1.2, taus.max() * 1.2)
+        axes.set_xlim(rows["tau"].min() / 1.2, rows["tau"].max() * 1.2)
         logarithmic(axes)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("τ (reward units)")
-        axes.set_title(title)
         legend_below(axes)
-    return figure
+    grid.set_axis_labels("τ (reward units)", "")
+    return grid.figure
 
 
 @styled
@@ -230,15 +226,9 @@ def populations(table: pd.DataFrame, column: str, label: str) -> Figure:
     names = rows["scheme"].map(scheme_name) + rows["tau"].map(lambda tau: "" if np.isnan(tau) else f" τ={tau:g}")
     grid = rows.assign(name=names).pivot(index="name", columns=["success", "format_share"], values=column)
     grid = grid.loc[names.unique()]
+    populations = [f"{success:.0%}\n{share:.0%}" for success, share in grid.columns]
     figure = Figure(figsize=(9, 0.9 + 0.27 * len(grid)), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(grid, cmap="viridis", aspect="auto")
-    for (y, x), value in np.ndenumerate(grid.to_numpy()):
-        color = "white" if image.norm(value) < 0.6 else "black"
-        axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color=color)
-    axes.grid(visible=False)
-    axes.set_yticks(range(len(grid)), grid.index)
-    axes.set_xticks(range(grid.shape[1]), [f"{success:.0%}\n{share:.0%}" for success, share in grid.columns])
-    figure.colorbar(image, label=label)
+    heatmap(axes, grid, annot=True, fmt=".2f", cbar_kws={"label": label}, xticklabels=populations)
     axes.set_xlabel("success rate (above) and share of wrong answers that are well formed (below)")
     return figure

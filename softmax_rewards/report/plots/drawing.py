@@ -1,0 +1,125 @@
+"""What figures are made of: panels, lines with bands, whiskers, legends and logarithmic axes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from seaborn.utils import relative_luminance
+
+from softmax_rewards.report.plots.style import BASELINE, MUTED, ablation_name, scheme_name, styled
+
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}%")
+_DASHES = {"-": "", "--": (4, 1.5)}
+
+
+@styled
+def empty_figure(reason: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = Figure(figsize=(9, 0.6), layout="constrained")
+    figure.text(0.01, 0.5, f"Not enough data: {reason}.", va="center", style="italic", color=MUTED)
+    return figure
+
+
+def panels(data: pd.DataFrame, size: tuple[float, float], **facets: Any) -> sns.FacetGrid:
+    """Empty panels for the values of columns of `data`, with titles. `size`: width and height of all panels together.
+
+    `facets`: arguments of seaborn.FacetGrid, such as `col`, `row` and `col_wrap`.
+    """
+    grid = sns.FacetGrid(data, **facets)
+    plt.close(grid.figure)  # else pyplot keeps the figure, and a notebook shows it a second time
+    grid.figure.set(size_inches=size, layout_engine="constrained")
+    grid.set_titles("")
+    for name, axes in zip(grid.col_names, grid.axes.flat, strict=False):
+        axes.set_title(name)
+    return grid
+
+
+def parts(grid: sns.FacetGrid) -> Iterator[tuple[Axes, pd.DataFrame]]:
+    """Each panel with its rows."""
+    for (row, column, _), rows in grid.facet_data():
+        # A wrapped grid has one dimension.
+        yield (grid.axes[column] if grid.axes.ndim == 1 else grid.axes[row, column]), rows
+
+
+def lines(
+    axes: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    y: str,
+    by: str,
+    look: Mapping[Any, Mapping[str, Any]],
+    markers: bool = True,
+    **style: Any,
+) -> None:
+    """One line per value of the column `by`, in the order of `look`, and its band if `rows` has `low` and `high`.
+
+    `look`: value -> color, marker and line style. The lines are labeled for `legend_below`.
+    """
+    look = {ablation_name(name): look[name] for name in look if name in set(rows[by])}
+    rows = rows.assign(**{by: rows[by].map(ablation_name)})
+    rows = rows[rows[by].isin(list(look))]
+    sns.lineplot(
+        rows,
+        x=x,
+        y=y,
+        hue=by,
+        style=by,
+        hue_order=list(look),
+        style_order=list(look),
+        palette={name: chosen["color"] for name, chosen in look.items()},
+        markers={name: chosen["marker"] for name, chosen in look.items()} if markers else False,
+        dashes={name: _DASHES[chosen.get("linestyle", "-")] for name, chosen in look.items()},
+        estimator=None,  # the rows are estimates already
+        errorbar=None,
+        legend="full",
+        ax=axes,
+        markeredgewidth=0,  # seaborn's white edges hide the crosses
+        **style,
+    )
+    if legend := axes.get_legend():
+        legend.remove()
+    if "low" in rows:
+        for name, line in rows.sort_values(x).groupby(by):
+            axes.fill_between(line[x], line["low"], line["high"], color=look[name]["color"], alpha=0.14, linewidth=0)
+
+
+def whiskers(axes: Axes, rows: pd.DataFrame, x: Any, y: str = "mean", **style: Any) -> None:
+    """The estimates `y` of `rows` with their intervals, the columns `low` and `high`."""
+    error = [rows[y] - rows["low"], rows["high"] - rows[y]]
+    axes.errorbar(x, rows[y], error, **({"capsize": 2, "elinewidth": 1.2, "markersize": 4} | style))
+
+
+def heatmap(axes: Axes, values: pd.DataFrame, **options: Any) -> None:
+    """seaborn's heat map of `values`, with upright labels and numbers that can be read on every color."""
+    sns.heatmap(values, cmap="viridis", ax=axes, **options)
+    axes.tick_params(rotation=0)
+    for text, color in zip(axes.texts, axes.collections[0].get_facecolor(), strict=True):
+        # At this luminance black and white have the same contrast (WCAG 2); seaborn changes from white too late.
+        text.set_color("white" if relative_luminance(color) < 0.18 else "black")
+    axes.set(xlabel="", ylabel="")
+
+
+def linear_line(axes: Axes, height: float) -> None:
+    """The dashed line of GRPO's scheme, which has no temperature."""
+    axes.axhline(height, color=BASELINE["color"], linestyle="--", label=scheme_name("linear"))
+
+
+def legend_below(axes: Axes, columns: int = 1) -> None:
+    """A legend under the axes; its padding, in font sizes, clears tick and axis labels at any height."""
+    if axes.get_legend_handles_labels()[0]:  # matplotlib warns about a legend without entries
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4.4, handlelength=2.4, ncols=columns)
+
+
+def logarithmic(axes: Axes, name: str = "x") -> None:
+    """A logarithmic axis with plain numbers: 0.1, 0.2, 0.5, 1, … or, over several decades, 0.1, 1, 10."""
+    axes.set(**{f"{name}scale": "log"})
+    axis = getattr(axes, f"{name}axis")
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
