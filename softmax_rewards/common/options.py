@@ -13,6 +13,7 @@ A rule across several keys is a method with `@model_validator(mode="after")`, wh
 
 import dataclasses
 import functools
+import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
@@ -40,10 +41,11 @@ def option_class(section: str) -> Callable[[type[T]], type[T]]:
 
     def decorate(cls: type[T]) -> type[T]:
         for name, hint in cls.__annotations__.items():
-            if hasattr(hint, "__pydantic_validator__"):
-                nested = BeforeValidator(functools.partial(_onto, hint, _default(cls, name)))
+            plain = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+            if hasattr(plain, "__pydantic_validator__"):
+                nested = BeforeValidator(functools.partial(_onto, plain, _default(cls, name)))
                 cls.__annotations__[name] = Annotated[hint, nested]
-        made = pydantic.dataclasses.dataclass(cls, frozen=True, kw_only=True, config=_CONFIG)
+        made: Any = pydantic.dataclasses.dataclass(cls, frozen=True, kw_only=True, config=_CONFIG)
         checked = made.__init__
 
         @functools.wraps(checked)
@@ -53,7 +55,7 @@ def option_class(section: str) -> Callable[[type[T]], type[T]]:
             except ValidationError as error:
                 raise ConfigError(one_line(error, made, section)) from None
 
-        made.__init__ = __init__  # type: ignore[method-assign]
+        made.__init__ = __init__
         return made
 
     return decorate
@@ -86,7 +88,8 @@ def field_values(values: Any) -> dict[str, Any]:
 def _validated(cls: type[T], values: Mapping[str, Any]) -> T:
     """`cls(**values)` with pydantic's own error."""
     made = object.__new__(cls)
-    cls.__init__.__wrapped__(made, **values)  # type: ignore[misc]  # below the `__init__` of `options`
+    initialize: Any = cls.__init__
+    initialize.__wrapped__(made, **values)  # the `__init__` that `option_class` found
     return made
 
 

@@ -7,7 +7,6 @@ itself.
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,8 +71,8 @@ def fill(text: str) -> str:
             purpose = (plugins.load(package, plugin).__doc__ or "").partition("\n")[0]
             new = f"## `{section}`: `{plugin}`\n\n{purpose}\n\n{begin}\n{END}\n\n"
             text = text.replace(FURTHER.format(section), new + FURTHER.format(section))
-        pattern = f"{re.escape(begin)}.*?{re.escape(END)}"
-        text = re.sub(pattern, lambda _, new=f"{begin}\n\n{keys}\n{END}": new, text, count=1, flags=re.S)
+        before, after = text.split(begin)
+        text = f"{before}{begin}\n\n{keys}\n{END}{after.partition(END)[2]}"
     return text
 
 

@@ -142,8 +142,8 @@ class Experiment:
 def load(path: Path) -> Experiment:
     """Read one experiment file.
 
-    `extends: <name>` names a file beside this one or else an experiment of the project. This file is merged into it,
-    key by key; a key set to null is removed. Errors: `ConfigError`, one line that begins with the file.
+    `extends: <name>` names a file beside this one, or else an experiment of the project. This file's keys are merged
+    into that file's keys. A key set to null is removed. Errors: `ConfigError`, one line that begins with the file.
     """
     try:
         return check(path.stem, _merged(path))
@@ -209,8 +209,8 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
 
 def own_folder() -> Path:
     """The folder of the project's own experiments."""
-    # The pipeline runs at the root of a repository, perhaps a copy of this one; the experiments there count. Elsewhere,
-    # as in a notebook, the experiments of the library's own repository count.
+    # The pipeline runs at the root of a repository, perhaps a copy of this one: its experiments are used. In another
+    # folder, as in a notebook, the experiments of the library's own repository are used.
     here = Path("config/experiments")
     return here if here.is_dir() else Path(__file__).resolve().parents[2] / here
 
@@ -244,7 +244,7 @@ def _extendable(path: Path) -> dict[str, Path]:
 
 
 def _among(files: list[Path], file: Path) -> bool:
-    """Whether `file` is one of `files`, also if their paths are written differently."""
+    """Whether `file` is one of `files`, even if its path is written differently."""
     return file.absolute() in [other.absolute() for other in files]
 
 
@@ -341,7 +341,7 @@ def _weighting(spec: Any) -> dict[str, Any]:
 def _refuse_unwritable(folder: Path, key: str) -> None:
     nearest = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
     try:
-        # Trying is the only sure way: permission bits say nothing to root or on a read-only file system.
+        # Only a trial is certain: permission bits do not count for root, or on a read-only file system.
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
         allowed = "a folder that can be written, or made"

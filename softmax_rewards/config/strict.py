@@ -19,7 +19,7 @@ LARGEST = 10**6  # bytes of a file
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A YAML file's mapping. Keys must be text and stand once; `4e-4` is a number, as in YAML 1.2."""
+    """A YAML file's mapping. Each key must be text and may stand once. `4e-4` is a number, as in YAML 1.2."""
     try:
         size = path.stat().st_size
         if size > LARGEST:
@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def value(text: str, where: str) -> Any:
-    """One value, as `read` would read it in a file; `where` is its key, for messages."""
+    """One value, read as in a file. `where` is its key, for messages."""
     try:
         return _parse(text)
     except ConfigError as error:
@@ -51,7 +51,7 @@ def build(cls: type[T], values: Any, where: str) -> T:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, with numbers such as 4e-4 read as numbers (YAML 1.1 wants 4.0e-4 and reads text)."""
+    """The safe loader, which also reads 4e-4 as a number. YAML 1.1 knows only 4.0e-4, and takes 4e-4 for text."""
 
 
 _Loader.add_implicit_resolver(
@@ -75,13 +75,13 @@ def _parse(text: str) -> Any:
         raise ConfigError("nested too deeply; allowed: a few levels") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"not YAML: {' '.join(str(error).split())}") from None
-    except Exception as error:  # a value that is not what its tag says, such as a date of month 13
+    except Exception as error:  # a value that contradicts its tag, such as a date in month 13
         raise ConfigError(f"not YAML: {type(error).__name__}: {' '.join(str(error).split())}") from None
 
 
 def _check_keys(node: yaml.Node, where: str, seen: set[yaml.Node]) -> None:
     """Raise ConfigError for a key below `node` that is not text, or that stands twice in its mapping."""
-    if node in seen:  # behind an alias
+    if node in seen:  # an alias leads here again
         return
     seen.add(node)
     if isinstance(node, yaml.SequenceNode):

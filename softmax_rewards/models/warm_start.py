@@ -1,12 +1,10 @@
 """The keys of a model's supervised warm start; `training/warm_start.py` carries it out."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from softmax_rewards.common.options import Count, Positive, Seed, option_class
-
-DESCRIPTION = "Supervised start before reinforcement learning. Only the keys that differ from this default are given."
 
 
 @option_class("warm_start")
@@ -37,3 +35,9 @@ class WarmStart:
 
 
 NONE = WarmStart()
+
+Start = Annotated[
+    WarmStart,
+    Field(description="Supervised start before reinforcement learning: the keys that differ from the default."),
+]
+"""Option of every source."""

@@ -19,7 +19,7 @@ AUTO_SHARE = 0.5
 
 def validate(spec: Any) -> None:
     """Raise ValueError, naming the key and the value, unless `spec` is one of the forms above."""
-    if isinstance(spec, Real) and not isinstance(spec, bool) and 0 < spec < math.inf:
+    if isinstance(spec, Real) and not isinstance(spec, bool) and 0 < float(spec) < math.inf:
         return
     # Imported here, so that a trainer that uses a constant does not load pydantic.
     from softmax_rewards.weighting import tau_forms

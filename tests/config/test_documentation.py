@@ -87,14 +87,8 @@ def test_the_schema_refuses_what_one_key_has_wrong(validator, case):
 
 
 def test_the_schema_takes_every_form_of_tau(validator):
-    forms = [
-        0.5,
-        "auto",
-        {"auto": 0.25},
-        {"from": 1, "to": 0.5, "steps": 3},
-        {"from": 1, "to": 2, "steps": 3, "shape": "cosine"},
-    ]
-    for tau in forms:
+    schedule = {"from": 1, "to": 0.5, "steps": 3}
+    for tau in (0.5, "auto", {"auto": 0.25}, schedule, schedule | {"shape": "cosine"}):
         spec = {"weighting": {"scheme": "softmax", "tau": tau}}
         assert validator.is_valid({"extends": "countdown-mini", "ablations": {"a": spec, "b": None}})
     for tau in (0, "atuo", {"auto": 0}, {"from": 1, "too": 2}):

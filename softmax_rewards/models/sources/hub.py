@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from softmax_rewards.common.options import need, option_class
 from softmax_rewards.models import model_folder
-from softmax_rewards.models.prompt_template import TEMPLATE, Template
-from softmax_rewards.models.warm_start import DESCRIPTION, NONE, WarmStart
+from softmax_rewards.models.prompt_template import Template
+from softmax_rewards.models.warm_start import NONE, Start
 
 
 @option_class("model")
@@ -20,8 +20,8 @@ class Options:
     revision: str = Field(
         default="main", description="Commit, branch or tag. Only a commit makes sure that the model stays the same."
     )
-    template: Template = Field(default="auto", description=TEMPLATE)
-    warm_start: WarmStart = Field(default=NONE, description=DESCRIPTION)
+    template: Template = Field(default="auto")
+    warm_start: Start = Field(default=NONE)
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 from softmax_rewards.common.files import appearing, link
 from softmax_rewards.common.options import need, option_class
 from softmax_rewards.models import model_folder
-from softmax_rewards.models.prompt_template import TEMPLATE, Template, choose_template
-from softmax_rewards.models.warm_start import DESCRIPTION, NONE, WarmStart
+from softmax_rewards.models.prompt_template import Template, choose_template
+from softmax_rewards.models.warm_start import NONE, Start
 
 
 @option_class("model")
@@ -26,8 +26,8 @@ class Options:
         "relative path begins where the pipeline runs. Weights are linked, not copied, on the same disk. The folder is "
         "read once: a changed model needs another path.",
     )
-    template: Template = Field(default="auto", description=TEMPLATE)
-    warm_start: WarmStart = Field(default=NONE, description=DESCRIPTION)
+    template: Template = Field(default="auto")
+    warm_start: Start = Field(default=NONE)
 
     @model_validator(mode="after")
     def _check_path(self) -> Self:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from softmax_rewards.common.options import Count, need, option_class
-from softmax_rewards.models.warm_start import DESCRIPTION, WarmStart
+from softmax_rewards.models.warm_start import Start, WarmStart
 
 TRAINED_HERE = WarmStart(steps=1500, traces=48, learning_rate=4e-3, max_microbatch_tokens=1024, threads=2, device="cpu")
 
@@ -26,7 +26,7 @@ class Options:
     kv_heads: Count = Field(default=1, description="Number of key and value heads. A divisor of `heads`.")
     intermediate_size: Count = Field(default=192, description="Width of the feed-forward part.")
     seed: int = Field(default=0, description="Seed of the initial weights.")
-    warm_start: WarmStart = Field(default=TRAINED_HERE, description=DESCRIPTION)
+    warm_start: Start = Field(default=TRAINED_HERE)
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:

@@ -11,9 +11,9 @@ from pydantic import Field, field_validator, model_validator
 
 from softmax_rewards.common.options import need, option_class
 from softmax_rewards.models import catalogue
-from softmax_rewards.models.prompt_template import TEMPLATE, Template
+from softmax_rewards.models.prompt_template import Template
 from softmax_rewards.models.sources import _byte_level
-from softmax_rewards.models.warm_start import DESCRIPTION, NONE, WarmStart
+from softmax_rewards.models.warm_start import NONE, Start
 
 SPECIAL = {"pad_token": "<|endoftext|>", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
 CHATML = (
@@ -36,8 +36,8 @@ class Options:
         default="float32", description="Number format of the weights on disk."
     )
     seed: int = Field(default=0, description="Seed of the weights.")
-    template: Template = Field(default="auto", description=TEMPLATE)
-    warm_start: WarmStart = Field(default=NONE, description=DESCRIPTION)
+    template: Template = Field(default="auto")
+    warm_start: Start = Field(default=NONE)
 
     @field_validator("shape")
     @classmethod
