@@ -8,7 +8,6 @@ what is allowed. `config/README.md` explains every key.
 """
 
 import dataclasses
-import functools
 import inspect
 import json
 import math
@@ -25,12 +24,12 @@ from softmax_rewards import weighting
 from softmax_rewards.common import plugins
 from softmax_rewards.common.option_errors import ConfigError, Unfit, wrong
 from softmax_rewards.common.options import Listed, field_values, need, option_class
+from softmax_rewards.config.inheritance import INHERIT, project_folder, read_merged
 from softmax_rewards.config.run import Evaluation, Run, Training, canonical
-from softmax_rewards.config.strict import build, read
+from softmax_rewards.config.strict import build
 from softmax_rewards.weighting import temperature
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # ablations and experiments become folders
-INHERIT = "extends"
 TAKEN = ("archive", "overview")  # folders of `results/` that are no experiment's
 
 
@@ -146,7 +145,10 @@ def load(path: Path) -> Experiment:
     into that file's keys. A key set to null is removed. Errors: `ConfigError`, one line that begins with the file.
     """
     try:
-        return check(path.stem, _merged(path))
+        values, parent = read_merged(path)
+        if parent is not None:
+            load(parent)  # so that a mistake in a parent is reported with the parent's name
+        return check(path.stem, values)
     except ValueError as error:
         raise ConfigError(str(error) if str(error).startswith(f"{path}:") else f"{path}: {error}") from None
     except RecursionError:
@@ -190,7 +192,7 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
             _refuse_unwritable(Path(getattr(chosen, key)), key)
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from None
-    folder = own_folder()
+    folder = project_folder()
     loaded: dict[str, Experiment] = {}
     for entry in chosen.experiments:
         path = Path(entry) if entry.endswith((".yaml", ".yml")) else folder / f"{entry}.yaml"
@@ -202,62 +204,6 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
             raise ConfigError(f"{file}: experiments: {path.stem!r} is given twice; allowed: each name once")
         loaded[path.stem] = load(path)
     return chosen, loaded
-
-
-# --- reading and merging --------------------------------------------------------------------------
-
-
-def own_folder() -> Path:
-    """The folder of the project's own experiments."""
-    # The pipeline runs at the root of a repository, perhaps a copy of this one: its experiments are used. In another
-    # folder, as in a notebook, the experiments of the library's own repository are used.
-    here = Path("config/experiments")
-    return here if here.is_dir() else Path(__file__).resolve().parents[2] / here
-
-
-def _merged(path: Path) -> dict[str, Any]:
-    chain, layers = [path], [read(path)]  # the file itself, what it extends, what that extends …
-    while (name := layers[-1].pop(INHERIT, None)) is not None:
-        files = _extendable(chain[-1])
-        source = files.get(str(name))
-        if source is None:
-            others = sorted(other for other, file in files.items() if not _among(chain, file))
-            raise ConfigError(f"{chain[-1]}: {INHERIT}: {plugins.unknown('experiment', name, others)}")
-        if _among(chain, source):
-            names = " → ".join(file.stem for file in [*chain, source])
-            raise ConfigError(
-                f"{INHERIT}: {names} goes round in a circle; allowed: files that do not extend each other"
-            )
-        chain.append(source)
-        layers.append(read(source))
-    if len(chain) > 1:
-        load(chain[1])  # so that a mistake in a parent is reported with the parent's name
-    return functools.reduce(_merge, reversed(layers))
-
-
-def _extendable(path: Path) -> dict[str, Path]:
-    """Name → file of the experiments that the file `path` may extend."""
-    beside, of_project = ({file.stem: file for file in folder.glob("*.yaml")} for folder in (path.parent, own_folder()))
-    if path.stem in of_project:
-        beside.pop(path.stem, None)  # so that a copy may extend the experiment whose name it has
-    return of_project | beside
-
-
-def _among(files: list[Path], file: Path) -> bool:
-    """Whether `file` is one of `files`, even if its path is written differently."""
-    return file.absolute() in [other.absolute() for other in files]
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    result = dict(base)
-    for key, value in changes.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = _merge(result[key], value)
-        else:
-            result[key] = value
-    return result
 
 
 # --- from mappings to an experiment ---------------------------------------------------------------

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from softmax_rewards import weighting
 from softmax_rewards.common import plugins
 from softmax_rewards.config import experiments
+from softmax_rewards.config.inheritance import INHERIT
 from softmax_rewards.weighting.tau_forms import Tau
 
 EXTENDS = {
@@ -27,7 +28,7 @@ EXTENDS = {
 def described(properties: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a class as a file has them: an experiment's name is not among its keys, but `extends` is."""
     keys = {name: key for name, key in properties.items() if name != "name"}
-    return keys | {experiments.INHERIT: EXTENDS} if "ablations" in keys else keys
+    return keys | {INHERIT: EXTENDS} if "ablations" in keys else keys
 
 
 def experiment_file() -> dict[str, Any]:
@@ -49,7 +50,7 @@ def experiment_file() -> dict[str, Any]:
         "title": "Experiment",
         "description": experiments.Experiment.__doc__,
         **_lenient({"type": "object", "properties": properties, "additionalProperties": False}),
-        "if": {"not": {"required": [experiments.INHERIT]}},
+        "if": {"not": {"required": [INHERIT]}},
         "then": complete,
         "$defs": {name: _lenient(definition) for name, definition in sorted(definitions.items())},
     }

@@ -19,6 +19,7 @@ import yaml
 from softmax_rewards import weighting
 from softmax_rewards.common import plugins
 from softmax_rewards.config import cost, experiments, strict
+from softmax_rewards.config.inheritance import INHERIT
 from softmax_rewards.config.run import ConfigError, Evaluation, Training, canonical
 from softmax_rewards.models import catalogue
 from softmax_rewards.models.shape import Shape
@@ -120,7 +121,7 @@ def _settings(task: str, name: str, folder: Path) -> dict[str, Any]:
     identity = {key: value for key, value in model.items() if key in ("source", "repository", "shape", "path")}
     files = [strict.read(file) for file in sorted(folder.glob("*.yaml"))]
     whole = [file for file in files if all(isinstance(file.get(key), dict) for key in ("task", "model"))]
-    ours = [file for file in whole if file["task"].get("name") == task and experiments.INHERIT not in file]
+    ours = [file for file in whole if file["task"].get("name") == task and INHERIT not in file]
     for file in ours:
         if file["model"].items() >= identity.items():
             return {key: file.get(key, {}) for key in (*SECTIONS, "seeds")}
@@ -151,7 +152,7 @@ def _fitting(shape: Shape) -> dict[str, Any]:
 
 
 def _model(name: str) -> dict[str, Any]:
-    """The `model` section for a name: of the catalogue, with or without owner, `mini`, `smollm2`, `random:…`, a folder."""
+    """The `model` section for a name or repository of the catalogue, `mini`, `smollm2`, `random:…` or a folder."""
     words = name.lower()
     if words in ("mini", "smollm2"):
         return {"source": words}
