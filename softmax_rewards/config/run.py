@@ -33,7 +33,9 @@ class Training:
     prompts_per_step: Count = Field(
         default=64, description="Number of prompts per step, Q. Each prompt gives one group."
     )
-    group_size: int = Field(default=8, ge=2, description="Number of answers per prompt, N.")
+    group_size: int = Field(
+        default=8, ge=2, description="Number of answers per prompt, N. One answer alone has no contrast."
+    )
     learning_rate: Positive = Field(
         default=4e-4, description="Learning rate of AdamW (β = 0.9, 0.999). It stays constant."
     )
