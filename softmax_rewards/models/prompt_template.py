@@ -41,7 +41,7 @@ def choose_template(template: Template, folder: Path) -> str:
 
     tokenizer = Tokenizer(folder)
     has_chat = tokenizer.chat_template is not None
-    chosen = template
+    chosen: str = template
     if template == "auto":
         recorded = recorded_template(folder)
         # A recorded `chat` holds only while the chat template is there.
