@@ -1,4 +1,4 @@
-"""Run an experiment named in words: writes the file that they stand for, and hands it to Snakemake.
+"""Run an experiment that is described in words: write its file, and call Snakemake with it.
 
 python run_experiment.py --dataset countdown --ablations baseline,softmax --model Qwen2.5-0.5B --dry-run
 """
@@ -14,15 +14,15 @@ from softmax_rewards.config import shorthand, strict
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 add = parser.add_argument
-add("--dataset", required=True, help="a file of softmax_rewards/data/tasks/")
+add("--dataset", required=True, help="a task: a file of softmax_rewards/data/tasks/")
 add("--ablations", required=True, help="baseline,softmax,softmax-0.25,centered-0.5,anneal-0.75-0.25,…")
 add("--model", required=True, help="Qwen2.5-0.5B, …, mini, smollm2, random:Qwen2.5-0.5B or a folder")
 add("--seeds", help="0,1,2")
-add("--set", action="append", default=[], metavar="KEY=VALUE", help="training.lr=1e-6, task.source=public, …")
+add("--set", action="append", default=[], metavar="KEY=VALUE", help="any other key: training.lr=1e-6; may be repeated")
 add("--dry-run", action="store_true", help="show the file, the plan and what it would cost")
 add("--cores", default="all", help="as for snakemake")
 add("--resources", nargs="+", default=[], metavar="NAME=N", help="as for snakemake: gpu=8")
-add("snakemake", nargs="*", help="arguments of snakemake, after --")
+add("snakemake", nargs="*", help="further arguments of snakemake, after --")
 given = parser.parse_args()
 model = os.path.abspath(given.model) if "/" in given.model and os.path.isdir(given.model) else given.model
 os.chdir(Path(__file__).resolve().parent)

@@ -7,6 +7,7 @@ COMMANDS = {
     "status": ("softmax_rewards.training.status", "how far every run is"),
     "advise": ("softmax_rewards.integrations.advise", "which scheme to use, from a log of your own rewards"),
     "judge": ("softmax_rewards.integrations.imported", "runs of TRL or verl, judged like our own"),
+    "generate-docs": ("softmax_rewards.config.documentation", "tables and schema of the configuration"),
     "tensorboard": ("softmax_rewards.training.tensorboard", "the runs' curves as event files"),
 }
 

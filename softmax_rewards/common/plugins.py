@@ -41,6 +41,10 @@ def load(package: str, name: str, kind: str = "module") -> ModuleType:
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
     """One line saying that `name` is no `kind`, which allowed name is nearest, and what is allowed."""
     allowed = list(allowed)
-    nearest = difflib.get_close_matches(str(name), allowed, n=1)
-    hint = f" (nearest: {nearest[0]!r})" if nearest else ""
-    return f"unknown {kind} {name!r}{hint}; allowed: {', '.join(allowed) or 'none'}"
+    return f"unknown {kind} {name!r}{nearest(name, allowed)}; allowed: {', '.join(allowed) or 'none'}"
+
+
+def nearest(name: object, allowed: Iterable[str]) -> str:
+    """A hint at the allowed name that is most like `name`, with a space before it; "" if none is alike."""
+    found = difflib.get_close_matches(str(name), list(allowed), n=1)
+    return f" (nearest: {found[0]!r})" if found else ""

@@ -204,7 +204,7 @@ class Parsed(NamedTuple):
     imports: tuple[str, ...]
     """Every dotted name that it imports; for `from a import b` both a and a.b, because b may be a module."""
     code: str
-    """Hash of its syntax without docstrings."""
+    """Hash of its syntax without docstrings and descriptions of options."""
     numbers: str
     """The same without messages, in a module that decides numbers (`counts`); else ""."""
 
@@ -217,7 +217,7 @@ def read(path: Path) -> Parsed:
     names = _imports(path, nodes)
     blocks = [value for node in nodes for value in vars(node).values() if isinstance(value, list)]
     for block in blocks:
-        block[:] = [node for node in block if not _is_docstring(node)]
+        block[:] = [node for node in block if not _is_documentation(node)]
     code = _hash(tree)
     if not counts(_name(path)):
         return Parsed(names, code, "")
@@ -248,8 +248,10 @@ def _anchor(path: Path, level: int) -> str:
     return ".".join([PACKAGE.name, *folder.relative_to(PACKAGE).parts])
 
 
-def _is_docstring(node: ast.AST) -> bool:
-    """Whether a statement is nothing but a string."""
+def _is_documentation(node: ast.AST) -> bool:
+    """Whether a node only describes: a docstring, or the `description` in `Field(default=3, description="…")`."""
+    if isinstance(node, ast.keyword):
+        return node.arg == "description"
     return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
 
 

@@ -8,7 +8,7 @@ from softmax_rewards.config.run import canonical
 
 
 def key(name: str, *specs: Any) -> str:
-    """A folder's name for everything made from equal settings: shared by experiments, never overwritten."""
+    """The name of a folder for what equal settings make. Experiments share it; other settings have another folder."""
     return f"{name}-{hashlib.sha256(canonical(specs).encode()).hexdigest()[:8]}"
 
 
@@ -18,5 +18,5 @@ def task_key(experiment: Experiment) -> str:
 
 
 def model_key(experiment: Experiment) -> str:
-    """The folder of the experiment's base model in `data/models/`: it learned from the task's puzzles."""
+    """The folder of the experiment's base model in `data/models/`. The model learned from the task's puzzles."""
     return key(experiment.model["source"], experiment.model, experiment.task)

@@ -1,7 +1,7 @@
-"""Renamed: what earlier configs and records called settings and ablations, and what they are called now.
+"""Renamed: the old names of settings and ablations, and their present names.
 
-The tables below are the only place that knows the old names. The config reader uses them to refuse an old key with the
-new one in the message; the archive uses them to read the records of earlier runs.
+Only the tables below know the old names. The config reader refuses an old key and names the new one. The archive reads
+the records of earlier runs with them.
 """
 
 import re
@@ -28,7 +28,7 @@ RENAMED: dict[str, dict[str, str]] = {
     "model.warm_start": {"microbatch_tokens": "max_microbatch_tokens"},
 }
 
-# New key of `training` → old value → new value. A value that is not named here stays.
+# New key of `training` → old value → new value. Other values stay as they are.
 VALUES: dict[str, dict[str, str]] = {"loss_aggregation": {"token": "token-mean", "sequence": "seq-mean"}}
 
 # Pattern in an ablation's name → replacement.
@@ -36,14 +36,14 @@ ABLATIONS = ((r"\bcentred-", "centered-"), (r"-rate-(?=\d)", "-lr-"))
 
 
 def ablation(name: str) -> str:
-    """The present name of an ablation; a present name stays."""
+    """The present name of an ablation; a present name stays as it is."""
     for old, new in ABLATIONS:
         name = re.sub(old, new, name)
     return name
 
 
 def section(where: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """One section of a config (a key of `RENAMED`) with the present keys and values; present ones stay."""
+    """One section of a config (a key of `RENAMED`) with the present names of its keys and values."""
     keys = RENAMED.get(where, {})
     current = {keys.get(key, key): value for key, value in values.items()}
     if where == "training":

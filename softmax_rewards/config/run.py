@@ -1,6 +1,6 @@
 """A run: everything one training job depends on, resolved and checked.
 
-`experiments.py` makes runs from YAML files; the trainer knows only this module, so that a change in how files are read
+`experiments.py` makes runs from YAML files. The trainer knows only this module, so that a change in how files are read
 does not touch trained runs.
 """
 
@@ -10,138 +10,201 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from softmax_rewards.common.terminal import plain
+from pydantic import Field, model_validator
+
+from softmax_rewards.common.option_errors import ConfigError as ConfigError
+from softmax_rewards.common.options import Count, NotNegative, Positive, need, option_class
 
 DAY = 24 * 60 * 60  # seconds
-SHOWN = 200  # characters of a value that a message shows
-
-
-class ConfigError(ValueError):
-    """Wrong input: one line that a terminal can show safely."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(plain(message))
-
-
-def wrong(key: str, value: Any, allowed: str) -> ConfigError:
-    return ConfigError(f"{key}: {json.dumps(value, default=repr)[:SHOWN]} is not allowed; allowed: {allowed}")
 
 
 def canonical(value: Any) -> str:
+    """The one JSON text of a value: equal values give equal strings."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-@dataclass(frozen=True)
+@option_class("training")
 class Training:
     """The policy-gradient loop of one run: −(1/T) Σ_i w_i Σ_t log π(y_it | x, y_i<t), T by `loss_aggregation`."""
 
-    steps: int = 120
-    prompts_per_step: int = 64
-    group_size: int = 8
-    learning_rate: float = 4e-4
-    max_new_tokens: int = 96
-    max_grad_norm: float = 1.0
-    loss_aggregation: Literal["token-mean", "seq-mean", "constant"] = "token-mean"
-    skip_unfinished: bool = False
-    skip_equal: bool = False
-    updates_per_batch: int = 1
-    epsilon_low: float = 0.2
-    epsilon_high: float = 0.2
-    entropy_coef: float = 0.0
-    kl_coef: float = 0.0
-    kl_reference: Literal["device", "host"] = "device"
-    injection: float | None = None
-    imitation: float | None = None
-    target: float = 0.0
-    target_smoothing: float = 0.1
-    measure_noise: bool = False
-    on_nonfinite: Literal["stop", "skip"] = "stop"
-    reward_timeout: float = 60.0
-    max_microbatch_tokens: int = 16384
-    rollout_batch_size: int = 1024
-    precision: Literal["float32", "bfloat16"] = "float32"
-    optimizer_state: Literal["device", "host"] = "device"
-    gradient_checkpointing: bool = False
-    checkpoint_every: int = 10
-    threads: int = 1
-    gpus: int = 1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    steps: Count = Field(
+        default=120, description="Number of training steps. Each step samples one batch of answers and learns from it."
+    )
+    prompts_per_step: Count = Field(
+        default=64, description="Number of prompts per step, Q. Each prompt gives one group."
+    )
+    group_size: int = Field(
+        default=8, ge=2, description="Number of answers per prompt, N. One answer alone has no contrast."
+    )
+    learning_rate: Positive = Field(
+        default=4e-4, description="Learning rate of AdamW (β = 0.9, 0.999). It stays constant."
+    )
+    max_new_tokens: Count = Field(default=96, description="Greatest length of an answer, in tokens.")
+    max_grad_norm: Positive = Field(
+        default=1.0, description="Gradients with a larger norm are scaled down to this norm."
+    )
+    loss_aggregation: Literal["token-mean", "seq-mean", "constant"] = Field(
+        default="token-mean",
+        description="What divides the loss. `token-mean`: the number of generated tokens in the step. `seq-mean`: each "
+        "answer's length, then the number of answers. `constant`: `max_new_tokens` for each answer.",
+    )
+    skip_unfinished: bool = Field(default=False, description="Leave out answers that reach `max_new_tokens`.")
+    skip_equal: bool = Field(default=False, description="Leave out groups whose rewards are all equal.")
+    updates_per_batch: Count = Field(
+        default=1, description="Updates of the weights per batch of answers. Above 1, PPO's clipping is used."
+    )
+    epsilon_low: float = Field(
+        default=0.2, gt=0, le=1, description="PPO's clipping: how far the probability ratio may fall below 1."
+    )
+    epsilon_high: float = Field(
+        default=0.2, gt=0, le=1, description="PPO's clipping: how far the probability ratio may rise above 1."
+    )
+    entropy_coef: NotNegative = Field(
+        default=0.0, description="Factor of the policy's entropy in the objective, in reward per nat."
+    )
+    kl_coef: NotNegative = Field(
+        default=0.0,
+        description="Factor β of a penalty on KL(π‖π_ref), in reward per nat. π_ref is the base model. The penalty is "
+        "the k3 estimate at every generated token, scaled like the loss.",
+    )
+    kl_reference: Literal["device", "host"] = Field(
+        default="device",
+        description="Where the base model is kept for `kl_coef`. `device`: beside the policy. `host`: it is read from "
+        "its files for each pass; the host caches these files.",
+    )
+    injection: float | None = Field(
+        default=None,
+        gt=0,
+        description="Teacher forcing: the reference answer joins each group as sample N + 1 with this reward. The "
+        "scheme weights it like the other answers, although the policy did not sample it. The logged weights and "
+        "the logged entropy then include it. `null`: no injection.",
+    )
+    imitation: float | None = Field(
+        default=None,
+        ge=0,
+        description="Teacher forcing: the loss is −log π of the reference answer, averaged over its tokens, plus this "
+        "factor times the policy-gradient loss. `null`: no imitation.",
+    )
+    target: NotNegative = Field(
+        default=0.0,
+        description="Teacher forcing: β·(log p*(y∣x) − log π(y∣x)) is added to each sample's reward before the scheme "
+        "weights it. This key is β, in reward per nat. p* is the reference answer, smoothed token by token.",
+    )
+    target_smoothing: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="Probability that p* takes from the reference answer's token and spreads over the vocabulary.",
+    )
+    measure_noise: bool = Field(
+        default=False,
+        description="Log `gradient_cosine`, the cosine between the gradients of the two halves of the prompts. This "
+        "needs memory for one more gradient.",
+    )
+    on_nonfinite: Literal["stop", "skip"] = Field(
+        default="stop",
+        description="What happens when a loss or a gradient is not finite. `stop`: the run ends. `skip`: the rest of "
+        "the batch is skipped; the table's column `skipped` is then 1, and `loss` and `grad_norm` are empty if "
+        "no update came before. After 10 skipped steps in a row the run ends. A run that ends so, or whose weights "
+        "are no longer finite, leaves the inputs of the step in its folder.",
+    )
+    reward_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=DAY,
+        description="Time limit of the task's verifier for one batch of answers, in seconds. A verifier that takes "
+        "longer ends the run.",
+    )
+    max_microbatch_tokens: Count = Field(
+        default=16384,
+        description="Greatest number of tokens in one forward pass of the update, padding included. Prompts and "
+        "completions are counted apart. It limits memory. It is halved automatically when a GPU's memory runs out.",
+    )
+    rollout_batch_size: Count = Field(
+        default=1024,
+        description="Greatest number of answers decoded at once. It limits the memory of the cache. It is halved "
+        "automatically when a GPU's memory runs out. The sampled answers do not depend on it.",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="Number format of weights and activations. With `bfloat16`, gradients are summed in float32. So "
+        "that small updates are not lost, weights are rounded stochastically on the device, and have float32 "
+        "copies on the host.",
+    )
+    optimizer_state: Literal["device", "host"] = Field(
+        default="device",
+        description="Where AdamW's moments (and the float32 copies of weights) are kept. `host` saves GPU memory.",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Compute each layer again in the backward pass instead of keeping its activations."
+    )
+    checkpoint_every: Count = Field(
+        default=10,
+        description="Steps between two checkpoints. An interrupted run resumes from its last complete checkpoint. Two "
+        "checkpoints are kept.",
+    )
+    threads: Count = Field(
+        default=1,
+        description="Processor threads of a run. Snakemake counts them as cores. In the update each thread computes a "
+        "micro-batch of its own, so memory grows with them. With a model of more than 8 M parameters each thread "
+        "also samples answers of its own.",
+    )
+    gpus: Count = Field(
+        default=1,
+        description="GPUs that train one run together (on the CPU: processes). Each group stays on one GPU. Weights, "
+        "gradients and moments are sharded (FSDP2); weights are kept in float32 and computed with in `precision`. "
+        "Results are the same up to rounding, so a run may continue with another number. Above 1, "
+        "`optimizer_state` must be `device`, and nothing is halved when memory runs out in an update.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Device of the training. `auto`: a GPU if there is one, else the CPU."
+    )
 
-    def __post_init__(self) -> None:
-        _at_least(
-            self,
-            "training",
-            1,
-            "steps",
-            "prompts_per_step",
-            "max_new_tokens",
-            "updates_per_batch",
-            "max_microbatch_tokens",
-        )
-        _at_least(self, "training", 1, "rollout_batch_size", "checkpoint_every", "threads", "gpus")
-        if not 0 < self.reward_timeout <= DAY:
-            raise wrong("training.reward_timeout", self.reward_timeout, f"a number above 0 and at most {DAY}")
+    @model_validator(mode="after")
+    def _check_gpus(self) -> Self:
         if self.gpus > 1:
-            if self.prompts_per_step < self.gpus:  # groups are shared out whole
-                raise wrong("training.prompts_per_step", self.prompts_per_step, f"at least training.gpus ({self.gpus})")
-            if self.optimizer_state != "device":
-                raise wrong("training.optimizer_state", self.optimizer_state, "device beside training.gpus above 1")
-        if self.group_size < 2:  # a group of one has no contrast: its z-score is 0 whatever the reward
-            raise wrong("training.group_size", self.group_size, "an integer of at least 2 (the group size)")
-        for name in ("learning_rate", "max_grad_norm"):
-            if getattr(self, name) <= 0:
-                raise wrong(f"training.{name}", getattr(self, name), "a number above 0")
-        for name in ("epsilon_low", "epsilon_high"):
-            if not 0 < getattr(self, name) <= 1:
-                raise wrong(f"training.{name}", getattr(self, name), "a number above 0 and at most 1")
-        if self.injection is not None and self.injection <= 0:
-            raise wrong("training.injection", self.injection, "a reward above 0, or null for none")
-        if self.imitation is not None and self.imitation < 0:
-            raise wrong("training.imitation", self.imitation, "a number of at least 0, or null for none")
-        for name in ("entropy_coef", "kl_coef", "target"):
-            if getattr(self, name) < 0:
-                raise wrong(f"training.{name}", getattr(self, name), "a number of at least 0")
-        if not 0 < self.target_smoothing < 1:
-            raise wrong("training.target_smoothing", self.target_smoothing, "a number above 0 and below 1")
+            # A group is never divided between GPUs.
+            need(self, "prompts_per_step", self.prompts_per_step >= self.gpus, f"at least training.gpus ({self.gpus})")
+            need(self, "optimizer_state", self.optimizer_state == "device", "device beside training.gpus above 1")
+        return self
+
+    @model_validator(mode="after")
+    def _check_teachers(self) -> Self:
+        """At most one form of teacher forcing, and nothing beside it that it has no meaning with."""
         teachers = [name for name in ("injection", "imitation") if getattr(self, name) is not None]
-        teachers += ["target"] * (self.target > 0)
-        if len(teachers) > 1:
-            raise wrong(f"training.{teachers[1]}", getattr(self, teachers[1]), f"null beside training.{teachers[0]}")
-        off_policy = [name for name in teachers if name != "target"]
-        if off_policy and self.kl_coef:
+        for other in (teachers + ["target"] * (self.target > 0))[1:]:
+            need(self, other, False, f"null beside training.{teachers[0]}")
+        for teacher in teachers:
             # The penalty is an expectation under the policy, and a reference answer is not one of its samples.
-            raise wrong("training.kl_coef", self.kl_coef, f"0 beside training.{off_policy[0]}")
-        if self.imitation is not None and self.updates_per_batch > 1:
-            raise wrong(
-                "training.updates_per_batch",
-                self.updates_per_batch,
-                "1 beside training.imitation, which has no ratio to clip",
-            )
+            need(self, "kl_coef", self.kl_coef == 0, f"0 beside training.{teacher}")
+        if self.imitation is not None:
+            allowed = "1 beside training.imitation, which has no ratio to clip"
+            need(self, "updates_per_batch", self.updates_per_batch == 1, allowed)
+        return self
 
 
-@dataclass(frozen=True)
+@option_class("evaluation")
 class Evaluation:
     """What is measured on held-out puzzles, during training and at its end."""
 
-    every: int = 10
-    puzzles: int = 1024
-    pass_puzzles: int = 256
-    pass_samples: int = 32
-    samples: int = 8
+    every: Count = Field(default=10, description="Steps between two points of the success curve.")
+    puzzles: Count = Field(
+        default=1024,
+        description="Held-out puzzles per point, each answered once at temperature 1. At most `task.test`.",
+    )
+    pass_puzzles: Count = Field(default=256, description="Puzzles for pass@k of the final model. At most `puzzles`.")
+    pass_samples: int = Field(
+        default=32, ge=16, description="Answers per puzzle for pass@k. pass@16 needs at least 16."
+    )
+    samples: Count = Field(
+        default=8, description="Puzzles per point whose answers are kept as text. At most `puzzles`."
+    )
 
-    def __post_init__(self) -> None:
-        _at_least(self, "evaluation", 1, "every", "puzzles", "pass_puzzles", "samples")
-        _at_least(self, "evaluation", 16, "pass_samples")  # pass@16 needs 16 samples of each puzzle
-        for name in ("pass_puzzles", "samples"):
-            if getattr(self, name) > self.puzzles:
-                allowed = f"at most evaluation.puzzles ({self.puzzles})"
-                raise wrong(f"evaluation.{name}", getattr(self, name), allowed)
-
-
-def _at_least(values: Any, where: str, least: int, *names: str) -> None:
-    for name in names:
-        if getattr(values, name) < least:
-            raise wrong(f"{where}.{name}", getattr(values, name), f"an integer of at least {least}")
+    @model_validator(mode="after")
+    def _check_puzzles(self) -> Self:
+        for key in ("pass_puzzles", "samples"):
+            need(self, key, getattr(self, key) <= self.puzzles, f"at most evaluation.puzzles ({self.puzzles})")
+        return self
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""Shorthand for experiments: a data set, some ablations and a model by name become an experiment file.
+"""Shorthand for experiments: the names of a data set, of some ablations and of a model become an experiment file.
 
-Settings come from the first file of `config/experiments/` that has this data set and this model. A pretrained model
-without such a file gets the puzzles of the first file with a model of the hub, so that the two can be compared. Its
-other settings are the notes' for their 3B (`NOTES`), with a larger learning rate for the smallest models. Settings that
-save memory are added where the estimate of `cost.py` is above `MEMORY`. Changes by the user come last.
+Settings come from the first file of `config/experiments/` that has this data set and this model. If there is none, a
+pretrained model gets the puzzles of the first file with a model of the hub, so that the two can be compared. Its other
+settings are those that the notes used for their 3B model (`NOTES`), with a larger learning rate for the smallest
+models. Settings that save memory are added if the estimate of `cost.py` is above `MEMORY`. The user's changes come
+last.
 """
 
 import hashlib
@@ -18,20 +19,27 @@ import yaml
 from softmax_rewards import weighting
 from softmax_rewards.common import plugins
 from softmax_rewards.config import cost, experiments, strict
+from softmax_rewards.config.inheritance import INHERIT
 from softmax_rewards.config.run import ConfigError, Evaluation, Training, canonical
 from softmax_rewards.models import catalogue
 from softmax_rewards.models.shape import Shape
 from softmax_rewards.weighting import temperature
 
-NOTES = {"steps": 70, "prompts_per_step": 32, "group_size": 8, "max_new_tokens": 1024, "precision": "bfloat16"}
+NOTES: dict[str, Any] = {
+    "steps": 70,
+    "prompts_per_step": 32,
+    "group_size": 8,
+    "max_new_tokens": 1024,
+    "precision": "bfloat16",
+}
 LEARNING_RATES = ((3e8, 2e-5), (float("inf"), 1e-5))  # up to so many parameters
-MEMORY = 60e9  # bytes, of a GPU's 80 GB
-EVALUATION = {"every": 10, "puzzles": 128, "pass_puzzles": 128}
-TAU = 0.5  # where an ablation names none
+MEMORY = 60e9  # bytes; a GPU has 80 GB
+EVALUATION: dict[str, Any] = {"every": 10, "puzzles": 128, "pass_puzzles": 128}
+TAU = 0.5  # if the ablation's name has none
 NUMBER = r"[\d.]+(?:e-?\d+)?"  # what a temperature looks like in an ablation's name
 LONGEST_NAME = 100
 
-ALIASES = {"lr": "learning_rate"}  # of keys of `training`; there are no others
+ALIASES = {"lr": "learning_rate"}  # short names of keys of `training`
 SECTIONS = ("task", "model", "training", "evaluation")
 
 
@@ -45,9 +53,9 @@ def experiment(
 ) -> tuple[str, dict[str, Any]]:
     """The name and the content of the experiment file that the words stand for.
 
-    `ablations` and `seeds` have commas between their words. `changes` are `key=value` with dotted keys and values as in
-    YAML. The name consists of data set, model, changes and a hash of all settings except ablations and seeds. These are
-    folders within an experiment, so that more of them can be added later. Raises ValueError, one line, for every
+    `ablations` and `seeds` are lists with commas. `changes` are `key=value` with dotted keys and values as in YAML. The
+    name consists of data set, model, changes and a hash of all settings. Ablations and seeds are not part of the hash:
+    they are folders within an experiment, so more of them can be added later. Raises ValueError, one line, for every
     mistake.
     """
     task = dataset.lower()
@@ -79,7 +87,7 @@ def experiment(
 
 
 def write(name: str, values: dict[str, Any], results: Path) -> Path:
-    """Write the experiment's file beside its results-to-be; returns its path."""
+    """Write the experiment's file into the folder of its results; returns the file's path."""
     path = results / name / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110)
@@ -90,7 +98,7 @@ def write(name: str, values: dict[str, Any], results: Path) -> Path:
 
 
 def command(cores: str, resources: Sequence[str], dry: bool, others: Sequence[str]) -> list[str]:
-    """The call of Snakemake without the experiment; `others` are further arguments, passed on unchanged."""
+    """Snakemake's command line without the experiment; `others` are further arguments, passed on unchanged."""
     for word in resources:
         if not re.fullmatch(r"\w+=.+", word):
             raise ConfigError(f"resources: {word!r} is not allowed; allowed: NAME=N, such as gpu=8")
@@ -113,12 +121,12 @@ def _settings(task: str, name: str, folder: Path) -> dict[str, Any]:
     identity = {key: value for key, value in model.items() if key in ("source", "repository", "shape", "path")}
     files = [strict.read(file) for file in sorted(folder.glob("*.yaml"))]
     whole = [file for file in files if all(isinstance(file.get(key), dict) for key in ("task", "model"))]
-    ours = [file for file in whole if file["task"].get("name") == task and experiments.INHERIT not in file]
+    ours = [file for file in whole if file["task"].get("name") == task and INHERIT not in file]
     for file in ours:
         if file["model"].items() >= identity.items():
             return {key: file.get(key, {}) for key in (*SECTIONS, "seeds")}
     settings = {"task": {"name": task}, "model": model, "training": {}, "evaluation": {}, "seeds": [0, 1, 2]}
-    if shape is not None:  # None: the embedded model, whose training and evaluation are the defaults of every key
+    if shape is not None:  # the embedded model has none, and is trained with every key's default
         settings |= {"training": _fitting(shape), "evaluation": dict(EVALUATION)}
     if model["source"] in ("hub", "local"):
         fetched = [file["task"] for file in ours if file["model"].get("source") == "hub"]
@@ -127,7 +135,7 @@ def _settings(task: str, name: str, folder: Path) -> dict[str, Any]:
 
 
 def _fitting(shape: Shape) -> dict[str, Any]:
-    """The `training` section for a pretrained model: what saves memory is chosen only where it is needed."""
+    """The `training` section for a pretrained model, with options that save memory only if they are needed."""
     rate = next(rate for most, rate in LEARNING_RATES if shape.parameters <= most)
     training = NOTES | {"learning_rate": rate}
 
@@ -137,14 +145,14 @@ def _fitting(shape: Shape) -> dict[str, Any]:
     for saving in ({"gradient_checkpointing": True}, {"optimizer_state": "host"}):
         if memory().update > MEMORY:
             training |= saving
-    rows = Training.rollout_batch_size
+    rows = Training().rollout_batch_size
     while memory().rollout > MEMORY and rows > 1:
         training["rollout_batch_size"] = rows = rows // 2
     return training
 
 
 def _model(name: str) -> dict[str, Any]:
-    """The `model` section for a name or repository of the catalogue, `mini`, `smollm2`, `random:<name>` or a folder."""
+    """The `model` section for a name or repository of the catalogue, `mini`, `smollm2`, `random:…` or a folder."""
     words = name.lower()
     if words in ("mini", "smollm2"):
         return {"source": words}
@@ -213,7 +221,7 @@ def _changes(texts: Sequence[str]) -> list[tuple[str, Any]]:
 
 
 def _name(words: Sequence[str], settings: dict[str, Any]) -> str:
-    """A folder's name: the words as far as they are readable and not too long, and a hash of the settings."""
+    """A folder's name: the words, without unusual characters and not too long, and a hash of the settings."""
     name = re.sub("[^A-Za-z0-9._-]+", "-", "-".join(words)).strip("-")
     return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(canonical(settings).encode()).hexdigest()[:8]}"
 

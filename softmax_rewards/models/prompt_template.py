@@ -6,15 +6,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from softmax_rewards.common.files import read_json
 
 if TYPE_CHECKING:
     from softmax_rewards.models.tokenizer import Tokenizer
 
-Template = Literal["auto", "chat", "base", "compact"]
-"""Option of a pretrained model: how a task writes its prompts. `auto` is what is recorded with the model."""
+Template = Annotated[
+    Literal["auto", "chat", "base", "compact"],
+    Field(
+        description="How the task writes its prompts. `chat`: with the model's chat template. `base`: as text that the "
+        "model continues. `compact`: as symbols without words, as for `mini`. `auto`: the template recorded with a "
+        "model that this pipeline made; for other models `chat` if there is a chat template, else `base`."
+    ),
+]
+"""Option of a pretrained model."""
 
 ROLES = ("system", "user", "assistant")
 THOUGHT = "Let me think.\n<think>"  # a piece of every prompt in words
@@ -32,7 +41,7 @@ def choose_template(template: Template, folder: Path) -> str:
 
     tokenizer = Tokenizer(folder)
     has_chat = tokenizer.chat_template is not None
-    chosen = template
+    chosen: str = template
     if template == "auto":
         recorded = recorded_template(folder)
         # A recorded `chat` holds only while the chat template is there.

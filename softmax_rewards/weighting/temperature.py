@@ -11,40 +11,20 @@ Softmax weights depend on rewards/tau only, so a share of the range means the sa
 
 import math
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
-from softmax_rewards.common import plugins
-
 AUTO_SHARE = 0.5
-SHAPES = ("linear", "cosine")
-SCHEDULE_KEYS = ("from", "to", "steps", "shape")
 
 
 def validate(spec: Any) -> None:
     """Raise ValueError, naming the key and the value, unless `spec` is one of the forms above."""
-    if spec == "auto":
+    if isinstance(spec, Real) and not isinstance(spec, bool) and 0 < float(spec) < math.inf:
         return
-    if not isinstance(spec, Mapping):
-        _positive("tau", spec, "a number > 0, 'auto', {auto: share} or {from, to, steps, shape}")
-        return
-    allowed = ("auto",) if "auto" in spec else SCHEDULE_KEYS
-    for key in spec:
-        if key not in allowed:
-            raise ValueError(plugins.unknown("key of tau", key, allowed))
-    if "auto" in spec:
-        _positive("tau.auto", spec["auto"], "a number > 0 (share of the reward range)")
-        return
-    for key in ("from", "to", "steps"):
-        if key not in spec:
-            raise ValueError(f"tau: a schedule needs 'from', 'to' and 'steps'; {key!r} is missing in {dict(spec)}")
-    _positive("tau.from", spec["from"], "a number > 0")
-    _positive("tau.to", spec["to"], "a number > 0")
-    steps = spec["steps"]
-    if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1:
-        raise ValueError(f"tau.steps: {steps!r} is not allowed; wanted: a whole number >= 1")
-    if spec.get("shape", "linear") not in SHAPES:
-        raise ValueError(plugins.unknown("tau.shape", spec["shape"], SHAPES))
+    # Imported here, so that a trainer that uses a constant does not load pydantic.
+    from softmax_rewards.weighting import tau_forms
+
+    tau_forms.check(spec)
 
 
 def is_schedule(spec: Any) -> bool:
@@ -77,9 +57,3 @@ def resolve(spec: Any, step: int, reward_range: tuple[float, float]) -> float:
         done = (1.0 - math.cos(math.pi * done)) / 2.0
     # This form of the interpolation, unlike start + done * (end - start), ends exactly at `end`.
     return (1.0 - done) * start + done * end
-
-
-def _positive(key: str, value: Any, allowed: str) -> None:
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not (number and math.isfinite(value) and value > 0):
-        raise ValueError(f"{key}: {value!r} is not allowed; wanted: {allowed}")

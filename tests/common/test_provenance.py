@@ -141,6 +141,7 @@ def test_the_rooms_that_decide_a_runs_numbers_count_and_no_others(run):
 EXTRA = "\nEXTRA = 1\n"
 CHANGES = {
     "a docstring": ("policy/objective.py", '"""The objective', '"""This objective'),
+    "an option's description": ("data/tasks/countdown.py", '"Smallest number."', '"The smallest number."'),
     "an error's message": ("policy/objective.py", "training.loss_aggregation: ", "the aggregation: "),
     "a page": ("report/pages.py", "", EXTRA),
     "a verdict": ("verdicts/rules.py", "", EXTRA),

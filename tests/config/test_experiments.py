@@ -11,9 +11,11 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field, model_validator
 
 from softmax_rewards import weighting
 from softmax_rewards.common import plugins
+from softmax_rewards.common.options import Listed, option_class
 from softmax_rewards.config import experiments, renamed, strict
 from softmax_rewards.config.experiments import ConfigError
 from softmax_rewards.models.warm_start import WarmStart
@@ -278,14 +280,14 @@ WRONG = {
     ),
     "tau 0": (
         changed(ablations__a={"weighting": {"scheme": "softmax", "tau": 0}}),
-        ["ablations.a.weighting.tau", "0", "> 0"],
+        ["ablations.a.weighting.tau", "0", "above 0"],
     ),
     "tau below 0": (changed(ablations__a={"weighting": {"scheme": "softmax", "tau": -0.5}}), ["tau", "-0.5"]),
     "tau not a number": (
         changed(ablations__a={"weighting": {"scheme": "softmax", "tau": float("nan")}}),
-        ["nan"],
+        ["NaN"],
     ),
-    "tau text": (changed(ablations__a={"weighting": {"scheme": "softmax", "tau": "0.5"}}), ["tau", "'0.5'"]),
+    "tau text": (changed(ablations__a={"weighting": {"scheme": "softmax", "tau": "0.5"}}), ["tau", '"0.5"']),
     "unknown hyperparameter": (
         changed(ablations__a={"weighting": {"scheme": "softmax", "tau": 1, "taus": 2}}),
         ["ablations.a.weighting.taus: unknown hyperparameter of softmax", "'tau'"],
@@ -424,38 +426,38 @@ def test_a_results_folder_without_permission_is_refused(tmp_path):
         experiments.settings({"experiments": [str(write(tmp_path, MINIMAL))], "results": f"{folder}/r"}, "c.yaml")
 
 
-@dataclasses.dataclass(frozen=True)
+@option_class("sample")
 class Sample:
     number: int
     rate: float = 0.5
     flag: bool = False
     choice: Literal["a", "b"] = "a"
-    parts: tuple[int, ...] = ()
+    parts: Listed[int] = ()
     note: str | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@option_class("start")
 class Start:
-    steps: int = 0
+    steps: int = Field(default=0, ge=0)
     rate: float = 0.1
 
-    def __post_init__(self):
-        if self.steps < 0:
-            raise ValueError(f"steps: {self.steps}; allowed: integers from 0")
+    @model_validator(mode="after")
+    def _check_product(self):
         if self.steps * self.rate > 100:
             raise ValueError("that is too much")
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
+@option_class("nested")
 class Nested:
-    """Its own defaults of `Start`, and a dataclass that must be given."""
+    """Its own defaults of `Start`, and options that must be given."""
 
     other: Start
     start: Start = Start(steps=9, rate=0.5)
 
 
 def test_a_mapping_in_a_mapping_changes_the_fields_own_default():
-    assert experiments.build(Nested, {"other": {}}, "here") == Nested(Start())
+    assert experiments.build(Nested, {"other": {}}, "here") == Nested(other=Start())
     assert experiments.build(Nested, {"other": {"steps": 3}, "start": {"steps": 2}}, "here") == Nested(
         other=Start(steps=3, rate=0.1), start=Start(steps=2, rate=0.5)
     )
@@ -471,8 +473,8 @@ def test_a_mapping_in_a_mapping_changes_the_fields_own_default():
             {"other": {"step": 1}},
             "here.other.step: unknown key 'step' (nearest: 'steps'); allowed: steps, rate",
         ),
-        ({"other": {"steps": "1"}}, 'here.other.steps: "1" is not allowed; allowed: an integer'),
-        ({"other": {"steps": -1}}, "here.other.steps: -1; allowed: integers from 0"),
+        ({"other": {"steps": "1"}}, 'here.other.steps: "1" is not allowed; allowed: an integer of at least 0'),
+        ({"other": {"steps": -1}}, "here.other.steps: -1 is not allowed; allowed: an integer of at least 0"),
         ({"other": {}, "start": {"steps": 999}}, "here.start: that is too much"),
     ],
 )

@@ -1,5 +1,6 @@
 """Countdown: verifier, prompts, solver, generator and the public file."""
 
+import json
 import re
 import time
 from fractions import Fraction
@@ -443,7 +444,7 @@ def test_too_many_test_puzzles():
     ],
 )  # fmt: skip
 def test_options_name_the_wrong_key(key, value):
-    with pytest.raises(ValueError, match=rf"^task\.{key}: {re.escape(repr(value))}; allowed: "):
+    with pytest.raises(ValueError, match=rf"^task\.{key}: {re.escape(json.dumps(value))} is not allowed; allowed: "):
         Options(**{key: value})
 
 

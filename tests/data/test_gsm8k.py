@@ -225,7 +225,9 @@ def test_a_bad_row_is_named(public, row, message):
 
 
 def test_too_few_problems_or_no_file(public, tmp_path):
-    with pytest.raises(ValueError, match=r"task\.train: 5; allowed: up to 4, the problems of the public file"):
+    with pytest.raises(
+        ValueError, match=r"task\.train: 5 is not allowed; allowed: up to 4, the problems of the public file"
+    ):
         gsm8k.build(Options(train=5, warm_start=1, test=1), public)
     for folder in (None, tmp_path / "nothing"):
         with pytest.raises(ValueError, match=r"needs one file train\*\.parquet or train\*\.jsonl below .*, found 0"):
@@ -238,10 +240,10 @@ def test_too_few_problems_or_no_file(public, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train": 0}, r"task\.train: 0; allowed: 1 or more"),
-        ({"test": 1.0}, r"task\.test: 1\.0; allowed: int"),
-        ({"seed": -1}, r"task\.seed: -1; allowed: 0 or more"),
-        ({"format_reward": 2}, r"task\.format_reward: 2; allowed: 0 to 1"),
+        ({"train": 0}, r"task\.train: 0 is not allowed; allowed: an integer of at least 1"),
+        ({"test": 1.0}, r"task\.test: 1\.0 is not allowed; allowed: an integer"),
+        ({"seed": -1}, r"task\.seed: -1 is not allowed; allowed: an integer of at least 0"),
+        ({"format_reward": 2}, r"task\.format_reward: 2 is not allowed; allowed: a number from 0 to 1"),
     ],
 )
 def test_wrong_options(changes, message):
@@ -272,7 +274,14 @@ def test_a_language_model_takes_a_step_with_a_warm_start_and_teacher_forcing(pub
             "layers": 1,
             "warm_start": {"steps": 1, "traces": 2, "device": "cpu"},
         },
-        "training": {"steps": 1, "prompts_per_step": 2, "group_size": 2, "max_new_tokens": 4, "injection": 1.1, "device": "cpu"},
+        "training": {
+            "steps": 1,
+            "prompts_per_step": 2,
+            "group_size": 2,
+            "max_new_tokens": 4,
+            "injection": 1.1,
+            "device": "cpu",
+        },
         "evaluation": {"puzzles": 2, "pass_puzzles": 1, "pass_samples": 16, "samples": 1},
         "seeds": [0],
         "ablations": {"baseline": {"weighting": {"scheme": "linear"}}},

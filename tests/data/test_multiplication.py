@@ -186,14 +186,17 @@ def test_more_rows_than_pairs_repeat_them_evenly_in_both_orders():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"digits": 0}, r"task\.digits: 0; allowed: 1 to 6"),
-        ({"digits": 7}, r"task\.digits: 7; allowed: 1 to 6"),
-        ({"digits": 1}, r"task\.test: 1024; allowed: 1 to 44, so many pairs of numbers of 1 digits can be held out"),
-        ({"train": 0}, r"task\.train: 0; allowed: 1 or more"),
-        ({"test": 3322}, r"task\.test: 3322; allowed: 1 to 3321"),
-        ({"slip": 1.5}, r"task\.slip: 1\.5; allowed: 0 to 1"),
-        ({"slip": True}, r"task\.slip: True; allowed: float"),
-        ({"seed": -1}, r"task\.seed: -1; allowed: 0 or more"),
+        ({"digits": 0}, r"task\.digits: 0 is not allowed; allowed: an integer from 1 to 6"),
+        ({"digits": 7}, r"task\.digits: 7 is not allowed; allowed: an integer from 1 to 6"),
+        (
+            {"digits": 1},
+            r"task\.test: 1024 is not allowed; allowed: 1 to 44, so many pairs of numbers of 1 digits can be held out",
+        ),
+        ({"train": 0}, r"task\.train: 0 is not allowed; allowed: an integer of at least 1"),
+        ({"test": 3322}, r"task\.test: 3322 is not allowed; allowed: 1 to 3321"),
+        ({"slip": 1.5}, r"task\.slip: 1\.5 is not allowed; allowed: a number from 0 to 1"),
+        ({"slip": True}, r"task\.slip: true is not allowed; allowed: a number"),
+        ({"seed": -1}, r"task\.seed: -1 is not allowed; allowed: an integer of at least 0"),
     ],
 )
 def test_wrong_options(changes, message):

@@ -53,10 +53,10 @@ SECTIONS = {
 @pytest.mark.parametrize("heading", SECTIONS)
 def test_the_configs_readme_lists_every_key_with_its_default(heading):
     listed = table(heading)
-    fields = {item.name: item for item in dataclasses.fields(SECTIONS[heading])}
+    fields = {item.name: item.default for item in dataclasses.fields(SECTIONS[heading])}
     assert list(listed) == list(fields)
-    for name, item in fields.items():
-        default = None if item.default is dataclasses.MISSING else item.default
+    for name, field in fields.items():
+        default = None if field.is_required() else field.default
         if isinstance(default, tuple):
             default = list(default)
         if isinstance(default, warm_start.WarmStart):  # a source's own: what differs from the common defaults
@@ -69,6 +69,11 @@ def test_the_configs_readme_lists_every_key_with_its_default(heading):
 def test_the_configs_readme_lists_every_key_of_an_experiment():
     keys = {item.name for item in dataclasses.fields(experiments.Experiment)} - {"name"}
     assert set(table("An experiment")) == keys | {"extends"}
+
+
+def test_the_configs_readme_lists_every_key_of_an_ablation():
+    keys = [item.name for item in dataclasses.fields(experiments.Ablation)]
+    assert list(table("An ablation")) == [*keys, "from", "to", "steps", "shape"]  # with those of a schedule
 
 
 def test_conda_gets_the_same_environment():

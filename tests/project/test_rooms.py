@@ -116,6 +116,16 @@ def test_checking_a_config_does_not_import_torch(run_python):
     assert out.strip() == "set()"
 
 
+def test_a_trainer_that_only_needs_weights_does_not_import_pydantic(run_python):
+    """TRL's trainer uses a scheme with a constant temperature; pydantic takes longer to load than the schemes."""
+    out = run_python(
+        "import sys; from softmax_rewards import weighting; from softmax_rewards.integrations import scheme;"
+        "from softmax_rewards.weighting import temperature; temperature.resolve(0.5, 0, (0.0, 1.0));"
+        "print('pydantic' in sys.modules)"
+    )
+    assert out.strip() == "False"
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "workflow" / "scripts").glob("*.py")), ids=lambda path: path.name)
 def test_scripts_are_thin(script):
     assert len(script.read_text(encoding="utf-8").splitlines()) <= 40

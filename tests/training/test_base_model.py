@@ -100,18 +100,30 @@ def test_a_models_folder_loads_in_transformers(made):
     ("model", "said"),
     [
         ({"source": "random", "shape": "tinny"}, r"model\.shape: unknown model 'tinny' \(nearest: 'tiny'\); allowed: "),
-        ({"source": "random", "shape": "tiny", "layers": 3}, r"model\.layers: 3; allowed: 1 to 2, the layers of tiny"),
+        (
+            {"source": "random", "shape": "tiny", "layers": 3},
+            r"model\.layers: 3 is not allowed; allowed: 1 to 2, the layers of tiny",
+        ),
         ({"source": "random", "shape": "tiny", "dtype": "half"}, r"model\.dtype: .*float32, bfloat16"),
         ({"source": "hub"}, r"model\.repository: missing"),
-        ({"source": "hub", "repository": "../etc"}, r"model\.repository: \.\./etc; allowed: owner/name"),
+        (
+            {"source": "hub", "repository": "../etc"},
+            r'model\.repository: "\.\./etc" is not allowed; allowed: owner/name',
+        ),
         (
             {"source": "hub", "repository": "a/b", "revision": ""},
-            r"model\.revision: ''; allowed: a commit, a branch or",
+            r'model\.revision: "" is not allowed; allowed: a commit, a branch or',
         ),
-        ({"source": "local", "path": ""}, r"model\.path: ''; allowed: a folder, written out, without ~"),
-        ({"source": "local", "path": "~/x"}, r"model\.path: '~/x'; allowed: a folder, written out, without ~"),
+        ({"source": "local", "path": ""}, r'model\.path: "" is not allowed; allowed: a folder, written out, without ~'),
+        (
+            {"source": "local", "path": "~/x"},
+            r'model\.path: "~/x" is not allowed; allowed: a folder, written out, without ~',
+        ),
         ({"source": "local", "path": "x", "template": "short"}, r"model\.template: .*auto, chat, base, compact"),
-        ({"source": "smollm2", "warm_start": {"steps": -1}}, r"model\.warm_start\.steps: -1; allowed: integers from 0"),
+        (
+            {"source": "smollm2", "warm_start": {"steps": -1}},
+            r"model\.warm_start\.steps: -1 is not allowed; allowed: an integer of at least 0",
+        ),
         ({"source": "mini", "warm_start": {"device": "tpu"}}, r"model\.warm_start\.device: .*auto, cpu, cuda"),
         ({"source": "mini", "steps": 5}, r"model\.steps: unknown key"),
         ({"source": "nowhere"}, r"unknown model source 'nowhere'"),

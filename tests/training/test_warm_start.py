@@ -114,12 +114,12 @@ def test_the_rate_rises_then_falls_to_a_tenth():
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("steps", -1, "steps: -1; allowed: integers from 0"),
-        ("traces", 0, "traces: 0; allowed: integers from 1"),
-        ("max_microbatch_tokens", 0, "max_microbatch_tokens: 0; allowed: integers from 1"),
-        ("threads", 0, "threads: 0; allowed: integers from 1"),
-        ("seed", -1, "seed: -1; allowed: integers from 0"),
-        ("learning_rate", 0.0, "learning_rate: 0.0; allowed: numbers above 0"),
+        ("steps", -1, "steps: -1 is not allowed; allowed: an integer of at least 0"),
+        ("traces", 0, "traces: 0 is not allowed; allowed: an integer of at least 1"),
+        ("max_microbatch_tokens", 0, "max_microbatch_tokens: 0 is not allowed; allowed: an integer of at least 1"),
+        ("threads", 0, "threads: 0 is not allowed; allowed: an integer of at least 1"),
+        ("seed", -1, "seed: -1 is not allowed; allowed: an integer of at least 0"),
+        ("learning_rate", 0.0, "learning_rate: 0.0 is not allowed; allowed: a number above 0"),
     ],
 )
 def test_wrong_settings_are_named(key, value, said):

@@ -16,15 +16,24 @@ right:
 A new task is a module like this one; what several tasks may need is in the private modules beside it.
 """
 
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
+from pydantic import Field, model_validator
 
-from softmax_rewards.data.tasks import Public, Score, _answers, _countdown, _countdown_file, _countdown_wording, _equations, _expressions, _options
+from softmax_rewards.common.options import Count, Seed, Share, need, option_class
+from softmax_rewards.data.tasks import (
+    Public,
+    Score,
+    _answers,
+    _countdown,
+    _countdown_file,
+    _countdown_wording,
+    _equations,
+    _expressions,
+)
 
 ALPHABET: tuple[str, ...] = (
     *"0123456789+-*/()=[],:\n",
@@ -38,65 +47,67 @@ ALPHABET: tuple[str, ...] = (
 """Tokens that spell every compact prompt, trace and reference answer."""
 
 
-@dataclass(frozen=True)
+@option_class("task")
 class Options:
     """The keys of `task:` in a config."""
 
-    source: str = "generate"
-    """`generate`, or `public`: the published puzzles, whose own numbers and targets replace the ranges below."""
-    numbers: int = 3
-    """How many numbers a puzzle has, 2 to 6."""
-    low: int = 1
-    """Smallest number."""
-    high: int = 12
-    """Largest number."""
-    target_low: int = 1
-    """Smallest target."""
-    target_high: int = 30
-    """Largest target."""
-    operators: str = "+-*"
-    """What reference answers and search traces use; an answer may use any of + - * /."""
-    train: int = 20_000
-    """Puzzles for RL."""
-    warm_start: int = 20_000
-    """Puzzles for the supervised start, from the same multisets of numbers as `train`."""
-    test: int = 1024
-    """Distinct puzzles held out, over multisets of numbers that are in neither of the others."""
-    held_out: float = 0.5
-    """The fraction of the multisets of numbers that only `test` may use."""
-    seed: int = 0
-    """Seed of the data."""
-    format_reward: float = 0.1
-    """Reward of an answer in the right format, beside the 1.0 of a correct one."""
-    partial_format: bool = False
-    """Without the full format, pay 0.1 of `format_reward` for a closed thinking, 0.5 for a closed answer."""
-    persistence: float = 0.6
-    """Search traces: probability of another attempt after a wrong one."""
-    insight: float = 0.1
-    """Search traces: probability that an attempt is the reference answer instead of a random one."""
-    max_attempts: int = 4
-    """Search traces: attempts after which a trace gives up."""
-    slips: float = 0.0
-    """Search traces: probability that the answer is not closed, so that it neither counts nor has the format."""
+    source: Literal["generate", "public"] = Field(
+        default="generate",
+        description="`generate`: random puzzles. `public`: the published puzzles, whose own numbers and targets "
+        "replace the ranges below.",
+    )
+    numbers: int = Field(default=3, ge=2, le=_countdown.MAX_NUMBERS, description="How many numbers each puzzle has.")
+    low: Count = Field(default=1, description="Smallest number.")
+    high: int = Field(default=12, le=1000, description="Largest number. At least `low`.")
+    target_low: int = Field(default=1, ge=0, description="Smallest target.")
+    target_high: int = Field(default=30, description="Largest target. At least `target_low`.")
+    operators: str = Field(
+        default="+-*",
+        description="Operators of the reference answers and search traces. An answer may use any of + - * /. With "
+        '`source: public`, puzzles that have no such reference answer are left out; `"+-*/"` keeps all.',
+    )
+    train: Count = Field(default=20_000, description="Puzzles for reinforcement learning.")
+    warm_start: Count = Field(
+        default=20_000, description="Puzzles for the supervised start, from the same multisets of numbers as `train`."
+    )
+    test: Count = Field(
+        default=1024,
+        description="Distinct held-out puzzles. Their multisets of numbers occur in neither of the other tables.",
+    )
+    held_out: float = Field(
+        default=0.5, gt=0, lt=1, description="Share of the multisets of numbers that only `test` may use."
+    )
+    seed: Seed = Field(default=0, description="Seed of the puzzles.")
+    format_reward: Share = Field(
+        default=0.1, description="Reward of an answer in the right format. A right answer earns 1.0 in addition."
+    )
+    partial_format: bool = Field(
+        default=False,
+        description="An answer without the full format earns 0.1 of `format_reward` if it closes the thinking, and 0.5 "
+        "if it closes the answer.",
+    )
+    persistence: Share = Field(
+        default=0.6, description="Search traces: probability of another attempt after a wrong one."
+    )
+    insight: Share = Field(
+        default=0.1,
+        description="Search traces: probability that an attempt is the reference answer instead of a random one.",
+    )
+    max_attempts: Count = Field(
+        default=4, description="Search traces: number of attempts after which a trace gives up."
+    )
+    slips: Share = Field(
+        default=0.0,
+        description="Search traces: probability that the answer is not closed. It is then wrong and has not the format.",
+    )
 
-    def __post_init__(self) -> None:
-        _options.check_types(self)
-        need = partial(_options.need, self)
-        need("source", self.source in ("generate", "public"), "generate, public")
-        need("numbers", 2 <= self.numbers <= _countdown.MAX_NUMBERS, f"2 to {_countdown.MAX_NUMBERS}")
-        need("low", self.low >= 1, "1 or more")
-        need("high", self.low <= self.high <= 1000, f"low ({self.low}) to 1000")
-        need("target_low", self.target_low >= 0, "0 or more")
-        need("target_high", self.target_low <= self.target_high, f"target_low ({self.target_low}) or more")
+    @model_validator(mode="after")
+    def _check_ranges(self) -> Self:
+        need(self, "high", self.low <= self.high, f"an integer from low ({self.low}) to 1000")
+        need(self, "target_high", self.target_low <= self.target_high, f"at least target_low ({self.target_low})")
         valid = 0 < len(self.operators) == len(set(self.operators)) and set(self.operators) <= set("+-*/")
-        need("operators", valid, 'some of "+-*/", each once')
-        for key in ("train", "warm_start", "test", "max_attempts"):
-            need(key, getattr(self, key) >= 1, "1 or more")
-        need("held_out", 0 < self.held_out < 1, "between 0 and 1")
-        need("seed", self.seed >= 0, "0 or more")
-        need("format_reward", 0 <= self.format_reward <= 1, "0 to 1")
-        for key in ("persistence", "insight", "slips"):
-            need(key, 0 <= getattr(self, key) <= 1, "0 to 1")
+        need(self, "operators", valid, 'some of "+-*/", each once')
+        return self
 
 
 DEFAULTS = Options()

@@ -11,17 +11,18 @@ teacher forcing and a warm start imitate. For language models only: the embedded
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from softmax_rewards.common import table_files
-from softmax_rewards.data.tasks import Public, Score, _answers, _conversation, _equations, _numbers, _options, data_files
+from softmax_rewards.common.option_errors import wrong
+from softmax_rewards.common.options import Count, Seed, Share, option_class
+from softmax_rewards.data.tasks import Public, Score, _answers, _conversation, _equations, _numbers, data_files
 
 ALPHABET: tuple[str, ...] = ()
 """Empty: there is no `compact` prompt."""
@@ -36,28 +37,21 @@ _CALCULATION = re.compile(r"<<[^<>\n]*>>")
 _COMMA = re.compile(r",(?<=[0-9],)(?=[0-9]{3})")  # within a number; begins with what is rare, which is fast
 
 
-@dataclass(frozen=True)
+@option_class("task")
 class Options:
     """The keys of `task:` in a config."""
 
-    train: int = 7473
-    """Problems for RL, all that there are."""
-    warm_start: int = 7473
-    """Problems for the supervised start, of the same public file as `train`."""
-    test: int = 1319
-    """Problems held out, of the public test file: all that there are."""
-    seed: int = 0
-    """Seed of the order of the problems, and of the choice if fewer than all are used."""
-    format_reward: float = 0.1
-    """Reward of an answer in the right format, beside the 1.0 of a correct one."""
-
-    def __post_init__(self) -> None:
-        _options.check_types(self)
-        need = partial(_options.need, self)
-        for key in ("train", "warm_start", "test"):
-            need(key, getattr(self, key) >= 1, "1 or more")
-        need("seed", self.seed >= 0, "0 or more")
-        need("format_reward", 0 <= self.format_reward <= 1, "0 to 1")
+    train: Count = Field(default=7473, description="Problems for reinforcement learning. The public file has 7473.")
+    warm_start: Count = Field(
+        default=7473, description="Problems for the supervised start, from the same public file as `train`."
+    )
+    test: Count = Field(default=1319, description="Held-out problems. The public test file has 1319.")
+    seed: Seed = Field(
+        default=0, description="Seed of the order of the problems, and of the choice if fewer than all are used."
+    )
+    format_reward: Share = Field(
+        default=0.1, description="Reward of an answer in the right format. A right answer earns 1.0 in addition."
+    )
 
 
 DEFAULTS = Options()
@@ -121,7 +115,8 @@ def _read(path: Path) -> Iterator[dict[str, str]]:
 def _table(key: str, problems: list[dict[str, str]], options: Options, rng: np.random.Generator) -> pd.DataFrame:
     """`task.<key>` random ones of `problems`, each at most once."""
     rows = getattr(options, key)
-    _options.need(options, key, rows <= len(problems), f"up to {len(problems)}, the problems of the public file")
+    if rows > len(problems):
+        raise wrong(f"task.{key}", rows, f"up to {len(problems)}, the problems of the public file")
     return pd.DataFrame([problems[i] for i in rng.permutation(len(problems))[:rows].tolist()])
 
 

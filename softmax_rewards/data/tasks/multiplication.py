@@ -15,16 +15,17 @@ model, `47*86=<think>`, like this, and the prompts of real models in English:
 A small model that imitates them slips as often, and makes mistakes of its own: fluent in format, it is seldom right.
 """
 
-from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
 from math import isqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from pydantic import Field, model_validator
 
-from softmax_rewards.data.tasks import Score, _answers, _conversation, _equations, _numbers, _options, _searches
+from softmax_rewards.common.options import Count, Seed, Share, need, option_class
+from softmax_rewards.data.tasks import Score, _answers, _conversation, _equations, _numbers, _searches
 from softmax_rewards.data.tasks._expressions import Tree
 
 ALPHABET: tuple[str, ...] = (*"0123456789+*=\n", "<think>", "</think>", "<answer>", "</answer>", "no", "yes")
@@ -44,41 +45,40 @@ _PHRASES = _searches.Phrases(
 )
 
 
-@dataclass(frozen=True)
+@option_class("task")
 class Options:
     """The keys of `task:` in a config."""
 
-    digits: int = 2
-    """Digits of each of the two numbers, 1 to 6."""
-    train: int = 20_000
-    """Products for RL."""
-    warm_start: int = 20_000
-    """Products for the supervised start, of the same pairs of numbers as `train`."""
-    test: int = 1024
-    """Distinct pairs of numbers held out. In neither order are they in the other tables or in a trace."""
-    seed: int = 0
-    """Seed of the data."""
-    format_reward: float = 0.1
-    """Reward of an answer in the right format, beside the 1.0 of a correct one."""
-    slip: float = 0.25
-    """Search traces: probability that a product of one digit has a wrong digit."""
-    persistence: float = 0.6
-    """Search traces: probability of another attempt after a wrong one."""
-    max_attempts: int = 4
-    """Search traces: attempts after which a trace gives up."""
+    digits: int = Field(default=2, ge=1, le=MAX_DIGITS, description="Digits of each of the two numbers.")
+    train: Count = Field(default=20_000, description="Products for reinforcement learning.")
+    warm_start: Count = Field(
+        default=20_000, description="Products for the supervised start, from the same pairs of numbers as `train`."
+    )
+    test: Count = Field(
+        default=1024,
+        description="Held-out pairs of numbers. In neither order do they occur in the other tables or in a trace. None "
+        "of their numbers is a multiple of ten, because such products are steps in the traces of other pairs.",
+    )
+    seed: Seed = Field(default=0, description="Seed of the pairs.")
+    format_reward: Share = Field(
+        default=0.1, description="Reward of an answer in the right format. A right answer earns 1.0 in addition."
+    )
+    slip: Share = Field(
+        default=0.25, description="Search traces: probability that a product of one digit has a wrong digit."
+    )
+    persistence: Share = Field(
+        default=0.6, description="Search traces: probability of another attempt after a wrong one."
+    )
+    max_attempts: Count = Field(
+        default=4, description="Search traces: number of attempts after which a trace gives up."
+    )
 
-    def __post_init__(self) -> None:
-        _options.check_types(self)
-        need = partial(_options.need, self)
-        need("digits", 1 <= self.digits <= MAX_DIGITS, f"1 to {MAX_DIGITS}")
-        for key in ("train", "warm_start", "max_attempts"):
-            need(key, getattr(self, key) >= 1, "1 or more")
+    @model_validator(mode="after")
+    def _check_test(self) -> Self:
         most = min(_pairs(self.digits) - 1, _pairs_without_tens(self.digits))
         allowed = f"1 to {most}, so many pairs of numbers of {self.digits} digits can be held out"
-        need("test", 1 <= self.test <= most, allowed)
-        need("seed", self.seed >= 0, "0 or more")
-        for key in ("format_reward", "slip", "persistence"):
-            need(key, 0 <= getattr(self, key) <= 1, "0 to 1")
+        need(self, "test", self.test <= most, allowed)
+        return self
 
 
 def _pairs(digits: int) -> int:

@@ -1,29 +1,34 @@
 """`hub`: a pretrained model from the Hugging Face hub, downloaded once and pinned to a commit."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from pydantic import Field, model_validator
+
+from softmax_rewards.common.options import need, option_class
 from softmax_rewards.models import model_folder
 from softmax_rewards.models.prompt_template import Template
-from softmax_rewards.models.warm_start import NONE, WarmStart
+from softmax_rewards.models.warm_start import NONE, Start
 
 
-@dataclass(frozen=True)
+@option_class("model")
 class Options:
     """Which model, and how it is used."""
 
-    repository: str  # owner/name
-    revision: str = "main"  # a commit is safest: a branch moves on
-    template: Template = "auto"
-    warm_start: WarmStart = NONE
+    repository: str = Field(description="`owner/name` on the Hugging Face hub.")
+    revision: str = Field(
+        default="main", description="Commit, branch or tag. Only a commit makes sure that the model stays the same."
+    )
+    template: Template = Field(default="auto")
+    warm_start: Start = Field(default=NONE)
 
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", self.repository):
-            raise ValueError(f"model.repository: {self.repository}; allowed: owner/name, such as Qwen/Qwen2.5-0.5B")
-        if not self.revision.strip():
-            raise ValueError(f"model.revision: {self.revision!r}; allowed: a commit, a branch or a tag")
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        named = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", self.repository) is not None
+        need(self, "repository", named, "owner/name, such as Qwen/Qwen2.5-0.5B")
+        need(self, "revision", bool(self.revision.strip()), "a commit, a branch or a tag")
+        return self
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:

