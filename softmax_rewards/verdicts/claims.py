@@ -1,7 +1,7 @@
 """The claims C1–C12 of the earlier notes and the predictions P1–P3, as data.
 
-Each names the ablations it needs by their weighting and the rule that decides it. They were fixed, with their
-endpoints and thresholds, before the runs: see docs/analysis-plan.md.
+Each claim names the ablations it needs by their weighting, and the rule that decides it. Claims, endpoints and
+thresholds were fixed before the runs: see docs/analysis-plan.md.
 """
 
 from typing import Any
@@ -17,33 +17,67 @@ from softmax_rewards.verdicts.rules import (
     no_better,
     peak_at_half,
 )
+from softmax_rewards.verdicts.wording import Words
 
 
-def softmax(tau: Any) -> dict:
+def softmax(tau: Any) -> dict[str, Any]:
     return {"scheme": "softmax", "tau": tau}
 
 
-def centered(tau: float) -> dict:
+def centered(tau: float) -> dict[str, Any]:
     return {"scheme": "softmax_centered", "tau": tau}
 
 
-def anneal(start: float, end: float) -> dict:
+def anneal(start: float, end: float) -> dict[str, Any]:
     return softmax({"from": start, "to": end})
 
 
+HALF = softmax(0.5)
+HALF_WORDS = "softmax at τ = 0.5"
+
+
+def _better(first: str, second: str, where: str = "") -> Words:
+    """The outcomes of "`first` learns better than `second`". `where` is a condition: "In this setting, "."""
+    start = f"{where}{first}" if where else first[0].upper() + first[1:]
+    return Words(
+        f"{start} against {second}",
+        f"{start} did better than {second}{{size}}",
+        f"{start} did worse than {second}{{size}}",
+        f"{start} did as well as {second}{{size}}",
+    )
+
+
+def _early(yes: str, no: str, same: str = "") -> Words:
+    """The outcomes of a claim about behavior that softmax τ = 0.5 shows more, or less, than GRPO."""
+    than = f"with {HALF_WORDS} than with GRPO{{size}}"
+    level = f"{same} with {HALF_WORDS} as with GRPO{{size}}" if same else ""
+    return Words("Softmax at τ = 0.5 against GRPO", f"{yes} {than}", f"{no} {than}", level)
+
+
 def _breaks(tau: float) -> list[Claim]:
+    first = f"Softmax at τ = {tau}"
     return [
         Claim(
             f"C3a τ={tau}",
             f"Constant softmax τ={tau} ends below its own base model",
             every(Contrast(softmax(tau), BASE, "final", -1)),
-            f"training with a softmax of temperature {tau} leaves the model worse than it was before{{size}}",
+            Words(
+                f"{first} against its own base model",
+                f"{first} left the model worse than before training{{size}}",
+                f"{first} left the model better than before training{{size}}",
+                f"{first} left the model as good as before training{{size}}",
+            ),
         ),
         Claim(
             f"C3b τ={tau}",
             f"Constant softmax τ={tau} ends below the linear baseline",
             every(Contrast(softmax(tau), LINEAR, "final", -1)),
-            f"a softmax of temperature {tau} ends with a worse model than the usual weights{{size}}",
+            Words(
+                f"{first} against GRPO at the end of training",
+                f"{first} ended with a worse model than GRPO{{size}}",
+                f"{first} ended with a better model than GRPO{{size}}",
+                f"{first} ended with as good a model as GRPO{{size}}",
+            ),
         ),
     ]
 
@@ -57,33 +91,40 @@ def _noise(tau: float) -> Claim:
             Contrast(centered(tau), BASE, "final", +1),
             Contrast(centered(tau), softmax(tau), "auc", +1),
         ),
-        f"at temperature {tau} the softmax fails from the noise of pushing every answer up, and works without",
+        Words(
+            f"Softmax at τ = {tau}, with and without the push on every answer",
+            f"At τ = {tau}, softmax made the model worse, and without the push on every answer it made it better",
+            f"At τ = {tau}, softmax did not make the model worse, or it did not work without the push on every answer",
+        ),
     )
 
 
-HALF = softmax(0.5)
-
-
-def _rises(ablation: dict, **training: Any) -> Contrast:
+def _rises(ablation: dict[str, Any], **training: Any) -> Contrast:
+    # A cold start begins near 0 %, where even a gain below 2 points is learning. So no difference counts as equal.
     return Contrast(ablation, BASE, "final", tolerant=False, training=training)
 
 
 def _taught(how: str, training: dict[str, float]) -> list[Claim]:
     (form,) = training
     name = f"{form} {training[form]:g}"
+    where = f"Where a reference answer {how}, "
     return [
         Claim(
             f"C12 {name}",
             f"Teacher forcing cures the cold start where a reference answer {how}",
             cold_start(_rises(LINEAR, **training)),
-            f"a model that finds no right answer by itself learns where a reference answer {how}{{size}}",
+            Words(
+                f"{where}GRPO against a base model that finds almost no right answer",
+                f"{where}GRPO improved a base model that finds almost no right answer{{size}}",
+                f"{where}GRPO harmed a base model that finds almost no right answer{{size}}",
+            ),
             gated=False,
         ),
         Claim(
             f"C12 {name}, softmax",
             f"Where a reference answer {how}, softmax τ=0.5 beats linear on a cold start",
             cold_start(Contrast(HALF, LINEAR, tolerant=False, training=training)),
-            f"the softmax teaches such a model more than the usual weights where a reference answer {how}{{size}}",
+            _better(HALF_WORDS, "GRPO", where),
             gated=False,
         ),
     ]
@@ -94,19 +135,19 @@ CLAIMS: tuple[Claim, ...] = (
         "C1",
         "Softmax τ=0.5 beats the linear baseline",
         every(Contrast(HALF, LINEAR)),
-        "a softmax with temperature 0.5 teaches the model more than the usual weights{size}",
+        _better(HALF_WORDS, "GRPO"),
     ),
     Claim(
         "C1 best rates",
         "The same with each ablation at its best learning rate",
         best_rates(HALF, LINEAR),
-        "the same holds when each of the two has the learning rate that suits it best{size}",
+        _better(HALF_WORDS, "GRPO", "With the best learning rate for each, "),
     ),
     Claim(
         "C2",
         "Softmax τ=0.25 beats the linear baseline",
         every(Contrast(softmax(0.25), LINEAR)),
-        "a softmax with temperature 0.25 teaches the model more than the usual weights{size}",
+        _better("softmax at τ = 0.25", "GRPO"),
     ),
     *_breaks(0.75),
     *_breaks(1.0),
@@ -115,7 +156,11 @@ CLAIMS: tuple[Claim, ...] = (
         "C3c",
         "A critical τ lies between 0.5 and 1.0: 0.5 learns, 1.0 breaks",
         every(Contrast(HALF, BASE, "final"), Contrast(softmax(1.0), BASE, "final", -1)),
-        "somewhere between temperature 0.5 and 1.0 the softmax turns from helping to harming",
+        Words(
+            "The model after softmax at τ = 0.5 and at τ = 1.0, against its base model",
+            "Softmax made the model better at τ = 0.5 and worse at τ = 1.0",
+            "Softmax did not make the model better at τ = 0.5, or not worse at τ = 1.0",
+        ),
     ),
     Claim(
         "C4a",
@@ -124,79 +169,108 @@ CLAIMS: tuple[Claim, ...] = (
             Contrast(anneal(0.75, 0.25), softmax(0.75)),
             Contrast(softmax(0.75), BASE, "final", -1),
         ),
-        "lowering the temperature from 0.75 to 0.25 while training rescues a softmax that fails at 0.75",
+        Words(
+            "Softmax with τ lowered from 0.75 to 0.25, against τ = 0.75",
+            "Lowering τ from 0.75 to 0.25 rescued a softmax that makes the model worse at τ = 0.75",
+            "Lowering τ from 0.75 to 0.25 brought no gain, or softmax at τ = 0.75 did not need a rescue",
+        ),
     ),
     Claim(
         "C4b",
         "Annealing τ 0.75→0.25 is no better than constant 0.5",
         no_better(Contrast(anneal(0.75, 0.25), HALF)),
-        "lowering the temperature while training brings nothing over keeping it at 0.5",
+        Words(
+            "Softmax with τ lowered from 0.75 to 0.25, against τ = 0.5",
+            "Lowering τ from 0.75 to 0.25 was no better than keeping τ = 0.5{size}",
+            "Lowering τ from 0.75 to 0.25 was better than keeping τ = 0.5{size}",
+        ),
     ),
     Claim(
         "C5",
         "Annealing τ 1.0→0.3 is too slow: it is below its base model in the first half",
         every(Contrast(anneal(1.0, 0.3), BASE, "first_half", -1)),
-        "a temperature that starts at 1.0 and falls to 0.3 harms the model in the first half of training",
+        Words(
+            "Softmax with τ lowered from 1.0 to 0.3, against its base model in the first half of training",
+            "With τ lowered from 1.0 to 0.3, the model was worse than before in the first half of training{size}",
+            "With τ lowered from 1.0 to 0.3, the model was better than before in the first half of training{size}",
+            "With τ lowered from 1.0 to 0.3, the model was as good as before in the first half of training{size}",
+        ),
     ),
     Claim(
         "C6a",
         "The best softmax τ is half the reward range",
         peak_at_half("softmax"),
-        "the best temperature of the softmax is half the distance between the best and the worst reward",
+        Words(
+            "The best τ of softmax",
+            "Softmax did best near half the reward range{size}",
+            "Softmax did best away from half the reward range{size}",
+        ),
     ),
     Claim(
         "C6b",
         "The best centered-softmax τ is half the reward range",
         peak_at_half("softmax_centered"),
-        "the same rule, half the reward range, holds for the softmax that does not push every answer up",
+        Words(
+            "The best τ of softmax without the push on every answer",
+            "Softmax without the push on every answer did best near half the reward range{size}",
+            "Softmax without the push on every answer did best away from half the reward range{size}",
+        ),
     ),
     Claim(
         "C7",
         "Entropy falls earlier with softmax τ=0.5 than with linear",
         every(Contrast(HALF, LINEAR, "entropy_early", -1)),
-        "the model becomes sure of its answers earlier with the softmax than with the usual weights",
+        _early("The model became sure of its answers earlier", "The model became sure of its answers later"),
     ),
     Claim(
         "C8a",
         "Answers are shorter early with softmax τ=0.5 than with linear",
         every(Contrast(HALF, LINEAR, "length_early", -1)),
-        "answers are shorter at the beginning of training with the softmax than with the usual weights",
+        _early("Answers were shorter early in training", "Answers were longer early in training"),
     ),
     Claim(
         "C8b",
         "Answers are longer in the last fifth with softmax τ=0.5 than with linear",
         every(Contrast(HALF, LINEAR, "length_late", +1)),
-        "answers are longer near the end of training with the softmax than with the usual weights",
+        _early("Answers were longer late in training", "Answers were shorter late in training"),
     ),
     Claim(
         "C9",
         "The gradient norm before clipping is higher early with softmax τ=0.5 than with linear",
         every(Contrast(HALF, LINEAR, "grad_norm_early", +1)),
-        "the softmax asks for larger changes of the model at the beginning than the usual weights",
+        _early("Gradients were larger early in training", "Gradients were smaller early in training"),
     ),
     Claim(
         "C10a",
-        "Softmax τ=0.5 explores: it tries more equations an answer than linear",
+        "Softmax τ=0.5 explores: it tries more equations per answer than linear",
         every(Contrast(HALF, LINEAR, "attempts", +1)),
-        "a model trained with the softmax tries more ways before it answers",
+        _early("The model tried more equations per answer", "The model tried fewer equations per answer"),
     ),
     Claim(
         "C10b",
         "Softmax τ=0.5 explores: it checks itself more often than linear",
         every(Contrast(HALF, LINEAR, "self_checks", +1)),
-        "a model trained with the softmax checks itself more often",
+        _early("The model checked itself more often", "The model checked itself less often"),
     ),
     Claim(
         "C10c",
         "Softmax τ=0.5 explores: it admits defeat more often than linear",
         every(Contrast(HALF, LINEAR, "gave_up", +1)),
-        "a model trained with the softmax admits more often that it found no solution",
+        _early(
+            "The model admitted defeat more often",
+            "The model admitted defeat less often",
+            "The model admitted defeat as often",
+        ),
     ),
     Claim(
         "C11",
         "Softmax lets a model too small for GRPO learn",
         cold_start(_rises(HALF)),
-        "the softmax teaches a model that is too weak to learn with the usual weights",
+        Words(
+            "Softmax at τ = 0.5 against a base model that finds almost no right answer",
+            "Softmax at τ = 0.5 improved a base model that finds almost no right answer{size}",
+            "Softmax at τ = 0.5 harmed a base model that finds almost no right answer{size}",
+        ),
         gated=False,
     ),
     *_taught("is injected as a right answer", {"injection": 1.0}),
@@ -210,18 +284,27 @@ CLAIMS: tuple[Claim, ...] = (
         "P1b",
         "Adding the constant 1 to the linear weights hurts",
         every(Contrast({"scheme": "linear_plus_one"}, LINEAR, "auc", -1)),
-        "pushing every answer up on top of the usual weights harms",
+        Words(
+            "GRPO with a push on every answer, against GRPO",
+            "A push on every answer made GRPO worse{size}",
+            "A push on every answer made GRPO better{size}",
+            "A push on every answer did not change how well GRPO learned{size}",
+        ),
     ),
     Claim(
         "P2",
         "Success falls with τ, without an optimum at half the range",
         falls_with_tau("softmax"),
-        "the higher the temperature, the less the model learns, with nothing special at half the reward range",
+        Words(
+            "How success of softmax changes when τ grows by a factor of 2.7",
+            "Success of softmax fell with τ, and half the reward range was nothing special",
+            "Success of softmax rose with τ, or it was best at half the reward range",
+        ),
     ),
     Claim(
         "P3",
         "Softmax's advantage appears where the answer format is not yet learned",
         half_formatted(Contrast(HALF, LINEAR)),
-        "the softmax teaches more where the model has not yet learned the form of an answer{size}",
+        _better(HALF_WORDS, "GRPO", "Where the model has only half learned the answer format, "),
     ),
 )
