@@ -252,14 +252,11 @@ def _name(row: pd.Series) -> str:
 
 
 EPILOG = """\
-examples:
+examples, for a table of your own and for the folder that TRL writes with log_completions:
   softmax-rewards advise rewards.csv --correct correct
-  softmax-rewards advise outputs/completions --reward accuracy,format=0.1      (TRL, reward weights 1 and 0.1)
+  softmax-rewards advise outputs/completions --reward accuracy,format=0.1
 
-rewards.csv has one row per sample, for example
-  group,reward,correct
-  0,1.1,1
-  0,0.1,0
+The first line of rewards.csv is `group,reward,correct`. A row such as `0,1.1,1` is one sample.
 
 The output has one row per scheme and temperature. Read two columns first: `S/N`, the predicted signal-to-noise of a
 batch (twice the S/N is the same precision from a quarter of the samples), and `against linear`, its difference to GRPO

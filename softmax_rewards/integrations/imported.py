@@ -26,7 +26,7 @@ from softmax_rewards.common import files, plugins, stats, table_files
 from softmax_rewards.common.terminal import plain
 from softmax_rewards.verdicts import judgment, rules, summary
 from softmax_rewards.verdicts.evidence import LINEAR, Contrast, Evidence, label
-from softmax_rewards.verdicts.wording import Words
+from softmax_rewards.verdicts.wording import better
 
 BASELINE = LINEAR["scheme"]
 LOGS = (".jsonl", ".csv")
@@ -89,22 +89,12 @@ def judge(runs: Sequence[ImportedRun], primary: Sequence[str], name: str, succes
             ablation,
             f"{label({'scheme': ablation})} beats {BASELINE}",
             rules.every(Contrast({"scheme": ablation}, LINEAR)),
-            _words(ablation),
+            better(ablation, "GRPO"),
         )
         for ablation in ablations
         if ablation != BASELINE
     ]
     return compared, judgment.judge(claims, evidence, name, name, success)
-
-
-def _words(ablation: str) -> Words:
-    name = ablation.replace("{", "{{").replace("}", "}}")  # a folder's name may contain braces
-    return Words(
-        f"{ablation} against GRPO",
-        f"{name} did better than GRPO{{size}}",
-        f"{name} did worse than GRPO{{size}}",
-        f"{name} did as well as GRPO{{size}}",
-    )
 
 
 def _measures(runs: Sequence[ImportedRun]) -> pd.DataFrame:
@@ -193,18 +183,18 @@ def report(compared: pd.DataFrame, judged: pd.DataFrame) -> str:
 
 
 EPILOG = """\
-examples:
-  softmax-rewards judge outputs --success eval_rewards/accuracy/mean                               (runs of TRL)
-  softmax-rewards judge outputs --success val-core/countdown/acc/mean@1 --primary softmax_centered --out judged   (verl)
+examples, for runs of TRL and of verl:
+  softmax-rewards judge outputs --success eval_rewards/accuracy/mean
+  softmax-rewards judge outputs --success val-core/countdown/acc/mean@1 --primary softmax_centered --out judged
 
 outputs/ has one folder per run: linear/seed-0, linear/seed-1, softmax_centered/seed-0, … The ablation `linear` is the
 baseline. A run's log is TRL's trainer_state.json, or one .jsonl or .csv file with the column `step`. Every run needs
 its success at step 0, and all runs need the same steps.
 
 The output is a table and a list. A row such as
-  softmax_centered        auc           3  +1.2 [+0.3, +2.1]        0.027   0.027  primary
+  softmax_centered        auc           3  +1.2 [+0.3, +2.1]          0.029   0.029  primary
 says that with 3 seeds the mean success over training (auc) was 1.2 percentage points above the baseline's, 95 %
-interval 0.3 to 2.1, p = 0.027, the same after Holm's correction. `final` is success at the last step. The list has one
+interval 0.3 to 2.1, p = 0.029, the same after Holm's correction. `final` is success at the last step. The list has one
 verdict per ablation for "this ablation beats linear":
   supported      the whole interval lies above 0
   contradicted   it lies below 0, or inside ±2 points: no difference that matters

@@ -6,7 +6,7 @@ thresholds were fixed before the runs: see docs/analysis-plan.md.
 
 from typing import Any
 
-from softmax_rewards.verdicts.evidence import BASE, LINEAR, Contrast
+from softmax_rewards.verdicts.evidence import BASE, ENDPOINTS, LINEAR, Contrast
 from softmax_rewards.verdicts.judgment import Claim
 from softmax_rewards.verdicts.rules import (
     best_rates,
@@ -17,7 +17,7 @@ from softmax_rewards.verdicts.rules import (
     no_better,
     peak_at_half,
 )
-from softmax_rewards.verdicts.wording import Words
+from softmax_rewards.verdicts.wording import Words, better, worse
 
 
 def softmax(tau: Any) -> dict[str, Any]:
@@ -33,25 +33,26 @@ def anneal(start: float, end: float) -> dict[str, Any]:
 
 
 HALF = softmax(0.5)
-HALF_WORDS = "softmax at τ = 0.5"
 
 
-def _better(first: str, second: str, where: str = "") -> Words:
-    """The outcomes of "`first` learns better than `second`". `where` is a condition: "In this setting, "."""
-    start = f"{where}{first}" if where else first[0].upper() + first[1:]
-    return Words(
-        f"{start} against {second}",
-        f"{start} did better than {second}{{size}}",
-        f"{start} did worse than {second}{{size}}",
-        f"{start} did as well as {second}{{size}}",
+def _habit(name: str, statement: str, endpoint: str, sign: int, yes: str, no: str, same: str = "") -> Claim:
+    """A claim that `endpoint` is higher (`sign` 1) or lower (−1) with softmax τ = 0.5 than with GRPO."""
+    than = "with softmax at τ = 0.5 than with GRPO{size}"
+    level = f"{same} with softmax at τ = 0.5 as with GRPO{{size}}" if same else ""
+    measure = ENDPOINTS[endpoint].text
+    about = f"{measure[0].upper()}{measure[1:]}, softmax at τ = 0.5 against GRPO"
+    words = Words(about, f"{yes} {than}", f"{no} {than}", level)
+    return Claim(name, statement, every(Contrast(HALF, LINEAR, endpoint, sign)), words)
+
+
+def _peak(name: str, statement: str, scheme: str, words: str) -> Claim:
+    first = words[0].upper() + words[1:]
+    outcomes = Words(
+        f"The best τ of {words}",
+        f"{first} did best near half the reward range{{size}}",
+        f"{first} did best away from half the reward range{{size}}",
     )
-
-
-def _early(yes: str, no: str, same: str = "") -> Words:
-    """The outcomes of a claim about behavior that softmax τ = 0.5 shows more, or less, than GRPO."""
-    than = f"with {HALF_WORDS} than with GRPO{{size}}"
-    level = f"{same} with {HALF_WORDS} as with GRPO{{size}}" if same else ""
-    return Words("Softmax at τ = 0.5 against GRPO", f"{yes} {than}", f"{no} {than}", level)
+    return Claim(name, statement, peak_at_half(scheme), outcomes)
 
 
 def _breaks(tau: float) -> list[Claim]:
@@ -72,12 +73,7 @@ def _breaks(tau: float) -> list[Claim]:
             f"C3b τ={tau}",
             f"Constant softmax τ={tau} ends below the linear baseline",
             every(Contrast(softmax(tau), LINEAR, "final", -1)),
-            Words(
-                f"{first} against GRPO at the end of training",
-                f"{first} ended with a worse model than GRPO{{size}}",
-                f"{first} ended with a better model than GRPO{{size}}",
-                f"{first} ended with as good a model as GRPO{{size}}",
-            ),
+            worse(f"At the end of training, softmax at τ = {tau}", "GRPO"),
         ),
     ]
 
@@ -92,7 +88,7 @@ def _noise(tau: float) -> Claim:
             Contrast(centered(tau), softmax(tau), "auc", +1),
         ),
         Words(
-            f"Softmax at τ = {tau}, with and without the push on every answer",
+            f"Softmax at τ = {tau}, with and without the push on every answer (three conditions, at least one open)",
             f"At τ = {tau}, softmax made the model worse, and without the push on every answer it made it better",
             f"At τ = {tau}, softmax did not make the model worse, or it did not work without the push on every answer",
         ),
@@ -124,7 +120,7 @@ def _taught(how: str, training: dict[str, float]) -> list[Claim]:
             f"C12 {name}, softmax",
             f"Where a reference answer {how}, softmax τ=0.5 beats linear on a cold start",
             cold_start(Contrast(HALF, LINEAR, tolerant=False, training=training)),
-            _better(HALF_WORDS, "GRPO", where),
+            better(f"{where}softmax at τ = 0.5", "GRPO"),
             gated=False,
         ),
     ]
@@ -135,19 +131,19 @@ CLAIMS: tuple[Claim, ...] = (
         "C1",
         "Softmax τ=0.5 beats the linear baseline",
         every(Contrast(HALF, LINEAR)),
-        _better(HALF_WORDS, "GRPO"),
+        better("Softmax at τ = 0.5", "GRPO"),
     ),
     Claim(
         "C1 best rates",
         "The same with each ablation at its best learning rate",
         best_rates(HALF, LINEAR),
-        _better(HALF_WORDS, "GRPO", "With the best learning rate for each, "),
+        better("With the best learning rate for each, softmax at τ = 0.5", "GRPO"),
     ),
     Claim(
         "C2",
         "Softmax τ=0.25 beats the linear baseline",
         every(Contrast(softmax(0.25), LINEAR)),
-        _better("softmax at τ = 0.25", "GRPO"),
+        better("Softmax at τ = 0.25", "GRPO"),
     ),
     *_breaks(0.75),
     *_breaks(1.0),
@@ -157,9 +153,9 @@ CLAIMS: tuple[Claim, ...] = (
         "A critical τ lies between 0.5 and 1.0: 0.5 learns, 1.0 breaks",
         every(Contrast(HALF, BASE, "final"), Contrast(softmax(1.0), BASE, "final", -1)),
         Words(
-            "The model after softmax at τ = 0.5 and at τ = 1.0, against its base model",
+            "Softmax at τ = 0.5 and at τ = 1.0 against its base model (two conditions, at least one open)",
             "Softmax made the model better at τ = 0.5 and worse at τ = 1.0",
-            "Softmax did not make the model better at τ = 0.5, or not worse at τ = 1.0",
+            "Softmax did not make the model better at τ = 0.5, or it did not make it worse at τ = 1.0",
         ),
     ),
     Claim(
@@ -170,7 +166,7 @@ CLAIMS: tuple[Claim, ...] = (
             Contrast(softmax(0.75), BASE, "final", -1),
         ),
         Words(
-            "Softmax with τ lowered from 0.75 to 0.25, against τ = 0.75",
+            "Softmax with τ lowered from 0.75 to 0.25 (two conditions, at least one open)",
             "Lowering τ from 0.75 to 0.25 rescued a softmax that makes the model worse at τ = 0.75",
             "Lowering τ from 0.75 to 0.25 brought no gain, or softmax at τ = 0.75 did not need a rescue",
         ),
@@ -196,71 +192,69 @@ CLAIMS: tuple[Claim, ...] = (
             "With τ lowered from 1.0 to 0.3, the model was as good as before in the first half of training{size}",
         ),
     ),
-    Claim(
-        "C6a",
-        "The best softmax τ is half the reward range",
-        peak_at_half("softmax"),
-        Words(
-            "The best τ of softmax",
-            "Softmax did best near half the reward range{size}",
-            "Softmax did best away from half the reward range{size}",
-        ),
-    ),
-    Claim(
+    _peak("C6a", "The best softmax τ is half the reward range", "softmax", "softmax"),
+    _peak(
         "C6b",
         "The best centered-softmax τ is half the reward range",
-        peak_at_half("softmax_centered"),
-        Words(
-            "The best τ of softmax without the push on every answer",
-            "Softmax without the push on every answer did best near half the reward range{size}",
-            "Softmax without the push on every answer did best away from half the reward range{size}",
-        ),
+        "softmax_centered",
+        "softmax without the push on every answer",
     ),
-    Claim(
+    _habit(
         "C7",
         "Entropy falls earlier with softmax τ=0.5 than with linear",
-        every(Contrast(HALF, LINEAR, "entropy_early", -1)),
-        _early("The model became sure of its answers earlier", "The model became sure of its answers later"),
+        "entropy_early",
+        -1,
+        "The model became sure of its answers earlier",
+        "The model became sure of its answers later",
     ),
-    Claim(
+    _habit(
         "C8a",
         "Answers are shorter early with softmax τ=0.5 than with linear",
-        every(Contrast(HALF, LINEAR, "length_early", -1)),
-        _early("Answers were shorter early in training", "Answers were longer early in training"),
+        "length_early",
+        -1,
+        "Answers were shorter early in training",
+        "Answers were longer early in training",
     ),
-    Claim(
+    _habit(
         "C8b",
         "Answers are longer in the last fifth with softmax τ=0.5 than with linear",
-        every(Contrast(HALF, LINEAR, "length_late", +1)),
-        _early("Answers were longer late in training", "Answers were shorter late in training"),
+        "length_late",
+        +1,
+        "Answers were longer late in training",
+        "Answers were shorter late in training",
     ),
-    Claim(
+    _habit(
         "C9",
         "The gradient norm before clipping is higher early with softmax τ=0.5 than with linear",
-        every(Contrast(HALF, LINEAR, "grad_norm_early", +1)),
-        _early("Gradients were larger early in training", "Gradients were smaller early in training"),
+        "grad_norm_early",
+        +1,
+        "Gradients were larger early in training",
+        "Gradients were smaller early in training",
     ),
-    Claim(
+    _habit(
         "C10a",
         "Softmax τ=0.5 explores: it tries more equations per answer than linear",
-        every(Contrast(HALF, LINEAR, "attempts", +1)),
-        _early("The model tried more equations per answer", "The model tried fewer equations per answer"),
+        "attempts",
+        +1,
+        "The model tried more equations per answer",
+        "The model tried fewer equations per answer",
     ),
-    Claim(
+    _habit(
         "C10b",
         "Softmax τ=0.5 explores: it checks itself more often than linear",
-        every(Contrast(HALF, LINEAR, "self_checks", +1)),
-        _early("The model checked itself more often", "The model checked itself less often"),
+        "self_checks",
+        +1,
+        "The model checked itself more often",
+        "The model checked itself less often",
     ),
-    Claim(
+    _habit(
         "C10c",
         "Softmax τ=0.5 explores: it admits defeat more often than linear",
-        every(Contrast(HALF, LINEAR, "gave_up", +1)),
-        _early(
-            "The model admitted defeat more often",
-            "The model admitted defeat less often",
-            "The model admitted defeat as often",
-        ),
+        "gave_up",
+        +1,
+        "The model admitted defeat more often",
+        "The model admitted defeat less often",
+        "The model admitted defeat as often",
     ),
     Claim(
         "C11",
@@ -284,12 +278,7 @@ CLAIMS: tuple[Claim, ...] = (
         "P1b",
         "Adding the constant 1 to the linear weights hurts",
         every(Contrast({"scheme": "linear_plus_one"}, LINEAR, "auc", -1)),
-        Words(
-            "GRPO with a push on every answer, against GRPO",
-            "A push on every answer made GRPO worse{size}",
-            "A push on every answer made GRPO better{size}",
-            "A push on every answer did not change how well GRPO learned{size}",
-        ),
+        worse("GRPO with a push on every answer", "GRPO"),
     ),
     Claim(
         "P2",
@@ -305,6 +294,6 @@ CLAIMS: tuple[Claim, ...] = (
         "P3",
         "Softmax's advantage appears where the answer format is not yet learned",
         half_formatted(Contrast(HALF, LINEAR)),
-        _better(HALF_WORDS, "GRPO", "Where the model has only half learned the answer format, "),
+        better("Where the answer format is only half learned, softmax at τ = 0.5", "GRPO"),
     ),
 )

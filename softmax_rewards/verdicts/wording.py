@@ -1,7 +1,7 @@
 """The three verdicts, and each verdict on a claim as a sentence for a newcomer, without statistics."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from softmax_rewards.common.stats import EQUIVALENCE, Interval
 from softmax_rewards.verdicts.evidence import PEAK, Endpoint
@@ -22,6 +22,23 @@ class Words:
     yes: str  # the claim holds
     no: str  # the claim is contradicted
     same: str = ""  # contradicted because both sides are equally good; default: `no`
+
+
+def better(first: str, second: str) -> Words:
+    """The outcomes of "`first` learns better than `second`"."""
+    name = first.replace("{", "{{").replace("}", "}}")  # the name of somebody's folder may contain braces
+    return Words(
+        f"{first} against {second}",
+        f"{name} did better than {second}{{size}}",
+        f"{name} did worse than {second}{{size}}",
+        f"{name} did as well as {second}{{size}}",
+    )
+
+
+def worse(first: str, second: str) -> Words:
+    """The outcomes of "`first` learns worse than `second`"."""
+    words = better(first, second)
+    return replace(words, yes=words.no, no=words.yes)
 
 
 def plain(words: Words, verdict: str, interval: Interval, measure: Endpoint, close: bool = False) -> str:

@@ -302,6 +302,23 @@ def test_every_outcome_reads_as_a_clause_and_names_no_statistics(claim):
     assert claim.plain.about and claim.plain.yes != claim.plain.no != claim.plain.same
 
 
+def test_every_claim_about_success_that_allows_for_equality_has_words_for_it():
+    """Without them a difference too small to matter would be called better or worse."""
+    half = {"baseline": 0.1, "half": 0.1, "quarter": 0.1, "hot": 0.0, "anneal": 0.0, "plus": 0.1}
+    weightings = {
+        "quarter": {"scheme": "softmax", "tau": 0.25},
+        "hot": {"scheme": "softmax", "tau": 1.0},
+        "anneal": {"scheme": "softmax", "tau": {"from": 1.0, "to": 0.3, "steps": 60}},
+        "plus": {"scheme": "linear_plus_one"},
+    }
+    known = evidence(half, weightings=weightings, gave_up=dict.fromkeys(half, 0.2))
+    known.measures["first_half"] = known.measures["base"]
+    table = judged(known)
+    for claim in ("C1", "C2", "C3a τ=1.0", "C5", "C10c", "P1b"):
+        assert table.loc[claim, "verdict"] == CONTRADICTED
+        assert "the difference is below 2 " in table.loc[claim, "plain"], claim
+
+
 def plain_of(known, claim="C1"):
     return judged(known).loc[claim, "plain"]
 
