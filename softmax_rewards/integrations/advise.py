@@ -1,7 +1,5 @@
 """What should I use? Advice on a weighting scheme from a reward log of any trainer.
 
-    softmax-rewards advise LOG [--group COLUMN] [--reward COLUMN[=FACTOR],…] [--correct COLUMN]
-
 Every scheme of `weighting` is applied to the logged groups. Schemes with a temperature are tried at fixed shares of the
 reward range. The result is a prediction for one batch by the model of `signal_noise`, not a training result. Groups of
 different sizes are analyzed separately, because effective N and signal-to-noise have another meaning at another N.
@@ -55,6 +53,7 @@ def table(groups: Population, reward_range: float, seed: int = 0) -> pd.DataFram
     """
     size = groups.rewards.shape[1]
     chosen = analysis.settings(size, taus=[share * reward_range for share in SHARES])
+    # `limits` compares every setting with the first one.
     chosen.sort(key=lambda setting: setting[0] != "linear")
     rows, moments = [], []
     for scheme, hyperparameters in chosen:
@@ -126,6 +125,7 @@ def suggestion(figures: pd.DataFrame, mixed: int) -> str:
     best = others.loc[others["better"].idxmax()]
     interval = f"{best['better']:+.3f} [{best['low']:+.3f}, {best['high']:+.3f}]"
     if best["low"] > 0 and best["better"] >= worth:
+        # Precision grows with S/N times the square root of the number of samples.
         saved = 1 - (linear["snr"] / best["snr"]) ** 2
         if linear["all_wrong"] - best["all_wrong"] > MATERIAL:
             why = (
@@ -163,6 +163,7 @@ def warnings(groups: Population, reward_range: float, inferred: bool = False) ->
             f"{share @ ~contrast:.1%} of the groups are dead (all rewards equal): linear learns from {alive} of "
             f"{int(counts.sum())} groups. Easier prompts or more samples per prompt help more than any scheme."
         )
+    # Groups without a right sample whose rewards differ by less than half the range: format, not success.
     small = contrast & ~correct.any(axis=-1) & (np.ptp(rewards, axis=-1) < reward_range / 2)
     square = np.mean(weighting.compute("linear", rewards, correct) ** 2, axis=-1) * counts
     if square.sum() and square @ small >= AMPLIFIED * square.sum():
@@ -234,6 +235,7 @@ def _section(size: int, groups: Population, reward_range: float, inferred: bool,
         f"{'S/N':>8}  against linear [95 %]",
     ]
     for row in figures.itertuples():
+        # NaN, which is not equal to itself, means that the scheme has no temperature.
         tau = f"{row.tau_over_range:>9.2f}{row.tau:>9.4g}" if row.tau == row.tau else " " * 18
         against = "" if row.Index == 0 else f"  {row.better:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
         lines.append(
@@ -279,9 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help=".csv, .jsonl or .parquet file with one row per sample, or a folder of such files; logs of TRL and verl "
         "are recognized by their columns",
     )
-    parser.add_argument(
-        "--group", metavar="COLUMN", help="column that says which samples belong to one prompt (default: group)"
-    )
+    parser.add_argument("--group", metavar="COLUMN", help="column that names the group of a sample (default: group)")
     parser.add_argument(
         "--reward",
         metavar="COLUMN[=FACTOR],…",

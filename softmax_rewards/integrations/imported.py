@@ -126,6 +126,7 @@ def _curve(folder: Path, success: str) -> pd.DataFrame:
             raise table_files.wrong(where, "step", row.get("step"), "a whole number from 0 on")
         if value is None or not 0 <= value <= 1:
             raise table_files.wrong(where, success, row[success], "a share of right answers, 0 to 1")
+        # A trainer may log an evaluation twice. Two different values for one step are an error.
         if points.setdefault(int(step), value) != value:
             raise table_files.wrong(where, "step", row["step"], "each step once")
     if not points:
@@ -174,6 +175,7 @@ def report(compared: pd.DataFrame, judged: pd.DataFrame) -> str:
     lines = [f"{'ablation':<24}{'endpoint':<10}{'seeds':>5}  {'points [95 %]':<24}{'p':>8}{'Holm':>8}  family"]
     for row in compared.itertuples():
         points = f"{100 * row.delta:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
+        # NaN, which is not equal to itself, means that the row is not in the primary family.
         adjusted = f"{row.p_holm:>8.2g}" if row.p_holm == row.p_holm else f"{'':>8}"
         lines.append(
             f"{row.ablation:<24}{row.endpoint:<10}{row.seeds:>5}  {points:<24}{row.p:>8.2g}{adjusted}  {row.family}"

@@ -93,6 +93,7 @@ def read(path: Path, group: str | None = None, reward: str | None = None, correc
         run, last = 0, None
         for where, row in table_files.rows(file, _needed(layout)):
             key = (_key(row, layout.step, where), _key(row, layout.group, where))
+            # TRL's log does not name groups, so a new group begins where step or prompt changes.
             run += layout.name == "TRL" and key != last
             last = key
             sample = _sample(row, layout, where)
@@ -130,6 +131,7 @@ def _by_size(groups: Sequence[Sequence[_Sample]]) -> dict[int, Population]:
     populations = {}
     for size in sorted({len(rows) for rows in groups} - {1}):
         alike = [rows for rows in groups if len(rows) == size]
+        # Sorted, so that groups that differ only in the order of their samples count as equal.
         ordered = [sorted(((sample.reward, sample.right) for sample in rows), reverse=True) for rows in alike]
         distinct, counts = np.unique(np.array(ordered, dtype=float), axis=0, return_counts=True)
         populations[size] = Population(distinct[..., 0], distinct[..., 1] > 0, counts)
@@ -159,6 +161,7 @@ def _check_advantages(groups: Sequence[Sequence[_Sample]], path: Path, columns: 
 def _layout(file: Path, group: str | None, reward: str | None, correct: str | None) -> _Layout:
     first = table_files.first(file)
     columns = list(first)
+    # A named group column or both plain columns decide for the plain layout, whatever else is there.
     plain = group is not None or {"group", "reward"} <= set(columns)
     step = "step" if "step" in columns else None
     completion = advantage = None

@@ -65,6 +65,7 @@ class Scheme:
         rewards, right = np.asarray(rewards, dtype=np.float64), np.asarray(right)
         _, label, counts = np.unique(groups, return_inverse=True, return_counts=True)
         sizes = np.unique(counts).tolist()
+        # Such a scheme needs the batch as one array [Q, N].
         if len(sizes) > 1 and weighting.couples_groups(scheme):
             raise ValueError(f"scheme {scheme!r}: groups of {', '.join(map(str, sizes))} samples; allowed: one size")
         weights = np.zeros(len(rewards))

@@ -74,6 +74,7 @@ def _tables(
     planned = compared[compared["family"] == "primary"]
     ablations = {run.ablation: run.record["config"] for run in loaded}
     adjusted = dict(planned.set_index("ablation")["p_holm"])
+    # The sweep over τ is read from the evidence, and its fits then become part of the evidence.
     evidence = Evidence(measures, ablations, baseline, p_holm=adjusted)
     task, options = tasks.load(experiment["task"])
     low, high = reward_range = task.reward_range(options)
@@ -113,6 +114,7 @@ def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic |
     """
     rows = []
     for ablation, members in by_ablation(runs):
+        # One seed is enough to read. All seeds would multiply the file.
         first = min(members, key=lambda run: run.seed)
         names = {"ablation": ablation, "seed": first.seed}
         rows += [names | reasoning.annotated(sample, arithmetic) for sample in first.samples]
@@ -123,6 +125,7 @@ def provenance(runs: Sequence[FinishedRun], experiment: str, plan_sha256: str) -
     """What the summary was made from. A list has one entry where all runs agree."""
 
     def distinct(key: str) -> list[Any]:
+        # Values may be dictionaries, which a set cannot hold. Their texts can be compared.
         return [json.loads(text) for text in sorted({json.dumps(run.record[key], sort_keys=True) for run in runs})]
 
     return {

@@ -57,6 +57,7 @@ def pairs(evidence: Evidence) -> Iterator[tuple[str, str, str, str]]:
         weighting, training = config["weighting"], config["training"]
         setting = changed(training, usual)
         within = f", with {setting}" if setting else ""
+        # A scheme without a counterpart gets the scheme None, which matches no ablation.
         twin = {**weighting, "scheme": WITH_CONSTANT.get(weighting["scheme"])}
         for other in _alike(evidence, twin, training):
             yield "the constant", ablation, other, f"{label(weighting)} − {label(twin)}{within}"
@@ -64,6 +65,7 @@ def pairs(evidence: Evidence) -> Iterator[tuple[str, str, str, str]]:
             for other in _alike(evidence, weighting, usual):
                 yield "the setting", ablation, other, f"{setting}, with {label(weighting)}"
             for other in _alike(evidence, LINEAR, training):
+                # Linear itself would be compared with itself.
                 if other != ablation:
                     yield "the weights", ablation, other, f"{label(weighting)} − linear{within}"
 

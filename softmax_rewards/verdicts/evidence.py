@@ -107,6 +107,7 @@ class Evidence:
 
     def rates(self, pattern: Mapping[str, Any]) -> dict[float, str]:
         """Learning rate → ablation with this weighting. All other training settings are the baseline's."""
+        # Both sides get the same placeholder, so every learning rate matches.
         training = {**self.configs[self.baseline]["training"], "learning_rate": None}
         return {
             config["training"]["learning_rate"]: name
@@ -121,6 +122,7 @@ class Evidence:
             # A run's base success is measured with the run's own seed, so both sides are paired here too.
             return first[contrast.endpoint].to_numpy(), first["base"].to_numpy()
         second = self.measures.loc[self.find(contrast.against, contrast.training)]
+        # The same seed means the same prompts, initial weights and noise. Pairing removes what they share.
         seeds = first.index.intersection(second.index)
         return first.loc[seeds, contrast.endpoint].to_numpy(), second.loc[seeds, contrast.endpoint].to_numpy()
 

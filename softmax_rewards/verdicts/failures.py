@@ -72,6 +72,7 @@ class Watch:
         measured = ~np.isnan(self.values)
         steps, values = self.steps[measured], self.values[measured]
         failing = values > self.threshold if self.above else values < self.threshold
+        # The difference is 1 where failing steps begin and −1 after they end. So edges come in pairs.
         edges = np.flatnonzero(np.diff(failing.astype(int), prepend=0, append=0))
         for start, end in edges.reshape(-1, 2):
             if end - start >= self.persistence:
@@ -112,6 +113,7 @@ def watches(run: FinishedRun, gradients: pd.Series | None) -> Iterator[Watch]:
 
     if gradients is not None:
         norms, other = metrics["grad_norm"].to_numpy(), gradients.reindex(steps).to_numpy()
+        # A gradient of the baseline can be exactly 0, if all its groups were dead.
         ratio = np.divide(norms, other, out=np.full(len(norms), math.nan), where=other > 0)
         yield Watch("gradient too large", steps, ratio, GRADIENT, above=True)
         yield Watch("gradient too small", steps, ratio, 1 / GRADIENT, above=False)
@@ -122,6 +124,7 @@ def watches(run: FinishedRun, gradients: pd.Series | None) -> Iterator[Watch]:
     yield Watch("unfinished answers", steps, unfinished, 1 - base["finished"] + UNFINISHED, above=True)
 
     rate = base["success"]
+    # Both rates come from a sample of puzzles, so the variance counts twice.
     margin = ERRORS * math.sqrt(2 * rate * (1 - rate) / base["puzzles"])
     evaluated, success = evaluations["step"].to_numpy(), evaluations["success"].to_numpy()
     yield Watch("success below base", evaluated, success, rate - margin, above=False, persistence=EVALUATIONS)
@@ -141,8 +144,10 @@ def group_figures(run: FinishedRun) -> pd.DataFrame:
     rows = {}
     for step, groups in run.groups.groupby("step"):
         count = groups["count"].to_numpy()
+        # Equal groups of a step are logged once, with a count. Some schemes depend on the whole batch.
         rewards = np.repeat(np.array([_parsed(text) for text in groups["rewards"]]), count, axis=0)
         right = np.repeat(groups["right"].to_numpy(), count)
+        # With a schedule, τ is the one of this step.
         chosen = spec | {"tau": float(taus[step])} if "tau" in spec else spec
         # Rewards are logged from the highest, so the right answers are the first.
         weights = weighting.compute(scheme, rewards, np.arange(rewards.shape[1]) < right[:, None], **chosen)

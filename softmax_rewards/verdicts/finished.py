@@ -100,6 +100,7 @@ def complete(run: FinishedRun) -> FinishedRun:
     """Return the run. Raises ValueError if training did not reach its last step."""
     steps = run.record["config"]["training"]["steps"]
     evaluated = run.evaluations["step"].tolist()
+    # Both ends of the success curve are needed: the base model at step 0 and the final model.
     if evaluated[:1] != [0] or evaluated[-1] != steps:
         span = f"{evaluated[0]} to {evaluated[-1]}" if evaluated else "none"
         raise ValueError(f"{run.origin}: incomplete: evaluated at steps {span}, training.steps is {steps}")
@@ -118,6 +119,7 @@ def check(runs: Sequence[FinishedRun], experiment: Mapping[str, Any]) -> None:
     baseline = experiment["baseline"]
     if baseline not in {ablation for ablation, _ in names}:
         raise ValueError(f"no run of the baseline {baseline!r} among the {len(runs)} runs given")
+    # A difference between such runs could come from the code or the device instead of the weighting.
     for key, what in (("trainer", "trainer code"), ("data", "data"), ("base", "base models"), ("device", "devices")):
         _refuse_mixed(runs, _recorded(key), what)
     _refuse_mixed(runs, lambda run: _text(run.record["config"]["evaluation"]), "evaluation settings")
@@ -127,6 +129,7 @@ def check(runs: Sequence[FinishedRun], experiment: Mapping[str, Any]) -> None:
         same = [run for run in runs if run.record["config"]["weighting"]["scheme"] == scheme]
         _refuse_mixed(same, _recorded("code"), f"code of scheme {scheme}")
     for ablation, members in by_ablation(runs):
+        # Seeds of one ablation must differ in nothing but the seed.
         _refuse_mixed(members, lambda run: _text(run.record["config"] | {"seed": None}), f"{ablation} settings")
 
 

@@ -55,6 +55,7 @@ Arithmetic = Callable[[str], tuple[int, int]]
 
 def count_phrases(completion: str) -> dict[str, float]:
     """Phrases in the thinking of one completion: number of checks, number of new starts, and 1 or 0 for defeat."""
+    # The answer behind the thinking has a fixed form without such phrases.
     thinking = completion.partition("</think>")[0]
     return {
         "says_check": len(_CHECK.findall(thinking)),
@@ -91,6 +92,7 @@ def _read(texts: Sequence[str], arithmetic: Arithmetic | None) -> dict[str, floa
     """The measures of the texts of one evaluation."""
     phrases = [count_phrases(text) for text in texts]
     equations = [arithmetic(text) for text in texts] if arithmetic else []
+    # The pair (0, 0) makes the sums 0 if there are no equations.
     right, written = (sum(counts) for counts in zip((0, 0), *equations, strict=True))
     means = {name: sum(row[name] for row in phrases) / len(phrases) for name in phrases[0]} if phrases else {}
     return means | {

@@ -46,6 +46,7 @@ def probability_of_improvement(first: ArrayLike, second: ArrayLike) -> np.ndarra
     paper). Runs are not paired by seed.
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    # [..., S, R, M]: every run of one side against every run of the other.
     difference = first[..., :, None, :] - second[..., None, :, :]
     return ((difference > 0) + 0.5 * (difference == 0)).mean(axis=(-3, -2, -1))
 
@@ -62,7 +63,7 @@ def stratified_bootstrap(
     arrays = [np.asarray(sample, dtype=float) for sample in samples]
     for array in arrays:
         if array.ndim != 2 or not len(array):
-            raise ValueError(f"scores: shape {array.shape}; wanted: [runs, tasks] with one run or more")
+            raise ValueError(f"scores: shape {array.shape}; allowed: [runs, tasks] with one run or more")
     estimate = float(statistic(*arrays))
     if min(map(len, arrays)) < 2:
         return Bounds(estimate, math.nan, math.nan)

@@ -88,6 +88,7 @@ def assess(evidence: Evidence, contrast: Contrast) -> Finding:
     adjusted = evidence.adjusted(contrast)
     verdict, reason = decide(interval, contrast.sign, margin, adjusted)
     if verdict == UNRESOLVED and interval.n >= 2:
+        # A planned comparison must also pass Holm, so its detectable effect is stated for that level.
         level = stats.strictest_confidence(1 if math.isnan(adjusted) else len(evidence.p_holm))
         effect = minimum_detectable_effect(interval.deviation, interval.n, confidence=level)
         detectable = endpoint.change(effect).lstrip("+")
@@ -117,6 +118,7 @@ def no_better(contrast: Contrast) -> Rule:
 
     def rule(evidence: Evidence) -> Finding:
         interval, words = _compare(evidence, contrast)
+        # In this order, as in the plan: a gain that excludes 0 but stays below 2 points counts as no gain.
         if interval.high < EQUIVALENCE:
             verdict, reason = SUPPORTED, "a gain of 2 points or more is excluded"
         elif interval.low > 0:
@@ -177,6 +179,7 @@ def peak_at_half(scheme: str) -> Rule:
             if verdict == UNRESOLVED:
                 text += ", but the neighbors of the best τ tried do not agree, so the fit alone does not decide"
             return Finding(verdict, interval, text, PEAK)
+        # Without a maximum inside the grid, an edge that is clearly better than half the range excludes the claim.
         if fit.best in (fit.taus[0], fit.taus[-1]) and fit.lead.low > 0:
             text = (
                 f"no interior maximum: the best τ is {fit.best:g}, at the edge ({grid}), "
@@ -194,6 +197,7 @@ def falls_with_tau(scheme: str) -> Rule:
     τ grows by a factor e."""
 
     def rule(evidence: Evidence) -> Finding:
+        # A curve with a peak can also have a falling line, so the peak must be excluded.
         slope, peak = _sweep(evidence, scheme).slope, peak_at_half(scheme)(evidence)
         if math.isnan(slope.low):
             return Finding(UNRESOLVED, slope, peak.sentence, ENDPOINTS["auc"])

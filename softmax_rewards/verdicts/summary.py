@@ -46,12 +46,14 @@ def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
     for run in runs:
         curve, metrics = run.evaluations, run.metrics
         steps, last = curve["step"], curve["step"].iloc[-1]
+        # Entropy, length and gradient norm are measured while training, success and behavior on held-out puzzles.
         early, late = metrics[metrics["step"] <= EARLY], metrics[metrics["step"] > 0.8 * last]
         rows[run.ablation, run.seed] = {
             "base": curve["success"].iloc[0],
             "base_format": curve["format"].iloc[0],
             "auc": stats.area(steps, curve["success"]),
             "final": curve["success"].iloc[-1],
+            # Step 0 is the base model, which is the other side of this comparison.
             "first_half": curve.loc[(steps > 0) & (steps <= last / 2), "success"].mean(),
             "entropy_early": early["entropy"].mean(),
             "length_early": early["length"].mean(),
@@ -104,6 +106,7 @@ def comparisons(runs: Sequence[EvaluatedRun], baseline: str, primary: Sequence[s
         if ablation == baseline:
             continue
         pairs = [(run.evaluations, curve[baseline, run.seed]) for run in members if (baseline, run.seed) in curve]
+        # The shape is stated because an ablation may share no seed with the baseline.
         deltas = np.array([_deltas(first, second) for first, second in pairs]).reshape(len(pairs), 3)
         for endpoint, values in zip(("auc", "final", "auc_tokens"), deltas.T, strict=True):
             interval = stats.mean_interval(values)
@@ -135,7 +138,9 @@ def comparisons(runs: Sequence[EvaluatedRun], baseline: str, primary: Sequence[s
 
 def _deltas(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float]:
     """Differences of one seed's evaluations: AUC and final at the same step, AUC at the same tokens."""
+    # The runs may have different numbers of steps. Only steps that both evaluated are compared.
     both = first.merge(second, on="step", suffixes=("", "_b")).sort_values("step")
+    # At equal steps an ablation with longer answers has used more compute. At equal tokens it has not.
     tokens = min(first["tokens"].iloc[-1], second["tokens"].iloc[-1])
     return (
         stats.area(both["step"], both["success"]) - stats.area(both["step"], both["success_b"]),
@@ -154,6 +159,7 @@ def robust_comparisons(measures: pd.DataFrame, baseline: str) -> pd.DataFrame:
     rows = []
     for ablation, group in measures.groupby("ablation", sort=False):
         for endpoint in ("auc", "final"):
+            # [S, 1]: S seeds of one task.
             scores, against = group[[endpoint]].to_numpy(), measures.loc[[baseline], [endpoint]].to_numpy()
             middle = robust.stratified_bootstrap(robust.interquartile_mean, scores)
             better = (np.nan,) * 3
@@ -176,6 +182,7 @@ def puzzle_comparisons(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFra
             continue
         difference = (run.puzzles.set_index("puzzle") - against[run.seed]).dropna()
         for decoding in ("sampled", "greedy"):
+            # The run's seed also seeds the bootstrap, so the table is the same every time.
             interval = stats.puzzle_bootstrap(difference[decoding], run.seed)
             figures = (interval.estimate, interval.low, interval.high, interval.n)
             rows.append((run.ablation, run.seed, decoding, *figures))
@@ -192,6 +199,7 @@ def temperatures(evidence: Evidence, reward_range: tuple[float, float]) -> pd.Da
         spec = weighting.get("tau")
         if weighting["scheme"] not in SWEPT or temperature.is_schedule(spec) or config["training"] != training:
             continue
+        # τ is constant here, so any step gives the same value.
         tau = temperature.resolve(spec, 0, reward_range)
         ratio = tau / (reward_range[1] - reward_range[0])
         for endpoint in ("auc", "final"):
@@ -210,6 +218,7 @@ def fit_temperatures(
     """Scheme → endpoint → fit over the seeds that have every τ."""
     fits: dict[str, dict[str, tau_rule.Fit]] = {}
     for (scheme, endpoint), grid in sweep.groupby(["scheme", "endpoint"]):
+        # A seed that lacks one τ would bend its own curve.
         success = evidence.measures[endpoint].unstack("ablation")[grid["ablation"]].dropna()
         fits.setdefault(scheme, {})[endpoint] = tau_rule.fit(grid["tau"], success, reward_range)
     return fits

@@ -59,7 +59,7 @@ def _size(interval: Interval, measure: Endpoint) -> str:
         edge = math.isnan(interval.estimate)
         return ", at the edge of the temperatures tried" if edge else f", at {interval.estimate:.2f} of the range"
     if not measure.fraction:
-        return f": {_signed(measure, interval.estimate)}"
+        return f": a difference of {_signed(measure, interval.estimate)}"
     return f": about {_count(measure, interval.estimate)} {'more' if interval.estimate > 0 else 'fewer'}"
 
 
@@ -84,7 +84,7 @@ def _open(interval: Interval, measure: Endpoint) -> str:
 
 def _count(measure: Endpoint, fraction: float) -> str:
     """ "1 right answer in 100", "0.9 right answers in 100"."""
-    number = f"{abs(100 * fraction):.1f}".removesuffix(".0")
+    number = _number(measure, abs(fraction)).removeprefix("+").removesuffix(".0")
     return f"{number} {measure.counted}{'' if number == '1' else 's'} in 100"
 
 
@@ -94,4 +94,7 @@ def _signed(measure: Endpoint, difference: float) -> str:
 
 
 def _number(measure: Endpoint, difference: float) -> str:
-    return measure.number(difference).replace("-", "−")
+    # One decimal of a point would show a small difference as 0.
+    tiny = measure.fraction and abs(100 * difference) < 0.05
+    text = f"{100 * difference:+.2f}" if tiny else measure.number(difference)
+    return text.replace("-", "−")

@@ -74,7 +74,7 @@ def _module(scheme: str) -> ModuleType:
 def _checked(rewards: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rewards = np.asarray(rewards, dtype=np.float64)
     if rewards.ndim != 2:
-        raise ValueError(f"rewards has shape {rewards.shape}; wanted: [prompts, samples]")
+        raise ValueError(f"rewards has shape {rewards.shape}; allowed: [prompts, samples]")
     if rewards.shape[1] < 2:
         raise ValueError(f"rewards has groups of N = {rewards.shape[1]}; a group needs N >= 2 samples")
     _check_finite("rewards", rewards)
@@ -84,7 +84,7 @@ def _checked(rewards: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.n
     wrong = np.argwhere((correct != 0) & (correct != 1))
     if len(wrong):
         q, i = wrong[0]
-        raise ValueError(f"correct[{q}, {i}] is {correct[q, i]}; wanted: 0 or 1")
+        raise ValueError(f"correct[{q}, {i}] is {correct[q, i]}; allowed: 0 or 1")
     return rewards, correct.astype(bool)
 
 
@@ -92,7 +92,7 @@ def _check_finite(what: str, values: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         q, i = bad[0]
-        raise ValueError(f"{what}: the value at [{q}, {i}] is {values[q, i]}; wanted: a finite number")
+        raise ValueError(f"{what}: the value at [{q}, {i}] is {values[q, i]}; allowed: a finite number")
 
 
 def _check_hyperparameters(scheme: str, chosen: dict[str, Any]) -> None:
@@ -106,4 +106,4 @@ def _check_hyperparameters(scheme: str, chosen: dict[str, Any]) -> None:
     tau = chosen.get("tau", 1.0)
     number = isinstance(tau, Real) and not isinstance(tau, bool)
     if not (number and np.isfinite(tau) and tau > 0):
-        raise ValueError(f"scheme {scheme!r}: tau is {tau!r}; wanted: a finite number > 0")
+        raise ValueError(f"scheme {scheme!r}: tau is {tau!r}; allowed: a finite number > 0")

@@ -25,6 +25,7 @@ def effective_n(weights: np.ndarray) -> np.ndarray:
 def entropy(weights: np.ndarray) -> np.ndarray:
     """Entropy of the shares in nats, between 0 and log N; [...]."""
     share = shares(weights)
+    # Adding 0.0 turns −0.0 into 0.0.
     return -np.sum(share * np.log(np.where(share > 0, share, 1.0)), axis=-1) + 0.0
 
 

@@ -367,6 +367,17 @@ def test_a_correction_that_takes_a_difference_back_is_not_told_as_an_open_sign()
     )
 
 
+def test_a_small_difference_is_not_shown_as_none():
+    known = evidence(
+        {"baseline": 0.0, "half": 0.0, "taught": 0.0},
+        weightings={"taught": LINEAR},
+        training={"taught": {"injection": 1.0}},
+        spread=1e-5,
+    )
+    known.measures[["base", "final"]] -= BASE_SUCCESS - 0.001
+    assert re.search(r"from −0\.0[0-9]+ to \+0\.0[0-9]+ right answers in 100\.$", plain_of(known, "C12 injection 1"))
+
+
 def test_the_best_temperature_in_plain_words():
     assert plain_of(sweep_evidence(parabola(0.5)), "C6a").startswith(
         "Yes. Softmax did best near half the reward range, at 0.5"
@@ -384,7 +395,7 @@ def test_other_measures_in_plain_words():
     known = evidence({"baseline": 0.1, "half": 0.2}, **values)
     assert re.fullmatch(
         r"Yes\. The model became sure of its answers earlier with softmax at τ = 0\.5 than with GRPO: "
-        r"−0\.3\d+ nats per token\.",
+        r"a difference of −0\.3\d+ nats per token\.",
         plain_of(known, "C7"),
     )
     assert re.search(

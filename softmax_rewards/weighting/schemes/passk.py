@@ -18,7 +18,7 @@ def weights(rewards: np.ndarray, correct: np.ndarray, *, k: int = 4) -> np.ndarr
     """rewards (unused), correct [Q, N], 1 <= k <= N -> mean-zero weights [Q, N]."""
     samples = rewards.shape[-1]
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= samples:
-        raise ValueError(f"scheme 'passk': k is {k!r}; wanted: a whole number from 1 to N = {samples}")
+        raise ValueError(f"scheme 'passk': k is {k!r}; allowed: a whole number from 1 to N = {samples}")
     table = np.array([_right_and_wrong(samples, right, int(k)) for right in range(samples + 1)])
     right, wrong = table[correct.sum(axis=-1)].T
     return np.where(correct, right[:, None], wrong[:, None])

@@ -54,9 +54,9 @@ def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_
     """
     low, high = reward_range
     if not (np.isfinite([low, high]).all() and low < high):
-        raise ValueError(f"reward_range: {reward_range} is not allowed; wanted: finite (low, high) with low < high")
+        raise ValueError(f"reward_range: {reward_range} is not allowed; allowed: finite (low, high) with low < high")
     if samples < 1 or group_size < 2:
-        raise ValueError(f"samples {samples} and group_size {group_size}: wanted at least 1 and 2")
+        raise ValueError(f"samples {samples} and group_size {group_size}; allowed: at least 1 and 2")
     populations = simulated(samples, reward_range, group_size, seed)
     tables = {
         "groups": groups(populations),
@@ -175,6 +175,7 @@ def collapse() -> pd.DataFrame:
         else:
             state = "between" if share > 0 else "none"
         row = _setting(scheme, chosen)
+        # 1.1 is the reward range of the canonical group.
         row["tau_over_range"] = row["tau"] / 1.1
         rows.append(row | {"max_share": share, "effective_n": effective, "state": state})
     return pd.DataFrame(rows)
@@ -275,6 +276,7 @@ def logged(
     Raises ValueError as `populations.from_log` does.
     """
     counted = table.groupby([*by, "rewards", "right"], as_index=False, sort=True)["count"].sum()
+    # A log may contain groups of several sizes. Their figures cannot be averaged.
     counted["group_size"] = counted["rewards"].str.split().str.len()
     rows = []
     for key, part in counted.groupby([*by, "group_size"], sort=True):

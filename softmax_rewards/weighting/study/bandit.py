@@ -77,11 +77,11 @@ def bandit(success: float, formed: float, reward_range: tuple[float, float], arm
     """
     if not (0 < success < 1 and 0 <= formed <= 1 and arms >= 2):
         raise ValueError(
-            f"success {success}, formed {formed}, arms {arms}; wanted: 0 < success < 1, 0 <= formed <= 1, arms >= 2"
+            f"success {success}, formed {formed}, arms {arms}; allowed: 0 < success < 1, 0 <= formed <= 1, arms >= 2"
         )
     low, high = reward_range
     if not (np.isfinite([low, high]).all() and low < high):
-        raise ValueError(f"reward_range: {reward_range} is not allowed; wanted: finite (low, high) with low < high")
+        raise ValueError(f"reward_range: {reward_range} is not allowed; allowed: finite (low, high) with low < high")
     policy = np.full(arms, (1 - success) / (arms - 1))
     policy[0] = success
     kinds = np.full(arms, NEITHER)
@@ -127,10 +127,12 @@ def exact(problem: Bandit, of: Table) -> tuple[np.ndarray, np.ndarray]:
     share = policy / of_kind[kinds]
     first = chances @ (w * counts)
     alone = chances @ (w**2 * counts)
+    # Two pulls of one kind are two different pulls, so each pull paired with itself is taken away.
     pairs = np.einsum("g,gc,gd->cd", chances, w * counts, w * counts) - np.diag(alone)
 
     mean = share * first[kinds]
     second = np.outer(share, share) * pairs[np.ix_(kinds, kinds)] + np.diag(share * alone[kinds])
+    # This matrix maps X to G.
     project = (np.eye(len(policy)) - policy[:, None]) / group_size
     return project @ mean, project @ (second - np.outer(mean, mean)) @ project.T
 
@@ -201,6 +203,7 @@ def _predicted(of: Table, success: float, group_size: int, unit: float) -> float
 def _possible(problem: Bandit, group_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Compositions [G, 3] that the bandit can produce, and their probabilities [G]."""
     counts = compositions(group_size)
+    # A bandit without well-formed arms has no composition with well-formed pulls.
     of_kind = np.bincount(problem.kinds, problem.policy, minlength=3)
     counts = counts[np.all((counts == 0) | (of_kind > 0), axis=-1)]
     return counts, multinomial.pmf(counts, group_size, of_kind / of_kind.sum())

@@ -69,6 +69,7 @@ def train(
     first, second = np.zeros_like(logits), np.zeros_like(logits)
     success = np.empty((steps + 1, len(owner)))
     for step in range(steps + 1):
+        # Without the subtraction, exp overflows for large logits.
         policy = np.exp(logits - logits.max(axis=-1, keepdims=True))
         policy /= policy.sum(axis=-1, keepdims=True)
         success[step] = policy[:, 0]
@@ -81,6 +82,7 @@ def train(
         if optimizer == "adam":
             first += (1 - BETAS[0]) * (gradient - first)
             second += (1 - BETAS[1]) * (gradient**2 - second)
+            # Adam's moments start at 0. This corrects their bias in the first steps.
             unbiased = first / (1 - BETAS[0] ** (step + 1)), second / (1 - BETAS[1] ** (step + 1))
             gradient = unbiased[0] / (np.sqrt(unbiased[1]) + EPSILON)
         logits += RATES[optimizer] * gradient
@@ -141,6 +143,7 @@ def factorial(seed: int) -> pd.DataFrame:
     """
     # Softmax weights depend on τ/range only. So each ratio is trained once and used for every range that contains it.
     rng = np.random.default_rng(seed)
+    # Rounded, because 0.55/1.1 and 0.5/1.0 must be the same ratio.
     grid = [(span, tau, round(tau / span, 12)) for span in RANGES for tau in analysis.TAUS]
     ratios = sorted({ratio for _, _, ratio in grid})
     seeds = np.arange(FACTORIAL_SEEDS)

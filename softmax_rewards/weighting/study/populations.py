@@ -84,6 +84,7 @@ def simulate(
     """
     right, formed = (grid.ravel() for grid in np.indices((group_size + 1, group_size + 1)))
     right, formed = right[right + formed <= group_size], formed[right + formed <= group_size]
+    # First right or wrong, then well formed or not among the wrong ones.
     chance = binom.pmf(right, group_size, success) * binom.pmf(formed, group_size - right, format_share)
     counts = rng.multinomial(samples, chance / chance.sum())
     drawn = counts > 0
@@ -109,7 +110,7 @@ def from_log(table: pd.DataFrame) -> Population:
     if bad.any():
         row = table[bad].iloc[0]
         raise ValueError(
-            f"logged group {row['rewards']!r}, right={row['right']}, count={row['count']}: wanted "
+            f"logged group {row['rewards']!r}, right={row['right']}, count={row['count']}; allowed: "
             "rewards from highest to lowest, right from 0 to their number, count >= 0"
         )
     return Population(rewards, np.arange(rewards.shape[1]) < right[:, None], count)
@@ -143,11 +144,13 @@ def summarize(population: Population, scheme: str, hyperparameters: dict[str, An
     w = weighting.compute(scheme, rewards, correct, **hyperparameters)
 
     right, wrong = correct.sum(-1), (~correct).sum(-1)
+    # A group without right samples has the count 0 in the mean below, so dividing by 1 is harmless.
     on_right = np.sum(w * correct, -1) / np.maximum(right, 1)
     on_wrong = np.sum(w * ~correct, -1) / np.maximum(wrong, 1)
 
     rows = np.arange(len(w))
     best, worst = w[rows, rewards.argmax(-1)], w[rows, rewards.argmin(-1)]
+    # A ratio needs two positive weights and two different rewards.
     comparable = (rewards.max(-1) > rewards.min(-1)) & (best > 0) & (worst > 0)
     log_ratio = np.log(np.where(comparable, best, 1.0)) - np.log(np.where(comparable, worst, 1.0))
 

@@ -29,6 +29,7 @@ CELL = ["optimizer", "scheme"]
 
 def half_the_range(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float:
     """The τ nearest to range/2."""
+    # Temperatures act by ratios, so "nearest" is meant on the logarithmic scale.
     return min(taus, key=lambda tau: abs(np.log(tau / (CLAIMED_RATIO * reward_range))))
 
 

@@ -51,15 +51,16 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
     ratios = taus / reward_range
     x = np.log(ratios)
     c, b, a = np.polyfit(x, success.T, 2)  # each [S]
+    # The peak is where the derivative b + 2cx is 0.
     peak, low, high = _fieller(b, 2 * c)
     best = int(success.mean(axis=0).argmax())
     near = int(np.abs(x - math.log(CLAIMED_RATIO)).argmin())
-    # Fieller's limits are NaN where the curvature cannot be told from 0. The spread of the seeds' own peaks would look
-    # small there, or be absurd.
+    # Fieller's limits are NaN where the curvature cannot be distinguished from 0. The spread of the seeds' own peaks
+    # would look small there, or be absurd.
     if best in (0, grid - 1):
         reason = f"the best τ, {taus[best]:g}, is at the edge of the grid"
     elif not c.mean() < 0 or math.isnan(low):
-        reason = "the curvature cannot be told from 0, so the fit has no resolved maximum"
+        reason = "the curvature cannot be distinguished from 0, so the fit has no clear maximum"
     elif not x[0] < low <= high < x[-1]:
         reason = "the interval of the fitted maximum reaches beyond the grid"
     else:
