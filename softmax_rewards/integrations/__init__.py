@@ -1,1 +1,1 @@
-"""Weighting schemes in the trainers that people already run: TRL (`trl.py`) and verl (`verl.py`)."""
+"""The weighting schemes in other trainers, TRL (`trl.py`) and verl (`verl.py`), and tools for their logs."""

@@ -1,19 +1,21 @@
-"""Reward logs of other trainers → groups of rewards.
+"""Reward logs of other trainers: read a log, return its groups of rewards.
 
-A log is a .csv, .jsonl or .parquet file, one row per sample, or a folder of such files. Three layouts are recognized by
-their columns:
+A log is a .csv, .jsonl or .parquet file with one row per sample, or a folder of such files. The columns give the
+layout:
 
-    plain   group, reward[, correct][, step]: any row order; with a step the same group name may come back
-    TRL     step, prompt, completion, <one column per reward function>, <extra columns>, advantage: what GRPOTrainer
-            writes to completions/completions_<step>.parquet under `log_completions` (TRL 1.16)
-    verl    input, output, gts, score, step, <extra columns>: the files <step>.jsonl of `trainer.rollout_data_dir`
+    plain   group, reward[, correct][, step]: rows in any order; a group name may occur again at another step
+    TRL     step, prompt, completion, <one column per reward function>, <extra columns>, advantage: the files
+            completions/completions_<step>.parquet that GRPOTrainer writes with `log_completions` (TRL 1.16)
+    verl    input, output, gts, score, step, <extra columns>: the files <step>.jsonl in `trainer.rollout_data_dir`
 
-TRL: a group is a run of consecutive rows with one step and prompt, so a prompt drawn twice stays two groups. The reward
-is the sum of the numeric columns between completion and advantage, where a missing value counts as 0; a sample with no
-value at all was not scored and is left out, as TRL does. The file does not say which columns are reward functions, nor
-their weights, so the sum is checked against the advantages. With several updates per batch TRL writes the same samples
-at several steps: they count once. verl: rows may have been reordered to balance the load, so a group is a step and an
-input, and a prompt drawn twice in one step is one larger group; a 0/1 column acc says what is right.
+TRL: a group is a block of consecutive rows with the same step and prompt. So a prompt that was drawn twice
+gives two groups. The reward is the sum of the numeric columns between completion and advantage, and a
+missing value counts as 0. A sample without any value was not scored and is left out, as in TRL. The file does not say
+which columns are reward functions or how they are weighted, so the sum is checked against the advantages. With several
+updates per batch, TRL writes the same samples at several steps. They count once.
+
+verl: rows may have been reordered to balance the load, so a group is a step and an input. A prompt that was drawn twice
+in one step becomes one larger group. A 0/1 column `acc` says what is right.
 """
 
 import math
@@ -28,19 +30,22 @@ import numpy as np
 from softmax_rewards.common import plugins, table_files
 from softmax_rewards.weighting.study.populations import Population
 
-LARGEST = 1e12  # of a reward's size: differences, sums and squares stay finite
-AFFINE = 1 - 1e-3  # correlation within a group from which advantages agree with rewards; both are float32
+LARGEST = 1e12  # largest reward; differences, sums and squares stay finite
+AFFINE = 1 - 1e-3  # from this correlation within a group on, advantages agree with rewards; both are float32
 
 
 @dataclass(frozen=True)
 class RewardLog:
-    """What a log says.
+    """The groups of a log, and how they were read.
 
-    layout   "plain", "TRL" or "verl"
-    reward   the columns that make up the reward; right: what makes a sample right; `inferred`: no column says it
-    by_size  N → the groups of N samples, each with the highest reward first
-    single   groups of one sample, which no scheme can weigh and `by_size` leaves out
-    unscored samples without any reward (TRL); repeated: groups written again at a later step (TRL)
+    layout    "plain", "TRL" or "verl"
+    reward    the columns that make up the reward
+    right     what makes a sample right, in words
+    inferred  whether `right` is a guess from the rewards, because no column says it
+    by_size   N → the groups of N samples, each with the highest reward first
+    single    number of groups with one sample; `by_size` leaves them out, because there is nothing to compare
+    unscored  number of samples without any reward (TRL)
+    repeated  number of groups that were written again at a later step (TRL)
     """
 
     layout: str
@@ -61,7 +66,7 @@ class _Sample(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """Which column is what; `reward` maps columns to their factors."""
+    """The columns of a log by their role. `reward` maps columns to their factors."""
 
     name: str
     group: str
@@ -77,8 +82,8 @@ def read(path: Path, group: str | None = None, reward: str | None = None, correc
 
     group    column that names the group (plain "group", TRL "prompt", verl "input")
     reward   column, or several to be added: "accuracy,format=0.1" is accuracy + 0.1·format
-    correct  0/1 column; without one a sample is right if its reward lies above the middle of the rewards seen
-    Raises ValueError in one line: file, row (counted from 1), column, value and what is allowed.
+    correct  0/1 column; without one, a sample is right if its reward is above the middle of all rewards in the log
+    Raises ValueError, one line: file, row (counted from 1), column, value and what is allowed.
     """
     files = table_files.files(path)
     layout = _layout(files[0], group, reward, correct)
@@ -88,6 +93,7 @@ def read(path: Path, group: str | None = None, reward: str | None = None, correc
         run, last = 0, None
         for where, row in table_files.rows(file, _needed(layout)):
             key = (_key(row, layout.step, where), _key(row, layout.group, where))
+            # TRL's log does not name groups, so a new group begins where step or prompt changes.
             run += layout.name == "TRL" and key != last
             last = key
             sample = _sample(row, layout, where)
@@ -99,7 +105,7 @@ def read(path: Path, group: str | None = None, reward: str | None = None, correc
         raise ValueError(f"{path}: no samples; allowed: one row per sample")
     count = len(groups)
     if layout.name == "TRL":
-        # The prompt is the last part of the key; equal completions in equal order are the same samples.
+        # The prompt is the last part of the key. Equal completions in the same order are the same samples.
         once = {(key[-1], *(sample.completion for sample in rows)): rows for key, rows in groups.items()}
         distinct = list(once.values())
         if reward is None and layout.advantage:
@@ -109,7 +115,7 @@ def read(path: Path, group: str | None = None, reward: str | None = None, correc
     right = f"column {layout.correct}"
     if layout.correct is None:
         low, high = (pick(sample.reward for rows in distinct for sample in rows) for pick in (min, max))
-        middle = low / 2 + high / 2
+        middle = low / 2 + high / 2  # low + high could overflow
         right = f"reward above {middle:.6g}, the middle of the rewards seen"
         distinct = [[sample._replace(right=sample.reward > middle) for sample in rows] for rows in distinct]
     reward_text = " + ".join(name if factor == 1 else f"{factor:g}·{name}" for name, factor in layout.reward.items())
@@ -121,10 +127,11 @@ def read(path: Path, group: str | None = None, reward: str | None = None, correc
 
 
 def _by_size(groups: Sequence[Sequence[_Sample]]) -> dict[int, Population]:
-    """Distinct groups with counts, for each size from 2."""
+    """Group size, from 2 on → the distinct groups with counts."""
     populations = {}
     for size in sorted({len(rows) for rows in groups} - {1}):
         alike = [rows for rows in groups if len(rows) == size]
+        # Sorted, so that groups that differ only in the order of their samples count as equal.
         ordered = [sorted(((sample.reward, sample.right) for sample in rows), reverse=True) for rows in alike]
         distinct, counts = np.unique(np.array(ordered, dtype=float), axis=0, return_counts=True)
         populations[size] = Population(distinct[..., 0], distinct[..., 1] > 0, counts)
@@ -132,7 +139,9 @@ def _by_size(groups: Sequence[Sequence[_Sample]]) -> dict[int, Population]:
 
 
 def _check_advantages(groups: Sequence[Sequence[_Sample]], path: Path, columns: Sequence[str]) -> None:
-    """TRL's advantage is an increasing affine function of the group's rewards, whatever scales it."""
+    """Raise ValueError if advantages are not an increasing affine function of the rewards within every group."""
+    # TRL subtracts the group's mean and may divide by a spread. A group of another size than usual has lost unscored
+    # samples or consists of two draws of a prompt, so its rewards and advantages need not agree.
     usual = Counter(map(len, groups)).most_common(1)[0][0]
     for rows in groups:
         rewards, advantages = np.array([(sample.reward, sample.advantage) for sample in rows]).T
@@ -152,6 +161,7 @@ def _check_advantages(groups: Sequence[Sequence[_Sample]], path: Path, columns: 
 def _layout(file: Path, group: str | None, reward: str | None, correct: str | None) -> _Layout:
     first = table_files.first(file)
     columns = list(first)
+    # A named group column or both plain columns decide for the plain layout, whatever else is there.
     plain = group is not None or {"group", "reward"} <= set(columns)
     step = "step" if "step" in columns else None
     completion = advantage = None
@@ -189,7 +199,7 @@ def _needed(layout: _Layout) -> list[str]:
 
 def _factors(text: str) -> dict[str, float]:
     """ "accuracy,format=0.1" → {"accuracy": 1.0, "format": 0.1}."""
-    factors = {}
+    factors: dict[str, float] = {}
     for part in text.split(","):
         column, _, factor = part.partition("=")
         value = table_files.number(factor) if factor else 1.0
@@ -219,15 +229,17 @@ def _sample(row: dict[str, Any], layout: _Layout, where: str) -> _Sample:
             raise table_files.wrong(where, layout.correct, row[layout.correct], "0 or 1, false or true")
     advantage = math.nan
     if layout.advantage is not None:
-        advantage = table_files.number(row[layout.advantage])
-        if advantage is None:
+        written = table_files.number(row[layout.advantage])
+        if written is None:
             raise table_files.wrong(where, layout.advantage, row[layout.advantage], "a finite number")
+        advantage = written
+    # The text itself is not needed: equal texts have equal hashes, and a long log fits into memory.
     completion = hash(repr(row[layout.completion])) if layout.completion is not None else 0
     return _Sample(total if seen else math.nan, right, advantage, completion)
 
 
 def _key(row: dict[str, Any], column: str | None, where: str) -> str:
-    """What identifies a group; a prompt may be a list of messages."""
+    """The group's name as text. A prompt may be a list of messages, which could not be a key itself."""
     if column is None:
         return ""
     value = row[column]

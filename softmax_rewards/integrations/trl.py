@@ -1,4 +1,4 @@
-"""TRL: its `GRPOTrainer` with any weighting scheme in place of the z-score.
+"""TRL: `GRPOTrainer` with any weighting scheme instead of the z-score.
 
     trainer = WeightedGRPOTrainer(
         model,
@@ -9,15 +9,16 @@
         correct="accuracy",
     )
 
-TRL makes advantages from the rewards of all processes and keeps its own part. Here the same rewards are weighed by
-the scheme, and the weights take the place of the advantages, in the loss and in the log of completions. All else is
-TRL's: generation, loss, clipping, KL. TRL's own z-score divides by the sample standard deviation, `linear` by the
-population's: the two differ by a factor √(N/(N−1)), the same for all groups, which Adam cancels.
+TRL computes advantages from the rewards of all processes, and each process keeps its own part. Here the scheme turns
+the same rewards into weights, which replace the advantages in the loss and in the log of completions. Generation, loss,
+clipping and KL stay TRL's. TRL's z-score divides by the sample standard deviation, `linear` by that of the population.
+The two differ by a factor √(N/(N−1)) that is the same for all groups, so Adam cancels it.
 
 Written for TRL 1.16 (`pip install 'softmax-rewards[trl]'`).
 """
 
-from typing import Any
+from collections import deque
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,20 +27,20 @@ from trl import GRPOTrainer
 from softmax_rewards.common import plugins
 from softmax_rewards.integrations.scheme import Scheme
 
-# Settings of TRL's own advantages, which a scheme replaces: another value would silently have no effect.
+# Settings of TRL's own advantages. A scheme replaces these advantages, so any other value would have no effect.
 REPLACED = {"scale_rewards": "group", "multi_objective_aggregation": "sum_then_normalize"}
 
 
 class WeightedGRPOTrainer(GRPOTrainer):
     """`GRPOTrainer` whose advantages are the weights of a scheme.
 
-    scheme   the scheme, its hyperparameters and the range of the sum of the weighted rewards; τ follows the trainer's
-             `global_step` at which the answers are sampled
-    correct  name or index of the reward function whose reward, from `scheme.threshold` on, says that an answer is
-             right; None: the sum of the weighted rewards says it
-    A reward of None counts as TRL counts it: as 0 beside others; an answer without any gets weight 0 and is left
-    out of its group. Raises ValueError in one line for a `correct` that is no reward function or has no threshold,
-    and for a setting of `args` that would be without effect.
+    scheme   the scheme and the range of the sum of the weighted rewards; a schedule of τ follows the `global_step` at
+             which the answers are sampled
+    correct  name or index of the reward function that decides what is right: an answer is right if this reward is at
+             least `scheme.threshold`; None: the sum of the weighted rewards decides
+    A reward of None counts as in TRL: as 0 if another function gave a reward. An answer without any reward is left out
+    of its group and gets weight 0. Raises ValueError, one line, for a `correct` that is no reward function or has no
+    threshold, and for a setting in `args` that would have no effect.
     """
 
     def __init__(self, *args: Any, scheme: Scheme, correct: str | int | None = None, **kwargs: Any) -> None:
@@ -54,9 +55,9 @@ class WeightedGRPOTrainer(GRPOTrainer):
         names = self.reward_func_names
         if self.scheme.threshold is None:
             raise ValueError(f"correct: {correct!r} without a threshold; allowed: with Scheme(..., threshold=a number)")
-        if correct in names:
+        if isinstance(correct, str) and correct in names:
             return names.index(correct)
-        if correct in range(len(names)):
+        if isinstance(correct, int) and correct in range(len(names)):
             return correct
         raise ValueError(plugins.unknown("reward function", correct, [*names, *map(str, range(len(names)))]))
 
@@ -66,21 +67,23 @@ class WeightedGRPOTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
-        samples = self.num_generations if self.model.training else self.num_generations_eval
-        weights = self.weigh(self._rewards_of_all, samples)
+        model = cast(torch.nn.Module, self.model)  # TRL has set it by now
+        samples = self.num_generations if model.training else self.num_generations_eval
+        weights = self.weigh(self._rewards_of_all, cast(int, samples))
         rank, count = self.accelerator.process_index, len(inputs)
         theirs = output["advantages"]
         output["advantages"] = torch.as_tensor(weights[rank * count : (rank + 1) * count]).to(theirs)
-        logged = self._logs["advantages"]  # TRL has appended its own advantages, as many as fit
+        # TRL has just logged its own advantages, as many as fit into the log. The weights replace them.
+        logged = cast("deque[float]", self._logs["advantages"])
         for _ in range(min(len(weights), len(logged))):
             logged.pop()
         logged.extend(weights.tolist())
         return output
 
     def weigh(self, rewards: torch.Tensor, samples: int) -> np.ndarray:
-        """Weights [B] of all processes' answers; every `samples` answers in a row belong to one prompt.
+        """Weights [B] of the answers of all processes. Each `samples` consecutive answers belong to one prompt.
 
-        rewards [B, F], one column per reward function; NaN where it gave none.
+        rewards  [B, F], one column per reward function; NaN where a function gave no reward
         """
         each = rewards.double().cpu().numpy()
         scored = np.flatnonzero(~np.isnan(each).all(axis=1))

@@ -6,13 +6,13 @@
     +algorithm.softmax_rewards.reward_range=[0,1.1]
     +algorithm.softmax_rewards.threshold=1.0
 
-What stands below `algorithm.softmax_rewards` are the scheme's hyperparameters, the range of a sample's reward
-([0, 1] by default) and the reward from which a sample is right (the highest by default). verl calls an estimator
-once per batch and does not tell it the step: τ is a number, `auto` or a share of the range, no schedule. Penalties that
-verl adds to the rewards (`algorithm.use_kl_in_reward`) would be weighed as rewards; keep them in the loss.
+The keys of `algorithm.softmax_rewards` are the scheme's hyperparameters, `reward_range` (default [0, 1]) and
+`threshold` (default: the highest reward). A sample with at least the threshold as reward is right. verl calls an
+estimator once per batch and does not pass the step. So τ can be a number, `auto` or a share of the range, but not a
+schedule. Leave `algorithm.use_kl_in_reward` off, because the scheme would treat the KL penalty as part of the reward.
 
-This module is free of verl; `verl_plugin` registers the estimators. Written for verl 0.9, which calls them
-as all versions from 0.5 on do.
+This module does not import verl; `verl_plugin` registers the estimators. Written for verl 0.9. All versions from 0.5 on
+call estimators in the same way.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from softmax_rewards.integrations.scheme import Scheme
 from softmax_rewards.weighting import temperature
 
 PREFIX = "softmax_rewards."
-VERDICT = "acc"  # under which verl's reward functions return whether an answer is right
+VERDICT = "acc"  # key under which verl's reward functions return whether an answer is right
 
 Estimator = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
@@ -37,12 +37,12 @@ def advantages(
     scheme: Scheme,
     right: np.ndarray | None = None,
 ) -> torch.Tensor:
-    """The weight of each response on each of its tokens, 0 elsewhere; [B, T], in the rewards' type.
+    """The response's weight at each of its tokens, 0 elsewhere: [B, T], with the rewards' dtype.
 
-    token_level_rewards  [B, T]; a response's reward is their sum, as for verl's own estimators
-    response_mask        [B, T] 1 on the response's tokens
-    index                [B] the uid of the prompt; the responses of a prompt may stand anywhere, and differ in number
-    right                [B] 0/1; without it a response is right by its reward
+    token_level_rewards  [B, T]; their sum is the response's reward, as in verl's own estimators
+    response_mask        [B, T], 1 at the response's tokens
+    index                [B], uid of the prompt; responses of one prompt can be anywhere, and their number may differ
+    right                [B], 0/1; None: `scheme` decides by the reward
     Raises ValueError for what `Scheme.weights` refuses.
     """
     rewards = token_level_rewards.double().sum(dim=-1).cpu().numpy()
@@ -52,7 +52,7 @@ def advantages(
 
 
 def estimator(name: str) -> Estimator:
-    """The scheme `name` with the signature of verl's estimators: (advantages [B, T], returns [B, T], the same)."""
+    """The scheme `name` with the signature of verl's estimators. It returns the weights [B, T] twice."""
 
     def estimate(
         token_level_rewards: torch.Tensor,
@@ -65,13 +65,13 @@ def estimator(name: str) -> Estimator:
         weights = advantages(
             token_level_rewards, response_mask, index, settings(name, config), (non_tensor_batch or {}).get(VERDICT)
         )
-        return weights, weights
+        return weights, weights  # verl expects advantages and returns; only critics use the latter
 
     return estimate
 
 
 def settings(name: str, config: Mapping[str, Any] | None) -> Scheme:
-    """The scheme as `algorithm.softmax_rewards` of verl's config has it. ValueError for a schedule of τ."""
+    """The scheme `name` with the settings of `algorithm.softmax_rewards`. Raises ValueError for a schedule of τ."""
     options = dict((config or {}).get(PREFIX.rstrip(".")) or {})
     reward_range = tuple(options.pop("reward_range", (0.0, 1.0)))
     threshold = options.pop("threshold", None)
@@ -79,5 +79,5 @@ def settings(name: str, config: Mapping[str, Any] | None) -> Scheme:
     if isinstance(tau, Mapping):
         options["tau"] = tau = dict(tau)
         if temperature.is_schedule(tau):
-            raise ValueError(f"tau: {tau}; allowed: no schedule, because verl does not say at which step it is")
+            raise ValueError(f"tau: {tau}; allowed: no schedule, because verl does not pass the step")
     return Scheme({"scheme": name, **options}, reward_range, threshold)

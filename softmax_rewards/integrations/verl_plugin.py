@@ -1,4 +1,4 @@
-"""Registers every scheme with verl; verl imports it when `VERL_USE_EXTERNAL_MODULES` names it."""
+"""Registers every scheme with verl. verl imports this module if `VERL_USE_EXTERNAL_MODULES` names it."""
 
 from verl.trainer.ppo.core_algos import register_adv_est
 

@@ -1,7 +1,6 @@
-"""The summary of an experiment: finished runs in, files out.
+"""The summary of an experiment: reads finished runs, writes the tables that the report shows.
 
-Everything is computed before the first file is written, and the files depend on the runs alone, not on the
-order in which they are named.
+The files depend on the runs only, not on the order in which they are named.
 """
 
 import json
@@ -40,14 +39,17 @@ def write(
     plan: Path,
     archived: Sequence[FinishedRun] = (),
 ) -> None:
-    """Summarize `runs` (run folders) and `archived` runs into `out_dir`.
+    """Write the summary of `runs` (their folders) and of `archived` runs into `out_dir`.
 
-    `experiment` is the resolved `config.Experiment` as a mapping; `plan` the analysis plan, whose sha256 goes
-    into provenance.json. Errors: `ValueError`, one line naming the runs, if a run is incomplete or the runs
-    do not belong together.
+    experiment  a checked `config.Experiment` as a mapping, with all defaults
+    plan        the analysis plan; its sha256 goes into provenance.json
+    Raises ValueError, one line with the runs' names, for an incomplete run or for runs that do not belong together.
     """
     loaded = finished.load(runs, experiment, archived)
-    arithmetic = getattr(tasks.load(experiment["task"])[0], "arithmetic", None)  # tasks without equations have none
+    arithmetic = getattr(
+        tasks.load(experiment["task"])[0], "arithmetic", None
+    )  # only tasks whose answers contain equations
+    # Everything is computed before the first file is written, so that an error leaves the old summary whole.
     tables, fits = _tables(loaded, experiment, arithmetic)
     samples = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in text_samples(loaded, arithmetic))
     plan_sha256 = files.sha256(plan)
@@ -65,13 +67,14 @@ def write(
 def _tables(
     loaded: Sequence[FinishedRun], experiment: Mapping[str, Any], arithmetic: reasoning.Arithmetic | None
 ) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Fit]]]:
-    """Every table of the summary by its file name, and the fits over temperatures (scheme → endpoint → fit)."""
+    """File name → table, and the fits over temperatures: scheme → endpoint → fit."""
     measures = summary.measure(loaded)
     baseline, primary = experiment["baseline"], experiment["primary"]
     compared = summary.comparisons(loaded, baseline, primary)
     planned = compared[compared["family"] == "primary"]
     ablations = {run.ablation: run.record["config"] for run in loaded}
     adjusted = dict(planned.set_index("ablation")["p_holm"])
+    # The sweep over τ is read from the evidence, and its fits then become part of the evidence.
     evidence = Evidence(measures, ablations, baseline, p_holm=adjusted)
     task, options = tasks.load(experiment["task"])
     low, high = reward_range = task.reward_range(options)
@@ -105,9 +108,13 @@ def _tables(
 
 
 def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic | None) -> list[dict[str, Any]]:
-    """Sampled texts of each ablation's smallest seed, by step, puzzle and ablation: ablations side by side."""
+    """The sampled texts of each ablation's lowest seed, sorted by step, puzzle and ablation.
+
+    In this order the ablations' answers to one puzzle stand side by side.
+    """
     rows = []
     for ablation, members in by_ablation(runs):
+        # One seed is enough to read. All seeds would multiply the file.
         first = min(members, key=lambda run: run.seed)
         names = {"ablation": ablation, "seed": first.seed}
         rows += [names | reasoning.annotated(sample, arithmetic) for sample in first.samples]
@@ -115,9 +122,10 @@ def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic |
 
 
 def provenance(runs: Sequence[FinishedRun], experiment: str, plan_sha256: str) -> dict[str, Any]:
-    """What the summary was made from. What all runs share is a list of one entry."""
+    """What the summary was made from. A list has one entry where all runs agree."""
 
     def distinct(key: str) -> list[Any]:
+        # Values may be dictionaries, which a set cannot hold. Their texts can be compared.
         return [json.loads(text) for text in sorted({json.dumps(run.record[key], sort_keys=True) for run in runs})]
 
     return {
@@ -130,7 +138,7 @@ def provenance(runs: Sequence[FinishedRun], experiment: str, plan_sha256: str) -
 
 
 def _finite(value: Any) -> Any:
-    """`value` with NaN as null, which JSON can say."""
+    """`value` with null instead of NaN, which JSON does not have."""
     if hasattr(value, "_asdict"):  # an Interval
         value = value._asdict()
     if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""Archive: the tables of finished runs kept with the repository, about ten KB per run.
+"""Archive: tables of finished runs that are kept with the repository, about ten KB per run.
 
-An experiment's key `archive` names the folder, `results/archive/<experiment>`. A run found there with the fingerprint
-that it would get today is taken as it is; any other is trained. `archive_files.py` says how the folder is laid out.
+An experiment's key `archive` names the folder, `results/archive/<experiment>`. A run in it is used as it is if it has
+the fingerprint that it would get today. All other runs are trained. `archive_files.py` describes the files.
 """
 
 import functools
@@ -21,7 +21,7 @@ from softmax_rewards.verdicts import archive_files, finished
 from softmax_rewards.verdicts.archive_files import Name
 from softmax_rewards.verdicts.finished import FinishedRun
 
-# Table → the file of a run that it keeps. The weights and the episodes of a run are not kept.
+# Table of the archive → file of a run. Model weights and episodes are too large to keep.
 SOURCES = {
     "metrics": "metrics.csv",
     "evaluations": "evaluations.csv",
@@ -30,17 +30,15 @@ SOURCES = {
     "samples": "samples.jsonl",
     "timing": "timing.csv",
 }
-FRAMES = ("metrics", "groups", "evaluations", "puzzles")  # of a run that is read
+FRAMES = ("metrics", "groups", "evaluations", "puzzles")  # tables that `read` returns as data frames
 KEPT = (*SOURCES.values(), "run.json", "evaluation.json")
 
 
 def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> bool:
-    """Whether the archive `folder` has this very run, trained and judged by the present code.
+    """Whether the archive `folder` has this run, trained and evaluated by today's code.
 
-    Args:
-        run: the resolved run, `config.run.Run.to_dict()`.
-        sources: the sha256 of the data and of the base model ("data", "base") as far as they exist here. A base model
-            made on another machine may differ in its last bits, and runs from both must not be mixed.
+    run      the run with all defaults, `config.run.Run.to_dict()`
+    sources  "data" and "base" → sha256 of the puzzles and of the base model, as far as they exist here
     """
     archived = _finished(folder, run)
     if archived is None:
@@ -49,23 +47,23 @@ def holds(folder: Path, run: Mapping[str, Any], sources: Mapping[str, str]) -> b
     return (
         record["fingerprint"] == provenance.run_fingerprint(run)
         and judged.get("code") == provenance.evaluation_fingerprint(run)
+        # A base model made on another machine may differ in its last bits. Runs from both must not be mixed.
         and all(record[name] == sha for name, sha in sources.items())
     )
 
 
 def has(folder: Path, run: Mapping[str, Any]) -> bool:
-    """Whether the archive has a run of this ablation and seed, whatever code, base model and puzzles made it.
+    """Whether the archive has a run of this ablation and seed, made by any code, base model and puzzles.
 
-    It is the same ablation if it has the same weighting and training settings. A setting that an earlier revision did
-    not have counts as its default.
+    The weighting and the training settings must be the same. A setting that an older run lacks counts as its default.
     """
     return _finished(folder, run) is not None
 
 
 def names(folder: str | None, runs: Iterable[Run], sources: Mapping[str, str] | None) -> list[str]:
-    """The names of those `runs` that are taken from the archive `folder`, None if there is no archive.
+    """The names of those `runs` that are taken from the archive `folder`; none if `folder` is None.
 
-    They are the runs that it `holds` with these `sources`; without them all that it `has`, of whatever code.
+    With `sources` these are the runs that the archive `holds`, without `sources` all that it `has`.
     """
     if folder is None:
         return []
@@ -77,7 +75,7 @@ def names(folder: str | None, runs: Iterable[Run], sources: Mapping[str, str] | 
 def read(folder: Path, run_names: Sequence[str]) -> list[FinishedRun]:
     """The runs `run_names` ("<ablation>/seed-<n>") of the archive.
 
-    Raises ValueError, one line, if a file of the archive is damaged or a run is not there.
+    Raises ValueError, one line, if a file of the archive is damaged or a run is missing.
     """
     records = _records(folder, archive_files.sums(folder))
     known = {f"{ablation}/seed-{seed}": (ablation, seed) for ablation, seed in records}
@@ -100,16 +98,17 @@ def _read(
 
 
 def keep(results: Path, folder: Path) -> list[str]:
-    """Add each finished run of `results/<experiment>` to the archive `folder`; returns their names.
+    """Add the finished runs in `results` (results/<experiment>) to the archive `folder`; returns their names.
 
-    A finished run has been evaluated. It replaces a run of the same ablation and seed; all others stay. Raises
-    ValueError, one line, if a file of the archive is damaged: then nothing is written.
+    A run is finished once it is evaluated. It replaces an archived run of the same ablation and seed; all other
+    archived runs stay. Raises ValueError, one line, if a file of the archive is damaged; then nothing is written.
     """
     new: dict[Name, Path] = {}
     for source in sorted((results / "runs").glob("*/*")):
         if all((source / name).is_file() for name in KEPT):
             record, judged = (files.read_json(source / name) for name in ("run.json", "evaluation.json"))
-            if record["fingerprint"] == judged.get("fingerprint"):  # else it is being made again
+            # Otherwise the run is being trained again and the evaluation is still the old one.
+            if record["fingerprint"] == judged.get("fingerprint"):
                 record = renamed.record(record)
                 new[record["ablation"], record["seed"]] = source
     if new:
@@ -123,7 +122,7 @@ def keep(results: Path, folder: Path) -> list[str]:
 
 
 def _rows(source: Path, table: str) -> pa.Table:
-    """The rows that a table of the archive keeps of the run in the folder `source`."""
+    """The rows of one run, in the folder `source`, for one table of the archive."""
     if table == "runs":
         texts = [(source / name).read_bytes().decode() for name in ("run.json", "evaluation.json")]
         return pa.table({"record": texts[:1], "evaluation": texts[1:]})
@@ -134,11 +133,11 @@ def _rows(source: Path, table: str) -> pa.Table:
 
 
 def _finished(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The record and the evaluation of a run that the archive `has`, else None."""
+    """Record and evaluation of a run that the archive `has`, else None."""
     try:
         records = _records(folder, archive_files.sums(folder))
     except ValueError as error:
-        _say_once(f"[archive] {error}; until then its runs do not count")
+        _say_once(f"[archive] {error}; until then its runs are ignored")
         return None
     name = run["ablation"], run["seed"]
     if name not in records:
@@ -152,7 +151,10 @@ def _finished(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Any], dic
 
 @functools.cache  # Snakemake asks for every run; the archive is verified and read once
 def _records(folder: Path, sums: str) -> dict[Name, tuple[dict[str, Any], dict[str, Any]]]:
-    """Name of a run → its record, with today's names of settings, and its evaluation. `sums`: the checksums' text."""
+    """Name of a run → its record, with today's names of settings, and its evaluation.
+
+    `sums` is the text of the checksums. It belongs to the cache's key, so that a changed archive is read again.
+    """
     if not sums:
         return {}
     archive_files.verify(folder)
@@ -162,6 +164,6 @@ def _records(folder: Path, sums: str) -> dict[Name, tuple[dict[str, Any], dict[s
     }
 
 
-@functools.cache  # Snakemake asks for a run more than once
+@functools.cache  # Snakemake asks for each run more than once
 def _say_once(text: str) -> None:
     print(text, file=sys.stderr)

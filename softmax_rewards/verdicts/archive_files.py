@@ -1,10 +1,10 @@
-"""The files of an archive: one parquet per table with the rows of all its runs, and their checksums.
+"""The files of an archive: one parquet file per table with the rows of all runs, and their checksums.
 
     results/archive/<experiment>/runs.parquet … timing.parquet
     results/archive/<experiment>/SHA256SUMS      written last, in the format of `sha256sum`
 
-Every table begins with the columns `ablation` and `seed`. A column that a run's own table did not have is null in its
-rows; an empty cell is NaN.
+Every table begins with the columns `ablation` and `seed`. An empty cell is NaN. Null means that the run's own table has
+no such column.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def sums(folder: Path) -> str:
 
 
 def verify(folder: Path) -> None:
-    """Compare every file with its checksum. Raises ValueError, one line: the first damaged file, and what to do."""
+    """Compare every file with its checksum. Raises ValueError, one line with the first damaged file and the remedy."""
     lines = [line.split("  ", 1) for line in sums(folder).splitlines()]
     digests = {line[1]: line[0] for line in lines if len(line) == 2}
     if set(digests) != {f"{table}.parquet" for table in TABLES}:
@@ -55,13 +55,14 @@ def _damaged(what: str, folder: Path) -> ValueError:
 
 
 def read(folder: Path, table: str) -> pa.Table:
-    """One table of the archive, the rows of all runs."""
+    """One table of the archive with the rows of all runs."""
     return parquet.read_table(folder / f"{table}.parquet")
 
 
 def write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
-    """Write all `TABLES`. No file is moved to its place before all are written; the checksums come last."""
-    with ExitStack() as stack:  # left in the reverse order
+    """Write all `TABLES` and their checksums. An interruption leaves a state that `verify` recognizes."""
+    # Files get their names when the stack closes, last in, first out: after all are written, and the checksums last.
+    with ExitStack() as stack:
         listed = stack.enter_context(files.appearing(folder / SUMS))
         digests = {}
         for table in TABLES:
@@ -72,11 +73,11 @@ def write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
 
 
 def by_run(table: pa.Table) -> dict[Name, pa.Table]:
-    """The rows of each run, with the columns that the run has, `KEYS` left out."""
+    """Run → its rows, with the columns that the run has, without `KEYS`."""
     if not table.num_rows:
         return {}
     keys = table.select(list(KEYS)).to_pandas()
-    blocks = (keys != keys.shift()).any(axis=1).cumsum()  # the rows of a run stand together
+    blocks = (keys != keys.shift()).any(axis=1).cumsum()  # the rows of one run are consecutive
     runs = {}
     for rows in keys.groupby(blocks, sort=False).indices.values():
         ablation, seed = keys.iloc[rows[0]]
@@ -89,9 +90,9 @@ def _filled_columns(rows: pa.Table) -> pa.Table:
 
 
 def together(parts: Mapping[Name, pa.Table]) -> pa.Table:
-    """One table of the rows of several runs, in the order of ablations and seeds."""
+    """One table with the rows of several runs, sorted by ablation and seed."""
     named = [_named(name, parts[name]) for name in sorted(parts)]
-    # The widest table first, so that a column that few runs have keeps its place among the others.
+    # Start from the widest table. Then a column that only few runs have keeps its place among the others.
     widest = sorted(named, key=lambda rows: rows.num_columns, reverse=True)
     columns = dict.fromkeys(column for rows in widest for column in rows.column_names)
     return pa.concat_tables(named, promote_options="permissive").select(list(columns)).combine_chunks()
@@ -103,7 +104,7 @@ def _named(name: Name, rows: pa.Table) -> pa.Table:
 
 
 def from_frame(frame: pd.DataFrame) -> pa.Table:
-    """A table of numbers and texts. An empty cell of a number stays NaN, so that null can say "no such column"."""
+    """An Arrow table of numbers and texts. Empty cells of number columns stay NaN; null is for a missing column."""
     columns = {
         name: pa.array(frame[name].to_numpy(), from_pandas=not pd.api.types.is_numeric_dtype(frame[name]))
         for name in frame.columns

@@ -1,12 +1,12 @@
 """The claims C1–C12 of the earlier notes and the predictions P1–P3, as data.
 
-Each names the ablations it needs by their weighting and the rule that decides it. They were fixed, with their
-endpoints and thresholds, before the runs: see docs/analysis-plan.md.
+Each claim names the ablations it needs by their weighting, and the rule that decides it. Claims, endpoints and
+thresholds were fixed before the runs: see docs/analysis-plan.md.
 """
 
 from typing import Any
 
-from softmax_rewards.verdicts.evidence import BASE, LINEAR, Contrast
+from softmax_rewards.verdicts.evidence import BASE, ENDPOINTS, LINEAR, Contrast
 from softmax_rewards.verdicts.judgment import Claim
 from softmax_rewards.verdicts.rules import (
     best_rates,
@@ -17,33 +17,63 @@ from softmax_rewards.verdicts.rules import (
     no_better,
     peak_at_half,
 )
+from softmax_rewards.verdicts.wording import Words, better, worse
 
 
-def softmax(tau: Any) -> dict:
+def softmax(tau: Any) -> dict[str, Any]:
     return {"scheme": "softmax", "tau": tau}
 
 
-def centered(tau: float) -> dict:
+def centered(tau: float) -> dict[str, Any]:
     return {"scheme": "softmax_centered", "tau": tau}
 
 
-def anneal(start: float, end: float) -> dict:
+def anneal(start: float, end: float) -> dict[str, Any]:
     return softmax({"from": start, "to": end})
 
 
+HALF = softmax(0.5)
+
+
+def _habit(name: str, statement: str, endpoint: str, sign: int, yes: str, no: str, same: str = "") -> Claim:
+    """A claim that `endpoint` is higher (`sign` 1) or lower (−1) with softmax τ = 0.5 than with GRPO."""
+    than = "with softmax at τ = 0.5 than with GRPO{size}"
+    level = f"{same} with softmax at τ = 0.5 as with GRPO{{size}}" if same else ""
+    measure = ENDPOINTS[endpoint].text
+    about = f"{measure[0].upper()}{measure[1:]}, softmax at τ = 0.5 against GRPO"
+    words = Words(about, f"{yes} {than}", f"{no} {than}", level)
+    return Claim(name, statement, every(Contrast(HALF, LINEAR, endpoint, sign)), words)
+
+
+def _peak(name: str, statement: str, scheme: str, words: str) -> Claim:
+    first = words[0].upper() + words[1:]
+    outcomes = Words(
+        f"The best τ of {words}",
+        f"{first} did best near half the reward range{{size}}",
+        f"{first} did best away from half the reward range{{size}}",
+    )
+    return Claim(name, statement, peak_at_half(scheme), outcomes)
+
+
 def _breaks(tau: float) -> list[Claim]:
+    first = f"Softmax at τ = {tau}"
     return [
         Claim(
             f"C3a τ={tau}",
             f"Constant softmax τ={tau} ends below its own base model",
             every(Contrast(softmax(tau), BASE, "final", -1)),
-            f"training with a softmax of temperature {tau} leaves the model worse than it was before{{size}}",
+            Words(
+                f"{first} against its own base model",
+                f"{first} left the model worse than before training{{size}}",
+                f"{first} left the model better than before training{{size}}",
+                f"{first} left the model as good as before training{{size}}",
+            ),
         ),
         Claim(
             f"C3b τ={tau}",
             f"Constant softmax τ={tau} ends below the linear baseline",
             every(Contrast(softmax(tau), LINEAR, "final", -1)),
-            f"a softmax of temperature {tau} ends with a worse model than the usual weights{{size}}",
+            worse(f"At the end of training, softmax at τ = {tau}", "GRPO"),
         ),
     ]
 
@@ -57,33 +87,40 @@ def _noise(tau: float) -> Claim:
             Contrast(centered(tau), BASE, "final", +1),
             Contrast(centered(tau), softmax(tau), "auc", +1),
         ),
-        f"at temperature {tau} the softmax fails from the noise of pushing every answer up, and works without",
+        Words(
+            f"Softmax at τ = {tau}, with and without the push on every answer (three conditions, at least one open)",
+            f"At τ = {tau}, softmax made the model worse, and without the push on every answer it made it better",
+            f"At τ = {tau}, softmax did not make the model worse, or it did not work without the push on every answer",
+        ),
     )
 
 
-HALF = softmax(0.5)
-
-
-def _rises(ablation: dict, **training: Any) -> Contrast:
+def _rises(ablation: dict[str, Any], **training: Any) -> Contrast:
+    # A cold start begins near 0 %, where even a gain below 2 points is learning. So no difference counts as equal.
     return Contrast(ablation, BASE, "final", tolerant=False, training=training)
 
 
 def _taught(how: str, training: dict[str, float]) -> list[Claim]:
     (form,) = training
     name = f"{form} {training[form]:g}"
+    where = f"Where a reference answer {how}, "
     return [
         Claim(
             f"C12 {name}",
             f"Teacher forcing cures the cold start where a reference answer {how}",
             cold_start(_rises(LINEAR, **training)),
-            f"a model that finds no right answer by itself learns where a reference answer {how}{{size}}",
+            Words(
+                f"{where}GRPO against a base model that finds almost no right answer",
+                f"{where}GRPO improved a base model that finds almost no right answer{{size}}",
+                f"{where}GRPO harmed a base model that finds almost no right answer{{size}}",
+            ),
             gated=False,
         ),
         Claim(
             f"C12 {name}, softmax",
             f"Where a reference answer {how}, softmax τ=0.5 beats linear on a cold start",
             cold_start(Contrast(HALF, LINEAR, tolerant=False, training=training)),
-            f"the softmax teaches such a model more than the usual weights where a reference answer {how}{{size}}",
+            better(f"{where}softmax at τ = 0.5", "GRPO"),
             gated=False,
         ),
     ]
@@ -94,19 +131,19 @@ CLAIMS: tuple[Claim, ...] = (
         "C1",
         "Softmax τ=0.5 beats the linear baseline",
         every(Contrast(HALF, LINEAR)),
-        "a softmax with temperature 0.5 teaches the model more than the usual weights{size}",
+        better("Softmax at τ = 0.5", "GRPO"),
     ),
     Claim(
         "C1 best rates",
         "The same with each ablation at its best learning rate",
         best_rates(HALF, LINEAR),
-        "the same holds when each of the two has the learning rate that suits it best{size}",
+        better("With the best learning rate for each, softmax at τ = 0.5", "GRPO"),
     ),
     Claim(
         "C2",
         "Softmax τ=0.25 beats the linear baseline",
         every(Contrast(softmax(0.25), LINEAR)),
-        "a softmax with temperature 0.25 teaches the model more than the usual weights{size}",
+        better("Softmax at τ = 0.25", "GRPO"),
     ),
     *_breaks(0.75),
     *_breaks(1.0),
@@ -115,7 +152,11 @@ CLAIMS: tuple[Claim, ...] = (
         "C3c",
         "A critical τ lies between 0.5 and 1.0: 0.5 learns, 1.0 breaks",
         every(Contrast(HALF, BASE, "final"), Contrast(softmax(1.0), BASE, "final", -1)),
-        "somewhere between temperature 0.5 and 1.0 the softmax turns from helping to harming",
+        Words(
+            "Softmax at τ = 0.5 and at τ = 1.0 against its base model (two conditions, at least one open)",
+            "Softmax made the model better at τ = 0.5 and worse at τ = 1.0",
+            "Softmax did not make the model better at τ = 0.5, or it did not make it worse at τ = 1.0",
+        ),
     ),
     Claim(
         "C4a",
@@ -124,79 +165,106 @@ CLAIMS: tuple[Claim, ...] = (
             Contrast(anneal(0.75, 0.25), softmax(0.75)),
             Contrast(softmax(0.75), BASE, "final", -1),
         ),
-        "lowering the temperature from 0.75 to 0.25 while training rescues a softmax that fails at 0.75",
+        Words(
+            "Softmax with τ lowered from 0.75 to 0.25 (two conditions, at least one open)",
+            "Lowering τ from 0.75 to 0.25 rescued a softmax that makes the model worse at τ = 0.75",
+            "Lowering τ from 0.75 to 0.25 brought no gain, or softmax at τ = 0.75 did not need a rescue",
+        ),
     ),
     Claim(
         "C4b",
         "Annealing τ 0.75→0.25 is no better than constant 0.5",
         no_better(Contrast(anneal(0.75, 0.25), HALF)),
-        "lowering the temperature while training brings nothing over keeping it at 0.5",
+        Words(
+            "Softmax with τ lowered from 0.75 to 0.25, against τ = 0.5",
+            "Lowering τ from 0.75 to 0.25 was no better than keeping τ = 0.5{size}",
+            "Lowering τ from 0.75 to 0.25 was better than keeping τ = 0.5{size}",
+        ),
     ),
     Claim(
         "C5",
         "Annealing τ 1.0→0.3 is too slow: it is below its base model in the first half",
         every(Contrast(anneal(1.0, 0.3), BASE, "first_half", -1)),
-        "a temperature that starts at 1.0 and falls to 0.3 harms the model in the first half of training",
+        Words(
+            "Softmax with τ lowered from 1.0 to 0.3, against its base model in the first half of training",
+            "With τ lowered from 1.0 to 0.3, the model was worse than before in the first half of training{size}",
+            "With τ lowered from 1.0 to 0.3, the model was better than before in the first half of training{size}",
+            "With τ lowered from 1.0 to 0.3, the model was as good as before in the first half of training{size}",
+        ),
     ),
-    Claim(
-        "C6a",
-        "The best softmax τ is half the reward range",
-        peak_at_half("softmax"),
-        "the best temperature of the softmax is half the distance between the best and the worst reward",
-    ),
-    Claim(
+    _peak("C6a", "The best softmax τ is half the reward range", "softmax", "softmax"),
+    _peak(
         "C6b",
         "The best centered-softmax τ is half the reward range",
-        peak_at_half("softmax_centered"),
-        "the same rule, half the reward range, holds for the softmax that does not push every answer up",
+        "softmax_centered",
+        "softmax without the push on every answer",
     ),
-    Claim(
+    _habit(
         "C7",
         "Entropy falls earlier with softmax τ=0.5 than with linear",
-        every(Contrast(HALF, LINEAR, "entropy_early", -1)),
-        "the model becomes sure of its answers earlier with the softmax than with the usual weights",
+        "entropy_early",
+        -1,
+        "The model became sure of its answers earlier",
+        "The model became sure of its answers later",
     ),
-    Claim(
+    _habit(
         "C8a",
         "Answers are shorter early with softmax τ=0.5 than with linear",
-        every(Contrast(HALF, LINEAR, "length_early", -1)),
-        "answers are shorter at the beginning of training with the softmax than with the usual weights",
+        "length_early",
+        -1,
+        "Answers were shorter early in training",
+        "Answers were longer early in training",
     ),
-    Claim(
+    _habit(
         "C8b",
         "Answers are longer in the last fifth with softmax τ=0.5 than with linear",
-        every(Contrast(HALF, LINEAR, "length_late", +1)),
-        "answers are longer near the end of training with the softmax than with the usual weights",
+        "length_late",
+        +1,
+        "Answers were longer late in training",
+        "Answers were shorter late in training",
     ),
-    Claim(
+    _habit(
         "C9",
         "The gradient norm before clipping is higher early with softmax τ=0.5 than with linear",
-        every(Contrast(HALF, LINEAR, "grad_norm_early", +1)),
-        "the softmax asks for larger changes of the model at the beginning than the usual weights",
+        "grad_norm_early",
+        +1,
+        "Gradients were larger early in training",
+        "Gradients were smaller early in training",
     ),
-    Claim(
+    _habit(
         "C10a",
-        "Softmax τ=0.5 explores: it tries more equations an answer than linear",
-        every(Contrast(HALF, LINEAR, "attempts", +1)),
-        "a model trained with the softmax tries more ways before it answers",
+        "Softmax τ=0.5 explores: it tries more equations per answer than linear",
+        "attempts",
+        +1,
+        "The model tried more equations per answer",
+        "The model tried fewer equations per answer",
     ),
-    Claim(
+    _habit(
         "C10b",
         "Softmax τ=0.5 explores: it checks itself more often than linear",
-        every(Contrast(HALF, LINEAR, "self_checks", +1)),
-        "a model trained with the softmax checks itself more often",
+        "self_checks",
+        +1,
+        "The model checked itself more often",
+        "The model checked itself less often",
     ),
-    Claim(
+    _habit(
         "C10c",
         "Softmax τ=0.5 explores: it admits defeat more often than linear",
-        every(Contrast(HALF, LINEAR, "gave_up", +1)),
-        "a model trained with the softmax admits more often that it found no solution",
+        "gave_up",
+        +1,
+        "The model admitted defeat more often",
+        "The model admitted defeat less often",
+        "The model admitted defeat as often",
     ),
     Claim(
         "C11",
         "Softmax lets a model too small for GRPO learn",
         cold_start(_rises(HALF)),
-        "the softmax teaches a model that is too weak to learn with the usual weights",
+        Words(
+            "Softmax at τ = 0.5 against a base model that finds almost no right answer",
+            "Softmax at τ = 0.5 improved a base model that finds almost no right answer{size}",
+            "Softmax at τ = 0.5 harmed a base model that finds almost no right answer{size}",
+        ),
         gated=False,
     ),
     *_taught("is injected as a right answer", {"injection": 1.0}),
@@ -210,18 +278,22 @@ CLAIMS: tuple[Claim, ...] = (
         "P1b",
         "Adding the constant 1 to the linear weights hurts",
         every(Contrast({"scheme": "linear_plus_one"}, LINEAR, "auc", -1)),
-        "pushing every answer up on top of the usual weights harms",
+        worse("GRPO with a push on every answer", "GRPO"),
     ),
     Claim(
         "P2",
         "Success falls with τ, without an optimum at half the range",
         falls_with_tau("softmax"),
-        "the higher the temperature, the less the model learns, with nothing special at half the reward range",
+        Words(
+            "How success of softmax changes when τ grows by a factor of 2.7",
+            "Success of softmax fell with τ, and half the reward range was nothing special",
+            "Success of softmax rose with τ, or it was best at half the reward range",
+        ),
     ),
     Claim(
         "P3",
         "Softmax's advantage appears where the answer format is not yet learned",
         half_formatted(Contrast(HALF, LINEAR)),
-        "the softmax teaches more where the model has not yet learned the form of an answer{size}",
+        better("Where the answer format is only half learned, softmax at τ = 0.5", "GRPO"),
     ),
 )

@@ -1,10 +1,10 @@
-"""Contrasts: pairs of ablations that differ in one thing, beside the comparison of every ablation with the baseline.
+"""Contrasts: pairs of ablations that differ in one thing. They explain results and decide no claim.
 
 * "the constant": a scheme with and without the constant 1 that pushes every sample up;
-* "the setting": one weighting, trained in another setting and in the baseline's;
-* "the weights": any weighting against linear, both trained in the same other setting.
+* "the setting": one weighting in another training setting and in the baseline's setting;
+* "the weights": any weighting against linear, both in the same other setting.
 
-Paired by seed and unadjusted: they explain, and decide no claim. Beside them stand pairs that should not differ.
+Pairs are matched by seed, and p values are not adjusted. `negative_controls` has pairs that should not differ.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,9 +15,9 @@ import pandas as pd
 from softmax_rewards.common import stats
 from softmax_rewards.verdicts.evidence import LINEAR, Evidence, label
 
-# A scheme with the constant 1, and the one that is the same without.
+# A scheme with the constant 1 → the same scheme without it.
 WITH_CONSTANT = {"softmax": "softmax_centered", "linear_plus_one": "linear"}
-# Pairs that Adam makes nearly the same: a scheme, and the one it should not differ from.
+# Pairs of schemes whose weights differ by a factor only. Adam cancels such a factor, so they should train alike.
 CONTROLS = (
     ("softmax_scaled", "softmax_centered"),
     ("softmax_matched", "softmax"),
@@ -41,7 +41,7 @@ def table(evidence: Evidence) -> pd.DataFrame:
 
 
 def ablations(evidence: Evidence) -> pd.DataFrame:
-    """One row per ablation: its weighting in words, and the setting it was trained in (missing for the baseline's)."""
+    """One row per ablation: its weighting in words, and its training setting (missing if it is the baseline's)."""
     usual = evidence.configs[evidence.baseline]["training"]
     rows = [
         (ablation, label(config["weighting"]), changed(config["training"], usual) or None)
@@ -57,6 +57,7 @@ def pairs(evidence: Evidence) -> Iterator[tuple[str, str, str, str]]:
         weighting, training = config["weighting"], config["training"]
         setting = changed(training, usual)
         within = f", with {setting}" if setting else ""
+        # A scheme without a counterpart gets the scheme None, which matches no ablation.
         twin = {**weighting, "scheme": WITH_CONSTANT.get(weighting["scheme"])}
         for other in _alike(evidence, twin, training):
             yield "the constant", ablation, other, f"{label(weighting)} − {label(twin)}{within}"
@@ -64,17 +65,18 @@ def pairs(evidence: Evidence) -> Iterator[tuple[str, str, str, str]]:
             for other in _alike(evidence, weighting, usual):
                 yield "the setting", ablation, other, f"{setting}, with {label(weighting)}"
             for other in _alike(evidence, LINEAR, training):
+                # Linear itself would be compared with itself.
                 if other != ablation:
                     yield "the weights", ablation, other, f"{label(weighting)} − linear{within}"
 
 
 def changed(training: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-    """The settings that are not the usual ones: "prompts 32, samples 16"."""
+    """The settings that differ from `usual`, in words: "prompts_per_step 32, group_size 16"."""
     return ", ".join(f"{key} {value}" for key, value in training.items() if value != usual.get(key))
 
 
 def negative_controls(evidence: Evidence) -> pd.DataFrame:
-    """AUC differences of ablations that should not differ: same τ where both have one, trained alike."""
+    """AUC differences of the pairs in CONTROLS. Both ablations have the same τ, if any, and the same training."""
     rows = []
     for ablation, config in evidence.configs.items():
         for scheme, twin in CONTROLS:
@@ -89,6 +91,6 @@ def negative_controls(evidence: Evidence) -> pd.DataFrame:
 
 
 def _alike(evidence: Evidence, weighting: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
-    """The ablations of exactly this weighting and training."""
+    """The ablations with exactly this weighting and training."""
     pattern = {"weighting": weighting, "training": training}
     return [name for name, config in evidence.configs.items() if {key: config[key] for key in pattern} == pattern]

@@ -1,7 +1,7 @@
-"""What an experiment knows about its ablations, and the contrasts that a claim asks of it.
+"""Evidence: what an experiment measured on its ablations, and the contrasts that a claim needs.
 
-An ablation is found by its *weighting* (softmax, τ = 0.5), never by an ablation's name, and only ablations trained
-exactly like the baseline count.
+An ablation is found by its *weighting* (softmax, τ = 0.5), never by its name. Only ablations trained exactly like the
+baseline count.
 """
 
 import math
@@ -25,6 +25,7 @@ class Endpoint:
 
     text: str
     unit: str = "points"
+    counted: str = "right answer"  # what a fraction counts
 
     @property
     def fraction(self) -> bool:
@@ -32,7 +33,7 @@ class Endpoint:
 
     @property
     def scale(self) -> float:
-        """`unit`s in one of what is measured."""
+        """Factor from the measured number to `unit`."""
         return 100.0 if self.fraction else 1.0
 
     def value(self, x: float) -> str:
@@ -44,7 +45,7 @@ class Endpoint:
         return f"{100 * x:+.1f}" if self.fraction else f"{x:+.3g}"
 
     def change(self, x: float) -> str:
-        """A signed difference: "+1.6 points", "-0.0321 nats a token"."""
+        """A signed difference: "+1.6 points", "-0.0321 nats per token"."""
         return f"{self.number(x)} {self.unit}".strip()
 
 
@@ -52,59 +53,61 @@ ENDPOINTS = {
     "auc": Endpoint("mean success over training"),
     "final": Endpoint("success at the end"),
     "first_half": Endpoint("mean success over the first half"),
-    "entropy_early": Endpoint("policy entropy in steps 1–10", "nats a token"),
+    "entropy_early": Endpoint("policy entropy in steps 1–10", "nats per token"),
     "length_early": Endpoint("answer length in steps 1–10", "tokens"),
     "length_late": Endpoint("answer length in the last fifth", "tokens"),
     "grad_norm_early": Endpoint("gradient norm before clipping in steps 1–10", ""),
-    "attempts": Endpoint("equations tried an answer", "attempts"),
-    "self_checks": Endpoint("self-checks an answer", "checks"),
-    "gave_up": Endpoint("share of answers that admit defeat"),
+    "attempts": Endpoint("equations tried per answer", "attempts"),
+    "self_checks": Endpoint("self-checks per answer", "checks"),
+    "gave_up": Endpoint("share of answers that admit defeat", counted="answer"),
 }
+PEAK = Endpoint("temperature of the highest success", "τ/range")
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """`endpoint` of `ablation` − that of `against` (BASE: the same run's base success); `sign` is predicted."""
+    """`endpoint` of `ablation` minus that of `against`."""
 
-    ablation: Mapping
-    against: Mapping | str
+    ablation: Mapping[str, Any]
+    against: Mapping[str, Any] | str  # a weighting, or BASE: the success of the same run before training
     endpoint: str = "auc"
-    sign: int = 1
+    sign: int = 1  # of the difference that the claim predicts
     tolerant: bool = True  # whether a success rate within ±2 points counts as equal
-    training: Mapping[str, Any] = field(default_factory=dict)  # in which both ablations differ from the baseline
+    training: Mapping[str, Any] = field(default_factory=dict)  # settings of both ablations that the baseline lacks
 
 
 class Untested(Exception):
-    """An ablation or a condition that a claim needs is not part of the experiment; the text says which."""
+    """The experiment lacks an ablation or a condition that a claim needs. The text says which."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an experiment knows.
+    """What an experiment measured.
 
-    measures   one row per run, index (ablation, seed); columns: ENDPOINTS and "base" (success at step 0)
-    configs    ablation -> {"weighting": ..., "training": ...} as resolved
+    measures   one row per run, index (ablation, seed); columns: ENDPOINTS, "base" (success at step 0) and "base_format"
+    configs    ablation → {"weighting": …, "training": …}, with all defaults filled in
     baseline   the ablation whose training settings every compared ablation must share
-    fits       scheme -> tau_rule.Fit of the AUC, schemes with a τ sweep only
-    p_holm     ablation -> adjusted p of its AUC against the baseline; primary family only
+    fits       scheme → fit of its AUC over τ; only schemes that were trained at several τ
+    p_holm     ablation → Holm's adjusted p of its AUC against the baseline; only the primary family
     """
 
     measures: pd.DataFrame
-    configs: Mapping[str, Mapping]
+    configs: Mapping[str, Mapping[str, Any]]
     baseline: str
     fits: Mapping[str, Fit] = field(default_factory=dict)
     p_holm: Mapping[str, float] = field(default_factory=dict)
 
-    def find(self, pattern: Mapping, changes: Mapping[str, Any] = MappingProxyType({})) -> str:
-        """The ablation with this weighting, trained like the baseline but for `changes`."""
+    def find(self, pattern: Mapping[str, Any], changes: Mapping[str, Any] = MappingProxyType({})) -> str:
+        """The ablation with this weighting, trained like the baseline except for `changes`. Raises Untested."""
         training = {**self.configs[self.baseline]["training"], **changes}
         for name, config in self.configs.items():
             if matches(config["weighting"], pattern) and config["training"] == training:
                 return name
         raise Untested(f"an ablation with {label(pattern, changes)}")
 
-    def rates(self, pattern: Mapping) -> dict[float, str]:
-        """Learning rate -> ablation, of the ablations that share all other training settings with the baseline."""
+    def rates(self, pattern: Mapping[str, Any]) -> dict[float, str]:
+        """Learning rate → ablation with this weighting. All other training settings are the baseline's."""
+        # Both sides get the same placeholder, so every learning rate matches.
         training = {**self.configs[self.baseline]["training"], "learning_rate": None}
         return {
             config["training"]["learning_rate"]: name
@@ -113,24 +116,27 @@ class Evidence:
         }
 
     def pair(self, contrast: Contrast) -> tuple[np.ndarray, np.ndarray]:
-        """Values of both sides [S], [S] over the seeds that both have."""
+        """Values of both sides, [S] and [S], for the S seeds that both have. Raises Untested."""
         first = self.measures.loc[self.find(contrast.ablation, contrast.training)]
-        if contrast.against == BASE:
+        if isinstance(contrast.against, str):
+            # A run's base success is measured with the run's own seed, so both sides are paired here too.
             return first[contrast.endpoint].to_numpy(), first["base"].to_numpy()
         second = self.measures.loc[self.find(contrast.against, contrast.training)]
+        # The same seed means the same prompts, initial weights and noise. Pairing removes what they share.
         seeds = first.index.intersection(second.index)
         return first.loc[seeds, contrast.endpoint].to_numpy(), second.loc[seeds, contrast.endpoint].to_numpy()
 
     def adjusted(self, contrast: Contrast) -> float:
-        """Holm's p if the contrast is a member of the primary family, else NaN."""
-        if contrast.endpoint != "auc" or contrast.against == BASE or contrast.training:
+        """Holm's p if the contrast belongs to the primary family, else NaN."""
+        # The family is the AUC of planned ablations against the baseline, in the baseline's own training settings.
+        if contrast.endpoint != "auc" or isinstance(contrast.against, str) or contrast.training:
             return math.nan
         planned = self.find(contrast.against) == self.baseline
         return self.p_holm.get(self.find(contrast.ablation), math.nan) if planned else math.nan
 
 
 def matches(weighting: Any, pattern: Any) -> bool:
-    """Whether `weighting` has every key of `pattern` with an equal value (numbers within rounding)."""
+    """Whether `weighting` has every key of `pattern` with an equal value. Numbers are compared up to rounding."""
     if isinstance(pattern, Mapping):
         return isinstance(weighting, Mapping) and all(
             key in weighting and matches(weighting[key], value) for key, value in pattern.items()
@@ -140,7 +146,7 @@ def matches(weighting: Any, pattern: Any) -> bool:
     return weighting == pattern
 
 
-def label(pattern: Mapping | str, training: Mapping[str, Any] = MappingProxyType({})) -> str:
+def label(pattern: Mapping[str, Any] | str, training: Mapping[str, Any] = MappingProxyType({})) -> str:
     """An ablation in words: "softmax τ=0.5", "softmax τ 0.75→0.25", "linear", "linear with injection 1.0"."""
     if isinstance(pattern, str):
         return pattern

@@ -1,8 +1,8 @@
-"""Failure modes of finished runs: which began, and at which step.
+"""Failure modes of finished runs: which ones began, and at which step.
 
-A mode is a quantity and a threshold. It has begun at the first step from which the quantity is beyond its threshold for
-`PERSISTENCE` steps in a row (`EVALUATIONS` evaluations, if it is measured there): one noisy step is no failure.
-All but "success below base" are symptoms, which a run may survive.
+A mode is a quantity with a threshold. It begins when the quantity is beyond the threshold for `PERSISTENCE` steps in a
+row, or for `EVALUATIONS` evaluations in a row if it is measured there. One noisy step is no failure. Only "success
+below base" is damage; the other modes are symptoms that a run may survive.
 """
 
 import math
@@ -20,22 +20,23 @@ from softmax_rewards.weighting import concentration
 PERSISTENCE = 5  # steps in a row
 EVALUATIONS = 2  # evaluations in a row
 
-# Effective N in a group with one right answer at which all others together weigh about a tenth of it.
+# Effective N of a group with one right answer where all other answers together weigh about a tenth of it.
 ONE_SAMPLE = 1.2
-# Spread of the weights within a group over their RMS: below, 99 % of their square is a constant that tells nothing.
+# Spread of the weights within a group over their RMS. Below 0.1, 99 % of the squared weight is a constant, which
+# carries no information.
 FLAT = 0.1
-# Learning rates are tried in steps of about 3. A gradient further off acts like another rate, as far as clipping and
-# Adam, which divides a lasting scale out, let it.
+# Learning rates are tried in steps of about 3. A larger factor between gradients acts like another learning rate,
+# unless clipping or Adam removes it.
 GRADIENT = 3.0
-# Of the base model's entropy: at a fifth the samples of a group are mostly copies of each other.
+# Share of the base model's entropy. At a fifth, the samples of a group are mostly copies of each other.
 ENTROPY = 0.2
-# Times the base model's length; the notes' healthy runs grew from 188 to 340 tokens at most, less than twice.
+# Multiple of the base model's length. Healthy runs in the notes grew from 188 to 340 tokens, less than twice.
 LENGTH = 3.0
-# Added share of answers, over the base model's, that are cut off before their end and so get no reward.
+# Increase over the base model in the share of answers that are cut off. Such answers get no reward.
 UNFINISHED = 0.25
-# Share of groups with all rewards equal: of 32 prompts a step one or two are left to learn from.
+# Share of groups with all rewards equal. With 32 prompts per step, one or two groups are left to learn from.
 DEAD = 0.95
-# Standard errors of a difference of two success rates, below which the fall may be the luck of an evaluation.
+# Standard errors of a difference of two success rates. A smaller fall may be chance in one evaluation.
 ERRORS = 2.5
 
 MODES = {
@@ -43,7 +44,7 @@ MODES = {
     "flat weights": "spread of the weights over their root mean square, in groups with right and wrong answers",
     "gradient too large": "gradient norm over that of the baseline, same seed and step",
     "gradient too small": "gradient norm over that of the baseline, same seed and step",
-    "entropy collapse": "policy entropy, nats a token",
+    "entropy collapse": "policy entropy, nats per token",
     "length explosion": "answer length, tokens",
     "unfinished answers": "share of answers cut off at the token limit",
     "dead groups": "share of groups whose rewards are all equal",
@@ -54,21 +55,24 @@ COLUMNS = ["ablation", "seed", "mode", "step", "until", "value", "threshold", "m
 
 @dataclass(frozen=True)
 class Watch:
-    """`values` of one quantity at `steps` [T], NaN where it was not measured, and where failure begins."""
+    """One quantity over training: `values` [T] at `steps` [T], NaN where it was not measured, and its threshold."""
 
     mode: str
     steps: np.ndarray
     values: np.ndarray
     threshold: float
-    above: bool  # whether it fails above the threshold, or else below
+    above: bool  # whether failure lies above the threshold; otherwise below
     persistence: int = PERSISTENCE
 
     def began(self) -> dict[str, float] | None:
-        """The first failure that persists: `step` of its beginning, last failing step (`until`), mean `value` over its
-        first `persistence` measurements, and `threshold`. None if there is none."""
+        """The first failure that persists, or None.
+
+        step, until  its first and last step;  value  the mean of its first `persistence` measurements;  threshold
+        """
         measured = ~np.isnan(self.values)
         steps, values = self.steps[measured], self.values[measured]
         failing = values > self.threshold if self.above else values < self.threshold
+        # The difference is 1 where failing steps begin and −1 after they end. So edges come in pairs.
         edges = np.flatnonzero(np.diff(failing.astype(int), prepend=0, append=0))
         for start, end in edges.reshape(-1, 2):
             if end - start >= self.persistence:
@@ -79,9 +83,9 @@ class Watch:
 
 
 def detect(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFrame:
-    """Every failure that began, one row per run and mode, columns COLUMNS; empty if all runs are healthy.
+    """Every failure that began: one row per run and mode, columns COLUMNS; empty if all runs are healthy.
 
-    `baseline` names the ablation whose gradients are the scale for those of the same seed.
+    The gradients of a run are compared with those of the ablation `baseline` with the same seed.
     """
     norms = {run.seed: run.metrics.set_index("step")["grad_norm"] for run in runs if run.ablation == baseline}
     rows = []
@@ -95,7 +99,7 @@ def detect(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFrame:
 
 
 def watches(run: FinishedRun, gradients: pd.Series | None) -> Iterator[Watch]:
-    """What is watched in a run; `gradients` are the baseline's norms by step, None if there is nothing to compare."""
+    """The quantities to watch in a run. `gradients` are the baseline's norms by step; None: do not compare them."""
     metrics, evaluations, base = run.metrics, run.evaluations, run.evaluations.iloc[0]
     steps = metrics["step"].to_numpy()
 
@@ -109,6 +113,7 @@ def watches(run: FinishedRun, gradients: pd.Series | None) -> Iterator[Watch]:
 
     if gradients is not None:
         norms, other = metrics["grad_norm"].to_numpy(), gradients.reindex(steps).to_numpy()
+        # A gradient of the baseline can be exactly 0, if all its groups were dead.
         ratio = np.divide(norms, other, out=np.full(len(norms), math.nan), where=other > 0)
         yield Watch("gradient too large", steps, ratio, GRADIENT, above=True)
         yield Watch("gradient too small", steps, ratio, 1 / GRADIENT, above=False)
@@ -119,25 +124,30 @@ def watches(run: FinishedRun, gradients: pd.Series | None) -> Iterator[Watch]:
     yield Watch("unfinished answers", steps, unfinished, 1 - base["finished"] + UNFINISHED, above=True)
 
     rate = base["success"]
+    # Both rates come from a sample of puzzles, so the variance counts twice.
     margin = ERRORS * math.sqrt(2 * rate * (1 - rate) / base["puzzles"])
     evaluated, success = evaluations["step"].to_numpy(), evaluations["success"].to_numpy()
     yield Watch("success below base", evaluated, success, rate - margin, above=False, persistence=EVALUATIONS)
 
 
 def group_figures(run: FinishedRun) -> pd.DataFrame:
-    """Per step (index) what the run's weighting made of its groups, recomputed from the logged rewards.
+    """Figures of the run's weights, one row per step, recomputed from the logged rewards.
 
-    Columns as the modes: "collapse to one sample" (mean effective N over groups with one right answer), "flat
-    weights" (mean spread over RMS, groups with right and wrong answers) and "dead groups" (share with all
-    rewards equal); NaN at a step without such groups. A reference answer that joined a group is not logged.
+    Columns are modes; NaN at a step without such groups:
+    "collapse to one sample"  mean effective N over groups with one right answer
+    "flat weights"            mean spread over RMS, over groups with right and wrong answers
+    "dead groups"             share of groups with all rewards equal
+    A reference answer that joined a group is not logged, so it is missing here.
     """
     spec = {key: value for key, value in run.record["config"]["weighting"].items() if key != "scheme"}
     scheme, taus = run.record["config"]["weighting"]["scheme"], run.metrics.set_index("step")["tau"]
     rows = {}
     for step, groups in run.groups.groupby("step"):
         count = groups["count"].to_numpy()
+        # Equal groups of a step are logged once, with a count. Some schemes depend on the whole batch.
         rewards = np.repeat(np.array([_parsed(text) for text in groups["rewards"]]), count, axis=0)
         right = np.repeat(groups["right"].to_numpy(), count)
+        # With a schedule, τ is the one of this step.
         chosen = spec | {"tau": float(taus[step])} if "tau" in spec else spec
         # Rewards are logged from the highest, so the right answers are the first.
         weights = weighting.compute(scheme, rewards, np.arange(rewards.shape[1]) < right[:, None], **chosen)

@@ -1,10 +1,10 @@
-"""Finished runs: read from their folders or an archive, refused if incomplete or if they do not belong together."""
+"""Finished runs: read from folders or an archive, and checked that they are complete and can be compared."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
@@ -21,11 +21,25 @@ FILES = (
 )
 
 
+class EvaluatedRun(Protocol):
+    """What a comparison of success needs to know of a run. Runs of other trainers have this much too."""
+
+    @property
+    def ablation(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def evaluations(self) -> pd.DataFrame: ...  # columns step, success, tokens
+
+
+AnyRun = TypeVar("AnyRun", bound=EvaluatedRun)
+
+
 @dataclass(frozen=True)
 class FinishedRun:
-    """One finished run, read."""
+    """The files of one finished run, read."""
 
-    origin: str  # its folder, or its archive and name: for messages
+    origin: str  # its folder, or its archive and name; for messages
     record: dict[str, Any]  # run.json
     metrics: pd.DataFrame
     groups: pd.DataFrame
@@ -49,8 +63,8 @@ def load(
 ) -> list[FinishedRun]:
     """Read the runs in `folders` and check them together with the `archived` ones.
 
-    The baseline's runs come first, then the others in the experiment's order of ablations, and by seed. Errors:
-    `ValueError`, one line naming the runs.
+    Returns the baseline's runs first, then the others in the experiment's order of ablations, and by seed. Raises
+    ValueError, one line with the runs' names.
     """
     runs = [*map(read, folders), *archived]
     check(runs, experiment)
@@ -59,7 +73,7 @@ def load(
 
 
 def read(folder: Path) -> FinishedRun:
-    """Read one run. Errors: `ValueError` if a file is missing or training did not reach its last step."""
+    """Read one run. Raises ValueError if a file is missing or training did not reach its last step."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder}: {', '.join(missing)} missing; train and evaluate this run first")
@@ -83,9 +97,10 @@ def read_samples(file: Path) -> list[dict[str, Any]]:
 
 
 def complete(run: FinishedRun) -> FinishedRun:
-    """The run itself. Errors: `ValueError` if training did not reach its last step."""
+    """Return the run. Raises ValueError if training did not reach its last step."""
     steps = run.record["config"]["training"]["steps"]
     evaluated = run.evaluations["step"].tolist()
+    # Both ends of the success curve are needed: the base model at step 0 and the final model.
     if evaluated[:1] != [0] or evaluated[-1] != steps:
         span = f"{evaluated[0]} to {evaluated[-1]}" if evaluated else "none"
         raise ValueError(f"{run.origin}: incomplete: evaluated at steps {span}, training.steps is {steps}")
@@ -93,7 +108,7 @@ def complete(run: FinishedRun) -> FinishedRun:
 
 
 def check(runs: Sequence[FinishedRun], experiment: Mapping[str, Any]) -> None:
-    """Refuse, in one line naming the runs, what must not be compared."""
+    """Raise ValueError, one line with the runs' names, if the runs must not be compared."""
     names = [(run.ablation, run.seed) for run in runs]
     for run, name in zip(runs, names, strict=True):
         if run.ablation not in experiment["ablations"]:
@@ -104,15 +119,22 @@ def check(runs: Sequence[FinishedRun], experiment: Mapping[str, Any]) -> None:
     baseline = experiment["baseline"]
     if baseline not in {ablation for ablation, _ in names}:
         raise ValueError(f"no run of the baseline {baseline!r} among the {len(runs)} runs given")
+    # A difference between such runs could come from the code or the device instead of the weighting.
     for key, what in (("trainer", "trainer code"), ("data", "data"), ("base", "base models"), ("device", "devices")):
-        _refuse_mixed(runs, lambda run, key=key: run.record[key], what)
+        _refuse_mixed(runs, _recorded(key), what)
     _refuse_mixed(runs, lambda run: _text(run.record["config"]["evaluation"]), "evaluation settings")
+    # A change of one scheme's code makes only the runs of that scheme incomparable.
     schemes = {run.record["config"]["weighting"]["scheme"] for run in runs}
     for scheme in sorted(schemes):
         same = [run for run in runs if run.record["config"]["weighting"]["scheme"] == scheme]
-        _refuse_mixed(same, lambda run: run.record["code"], f"code of scheme {scheme}")
+        _refuse_mixed(same, _recorded("code"), f"code of scheme {scheme}")
     for ablation, members in by_ablation(runs):
+        # Seeds of one ablation must differ in nothing but the seed.
         _refuse_mixed(members, lambda run: _text(run.record["config"] | {"seed": None}), f"{ablation} settings")
+
+
+def _recorded(key: str) -> Callable[[FinishedRun], str]:
+    return lambda run: run.record[key]
 
 
 def _text(value: Any) -> str:
@@ -128,9 +150,9 @@ def _refuse_mixed(runs: Sequence[FinishedRun], value: Callable[[FinishedRun], st
         raise ValueError(f"runs with different {what} cannot be compared; make them again: {listed}")
 
 
-def by_ablation(runs: Sequence[FinishedRun]) -> Iterable[tuple[str, list[FinishedRun]]]:
-    """Runs of each ablation, in the order of `runs`."""
-    groups: dict[str, list[FinishedRun]] = {}
+def by_ablation(runs: Sequence[AnyRun]) -> Iterable[tuple[str, list[AnyRun]]]:
+    """(ablation, its runs), in the order of `runs`."""
+    groups: dict[str, list[AnyRun]] = {}
     for run in runs:
         groups.setdefault(run.ablation, []).append(run)
     return groups.items()

@@ -1,9 +1,12 @@
-"""Reasoning: what the answers of finished runs say, counted at every evaluation, and with intervals over seeds.
+"""Reasoning: behavior in the answers of finished runs, counted at every evaluation, with intervals over seeds.
 
-Two sources. The verifier counts attempts, self-checks and surrenders in the answers to *all* held-out puzzles, in the
-wording that it knows. The *few* texts kept at each evaluation tell whether the written arithmetic is right, and how
-often a language model checks itself, starts again or admits defeat in its own words. Phrases are counted, as is usual
-for self-reflection (Liu et al. 2025, arXiv 2503.20783); other wordings are missed.
+There are two sources:
+
+* The verifier counts attempts, self-checks and admissions of defeat in the answers to *all* held-out puzzles. It knows
+  one wording only.
+* A *few* texts are kept at each evaluation. They show whether the written arithmetic is right, and how often a language
+  model checks itself, starts again or admits defeat in its own words. Phrases are counted, as is usual for
+  self-reflection (Liu et al. 2025, arXiv 2503.20783). Other wordings are missed.
 """
 
 import math
@@ -35,23 +38,24 @@ _DEFEAT = re.compile(
 
 COUNTED = ("attempts", "self_checks", "gave_up", "length", "finished")  # over all puzzles
 MEASURES = {
-    "attempts": "equations tried an answer",
-    "self_checks": "self-checks an answer",
+    "attempts": "equations tried per answer",
+    "self_checks": "self-checks per answer",
     "gave_up": "share of answers that admit defeat",
-    "length": "tokens an answer",
+    "length": "tokens per answer",
     "finished": "share of answers that end before the token limit",
     "arithmetic": "share of the written equations that are right",
-    "says_check": "phrases of checking an answer",
-    "says_retry": "phrases of starting anew an answer",
+    "says_check": "phrases of checking per answer",
+    "says_retry": "phrases of starting again per answer",
     "says_defeat": "share of answers with a phrase of defeat",
 }
 
-# A completion → (equations that are right, equations written).
+# Completion → (equations that are right, equations written).
 Arithmetic = Callable[[str], tuple[int, int]]
 
 
 def count_phrases(completion: str) -> dict[str, float]:
-    """Phrases in the thinking of one completion: how many of checking and of starting again, and whether of defeat."""
+    """Phrases in the thinking of one completion: number of checks, number of new starts, and 1 or 0 for defeat."""
+    # The answer behind the thinking has a fixed form without such phrases.
     thinking = completion.partition("</think>")[0]
     return {
         "says_check": len(_CHECK.findall(thinking)),
@@ -61,10 +65,10 @@ def count_phrases(completion: str) -> dict[str, float]:
 
 
 def measure(runs: Sequence[FinishedRun], arithmetic: Arithmetic | None) -> pd.DataFrame:
-    """One row per run and evaluation: ablation, seed, step, MEASURES, `texts` and `written`. The last two count the
-    answers and the equations behind the measures that are read from texts.
+    """One row per run and evaluation: ablation, seed, step, MEASURES, `texts` and `written`.
 
-    `arithmetic` is the task's, None if its answers have no equations: the measure is NaN, as where none was written.
+    `texts` and `written` count the answers and the equations behind the measures that are read from texts. `arithmetic`
+    is the task's function; None if its answers have no equations. The measure `arithmetic` is NaN without equations.
     """
     rows = []
     for run in runs:
@@ -88,6 +92,7 @@ def _read(texts: Sequence[str], arithmetic: Arithmetic | None) -> dict[str, floa
     """The measures of the texts of one evaluation."""
     phrases = [count_phrases(text) for text in texts]
     equations = [arithmetic(text) for text in texts] if arithmetic else []
+    # The pair (0, 0) makes the sums 0 if there are no equations.
     right, written = (sum(counts) for counts in zip((0, 0), *equations, strict=True))
     means = {name: sum(row[name] for row in phrases) / len(phrases) for name in phrases[0]} if phrases else {}
     return means | {
@@ -108,7 +113,7 @@ def over_seeds(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def annotated(sample: Mapping[str, Any], arithmetic: Arithmetic | None) -> dict[str, Any]:
-    """A row of samples.jsonl with the equations of its text, `right` of `written`, if the task has any."""
+    """A row of samples.jsonl. If the task has equations, `right` and `written` count those of its text."""
     if arithmetic is None:
         return dict(sample)
     right, written = arithmetic(sample["completion"])

@@ -1,8 +1,8 @@
-"""The training figures that earlier notes reported, with the uncertainty they did not print.
+"""The training figures of the earlier notes, with the uncertainty that the notes did not print.
 
-One seed, Qwen2.5-3B-Instruct on Countdown, evaluated every 10 steps on 128 puzzles, at unequal step counts.
-A binomial interval covers the sampling of puzzles only: the spread between training seeds comes on top, so
-a difference that is not clear here is not clear at all.
+They come from one seed of Qwen2.5-3B-Instruct on Countdown, evaluated every 10 steps on 128 puzzles. The runs have
+unequal numbers of steps. A binomial interval covers only the sampling of puzzles. The spread between training seeds
+comes on top, so a difference that is not clear here is not clear at all.
 """
 
 import math
@@ -14,17 +14,17 @@ from softmax_rewards.common.stats import two_proportion_z, wilson
 PUZZLES = 128
 EVERY = 10
 
-# Success in percent at steps 10, 20, …: "+73 % at step 20" is 19 against 11, so the first is step 10.
+# Success in percent at steps 10, 20, …. The notes' "+73 % at step 20" is 19 against 11, so the first figure is step 10.
 CURVES = {
     "linear": (12, 11, 12, 14, 14, 17, 17),
     "softmax τ=0.5": (16, 19, 22, 31, 38),
     "softmax τ=0.25": (20, 30, 27),
 }
-# One final figure each, its step not given. τ=0.25 was later said to reach about 38 as well.
+# One final figure each; the step is not given. The notes later say that τ=0.25 reached about 38 too.
 FINALS = {"softmax τ=0.75": 3, "softmax τ=1.0": 0, "softmax τ 0.75→0.25": 33, "softmax τ=0.25 (later)": 38}
 # Relative gains over the baseline, in percent, as printed.
 GAINS = (73, 124, 59, 94)
-# Differences whose z score is asked for: (ablation, percent, baseline percent).
+# Differences that get a z score: (ablation, percent, baseline percent).
 DIFFERENCES = (("softmax τ=0.5", 19, 11), ("softmax τ=0.5", 38, 17))
 
 COLUMNS = [
@@ -44,9 +44,11 @@ COLUMNS = [
 
 
 def table() -> pd.DataFrame:
-    """Every reported figure (95 % Wilson interval of 128 puzzles), the z scores of the two differences, and
-    for every reported gain the pairs of figures that round to it. Rates are fractions, gains are percent; a
-    gain that no pair gives has a row that says so."""
+    """Every reported figure with its 95 % Wilson interval, the z scores of DIFFERENCES, and the reported gains.
+
+    A gain has one row for each pair of figures that rounds to it, or one row that says that no pair does. Rates are
+    fractions, gains are percent.
+    """
     return pd.DataFrame(_figures() + _differences() + _gains(), columns=COLUMNS)
 
 
@@ -88,7 +90,7 @@ def _differences() -> list[dict]:
 def _gains() -> list[dict]:
     rows = []
     for gain in GAINS:
-        pairs = {  # where the baseline repeats a figure, its last step stands
+        pairs = {  # if the baseline has a figure twice, the later step is kept
             (ablation, step, percent, base): base_step
             for ablation in (*CURVES, *FINALS)
             if ablation != "linear"

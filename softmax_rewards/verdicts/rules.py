@@ -1,31 +1,30 @@
-"""The rules by which a claim is decided: what an experiment's evidence must show (`judgment.py` applies them).
+"""Rules: functions that decide a claim from an experiment's evidence. `judgment.py` applies them.
 
-An ablation is found by its *weighting* (softmax, τ = 0.5), never by its name, and only ablations trained exactly like
-the baseline count. Most rules are contrasts: an endpoint of one ablation minus that of another, or minus that of its
-own base model, paired by seed, with a predicted sign.
+Most rules test contrasts. A contrast is an endpoint of one ablation minus that of another ablation or of its own base
+model. The two are paired by seed, and the claim predicts the sign of the difference.
 
-    supported      the 95 % interval lies wholly on the predicted side (and, where the comparison belongs to
-                   the primary family, Holm's p < 0.05)
-    contradicted   wholly on the other side, or a success rate's interval inside ±2 points: equivalent
+    supported      the whole 95 % interval has the predicted sign; a comparison of the primary family also needs
+                   Holm's p < 0.05
+    contradicted   the whole interval has the other sign; or, for a success rate, it lies inside ±2 points (equivalent)
     not resolved   anything else
 
-A rule of several contrasts supports its claim if all do, and contradicts it if one does.
+A rule with several contrasts supports its claim if all contrasts do, and contradicts it if one contrast does.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from softmax_rewards.common import stats
 from softmax_rewards.common.stats import EQUIVALENCE, Interval, equivalent, mean_interval, minimum_detectable_effect
-from softmax_rewards.verdicts.evidence import ENDPOINTS, Contrast, Endpoint, Evidence, Untested, label
+from softmax_rewards.verdicts.evidence import ENDPOINTS, PEAK, Contrast, Endpoint, Evidence, Untested, label
 from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
 from softmax_rewards.weighting.study.tau_rule import CLAIMED_RATIO, SMALLEST_GRID, Fit
 
 ALPHA = 0.05
-COLD_START = 0.005  # success at or below which a base model counts as too weak to start
-HALF_FORMATTED = (0.35, 0.65)  # share of well-formed answers of a base model that has half learned the format
-PEAK = Endpoint("temperature of the highest success", "τ/range")
+COLD_START = 0.005  # a base model with at most this success counts as too weak to start
+HALF_FORMATTED = (0.35, 0.65)  # a base model with this share of well-formed answers has half learned the format
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,14 @@ class Finding:
     interval: Interval
     sentence: str
     measure: Endpoint
+    close: bool = False  # contradicted because the difference is too small, not because it has the other sign
 
 
 def decide(interval: Interval, sign: int, margin: float | None = None, adjusted: float = math.nan) -> tuple[str, str]:
-    """Verdict and reason for an effect predicted to have `sign`; `adjusted` is Holm's p or NaN."""
+    """Verdict and reason of an effect that is predicted to have `sign`. `adjusted` is Holm's p or NaN."""
     if math.isnan(interval.low):
         return UNRESOLVED, f"{interval.n} seed(s) give no interval"
+    # Equivalence comes before the sign: a difference can exclude 0 and still be too small to matter.
     if margin is not None and equivalent(interval, margin):
         return CONTRADICTED, f"equivalent: the whole interval is inside ±{100 * margin:g} points"
     low, high = sorted((sign * interval.low, sign * interval.high))
@@ -55,6 +56,11 @@ def decide(interval: Interval, sign: int, margin: float | None = None, adjusted:
     return (SUPPORTED, "as claimed") if low > 0 else (CONTRADICTED, "the opposite of the claim")
 
 
+def _close(verdict: str, interval: Interval, sign: int) -> bool:
+    """Whether a contradicted effect does not clearly have the other sign."""
+    return verdict == CONTRADICTED and max(sign * interval.low, sign * interval.high) >= 0
+
+
 def _describe(endpoint: Endpoint, interval: Interval) -> str:
     text = endpoint.change(interval.estimate)
     if math.isnan(interval.low):
@@ -64,7 +70,7 @@ def _describe(endpoint: Endpoint, interval: Interval) -> str:
 
 
 def _compare(evidence: Evidence, contrast: Contrast) -> tuple[Interval, str]:
-    """The paired interval of a contrast and the figures in words."""
+    """The paired interval of a contrast, and its figures in words."""
     first, second = evidence.pair(contrast)
     interval, endpoint = mean_interval(first - second), ENDPOINTS[contrast.endpoint]
     if not len(first):
@@ -82,19 +88,21 @@ def assess(evidence: Evidence, contrast: Contrast) -> Finding:
     adjusted = evidence.adjusted(contrast)
     verdict, reason = decide(interval, contrast.sign, margin, adjusted)
     if verdict == UNRESOLVED and interval.n >= 2:
+        # A planned comparison must also pass Holm, so its detectable effect is stated for that level.
         level = stats.strictest_confidence(1 if math.isnan(adjusted) else len(evidence.p_holm))
         effect = minimum_detectable_effect(interval.deviation, interval.n, confidence=level)
         detectable = endpoint.change(effect).lstrip("+")
         reason += f" ({interval.n} seeds find a true difference of {detectable} four times in five)"
-    return Finding(verdict, interval, f"{words}, {reason}", endpoint)
+    close = _close(verdict, interval, contrast.sign)
+    return Finding(verdict, interval, f"{words}, {reason}", endpoint, close)
 
 
 Rule = Callable[[Evidence], Finding]
 
 
 def every(*contrasts: Contrast) -> Rule:
-    """All contrasts must hold. The row shows the contrast that decides: the first that is contradicted, else
-    the first unresolved, else the first."""
+    """All contrasts must hold. The finding is that of the contrast that decides: the first contradicted one, else the
+    first unresolved one, else the first."""
 
     def rule(evidence: Evidence) -> Finding:
         findings = [assess(evidence, contrast) for contrast in contrasts]
@@ -106,10 +114,11 @@ def every(*contrasts: Contrast) -> Rule:
 
 
 def no_better(contrast: Contrast) -> Rule:
-    """The claim is that `ablation` gains nothing: supported if the whole interval is below 2 points."""
+    """The ablation gains nothing: supported if the whole interval is below 2 points."""
 
     def rule(evidence: Evidence) -> Finding:
         interval, words = _compare(evidence, contrast)
+        # In this order, as in the plan: a gain that excludes 0 but stays below 2 points counts as no gain.
         if interval.high < EQUIVALENCE:
             verdict, reason = SUPPORTED, "a gain of 2 points or more is excluded"
         elif interval.low > 0:
@@ -121,8 +130,8 @@ def no_better(contrast: Contrast) -> Rule:
     return rule
 
 
-def best_rates(first: Mapping, second: Mapping) -> Rule:
-    """AUC of both ablations, each at the learning rate that suits it best (by its mean, on the same seeds)."""
+def best_rates(first: Mapping[str, Any], second: Mapping[str, Any]) -> Rule:
+    """The AUC of `first` is higher than that of `second`, each at its own best learning rate by mean AUC."""
 
     def rule(evidence: Evidence) -> Finding:
         best = []
@@ -137,7 +146,8 @@ def best_rates(first: Mapping, second: Mapping) -> Rule:
         verdict, reason = decide(interval, 1, EQUIVALENCE)
         words = f"{label(first)} at rate {rate_a:g} against {label(second)} at rate {rate_b:g}"
         endpoint = ENDPOINTS["auc"]
-        return Finding(verdict, interval, f"{words}: {_describe(endpoint, interval)}, {reason}", endpoint)
+        sentence = f"{words}: {_describe(endpoint, interval)}, {reason}"
+        return Finding(verdict, interval, sentence, endpoint, _close(verdict, interval, 1))
 
     return rule
 
@@ -150,11 +160,7 @@ def _sweep(evidence: Evidence, scheme: str) -> Fit:
 
 
 def peak_at_half(scheme: str) -> Rule:
-    """1/2 lies in the interval of the interior maximum of success over log(τ/range). Effect: τ*/range.
-
-    The parabola is trusted only where the grid agrees: 1/2 must lie on the same side of both the fitted
-    interval and the bracket, the two neighbors of the best τ tried, or nothing is resolved.
-    """
+    """Success has a maximum over log(τ/range), and its interval contains 1/2. The effect is the best τ/range."""
 
     def rule(evidence: Evidence) -> Finding:
         fit = _sweep(evidence, scheme)
@@ -162,6 +168,7 @@ def peak_at_half(scheme: str) -> Rule:
         grid = "τ tried: " + ", ".join(f"{tau:g}" for tau in fit.taus)
         if fit.interior:
             fitted = fit.low <= CLAIMED_RATIO <= fit.high
+            # A parabola can fit badly. The grid must agree: is 1/2 between the neighbors of the best τ tried?
             bracketed = fit.bracket[0] <= CLAIMED_RATIO <= fit.bracket[1]
             verdict = UNRESOLVED if fitted != bracketed else SUPPORTED if fitted else CONTRADICTED
             text = (
@@ -172,6 +179,7 @@ def peak_at_half(scheme: str) -> Rule:
             if verdict == UNRESOLVED:
                 text += ", but the neighbors of the best τ tried do not agree, so the fit alone does not decide"
             return Finding(verdict, interval, text, PEAK)
+        # Without a maximum inside the grid, an edge that is clearly better than half the range excludes the claim.
         if fit.best in (fit.taus[0], fit.taus[-1]) and fit.lead.low > 0:
             text = (
                 f"no interior maximum: the best τ is {fit.best:g}, at the edge ({grid}), "
@@ -179,16 +187,17 @@ def peak_at_half(scheme: str) -> Rule:
                 f"({100 * fit.lead.low:+.1f} to {100 * fit.lead.high:+.1f}, widened for choosing the best)"
             )
             return Finding(CONTRADICTED, interval, text, PEAK)
-        return Finding(UNRESOLVED, interval, f"no maximum is reported, for {fit.reason} ({grid})", PEAK)
+        return Finding(UNRESOLVED, interval, f"no maximum is reported because {fit.reason} ({grid})", PEAK)
 
     return rule
 
 
 def falls_with_tau(scheme: str) -> Rule:
-    """Success falls along log τ, and a peak at half the range is contradicted. Effect: change of success per
-    factor e in τ."""
+    """Success falls with log τ, and a peak at half the range is contradicted. The effect is the change of success when
+    τ grows by a factor e."""
 
     def rule(evidence: Evidence) -> Finding:
+        # A curve with a peak can also have a falling line, so the peak must be excluded.
         slope, peak = _sweep(evidence, scheme).slope, peak_at_half(scheme)(evidence)
         if math.isnan(slope.low):
             return Finding(UNRESOLVED, slope, peak.sentence, ENDPOINTS["auc"])
@@ -206,7 +215,7 @@ def falls_with_tau(scheme: str) -> Rule:
 
 
 def cold_start(*contrasts: Contrast) -> Rule:
-    """`every`, on a base model of at most 0.5 % success."""
+    """`every`, for a base model with at most 0.5 % success. Raises Untested for a stronger one."""
 
     def rule(evidence: Evidence) -> Finding:
         if evidence.measures["base"].mean() > COLD_START:
@@ -217,7 +226,7 @@ def cold_start(*contrasts: Contrast) -> Rule:
 
 
 def half_formatted(*contrasts: Contrast) -> Rule:
-    """`every`, on a base model with about half of its answers in the right format."""
+    """`every`, for a base model with about half of its answers in the right format. Raises Untested for others."""
 
     def rule(evidence: Evidence) -> Finding:
         low, high = HALF_FORMATTED

@@ -1,8 +1,8 @@
-"""Signal-to-noise of a batch's gradient, measured between two halves of a batch, beside its prediction.
+"""Signal-to-noise of a batch's gradient: measured from two halves of the batch, and predicted.
 
-The gradients of two independent halves of a batch have E[g1·g2] = |signal|^2 and E[|g|^2] = |signal|^2 + noise^2. So
-their cosine c gives, for the half, signal/noise = sqrt(c/(1 - c)); the whole batch has sqrt(2) times that. The
-prediction comes from `weighting/study/signal_noise.py`.
+The gradients of two independent halves of a batch have E[g1·g2] = |signal|² and E[|g|²] = |signal|² + noise². So their
+cosine c gives signal/noise = sqrt(c/(1 - c)) for a half, and sqrt(2) times that for the whole batch. The prediction
+comes from `weighting/study/signal_noise.py`.
 """
 
 import math
@@ -18,22 +18,22 @@ from softmax_rewards.weighting import temperature
 from softmax_rewards.weighting.study.populations import from_log
 from softmax_rewards.weighting.study.signal_noise import of_groups
 
-UNDEFINED = 0.05  # share of steps without a cosine up to which the others stand for all
+UNDEFINED = 0.05  # from this share of steps without a cosine on, no mean is given
 COLUMNS = ["ablation", "scheme", "tau", "seeds", "undefined", "cosine", "cosine_low", "cosine_high"]
 COLUMNS += ["snr", "snr_low", "snr_high", "predicted", "predicted_cosine"]
 
 
 def measured(runs: Sequence[FinishedRun], reward_range: tuple[float, float]) -> pd.DataFrame:
-    """One row per ablation whose runs logged `gradient_cosine`, columns COLUMNS; the first ablation is the baseline.
+    """One row per ablation whose runs logged `gradient_cosine`, columns COLUMNS. The first ablation is the baseline.
 
-    tau        of a constant temperature; NaN for a scheme without and for a schedule
-    undefined  share of the steps without a cosine, where half a batch had no weight. Such steps have no signal, so the
-               mean of the others is too high; from UNDEFINED on it is not given
-    cosine     its mean over the steps of a run, then over seeds, with the t interval over seeds
-    snr        of a whole batch, from the cosine and its limits; a cosine below 0 gives 0
-    predicted  `of_groups` of all groups that the ablation trained on, per square root of the number of samples; NaN
-               for a schedule, and in another setting than the baseline's, whose gradient may have other parts
-    predicted_cosine  the cosine of a half that follows, with one factor for all: least squares, weighted by seeds
+    tau        a constant temperature; NaN for a scheme without τ and for a schedule
+    undefined  share of the steps without a cosine, because half a batch had no weight
+    cosine     mean over the steps of a run, then over seeds, with the t interval over seeds
+    snr        signal-to-noise of a whole batch, from the cosine and its limits; 0 for a cosine below 0
+    predicted  `of_groups` of all groups that the ablation trained on, per square root of the number of samples; NaN for
+               a schedule and for a setting other than the baseline's
+    predicted_cosine  the cosine of a half that follows from `predicted` with one factor for all ablations, fitted by
+                      least squares weighted by seeds
     """
     rows = []
     for ablation, members in by_ablation(runs):
@@ -42,17 +42,19 @@ def measured(runs: Sequence[FinishedRun], reward_range: tuple[float, float]) -> 
         config = members[0].record["config"]
         undefined = float(np.mean([run.metrics["gradient_cosine"].isna().mean() for run in members]))
         limits = (math.nan,) * 3
+        # Steps without a cosine have no signal. Leaving out many of them would make the mean of the others too high.
         if undefined < UNDEFINED:
             interval = mean_interval([run.metrics["gradient_cosine"].mean() for run in members])
             limits = (interval.estimate, interval.low, interval.high)
         scheme, hyperparameters = _setting(config["weighting"], reward_range)
         predicted = math.nan
+        # In another setting the gradient may have other parts, such as a KL term, which the prediction does not know.
         if hyperparameters is not None and config["training"] == runs[0].record["config"]["training"]:
             predicted = of_groups(scheme, hyperparameters, from_log(pd.concat([run.groups for run in members])))
         tau = (hyperparameters or {}).get("tau", math.nan)
         rows.append((ablation, scheme, tau, len(members), undefined, *limits, *map(of_cosine, limits), predicted))
     table = pd.DataFrame(rows, columns=COLUMNS[:-1]).astype({"predicted": float})
-    # Of a half: (signal/noise)^2 = c/(1 - c).
+    # For a half batch, (signal/noise)² = c/(1 - c).
     known = table.dropna(subset=["predicted", "cosine"])
     squares, odds = known["predicted"] ** 2, known["cosine"] / (1 - known["cosine"])
     scaled = table["predicted"] ** 2 * (known["seeds"] * squares @ odds) / (known["seeds"] * squares @ squares)
@@ -65,7 +67,7 @@ def of_cosine(cosine: float) -> float:
 
 
 def _setting(spec: Mapping[str, Any], reward_range: tuple[float, float]) -> tuple[str, dict[str, Any] | None]:
-    """Scheme and hyperparameters of a config's weighting; None instead of these if τ follows a schedule."""
+    """Scheme and hyperparameters of a config's weighting; the latter are None if τ follows a schedule."""
     hyperparameters = {name: value for name, value in spec.items() if name != "scheme"}
     tau = hyperparameters.get("tau")
     if temperature.is_schedule(tau):

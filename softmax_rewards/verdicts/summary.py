@@ -1,6 +1,6 @@
-"""The tables of a summary: finished runs in, data frames out, paired by seed.
+"""The tables of a summary: functions from finished runs to data frames.
 
-Ablations are compared at the same step and at the same number of generated tokens.
+Ablations are paired by seed, and compared at the same step and at the same number of generated tokens.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,12 +11,12 @@ import pandas as pd
 from softmax_rewards.common import stats
 from softmax_rewards.verdicts import robust
 from softmax_rewards.verdicts.evidence import Evidence
-from softmax_rewards.verdicts.finished import FinishedRun, by_ablation
+from softmax_rewards.verdicts.finished import EvaluatedRun, FinishedRun, by_ablation
 from softmax_rewards.weighting import temperature
 from softmax_rewards.weighting.study import tau_rule
 from softmax_rewards.weighting.study.populations import Population, from_log
 
-EARLY = 10  # steps; the claims about entropy, length and gradient norm speak of steps 1–10
+EARLY = 10  # the claims about entropy, length and gradient norm are about steps 1–10
 SWEPT = ("softmax", "softmax_centered")
 COMPARISON_COLUMNS = [
     "ablation",
@@ -34,7 +34,7 @@ COMPARISON_COLUMNS = [
 
 
 def long(parts: Iterable[tuple[FinishedRun, pd.DataFrame]]) -> pd.DataFrame:
-    """The runs' tables below each other, with the columns ablation and seed in front."""
+    """The tables of several runs as one table that begins with the columns ablation and seed."""
     return pd.concat(
         [table.assign(ablation=run.ablation, seed=run.seed) for run, table in parts], ignore_index=True
     ).pipe(lambda table: table[["ablation", "seed", *table.columns.drop(["ablation", "seed"])]])
@@ -46,12 +46,14 @@ def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
     for run in runs:
         curve, metrics = run.evaluations, run.metrics
         steps, last = curve["step"], curve["step"].iloc[-1]
+        # Entropy, length and gradient norm are measured while training, success and behavior on held-out puzzles.
         early, late = metrics[metrics["step"] <= EARLY], metrics[metrics["step"] > 0.8 * last]
         rows[run.ablation, run.seed] = {
             "base": curve["success"].iloc[0],
             "base_format": curve["format"].iloc[0],
             "auc": stats.area(steps, curve["success"]),
             "final": curve["success"].iloc[-1],
+            # Step 0 is the base model, which is the other side of this comparison.
             "first_half": curve.loc[(steps > 0) & (steps <= last / 2), "success"].mean(),
             "entropy_early": early["entropy"].mean(),
             "length_early": early["length"].mean(),
@@ -89,14 +91,14 @@ def final(runs: Sequence[FinishedRun], measures: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparisons(runs: Sequence[FinishedRun], baseline: str, primary: Sequence[str]) -> pd.DataFrame:
-    """Every ablation against the baseline, paired by seed.
+def comparisons(runs: Sequence[EvaluatedRun], baseline: str, primary: Sequence[str]) -> pd.DataFrame:
+    """Every ablation against the baseline, paired by seed; columns COMPARISON_COLUMNS, in units of success.
 
-    auc and final are taken at the last step that both reached, auc_tokens up to the tokens that both
-    generated. The primary family is the AUC of the ablations in `primary`, Holm-adjusted; one without a run has
-    a row without figures and counts. The rest is exploratory and unadjusted. All values in units of success;
-    the `mde` of a primary row is at Holm's first, strictest level.
+    auc and final end at the last step that both runs reached, auc_tokens at the number of tokens that both generated.
+    The primary family is the AUC of the ablations in `primary`, with Holm's correction. All other rows are exploratory
+    and not adjusted.
     """
+    # Before the results are known, any member of the family may meet Holm's first and strictest level.
     levels = {True: stats.strictest_confidence(len(primary)), False: stats.CONFIDENCE}
     curve = {(run.ablation, run.seed): run.evaluations for run in runs}
     rows = []
@@ -104,6 +106,7 @@ def comparisons(runs: Sequence[FinishedRun], baseline: str, primary: Sequence[st
         if ablation == baseline:
             continue
         pairs = [(run.evaluations, curve[baseline, run.seed]) for run in members if (baseline, run.seed) in curve]
+        # The shape is stated because an ablation may share no seed with the baseline.
         deltas = np.array([_deltas(first, second) for first, second in pairs]).reshape(len(pairs), 3)
         for endpoint, values in zip(("auc", "final", "auc_tokens"), deltas.T, strict=True):
             interval = stats.mean_interval(values)
@@ -124,6 +127,7 @@ def comparisons(runs: Sequence[FinishedRun], baseline: str, primary: Sequence[st
                 }
             )
     missing = [ablation for ablation in primary if ablation not in {row["ablation"] for row in rows}]
+    # A planned ablation without a run still counts in Holm's correction, because the plan was fixed before the runs.
     absent = {"against": baseline, "endpoint": "auc", "family": "primary", "seeds": 0}
     rows += [{"ablation": ablation, **absent} for ablation in missing]
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
@@ -134,7 +138,9 @@ def comparisons(runs: Sequence[FinishedRun], baseline: str, primary: Sequence[st
 
 def _deltas(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float]:
     """Differences of one seed's evaluations: AUC and final at the same step, AUC at the same tokens."""
+    # The runs may have different numbers of steps. Only steps that both evaluated are compared.
     both = first.merge(second, on="step", suffixes=("", "_b")).sort_values("step")
+    # At equal steps an ablation with longer answers has used more compute. At equal tokens it has not.
     tokens = min(first["tokens"].iloc[-1], second["tokens"].iloc[-1])
     return (
         stats.area(both["step"], both["success"]) - stats.area(both["step"], both["success_b"]),
@@ -144,15 +150,16 @@ def _deltas(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, fl
 
 
 def robust_comparisons(measures: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """The interquartile mean of every ablation over its seeds, and its probability to improve on the baseline.
+    """Interquartile mean of every ablation over its seeds, and its probability of improvement over the baseline.
 
-    One row per ablation and endpoint (auc, final); limits are bootstraps over seeds. The experiment is one task.
+    One row per ablation and endpoint (auc, final), with bootstrap limits over seeds. An experiment counts as one task.
     """
     columns = ["ablation", "endpoint", "iqm", "iqm_low", "iqm_high"]
     columns += ["improvement", "improvement_low", "improvement_high", "seeds"]
     rows = []
     for ablation, group in measures.groupby("ablation", sort=False):
         for endpoint in ("auc", "final"):
+            # [S, 1]: S seeds of one task.
             scores, against = group[[endpoint]].to_numpy(), measures.loc[[baseline], [endpoint]].to_numpy()
             middle = robust.stratified_bootstrap(robust.interquartile_mean, scores)
             better = (np.nan,) * 3
@@ -163,8 +170,10 @@ def robust_comparisons(measures: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
 
 def puzzle_comparisons(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFrame:
-    """Final models, puzzle by puzzle against the baseline of the same seed. The interval is a bootstrap over
-    puzzles: it speaks of these two trained models only."""
+    """Final models against the baseline's final model of the same seed, puzzle by puzzle.
+
+    The interval is a bootstrap over puzzles. It holds for these two trained models only, not for other seeds.
+    """
     columns = ["ablation", "seed", "decoding", "delta", "low", "high", "puzzles"]
     against = {run.seed: run.puzzles.set_index("puzzle") for run in runs if run.ablation == baseline}
     rows = []
@@ -173,6 +182,7 @@ def puzzle_comparisons(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFra
             continue
         difference = (run.puzzles.set_index("puzzle") - against[run.seed]).dropna()
         for decoding in ("sampled", "greedy"):
+            # The run's seed also seeds the bootstrap, so the table is the same every time.
             interval = stats.puzzle_bootstrap(difference[decoding], run.seed)
             figures = (interval.estimate, interval.low, interval.high, interval.n)
             rows.append((run.ablation, run.seed, decoding, *figures))
@@ -180,7 +190,7 @@ def puzzle_comparisons(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFra
 
 
 def temperatures(evidence: Evidence, reward_range: tuple[float, float]) -> pd.DataFrame:
-    """Success of every ablation with a constant τ, per scheme, endpoint and τ, ablations trained like the baseline."""
+    """Success by scheme, endpoint and constant τ, over the ablations that were trained like the baseline."""
     columns = ["scheme", "ablation", "tau", "ratio", "log_ratio", "endpoint", "mean", "low", "high", "seeds"]
     training = evidence.configs[evidence.baseline]["training"]
     rows = []
@@ -189,6 +199,7 @@ def temperatures(evidence: Evidence, reward_range: tuple[float, float]) -> pd.Da
         spec = weighting.get("tau")
         if weighting["scheme"] not in SWEPT or temperature.is_schedule(spec) or config["training"] != training:
             continue
+        # τ is constant here, so any step gives the same value.
         tau = temperature.resolve(spec, 0, reward_range)
         ratio = tau / (reward_range[1] - reward_range[0])
         for endpoint in ("auc", "final"):
@@ -196,7 +207,7 @@ def temperatures(evidence: Evidence, reward_range: tuple[float, float]) -> pd.Da
             key = (weighting["scheme"], ablation, tau, ratio, np.log(ratio), endpoint)
             rows.append((*key, interval.estimate, interval.low, interval.high, interval.n))
     table = pd.DataFrame(rows, columns=columns)
-    # τ = 0.55 and "auto" may be the same temperature: one ablation stands for it.
+    # τ = 0.55 and "auto" may be the same temperature. Only one of the two ablations is kept.
     table = table.drop_duplicates(["scheme", "tau", "endpoint"])
     return table.sort_values(["scheme", "endpoint", "tau"], ignore_index=True)
 
@@ -207,11 +218,12 @@ def fit_temperatures(
     """Scheme → endpoint → fit over the seeds that have every τ."""
     fits: dict[str, dict[str, tau_rule.Fit]] = {}
     for (scheme, endpoint), grid in sweep.groupby(["scheme", "endpoint"]):
+        # A seed that lacks one τ would bend its own curve.
         success = evidence.measures[endpoint].unstack("ablation")[grid["ablation"]].dropna()
         fits.setdefault(scheme, {})[endpoint] = tau_rule.fit(grid["tau"], success, reward_range)
     return fits
 
 
 def base_groups(runs: Sequence[FinishedRun], baseline: str) -> Population:
-    """Groups of the base model, hardly changed yet: those of the baseline's first steps."""
+    """Groups of the baseline's first steps, when the model has hardly changed."""
     return from_log(pd.concat([run.groups[run.groups["step"] <= EARLY] for run in runs if run.ablation == baseline]))

@@ -1,7 +1,7 @@
-"""What each rule for choosing τ before training would have cost: is half the reward range the best of them?
+"""What each rule for choosing τ before training would have cost. Is half the reward range the best rule?
 
-The rules are those of `weighting/study/tau_choice.py`. The cost of a rule is the success at the best τ of the
-grid minus the success at its choice.
+The rules are in `weighting/study/tau_choice.py`. The cost of a rule is the success at the best τ of the grid minus the
+success at the τ that the rule chose.
 """
 
 import numpy as np
@@ -17,12 +17,12 @@ COLUMNS = ["scheme", "rule", "tau", "ratio", "best", "regret", "low", "high", "s
 
 
 def table(evidence: Evidence, sweep: pd.DataFrame, groups: Population, reward_range: float) -> pd.DataFrame:
-    """One row per rule and scheme with a grid of τ: the choice and what it cost in mean success over training.
+    """One row per rule and scheme with a grid of τ: the chosen τ, and what it cost in mean success over training.
 
-    sweep     as of `summary.temperatures`;  groups  those of the base model
-    regret    at the best τ tried minus at the choice, paired by seed; NaN where the rule chooses none
-    low, high limits of what the best τ, whichever it is, would have gained: the largest limits over the other τ, each
-              with Bonferroni's confidence; at least 0
+    sweep      the table of `summary.temperatures`
+    groups     groups of the base model
+    regret     success at the best τ tried minus success at the chosen τ, paired by seed; NaN if the rule chooses none
+    low, high  limits of the gain of the best τ, whichever τ that is; at least 0
     """
     rows = []
     for scheme, grid in sweep[sweep["endpoint"] == "auc"].groupby("scheme"):
@@ -36,6 +36,7 @@ def table(evidence: Evidence, sweep: pd.DataFrame, groups: Population, reward_ra
             if tau is None:
                 rows.append((scheme, name, np.nan, np.nan, best, np.nan, np.nan, np.nan, len(success)))
                 continue
+            # The best τ is not known. The largest limits over all other τ, each with Bonferroni's confidence, cover it.
             gains = [mean_interval(success[other] - success[tau], level) for other in success if other != tau]
             low, high = (max(0.0, max(getattr(gain, limit) for gain in gains)) for limit in ("low", "high"))
             regret = success[best].mean() - success[tau].mean()

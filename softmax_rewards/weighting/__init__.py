@@ -1,16 +1,16 @@
-"""Weighting: from the rewards of a batch of groups to the weight of each answer's log-likelihood.
+"""Weighting: turns the rewards of a batch of groups into the weight of each answer's log-likelihood.
 
-One module per scheme, each with one function
+`schemes/` has one module per scheme. Each has one function
 
     def weights(rewards, correct, *, <hyperparameters>) -> weights
 
-rewards  float64 [Q, N]: Q prompts, N sampled answers each (one row = one group)
+rewards  float64 [Q, N]: Q prompts with N sampled answers each; one row is one group
 correct  bool    [Q, N]: whether the verifier found the answer right
-weights  float64 [Q, N]: the factor w of `-w log pi(answer | prompt)`; positive pulls the answer up
+weights  float64 [Q, N]: the factor w of the loss `-w log pi(answer | prompt)`; w > 0 makes the answer more likely
 
-The keyword-only parameters are the scheme's hyperparameters: `tau` is checked here, any other by its scheme.
-All but `tau` have a default, so that the analysis can run every scheme it finds. A scheme whose weights in
-one group depend on the other groups of the batch says so: `COUPLES_GROUPS = True`.
+The keyword-only parameters are the scheme's hyperparameters. `tau` is checked here, the others by their scheme. All
+except `tau` need a default, because the weight analysis runs every scheme in the folder. A scheme whose weights in one
+group depend on the other groups of the batch sets `COUPLES_GROUPS = True`.
 """
 
 import inspect
@@ -24,21 +24,21 @@ import numpy as np
 from softmax_rewards.common import plugins
 
 ALIASES = {"grpo": "linear"}
-"""Other names of schemes. A config may use them; what it resolves to has the scheme's own name."""
+"""Other name → scheme. A config may use the other name; the resolved run has the scheme's own name."""
 
 
 def scheme_of(name: str) -> str:
-    """The scheme that a name, perhaps an alias, stands for."""
+    """The scheme's own name, for a name that may be an alias."""
     return ALIASES.get(name, name)
 
 
 def names() -> list[str]:
-    """Every scheme there is, sorted."""
+    """The names of all schemes, sorted."""
     return plugins.names(plugins.SCHEMES)
 
 
 def hyperparameters(scheme: str) -> dict[str, Any]:
-    """Hyperparameter -> default of a scheme; `inspect.Parameter.empty` where it must be given."""
+    """Hyperparameter → default; `inspect.Parameter.empty` if there is no default."""
     parameters = inspect.signature(_module(scheme).weights).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
@@ -49,21 +49,24 @@ def couples_groups(scheme: str) -> bool:
 
 
 def compute(scheme: str, rewards: np.ndarray, correct: np.ndarray, **hyperparameters: Any) -> np.ndarray:
-    """Weights [Q, N] (float64) of `scheme`, after checking everything that goes in and what comes out.
+    """Weights of `scheme`, float64 [Q, N]. Inputs and weights are checked.
 
-    rewards  [Q, N] real and finite, N >= 2;  correct  [Q, N], false/true or 0/1;  tau, if the scheme has one,
-    finite and > 0. Raises ValueError naming the value and its position.
+    rewards  [Q, N], finite, N >= 2
+    correct  [Q, N], false/true or 0/1
+    tau      finite and > 0, if the scheme has a temperature
+    Raises ValueError with the wrong value and its position.
     """
     rewards, correct = _checked(rewards, correct)
     _check_hyperparameters(scheme, hyperparameters)
     weights = _module(scheme).weights(rewards, correct, **hyperparameters)
     if not (isinstance(weights, np.ndarray) and weights.dtype == np.float64 and weights.shape == rewards.shape):
         raise ValueError(f"scheme {scheme!r} must return a float64 array of shape {rewards.shape}")
+    # One NaN in the weights would turn all parameters into NaN at the next optimizer step.
     _check_finite(f"weights of scheme {scheme!r}", weights)
     return weights
 
 
-@cache  # listing the folder costs more than most weights
+@cache  # finding the module takes longer than computing most weights
 def _module(scheme: str) -> ModuleType:
     return plugins.load(plugins.SCHEMES, scheme_of(scheme), "scheme")
 
@@ -71,7 +74,7 @@ def _module(scheme: str) -> ModuleType:
 def _checked(rewards: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rewards = np.asarray(rewards, dtype=np.float64)
     if rewards.ndim != 2:
-        raise ValueError(f"rewards has shape {rewards.shape}; wanted: [prompts, samples]")
+        raise ValueError(f"rewards has shape {rewards.shape}; allowed: [prompts, samples]")
     if rewards.shape[1] < 2:
         raise ValueError(f"rewards has groups of N = {rewards.shape[1]}; a group needs N >= 2 samples")
     _check_finite("rewards", rewards)
@@ -81,7 +84,7 @@ def _checked(rewards: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.n
     wrong = np.argwhere((correct != 0) & (correct != 1))
     if len(wrong):
         q, i = wrong[0]
-        raise ValueError(f"correct[{q}, {i}] is {correct[q, i]}; wanted: 0 or 1")
+        raise ValueError(f"correct[{q}, {i}] is {correct[q, i]}; allowed: 0 or 1")
     return rewards, correct.astype(bool)
 
 
@@ -89,7 +92,7 @@ def _check_finite(what: str, values: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         q, i = bad[0]
-        raise ValueError(f"{what}: the value at [{q}, {i}] is {values[q, i]}; wanted: a finite number")
+        raise ValueError(f"{what}: the value at [{q}, {i}] is {values[q, i]}; allowed: a finite number")
 
 
 def _check_hyperparameters(scheme: str, chosen: dict[str, Any]) -> None:
@@ -103,4 +106,4 @@ def _check_hyperparameters(scheme: str, chosen: dict[str, Any]) -> None:
     tau = chosen.get("tau", 1.0)
     number = isinstance(tau, Real) and not isinstance(tau, bool)
     if not (number and np.isfinite(tau) and tau > 0):
-        raise ValueError(f"scheme {scheme!r}: tau is {tau!r}; wanted: a finite number > 0")
+        raise ValueError(f"scheme {scheme!r}: tau is {tau!r}; allowed: a finite number > 0")

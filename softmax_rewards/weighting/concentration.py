@@ -1,7 +1,7 @@
-"""Concentration: on how few samples of a group the weights lie.
+"""Concentration: how few samples of a group carry most of its weight.
 
-Every figure takes weights [..., N] and gives [...]. Signed weights count by their size: shares are
-|w|/sum|w|. A group whose weights are all zero puts weight on no sample: all figures are 0 there.
+Every function takes weights [..., N] and returns [...]. Signed weights count by their size, so a sample's share is
+|w|/sum|w|. All figures are 0 for a group whose weights are all zero.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ def shares(weights: np.ndarray) -> np.ndarray:
     """|w|/sum|w|; [..., N]."""
     size = np.abs(weights)
     largest = size.max(axis=-1, keepdims=True)
-    # Dividing by the largest first keeps the sum of huge or tiny weights within range.
+    # Without this division, the sum of huge weights would overflow and that of tiny ones would lose digits.
     size = size / np.where(largest > 0, largest, 1.0)
     return size / np.maximum(size.sum(axis=-1, keepdims=True), 1.0)
 
@@ -25,6 +25,7 @@ def effective_n(weights: np.ndarray) -> np.ndarray:
 def entropy(weights: np.ndarray) -> np.ndarray:
     """Entropy of the shares in nats, between 0 and log N; [...]."""
     share = shares(weights)
+    # Adding 0.0 turns −0.0 into 0.0.
     return -np.sum(share * np.log(np.where(share > 0, share, 1.0)), axis=-1) + 0.0
 
 

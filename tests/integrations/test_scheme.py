@@ -88,5 +88,5 @@ def test_a_scheme_that_couples_groups_wants_them_of_one_size():
 
 
 def test_nan_rewards_are_refused():
-    with pytest.raises(ValueError, match="wanted: a finite number"):
+    with pytest.raises(ValueError, match="allowed: a finite number"):
         Scheme(CENTRED, (0, 1)).weights([np.nan, 0], [0, 0], [0, 0])

@@ -253,7 +253,7 @@ def test_behaviors_have_their_interval_at_the_last_step_that_has_them():
     headings = re.findall(r"<th >([^<]*)</th>", shown)
     assert headings == [
         "ablation",
-        "equations tried an answer, step 10",
+        "equations tried per answer, step 10",
         "share of the written equations that are right, step 0",
     ]
     cells = re.findall(r"<td >([^<]*)</td>", shown)

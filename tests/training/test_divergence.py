@@ -130,7 +130,7 @@ def test_weights_of_a_scheme_that_are_not_finite_are_one_line(tiny, tmp_path, mo
     from softmax_rewards.weighting.schemes import softmax
 
     monkeypatch.setattr(softmax, "weights", lambda rewards, correct, *, tau: np.full(rewards.shape, np.nan))
-    with pytest.raises(ValueError, match=r"^weights of scheme 'softmax': the value at \[0, 0\] is nan; wanted: a fin"):
+    with pytest.raises(ValueError, match=r"^weights of scheme 'softmax': the value at \[0, 0\] is nan; allowed: a fin"):
         trainer.train(*setting(tiny), tmp_path)
 
 

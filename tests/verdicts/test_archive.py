@@ -13,7 +13,7 @@ import synthetic
 
 from softmax_rewards.common import files, provenance
 from softmax_rewards.config import experiments, renamed
-from softmax_rewards.verdicts import aggregate, archive, archive_files, finished
+from softmax_rewards.verdicts import aggregate, archive, archive_files, archiving, finished
 
 ROOT = Path(__file__).parents[2]
 OLD = Path(__file__).with_name("old_runs")  # runs as they lay in a folder each, before the archive was parquet
@@ -191,6 +191,18 @@ def test_no_file_is_replaced_before_all_are_written(results, tmp_path, monkeypat
     assert contents(kept) == before
 
 
+def test_the_command(results, tmp_path, capsys):
+    archiving.main([str(results), str(tmp_path / "kept")])
+    assert capsys.readouterr().out.splitlines() == [f"[archive] {name}" for name in ALL]
+    table = tmp_path / "kept" / "metrics.parquet"
+    table.write_bytes(table.read_bytes()[:-1])
+    with pytest.raises(SystemExit, match=r"metrics\.parquet.*restore the archive"):
+        archiving.main([str(results), str(tmp_path / "kept")])
+    with pytest.raises(SystemExit):
+        archiving.main(["--help"])
+    assert "softmax-rewards archive results/" in capsys.readouterr().out
+
+
 def test_the_checksums_are_those_of_sha256sum(results, tmp_path):
     archive.keep(results, tmp_path / "kept")
     lines = (tmp_path / "kept/SHA256SUMS").read_text().splitlines()
@@ -263,7 +275,7 @@ def test_runs_of_a_damaged_archive_do_not_count(run, tmp_path, capsys, damage):
     what += f"; restore the archive: git checkout -- {kept}"
     for _ in range(3):
         assert not archive.has(kept, run.to_dict()) and not archive.holds(kept, run.to_dict(), {})
-    assert capsys.readouterr().err == f"[archive] {what}; until then its runs do not count\n"
+    assert capsys.readouterr().err == f"[archive] {what}; until then its runs are ignored\n"
     # Nothing is written over what may be restored.
     before = contents(kept)
     for refused in (lambda: archive.keep(tmp_path / "results", kept), lambda: archive.read(kept, [run.name])):

@@ -288,8 +288,10 @@ def test_another_optimizer_is_named():
 def small(monkeypatch):
     monkeypatch.setattr(training, "SIZES", (2, 4))
     monkeypatch.setattr(training, "BASES", (0.1, 0.3))
-    monkeypatch.setattr(training, "FACTORIAL", {"steps": 20, "seeds": 3})
-    monkeypatch.setattr(training, "CURVE", {"success": 0.1, "steps": 20, "seeds": 3, "every": 10})
+    for name, value in {"STEPS": 20, "SEEDS": 3}.items():
+        monkeypatch.setattr(training, f"FACTORIAL_{name}", value)
+    for name, value in {"SUCCESS": 0.1, "STEPS": 20, "SEEDS": 3, "EVERY": 10}.items():
+        monkeypatch.setattr(training, f"CURVE_{name}", value)
     monkeypatch.setattr(bandit, "SAMPLED", 100)
 
 

@@ -308,7 +308,7 @@ def test_passk_of_one_is_the_z_score():
 def test_wrong_temperatures_are_named(scheme, tau):
     with pytest.raises(ValueError) as error:
         weighting.compute(scheme, CANONICAL, CANONICAL > 1, tau=tau)
-    assert str(error.value) == f"scheme {scheme!r}: tau is {tau!r}; wanted: a finite number > 0"
+    assert str(error.value) == f"scheme {scheme!r}: tau is {tau!r}; allowed: a finite number > 0"
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -346,5 +346,5 @@ def test_wrong_hyperparameters_are_named():
 
 @pytest.mark.parametrize("k", [0, 9, -1, 2.0, True, "4"])
 def test_passk_needs_a_k_that_fits_the_group(k):
-    with pytest.raises(ValueError, match=rf"k is {k!r}; wanted: a whole number from 1 to N = 8"):
+    with pytest.raises(ValueError, match=rf"k is {k!r}; allowed: a whole number from 1 to N = 8"):
         weighting.compute("passk", CANONICAL, CANONICAL > 1, k=k)

@@ -1,8 +1,8 @@
-"""`best_of_n`: imitate the best samples of the group only.
+"""`best_of_n`: imitate only the best samples of the group.
 
     w_i = N / (number of best samples)   if r_i = max(r), else 0
 
-The limit tau -> 0 of `softmax`; an all-equal group gives every sample 1.
+It is the limit tau -> 0 of `softmax`. In a group of equal rewards every sample gets 1.
 """
 
 import numpy as np

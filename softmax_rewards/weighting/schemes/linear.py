@@ -1,8 +1,8 @@
-"""`linear`: the z-score of GRPO, the baseline.
+"""`linear`: the z-score of GRPO. It is the baseline of every experiment.
 
     w_i = (r_i - mu) / (sigma + 1e-4)        mu, sigma: mean and population standard deviation of the group
 
-Shao et al., "DeepSeekMath", arXiv 2402.03300. An all-equal group gets exact zeros.
+Shao et al., "DeepSeekMath", arXiv 2402.03300. A group of equal rewards gets exact zeros.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ def weights(rewards: np.ndarray, correct: np.ndarray) -> np.ndarray:
     """rewards, correct [Q, N] -> mean-zero weights [Q, N]; finite for all finite rewards."""
     units, half_range = centered_units(rewards)
     sigma = np.sqrt(np.mean(units**2, axis=-1, keepdims=True))
-    # Dividing both sides of the formula by the range keeps sigma**2 from overflowing for huge rewards.
+    # Numerator and denominator are divided by the range. Otherwise sigma**2 would overflow for huge rewards.
     with np.errstate(over="ignore"):
         epsilon = EPSILON / np.where(half_range > 0, half_range, 1.0) / 2
     return units / (sigma + epsilon)

@@ -2,7 +2,8 @@
 
     w_i = (r_i - mu) / (sigma + 1e-4) + 1
 
-Control: completes the square {z-score, softmax contrast} x {without, with the constant}.
+A control. With `linear`, `softmax_centered` and `softmax` it separates two effects: z-score or softmax, and with or
+without the constant 1.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""`maxrl`: maximum likelihood of success; divides by the success rate where GRPO divides by sigma.
+"""`maxrl`: maximum likelihood of success. It divides by the success rate where GRPO divides by sigma.
 
     w_i = (c_i - mean(c)) / mean(c),   0 if no sample is right
 

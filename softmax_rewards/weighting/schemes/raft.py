@@ -1,4 +1,4 @@
-"""`raft`: imitate the right samples, ignore the wrong ones (rejection-sampling fine-tuning).
+"""`raft`: imitate the right samples and ignore the wrong ones (rejection-sampling fine-tuning).
 
     w_i = c_i
 

@@ -2,8 +2,8 @@
 
     w_i = r_i - mean of the other N - 1 rewards = N/(N-1) (r_i - mu)
 
-Ahmadian et al., "Back to Basics", arXiv 2402.14740. A constant factor away from `dr_grpo`: with Adam a
-negative control.
+Ahmadian et al., "Back to Basics", arXiv 2402.14740. The weights are those of `dr_grpo` times a constant.
+Adam cancels that constant, so `rloo` is a negative control.
 """
 
 import numpy as np

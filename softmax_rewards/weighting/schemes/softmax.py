@@ -1,8 +1,9 @@
-"""`softmax`: the proposal under study, a softmax of the group's rewards.
+"""`softmax`: a softmax of the group's rewards. It is the proposal that this project studies.
 
     w_i = N exp(r_i/tau) / sum_j exp(r_j/tau)
 
-Always positive, mean 1 in every group; an all-equal group gives every sample 1. Depends on r/tau only.
+Weights are positive and have mean 1 in every group. In a group of equal rewards every sample gets 1. The weights depend
+on r/tau only.
 """
 
 import numpy as np

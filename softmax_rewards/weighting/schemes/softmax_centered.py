@@ -1,9 +1,9 @@
-"""`softmax_centered`: the contrast of `softmax` without its constant.
+"""`softmax_centered`: `softmax` minus its mean weight 1.
 
     w_i = N softmax(r/tau)_i - 1
 
-Separates "concentrates on the best" from "pushes every sample up". For 0/1 rewards its limit
-tau -> 0 is `maxrl`.
+It separates two effects of `softmax`: weight moves to the best samples, and every sample is pushed up. Only the first
+one is left here. For 0/1 rewards the limit tau -> 0 is `maxrl`.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
-"""`softmax_matched`: `softmax` with the size of `linear`, to remove "bigger gradient" as an explanation.
+"""`softmax_matched`: `softmax` scaled to the size of `linear`. It rules out "bigger gradients" as an explanation.
 
-    w = s * N softmax(r/tau),   s such that the RMS over the batch's Q*N weights equals that of `linear`
+    w = s * N softmax(r/tau),   s makes the RMS of the batch's Q*N weights equal to that of `linear`
 
-If all groups of the batch are all-equal, `linear` is zero everywhere, and so are these weights.
+If every group of the batch has equal rewards, `linear` is zero everywhere, and so are these weights.
 """
 
 import numpy as np
@@ -18,5 +18,5 @@ def weights(rewards: np.ndarray, correct: np.ndarray, *, tau: float) -> np.ndarr
     if not w.size:
         return w
     target = np.sqrt(np.mean(linear.weights(rewards, correct) ** 2))
-    # The RMS of `softmax` is at least its mean, 1: the division is safe.
+    # The RMS of `softmax` is at least its mean, 1. So this never divides by 0.
     return w * (target / np.sqrt(np.mean(w**2)))

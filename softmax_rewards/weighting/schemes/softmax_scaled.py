@@ -2,8 +2,8 @@
 
     w_i = tau (N softmax(r/tau)_i - 1)
 
-Gradient of the exponential utility with beta = 1/tau: "Risk-Sensitive RL", arXiv 2509.24261. Goes to r - mu,
-which is `dr_grpo`, as tau -> infinity. With Adam and constant tau it should train like `softmax_centered`.
+It is the gradient of the exponential utility with beta = 1/tau: "Risk-Sensitive RL", arXiv 2509.24261. The limit
+tau -> infinity is r - mu, which is `dr_grpo`. With Adam and constant tau it should train like `softmax_centered`.
 """
 
 import numpy as np

@@ -1,8 +1,9 @@
-"""`uniform`: the constant alone.
+"""`uniform`: every sample has the same weight.
 
     w_i = 1
 
-Control: the policy imitates all its own samples, whatever their rewards; no expected gradient, only noise.
+A control. The policy imitates all its own samples, whatever their rewards. The expected gradient is 0, so only noise is
+left.
 """
 
 import numpy as np

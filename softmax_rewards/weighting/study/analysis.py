@@ -1,7 +1,7 @@
-"""Weight analysis: tables of what every scheme does to groups of rewards, offline and on logged groups.
+"""Weight analysis: tables of what every scheme does to groups of rewards, simulated or logged by training.
 
-`write` stores one csv per table; each table is a pure function of its arguments, its columns in its docstring.
-Every scheme in `weighting` is analyzed, those with a temperature at several.
+`write` stores one csv file per table. Each table is a function whose docstring lists the columns. Every scheme in
+`weighting` is analyzed; schemes with a temperature are analyzed at several temperatures.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,10 +32,10 @@ FORMAT = (0.0, 0.5, 1.0)  # share of the wrong answers that are well formed
 SNR_SUCCESS = (0.005, 0.01, 0.02, 0.05, 0.09, 0.15, 0.2, 0.3, 0.5, 0.7, 0.9)
 RANGES = (1.0, 1.1, 10.0)
 SIZES = (4, 8, 16)
-COLLAPSED = 0.99  # largest share from which a group counts as best-of-one
-FLAT = 0.95  # effective N / N from which it counts as flat
+COLLAPSED = 0.99  # from this largest share on, a group counts as "best of one"
+FLAT = 0.95  # from this effective N / N on, a group counts as "flat"
 
-# Signal-to-noise of one batch at 9 % success as the analysis plan states it, N = 8.
+# Signal-to-noise of one batch at 9 % success and N = 8, as the earlier plan states it.
 STATED_SNR = {
     ("linear", None): 0.265,
     ("softmax", 0.25): 0.213,
@@ -46,9 +46,7 @@ STATED_SNR = {
 
 
 def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_size: int, seed: int) -> None:
-    """Write every table into `out_dir`; equal arguments give equal bytes.
-
-    Each file is written beside its destination and then moved there.
+    """Write every table into `out_dir`. Equal arguments give equal bytes.
 
     samples       groups drawn for each simulated population
     reward_range  (lowest, highest) reward of the task
@@ -56,9 +54,9 @@ def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_
     """
     low, high = reward_range
     if not (np.isfinite([low, high]).all() and low < high):
-        raise ValueError(f"reward_range: {reward_range} is not allowed; wanted: finite (low, high) with low < high")
+        raise ValueError(f"reward_range: {reward_range} is not allowed; allowed: finite (low, high) with low < high")
     if samples < 1 or group_size < 2:
-        raise ValueError(f"samples {samples} and group_size {group_size}: wanted at least 1 and 2")
+        raise ValueError(f"samples {samples} and group_size {group_size}; allowed: at least 1 and 2")
     populations = simulated(samples, reward_range, group_size, seed)
     tables = {
         "groups": groups(populations),
@@ -75,11 +73,11 @@ def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_
 
 
 def settings(group_size: int, taus: Iterable[float] = TAUS) -> list[tuple[str, dict[str, Any]]]:
-    """(scheme, hyperparameters) of every scheme there is, at each of `taus` where it has a temperature."""
+    """(scheme, hyperparameters) of every scheme. Schemes with a temperature appear once per τ in `taus`."""
     pairs = []
     for scheme in weighting.names():
         allowed = weighting.hyperparameters(scheme)
-        # pass@k of fewer than k samples does not exist.
+        # pass@k needs at least k samples.
         fixed = {"k": min(allowed["k"], group_size)} if "k" in allowed else {}
         temperatures = [{"tau": float(tau)} for tau in taus] if "tau" in allowed else [{}]
         pairs += [(scheme, fixed | temperature) for temperature in temperatures]
@@ -89,7 +87,7 @@ def settings(group_size: int, taus: Iterable[float] = TAUS) -> list[tuple[str, d
 def simulated(
     samples: int, reward_range: tuple[float, float], group_size: int, seed: int
 ) -> dict[tuple[str, float, float], Population]:
-    """(name, success, format_share) -> population: the canonical group, all pairs of SUCCESS and FORMAT."""
+    """(name, success, format_share) → population: the canonical group, and each pair of SUCCESS and FORMAT."""
     rng = np.random.default_rng(seed)
     populations = {("canonical", 1 / 8, 3 / 7): canonical()}
     for success in SUCCESS:
@@ -100,7 +98,10 @@ def simulated(
 
 
 def groups(populations: dict[tuple[str, float, float], Population]) -> pd.DataFrame:
-    """population, success, format_share, rewards ("1.1 0.1 0"), right, count, share; one row per composition."""
+    """Columns: population, success, format_share, rewards ("1.1 0.1 0"), right, count, share.
+
+    One row per composition of a group.
+    """
     rows = []
     for (name, success, share), population in populations.items():
         for rewards, correct, count in zip(population.rewards, population.correct, population.counts, strict=True):
@@ -119,7 +120,7 @@ def groups(populations: dict[tuple[str, float, float], Population]) -> pd.DataFr
 
 
 def schemes(populations: dict[tuple[str, float, float], Population], seed: int = 0) -> pd.DataFrame:
-    """population, success, format_share, scheme, tau, then the figures of `populations.summarize`."""
+    """Columns: population, success, format_share, scheme, tau, and the figures of `populations.summarize`."""
     rows = []
     for (name, success, share), population in populations.items():
         for scheme, chosen in settings(population.rewards.shape[1]):
@@ -129,7 +130,10 @@ def schemes(populations: dict[tuple[str, float, float], Population], seed: int =
 
 
 def ratios() -> pd.DataFrame:
-    """tau, tau_over_range, pair, ratio, formula (e^(difference/tau)): softmax on the canonical group."""
+    """Ratios of softmax weights in the canonical group.
+
+    Columns: tau, tau_over_range, pair, ratio, formula, which is e^(difference of the rewards / tau).
+    """
     group = canonical()
     rewards = group.rewards[0]
     rows = []
@@ -154,9 +158,10 @@ def ratios() -> pd.DataFrame:
 
 
 def collapse() -> pd.DataFrame:
-    """scheme, tau, tau_over_range, max_share, effective_n, state: the canonical group over tau.
+    """How concentrated the weights of the canonical group are, over tau.
 
-    state: "best of one" (max_share >= 0.99), "flat" (effective N >= 0.95 N), "none" (no weight) or "between".
+    Columns: scheme, tau, tau_over_range, max_share, effective_n, state. The state is "best of one" (max_share >= 0.99),
+    "flat" (effective N >= 0.95 N), "none" (no weight) or "between".
     """
     group = canonical()
     rows = []
@@ -170,17 +175,18 @@ def collapse() -> pd.DataFrame:
         else:
             state = "between" if share > 0 else "none"
         row = _setting(scheme, chosen)
+        # 1.1 is the reward range of the canonical group.
         row["tau_over_range"] = row["tau"] / 1.1
         rows.append(row | {"max_share": share, "effective_n": effective, "state": state})
     return pd.DataFrame(rows)
 
 
 def universal() -> pd.DataFrame:
-    """range, group_size, right, format_share, tau, tau_over_range, then softmax's weight_right, contrast,
-    effective_n, entropy, max_share, ratio (best : worst).
+    """Figures of softmax for several reward ranges and group sizes.
 
-    As functions of tau_over_range the figures are the same for every range: that tau scales with the range is
-    an identity of the softmax, not a finding.
+    Columns: range, group_size, right, format_share, tau, tau_over_range, weight_right, contrast, effective_n, entropy,
+    max_share, ratio (best : worst). As functions of tau_over_range the figures are the same for every range. So "tau
+    scales with the range" is an identity of the softmax, not a finding.
     """
     rows = []
     for reward_range in RANGES:
@@ -210,12 +216,13 @@ def universal() -> pd.DataFrame:
 
 
 def difficulty(group_size: int, reward_range: tuple[float, float]) -> pd.DataFrame:
-    """scheme, tau, right, success, weight_right, weight_wrong, contrast, g, mean_zero; one row per 0<K<N.
+    """Weights in groups with K right samples, 0 < K < N, and rewards of two values. One row per scheme, tau and K.
 
-    Rewards have two values. contrast = weight_right - weight_wrong and g = contrast/range, so that a
-    mean-zero scheme is exactly w = g(K) (r - mu): tau moves weight between groups of different success rates,
-    never within one. For the others, g (r - mu) is w minus its group mean. A scheme that couples groups is
-    shown one group for each K; only the shape of its g counts.
+    Columns: scheme, tau, right, success, weight_right, weight_wrong, contrast, g, mean_zero.
+    contrast   weight_right - weight_wrong
+    g          contrast/range. A mean-zero scheme is exactly w = g(K) (r - mu), so tau moves weight between groups of
+               different success rates and never within a group. For other schemes, g (r - mu) is w minus its group mean
+    A scheme that couples groups sees one group for each K, so only the shape of its g has a meaning.
     """
     low, high = reward_range
     right = np.arange(1, group_size)
@@ -234,10 +241,10 @@ def difficulty(group_size: int, reward_range: tuple[float, float]) -> pd.DataFra
 
 
 def snr(group_size: int) -> pd.DataFrame:
-    """scheme, tau, success, signal, noise, snr, bound, stated: predicted signal-to-noise, 0/1 rewards.
+    """Predicted signal-to-noise for 0/1 rewards, per square root of the number of samples (model of `signal_noise`).
 
-    Per square root of the number of samples, in the model of `signal_noise`; bound = its largest possible value;
-    stated = the plan's figure at N = 8, where it has one.
+    Columns: scheme, tau, success, signal, noise, snr, bound (the largest possible snr), stated (STATED_SNR at N = 8,
+    else missing).
     """
     rows = []
     for success in SNR_SUCCESS:
@@ -245,7 +252,7 @@ def snr(group_size: int) -> pd.DataFrame:
             signal, noise = signal_noise.at_success(scheme, chosen, success, group_size)
             comparable = (success, group_size) == (0.09, 8)
             stated = STATED_SNR.get((scheme, chosen.get("tau"))) if comparable else None
-            # pass@k with k = N gives every group zero weights: no noise, and no signal.
+            # pass@k with k = N has no weights at all, so both signal and noise are 0.
             ratio = signal / noise if noise else 0.0
             figures = {"success": success, "signal": signal, "noise": noise, "snr": ratio}
             bound = float(np.sqrt(success * (1 - success)))
@@ -259,16 +266,17 @@ def logged(
     by: Sequence[str] = (),
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The figures of `schemes` on the groups that training really saw.
+    """The figures of `schemes` on the groups that training saw.
 
-    table   columns rewards ("1.1 0.1 0 0", highest first), right (the number of right ones, which come first),
-            count and those of `by`; other columns are ignored, equal groups are added up
-    chosen  (scheme, hyperparameters) pairs; all of `settings` if None
-    by      columns to keep apart, such as the ablation
-    Returns the columns `by`, group_size, scheme, tau and the figures, also for a table without groups.
-    Raises ValueError as `populations.from_log`.
+    table   columns: rewards ("1.1 0.1 0 0", highest first), right (number of right samples, which come first), count,
+            and those in `by`; counts of equal groups are added
+    chosen  (scheme, hyperparameters) pairs; None: all of `settings`
+    by      columns whose values are analyzed separately, such as the ablation
+    Returns the columns `by`, group_size, scheme, tau and the figures, also for an empty table.
+    Raises ValueError as `populations.from_log` does.
     """
     counted = table.groupby([*by, "rewards", "right"], as_index=False, sort=True)["count"].sum()
+    # A log may contain groups of several sizes. Their figures cannot be averaged.
     counted["group_size"] = counted["rewards"].str.split().str.len()
     rows = []
     for key, part in counted.groupby([*by, "group_size"], sort=True):

@@ -1,7 +1,7 @@
-"""The bandit's training: success over updates of every scheme, and the temperature rule over a whole factorial.
+"""The bandit's training: success over updates for every scheme, and the temperature rule over a factorial of settings.
 
-An update takes one group of N pulls, the gradient of `bandit`, and a step of plain ascent or of Adam. Success is the
-probability of the right arm itself, not an estimate. Runs are rows of arrays, so that thousands advance together.
+One update takes one group of N pulls, the gradient of `bandit`, and one step of plain ascent or Adam. Success is the
+exact probability of the right arm, not an estimate. Runs are rows of arrays, so thousands of them advance together.
 """
 
 from collections.abc import Sequence
@@ -15,26 +15,24 @@ from softmax_rewards.common.stats import mean_interval
 from softmax_rewards.weighting.study import analysis, tau_choice, tau_rule
 from softmax_rewards.weighting.study.bandit import FORMED, Bandit, Table, bandit, signals, table
 
-# Optimizer -> learning rate, one for all schemes: `linear` goes from 2 % to 1/2 in about 200 updates of 8 pulls.
+# Optimizer → learning rate, the same for all schemes. `linear` goes from 2 % to 1/2 in about 200 updates of 8 pulls.
 RATES = {"sgd": 0.1, "adam": 0.02}
-BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as the trainer has them
-FORMED_SHARES = (0.0, 0.5)  # of the wrong arms
-CURVE = {"success": 0.02, "steps": 500, "seeds": 32, "every": 20}
-FACTORIAL = {"steps": 500, "seeds": 10}
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # of Adam, as in the trainer
+FORMED_SHARES = (0.0, 0.5)  # shares of the wrong arms that are well formed
+CURVE_SUCCESS, CURVE_STEPS, CURVE_SEEDS, CURVE_EVERY = 0.02, 500, 32, 20
+FACTORIAL_STEPS, FACTORIAL_SEEDS = 500, 10
 SIZES = (2, 4, 8, 16, 32, 64)
 BASES = (0.005, 0.02, 0.1, 0.3)
-RANGES = (0.5, 1.0, 1.1, 2.0)  # so that half of each is one of the temperatures
+RANGES = (0.5, 1.0, 1.1, 2.0)  # half of each is one of the temperatures tried
 SWEPT = ("softmax", "softmax_centered")
-CELL = ["optimizer", "scheme", "range", "base", "group_size"]  # of the factorial
+CELL = ["optimizer", "scheme", "range", "base", "group_size"]  # what names a cell of the factorial
 
 
 def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, seed: int) -> None:
-    """Write the bandit's tables into `out_dir`; equal arguments give equal bytes.
+    """Write the bandit's tables into `out_dir`. Equal arguments give equal bytes.
 
-    Each file is written beside its destination and then moved there.
-
-    reward_range  (lowest, highest) reward of signals and curves; the factorial has ranges of its own
-    group_size    N of signals and curves; the factorial has sizes of its own
+    reward_range  (lowest, highest) reward of signals and curves; the factorial has its own ranges
+    group_size    N of signals and curves; the factorial has its own sizes
     """
     tables = [table(scheme, chosen, group_size, reward_range) for scheme, chosen in analysis.settings(group_size)]
     runs = trained(tables, reward_range, seed)
@@ -56,10 +54,9 @@ def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, see
 def train(
     problem: Bandit, tables: Sequence[Table], optimizer: str, steps: int, seeds: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Success of `seeds` runs of each of `tables`, all of one group size, before every update and at the end.
+    """Success before every update and at the end, [steps + 1, tables, seeds]. All tables have one group size.
 
-    optimizer  one of RATES; returns [steps + 1, tables, seeds]
-    Raises ValueError for another optimizer.
+    Raises ValueError for an optimizer that is not in RATES.
     """
     if optimizer not in RATES:
         raise ValueError(f"optimizer {optimizer!r}; allowed: {', '.join(RATES)}")
@@ -72,6 +69,7 @@ def train(
     first, second = np.zeros_like(logits), np.zeros_like(logits)
     success = np.empty((steps + 1, len(owner)))
     for step in range(steps + 1):
+        # Without the subtraction, exp overflows for large logits.
         policy = np.exp(logits - logits.max(axis=-1, keepdims=True))
         policy /= policy.sum(axis=-1, keepdims=True)
         success[step] = policy[:, 0]
@@ -84,6 +82,7 @@ def train(
         if optimizer == "adam":
             first += (1 - BETAS[0]) * (gradient - first)
             second += (1 - BETAS[1]) * (gradient**2 - second)
+            # Adam's moments start at 0. This corrects their bias in the first steps.
             unbiased = first / (1 - BETAS[0] ** (step + 1)), second / (1 - BETAS[1] ** (step + 1))
             gradient = unbiased[0] / (np.sqrt(unbiased[1]) + EPSILON)
         logits += RATES[optimizer] * gradient
@@ -91,33 +90,39 @@ def train(
 
 
 Trained = dict[tuple[str, float], np.ndarray]
-"""(optimizer, share of wrong arms that are well formed) -> what `train` returns."""
+"""(optimizer, share of wrong arms that are well formed) → what `train` returns."""
 
 
 def trained(tables: Sequence[Table], reward_range: tuple[float, float], seed: int) -> Trained:
-    """Training of `tables` in CURVE's setting with every optimizer and share."""
+    """Train `tables` with every optimizer of RATES and every share of FORMED_SHARES."""
     rng = np.random.default_rng(seed)
     runs = {}
     for optimizer in RATES:
         for formed in FORMED_SHARES:
-            problem = bandit(CURVE["success"], formed, reward_range)
-            runs[optimizer, formed] = train(problem, tables, optimizer, CURVE["steps"], CURVE["seeds"], rng)
+            problem = bandit(CURVE_SUCCESS, formed, reward_range)
+            runs[optimizer, formed] = train(problem, tables, optimizer, CURVE_STEPS, CURVE_SEEDS, rng)
     return runs
 
 
 def curves(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
-    """optimizer, formed, scheme, tau, step, mean, low, high: success with 95 % t intervals over seeds."""
+    """Success over training with 95 % t intervals over seeds.
+
+    Columns: optimizer, formed, scheme, tau, step, mean, low, high.
+    """
     rows = []
     for (optimizer, formed), success in runs.items():
         for index, of in enumerate(tables):
-            for step in range(0, len(success), CURVE["every"]):
+            for step in range(0, len(success), CURVE_EVERY):
                 row = {"optimizer": optimizer, "formed": formed} | of.name | {"step": step}
                 rows.append(row | _interval(success[step, index]))
     return pd.DataFrame(rows)
 
 
 def means(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
-    """optimizer, formed, scheme, tau, mean, low, high: mean success over training with intervals; final: at its end."""
+    """Mean success over training with intervals over seeds, and final success.
+
+    Columns: optimizer, formed, scheme, tau, mean, low, high, final.
+    """
     rows = []
     for (optimizer, formed), success in runs.items():
         for index, of in enumerate(tables):
@@ -127,27 +132,28 @@ def means(runs: Trained, tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def over_training(success: np.ndarray) -> np.ndarray:
-    """Mean height of success [T+1, ...] over T updates, by trapezoids; [...]."""
+    """Mean of success [T+1, ...] over T updates by the trapezoidal rule; [...]."""
     return (success[1:] + success[:-1]).mean(axis=0) / 2
 
 
 def factorial(seed: int) -> pd.DataFrame:
-    """optimizer, scheme, range, base, group_size, tau, ratio, seed, success: mean over training of every run.
+    """Mean success over training of every run, in every cell. Rewards are 0 and the range.
 
-    Two-valued rewards, 0 and the range. Softmax weights depend on τ/range only, so each ratio is trained once and
-    stands in the rows of every range that has it.
+    Columns: optimizer, scheme, range, base, group_size, tau, ratio, seed, success.
     """
+    # Softmax weights depend on τ/range only. So each ratio is trained once and used for every range that contains it.
     rng = np.random.default_rng(seed)
+    # Rounded, because 0.55/1.1 and 0.5/1.0 must be the same ratio.
     grid = [(span, tau, round(tau / span, 12)) for span in RANGES for tau in analysis.TAUS]
     ratios = sorted({ratio for _, _, ratio in grid})
-    seeds = np.arange(FACTORIAL["seeds"])
+    seeds = np.arange(FACTORIAL_SEEDS)
     parts = []
     for size in SIZES:
         tables = [table(scheme, {"tau": ratio}, size, (0.0, 1.0)) for scheme in SWEPT for ratio in ratios]
         for base in BASES:
             problem = bandit(base, 0.0, (0.0, 1.0))
             for optimizer in RATES:
-                trajectories = train(problem, tables, optimizer, FACTORIAL["steps"], len(seeds), rng)
+                trajectories = train(problem, tables, optimizer, FACTORIAL_STEPS, len(seeds), rng)
                 names = [(of.scheme, of.hyperparameters["tau"]) for of in tables]
                 success = dict(zip(names, over_training(trajectories), strict=True))
                 for scheme in SWEPT:
@@ -159,7 +165,7 @@ def factorial(seed: int) -> pd.DataFrame:
 
 
 def temperatures(swept: pd.DataFrame) -> pd.DataFrame:
-    """The columns of CELL, tau, ratio, mean, low, high: mean success over training with intervals over seeds."""
+    """Mean success over training with intervals over seeds. Columns: CELL, tau, ratio, mean, low, high."""
     rows = []
     for key, runs in swept.groupby([*CELL, "tau", "ratio"], sort=False):
         rows.append(dict(zip([*CELL, "tau", "ratio"], key, strict=True)) | _interval(runs["success"]))
@@ -167,12 +173,14 @@ def temperatures(swept: pd.DataFrame) -> pd.DataFrame:
 
 
 def optima(swept: pd.DataFrame) -> pd.DataFrame:
-    """The columns of CELL, then where success peaks along τ, from `tau_rule.fit`.
+    """Where success peaks along τ, by `tau_rule.fit`: one row per cell, the columns CELL and
 
-    best, best_ratio    the τ of the grid with the highest mean, and over the range
-    is_half             whether that is range/2, which every grid has
-    lead, lead_low/high success at `best` − at range/2, its interval allows for having chosen `best`
-    interior, peak, peak_low/high, reason   whether the parabola has a maximum in the grid; τ/range; else why not
+    best, best_ratio           the τ of the grid with the highest mean, and the same over the range
+    is_half                    whether `best` is range/2, which every grid contains
+    lead, lead_low, lead_high  success at `best` minus success at range/2; the interval allows for the choice of `best`
+    interior                   whether the parabola has a maximum inside the grid
+    peak, peak_low, peak_high  that maximum as τ/range
+    reason                     why there is no such maximum, else ""
     """
     rows = []
     for key, runs in swept.groupby(CELL, sort=False):
@@ -188,11 +196,13 @@ def optima(swept: pd.DataFrame) -> pd.DataFrame:
 
 
 def rule(peaks: pd.DataFrame) -> pd.DataFrame:
-    """optimizer, scheme, cells, then in how many cells of `optima` each of these holds:
+    """How often the best τ is range/2. Columns: optimizer, scheme, cells, and the numbers of cells in which
 
-    is_half   the best τ of the grid is range/2;  beaten: another τ is better than range/2, the interval above 0
-    at_edge   the best τ is the grid's lowest or highest
-    interior  the parabola has a maximum inside the grid;  holds_half: range/2 lies inside that maximum's interval
+    is_half     the best τ of the grid is range/2
+    beaten      another τ is better than range/2: the interval of `lead` lies above 0
+    at_edge     the best τ is the lowest or the highest of the grid
+    interior    the parabola has a maximum inside the grid
+    holds_half  range/2 lies inside the interval of that maximum
     """
     half = tau_rule.CLAIMED_RATIO
     extremes = min(analysis.TAUS), max(analysis.TAUS)

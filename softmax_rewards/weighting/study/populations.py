@@ -1,24 +1,23 @@
-"""Populations: many groups of rewards, kept as their distinct compositions with counts.
+"""Populations: many groups of rewards, stored as their distinct compositions with counts.
 
-The weights of a group depend only on its composition: how many samples are right, well formed but wrong, and
-neither. A million simulated groups are therefore one multinomial draw of composition counts, which has
-exactly the distribution of drawing the groups one by one; averages over groups weigh each composition by its
-count.
+The weights of a group depend only on its composition: how many samples are right, how many are well formed but wrong,
+and how many are neither. So a million simulated groups are one multinomial draw of composition counts. It has exactly
+the distribution of a million separate draws. An average over groups weighs each composition by its count.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.stats import binom
 
 from softmax_rewards import weighting
 from softmax_rewards.weighting import concentration
 
-FORMAT_REWARD = 1 / 11  # of the reward range: 0.1 in [0, 1.1]
-COUPLED_BATCH = 8192  # groups per batch of a scheme that couples the groups of its batch
+FORMAT_REWARD = 1 / 11  # share of the reward range: 0.1 in [0, 1.1]
+COUPLED_BATCH = 8192  # groups in the batch for a scheme that couples groups
 FIGURES = (
     "groups",
     "weight_right",
@@ -36,7 +35,7 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Population:
-    """Distinct groups: rewards and correct, [G, N], and how often each occurs: counts [G]."""
+    """G distinct groups: rewards [G, N], correct [G, N], and how often each group occurs, counts [G]."""
 
     rewards: np.ndarray
     correct: np.ndarray
@@ -44,23 +43,28 @@ class Population:
 
 
 def composed(
-    right: Sequence[int],
-    formed: Sequence[int],
+    right: ArrayLike,
+    formed: ArrayLike,
     group_size: int,
     reward_range: tuple[float, float],
-    counts: Sequence[float] | None = None,
+    counts: ArrayLike | None = None,
 ) -> Population:
-    """Groups with `right[g]` samples of the highest reward, `formed[g]` of lowest + range/11, others low."""
+    """Groups of known composition. In group g the first right[g] samples are right, the next formed[g] well formed.
+
+    right, formed, counts [G]. A right sample has the highest reward, a well-formed one the lowest + range/11, and all
+    others the lowest. `counts` are 1 by default.
+    """
     low, high = reward_range
-    right, formed = np.asarray(right)[:, None], np.asarray(formed)[:, None]
+    n_right, n_formed = np.asarray(right)[:, None], np.asarray(formed)[:, None]
     position = np.arange(group_size)
-    correct = position < right
-    rewards = np.where(correct, high, np.where(position < right + formed, low + FORMAT_REWARD * (high - low), low))
-    return Population(rewards, correct, np.ones(len(right)) if counts is None else np.asarray(counts))
+    correct = position < n_right
+    well_formed = position < n_right + n_formed
+    rewards = np.where(correct, high, np.where(well_formed, low + FORMAT_REWARD * (high - low), low))
+    return Population(rewards, correct, np.ones(len(n_right)) if counts is None else np.asarray(counts))
 
 
 def canonical() -> Population:
-    """The one group behind the reported figures: (1.1, 0.1, 0.1, 0.1, 0, 0, 0, 0), the first one right."""
+    """The group behind the reported figures: (1.1, 0.1, 0.1, 0.1, 0, 0, 0, 0). Its first sample is right."""
     rewards = np.array([[1.1, 0.1, 0.1, 0.1, 0.0, 0.0, 0.0, 0.0]])
     return Population(rewards, rewards > 1.0, np.ones(1))
 
@@ -80,6 +84,7 @@ def simulate(
     """
     right, formed = (grid.ravel() for grid in np.indices((group_size + 1, group_size + 1)))
     right, formed = right[right + formed <= group_size], formed[right + formed <= group_size]
+    # First right or wrong, then well formed or not among the wrong ones.
     chance = binom.pmf(right, group_size, success) * binom.pmf(formed, group_size - right, format_share)
     counts = rng.multinomial(samples, chance / chance.sum())
     drawn = counts > 0
@@ -87,16 +92,16 @@ def simulate(
 
 
 def by_right(success: float, group_size: int) -> Population:
-    """The exact distribution of 0/1 rewards at a success rate: one group per number of right ones, 0 .. N."""
+    """The exact distribution of 0/1 rewards at a success rate: one group for each number of right samples, 0 … N."""
     right = np.arange(group_size + 1)
     return composed(right, 0 * right, group_size, (0.0, 1.0), binom.pmf(right, group_size, success))
 
 
 def from_log(table: pd.DataFrame) -> Population:
-    """Groups as training logs them, all of one size; equal ones are added up.
+    """Groups of one size as training logs them. Counts of equal groups are added.
 
-    table  columns rewards ("1.1 0.1 0 0", highest first), right (the number of right ones, which come first) and count
-    Raises ValueError naming the first impossible group.
+    table  columns rewards ("1.1 0.1 0 0", highest first), right (number of right samples, which come first), count
+    Raises ValueError with the first impossible group.
     """
     table = table.groupby(["rewards", "right"], as_index=False)["count"].sum()
     rewards = np.array([[float(reward) for reward in row.split()] for row in table["rewards"]])
@@ -105,14 +110,14 @@ def from_log(table: pd.DataFrame) -> Population:
     if bad.any():
         row = table[bad].iloc[0]
         raise ValueError(
-            f"logged group {row['rewards']!r}, right={row['right']}, count={row['count']}: wanted "
+            f"logged group {row['rewards']!r}, right={row['right']}, count={row['count']}; allowed: "
             "rewards from highest to lowest, right from 0 to their number, count >= 0"
         )
     return Population(rewards, np.arange(rewards.shape[1]) < right[:, None], count)
 
 
 def batch(population: Population, size: int, seed: int) -> Population:
-    """All groups one by one if there are at most `size`, else `size` of them drawn without replacement."""
+    """The groups one by one, each with count 1: all of them, or `size` drawn without replacement if there are more."""
     counts = population.counts.astype(np.int64)
     if counts.sum() > size:
         counts = np.random.default_rng(seed).multivariate_hypergeometric(counts, size)
@@ -121,15 +126,17 @@ def batch(population: Population, size: int, seed: int) -> Population:
 
 
 def summarize(population: Population, scheme: str, hyperparameters: dict[str, Any], seed: int = 0) -> dict[str, float]:
-    """FIGURES of one scheme on a population of counted groups; NaN where there is nothing to average.
+    """FIGURES of one scheme on a population. A figure is NaN if there is nothing to average.
 
-    groups         how many groups; a scheme that couples groups gets one random batch of COUPLED_BATCH
-    weight_right   mean weight of a right sample; weight_wrong: of a wrong one
-    contrast       mean weight of the right minus that of the wrong, over groups that have both
-    effective_n    mean over groups with any weight, as entropy and max_share (`concentration`)
+    groups         number of groups; a scheme that couples groups sees one random batch of at most COUPLED_BATCH
+    weight_right   mean weight of a right sample
+    weight_wrong   mean weight of a wrong sample
+    contrast       mean weight of right samples minus that of wrong samples, over groups that have both
+    effective_n    mean over groups with any weight, like entropy and max_share (see `concentration`)
     zero_groups    share of groups without any weight
-    ratio          best : worst weight, geometric mean over groups with contrast where both are positive
-    second_moment  E[sum of w^2 over a group]; rms: sqrt(E[w^2]), the scale of the gradient
+    ratio          best weight : worst weight, geometric mean over groups where both are positive and rewards differ
+    second_moment  E[sum of w^2 over a group]
+    rms            sqrt(E[w^2]), the scale of the gradient
     """
     if weighting.couples_groups(scheme):
         population = batch(population, COUPLED_BATCH, seed)
@@ -137,11 +144,13 @@ def summarize(population: Population, scheme: str, hyperparameters: dict[str, An
     w = weighting.compute(scheme, rewards, correct, **hyperparameters)
 
     right, wrong = correct.sum(-1), (~correct).sum(-1)
+    # A group without right samples has the count 0 in the mean below, so dividing by 1 is harmless.
     on_right = np.sum(w * correct, -1) / np.maximum(right, 1)
     on_wrong = np.sum(w * ~correct, -1) / np.maximum(wrong, 1)
 
     rows = np.arange(len(w))
     best, worst = w[rows, rewards.argmax(-1)], w[rows, rewards.argmin(-1)]
+    # A ratio needs two positive weights and two different rewards.
     comparable = (rewards.max(-1) > rewards.min(-1)) & (best > 0) & (worst > 0)
     log_ratio = np.log(np.where(comparable, best, 1.0)) - np.log(np.where(comparable, worst, 1.0))
 

@@ -1,7 +1,7 @@
-"""Reported: every figure of the earlier offline notes beside the same figure recomputed, and why they differ.
+"""Reported: every figure of the earlier offline notes, the same figure recomputed, and why the two differ.
 
-The notes describe one right answer (1.1) and seven wrong ones (0 or 0.1), N = 8. The group that reproduces
-them is (1.1, 0.1 x 3, 0 x 4), with Kish's effective N.
+The notes describe a group of N = 8 with one right answer (1.1) and seven wrong ones (0 or 0.1). The group
+(1.1, 0.1 x 3, 0 x 4) with Kish's effective N reproduces them.
 """
 
 import math
@@ -20,14 +20,14 @@ KISH = "Kish's (sum |w|)^2 / sum w^2"
 NO_FIGURE = "named, no figure"
 
 Row = tuple[str, str, float, str]
-"""Quantity, the figure as reported, the same recomputed, why they agree or differ."""
+"""Quantity, reported figure, recomputed figure, why they agree or differ."""
 
 
 def table() -> pd.DataFrame:
-    """Columns: quantity, reported (as written), recomputed, agrees, why; one row per reported figure.
+    """One row per reported figure; columns: quantity, reported (as written), recomputed, agrees, why.
 
-    A figure agrees if rounding the recomputed one to the reported digits gives it; None where the notes
-    name a failure without a figure.
+    A figure agrees if the recomputed one, rounded to the reported digits, is equal to it. `agrees` is None where the
+    notes name a failure without a figure.
     """
     linear = _weights("linear")
     softmax = {tau: _weights("softmax", tau=tau) for tau in (0.1, 0.2, 0.5, 0.55, 1.0, 2.0)}
@@ -96,7 +96,7 @@ def _failures(linear: np.ndarray, softmax: dict[float, np.ndarray]) -> list[Row]
         (
             "gradient-scale mismatch: ||w||, softmax tau=0.5 : linear",
             NO_FIGURE,
-            np.linalg.norm(softmax[0.5]) / np.linalg.norm(linear),
+            float(np.linalg.norm(softmax[0.5]) / np.linalg.norm(linear)),
             "`softmax_matched` removes it",
         ),
         (
@@ -111,11 +111,12 @@ def _failures(linear: np.ndarray, softmax: dict[float, np.ndarray]) -> list[Row]
 def _agrees(figure: str, recomputed: float) -> bool | None:
     if figure == NO_FIGURE:
         return None
-    return round(Decimal(float(recomputed)), -Decimal(figure).as_tuple().exponent) == Decimal(figure)
+    digits = len(figure.partition(".")[2])
+    return round(Decimal(float(recomputed)), digits) == Decimal(figure)
 
 
 def _weights(scheme: str, **hyperparameters: float) -> np.ndarray:
-    """Weights [8] of the canonical group; the right answer comes first."""
+    """Weights [8] of the canonical group. The right answer comes first."""
     group = canonical()
     return weighting.compute(scheme, group.rewards, group.correct, **hyperparameters)[0]
 

@@ -1,7 +1,7 @@
-"""Ways to choose τ before training, and what each would have cost: is half the reward range the best of them?
+"""Rules for choosing τ before training, and what each would have cost. Is half the reward range the best rule?
 
-Each rule picks one τ of a grid from what is known beforehand: the reward range and groups of the base model. Its
-cost is the success at the best τ of the grid minus the success at its choice.
+Each rule picks one τ of a grid. It knows only the reward range and groups of the base model. Its cost is the success at
+the best τ of the grid minus the success at the chosen τ.
 """
 
 import functools
@@ -15,9 +15,9 @@ from softmax_rewards.weighting.study import populations, signal_noise
 from softmax_rewards.weighting.study.populations import Population, by_right
 from softmax_rewards.weighting.study.tau_rule import CLAIMED_RATIO
 
-Cell = tuple[float, float, int]  # of the bandit's factorial: reward range, base success, N
+Cell = tuple[float, float, int]  # one setting of the bandit's factorial: reward range, base success, N
 Rule = Callable[[str, Sequence[float], Population, float], float | None]
-# What log(τ/range) is linear in.
+# Fitted rule → the features of a cell in which log(τ/range) is linear.
 FITTED: Mapping[str, Callable[[Cell], np.ndarray]] = {
     "fitted share of the range": lambda cell: np.array([1.0]),
     "fitted to the success rate": lambda cell: np.array([1.0, np.log(cell[1])]),
@@ -29,14 +29,14 @@ CELL = ["optimizer", "scheme"]
 
 def half_the_range(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float:
     """The τ nearest to range/2."""
+    # Temperatures act by ratios, so "nearest" is meant on the logarithmic scale.
     return min(taus, key=lambda tau: abs(np.log(tau / (CLAIMED_RATIO * reward_range))))
 
 
 def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float | None:
-    """The τ whose weights lie on as many samples as the z-score's, in groups with unequal rewards.
+    """The τ at which effective N is closest to that of the z-score, over groups with unequal rewards.
 
-    None without such groups. None where effective N hardly depends on τ, too: with two-valued rewards all schemes with
-    mean 0 have the same effective N.
+    None without such groups, and None if effective N hardly depends on τ.
     """
     unequal = np.ptp(groups.rewards, axis=-1) > 0
     if not unequal.any():
@@ -48,14 +48,15 @@ def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population
 
     target = log_effective_n("linear")
     away = {tau: abs(log_effective_n(scheme, tau=tau) - target) for tau in taus}
+    # With rewards of two values, all schemes with mean 0 have the same effective N. Then there is nothing to choose by.
     if max(away.values()) - min(away.values()) < SAME:
         return None
     return min(away, key=away.__getitem__)
 
 
 def signal_to_noise(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float:
-    """The τ with the highest signal-to-noise that `signal_noise` predicts; the lowest of several."""
-    # Rounded, so that proportional weights have equal ratios on every machine.
+    """The τ with the highest signal-to-noise that `signal_noise` predicts. Among equal ones, the lowest."""
+    # Rounding gives proportional weights equal ratios on every machine.
     return max(sorted(taus), key=lambda tau: round(signal_noise.of_groups(scheme, {"tau": tau}, groups), 9))
 
 
@@ -73,16 +74,17 @@ RULES: Mapping[str, Rule] = {
 
 
 def over_cells(swept: pd.DataFrame) -> pd.DataFrame:
-    """The rules over the bandit's factorial (`bandit_training.factorial`), and others fitted to it.
+    """Cost of RULES, and of rules fitted to the data, over the bandit's factorial (`bandit_training.factorial`).
 
-    A fitted rule takes log(τ/range) as linear in what its name says. It is fitted by least squares to the best τ of the
-    other cells; cells of the same base success and N are left out because they share their runs. The best τ is searched
-    on one half of the seeds, and its gain over the choice is measured on the other half; then the halves change roles.
-    On the same runs the best of many would look better than it is. A regret below 0 is chance.
-    Returns optimizer, scheme, rule, then over the cells in which the rule chooses: the mean regret, the share in which
-    the choice is the best τ, and the mean spread: success at the best τ minus success at the worst.
+    A fitted rule takes log(τ/range) as linear in the features of FITTED. It is fitted by least squares to the best τ of
+    the other cells. Columns: optimizer, scheme, rule, and means over the cells in which the rule chooses a τ:
+    regret  success at the best τ minus success at the chosen τ; below 0 only by chance
+    best    share of cells in which the chosen τ is the best τ
+    spread  success at the best τ minus success at the worst τ
     """
     seeds = np.sort(swept["seed"].unique())
+    # The best of many τ looks too good on the runs that selected it. So one half of the seeds selects, the other half
+    # measures, and then the halves change roles.
     halves = seeds[::2], seeds[1::2]
     rows = []
     for searched, measured in (halves, halves[::-1]):
@@ -99,27 +101,32 @@ def over_cells(swept: pd.DataFrame) -> pd.DataFrame:
 
 
 def _means(runs: pd.DataFrame) -> dict[Cell, pd.Series]:
-    """Cell -> mean success by τ."""
+    """Cell → mean success by τ."""
     mean = runs.groupby(["range", "base", "group_size", "tau"])["success"].mean()
     return {cell: grid.droplevel([0, 1, 2]) for cell, grid in mean.groupby(level=[0, 1, 2])}
 
 
 def _choices(scheme: str, cell: Cell, cells: Mapping[Cell, pd.Series]) -> dict[str, float | None]:
-    """Rule -> its τ in a cell, of cells with mean success by τ."""
+    """Rule → the τ that it chooses in `cell`. `cells` have the mean success by τ."""
     taus = tuple(cells[cell].index)
     chosen = dict(_beforehand(scheme, cell, taus))
+    # Cells with the same base success and N share their runs, so they would leak the answer.
     others = [other for other in cells if other[1:] != cell[1:]]
     for name, features in FITTED.items():
         peaks = np.array([np.log(cells[other].idxmax() / other[0]) for other in others])
         coefficients = np.linalg.lstsq(np.array([features(other) for other in others]), peaks, rcond=None)[0]
-        target = features(cell) @ coefficients
-        chosen[name] = min(taus, key=lambda tau, target=target: abs(np.log(tau / cell[0]) - target))
+        chosen[name] = _nearest(taus, cell[0], float(features(cell) @ coefficients))
     return chosen
+
+
+def _nearest(taus: Sequence[float], reward_range: float, target: float) -> float:
+    """The τ whose log(τ/range) is nearest to `target`."""
+    return min(taus, key=lambda tau: abs(np.log(tau / reward_range) - target))
 
 
 @functools.cache  # the same for every optimizer and half of the seeds
 def _beforehand(scheme: str, cell: Cell, taus: tuple[float, ...]) -> dict[str, float | None]:
-    """Rule of RULES -> its τ in a cell."""
+    """Rule of RULES → the τ that it chooses in a cell."""
     reward_range, base, group_size = cell
     of_base = by_right(base, group_size)
     groups = Population(reward_range * of_base.rewards, of_base.correct, of_base.counts)

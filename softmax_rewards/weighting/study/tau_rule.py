@@ -1,10 +1,9 @@
-"""The temperature rule: where success peaks along log(τ / reward range), and how well that is known.
+"""The temperature rule: where success peaks along log(τ / reward range), and how certain that is.
 
-Each seed's success is fitted by a parabola a + b·x + c·x² in x = log(τ/range); seeds are the unit. The peak
-solves E[b + 2·c·x] = 0, so its interval is Fieller's: every x at which the t test of "b + 2·c·x has mean 0
-over seeds" does not reject. Not every seed has to peak. Where the curvature cannot be distinguished from 0, the
-interval becomes unbounded; the spread of per-seed peaks would look small there, or be absurd. The interval does
-not cover that success may not be a parabola. A peak outside the grid is never reported.
+Each seed's success is fitted by a parabola a + b·x + c·x² in x = log(τ/range). The peak solves E[b + 2·c·x] = 0 over
+seeds. Its interval is Fieller's: every x at which the t test of "b + 2·c·x has mean 0 over seeds" does not reject. A
+single seed need not have a peak. The interval does not include the error that success may not be a parabola. A peak
+outside the grid is never reported.
 """
 
 import math
@@ -23,7 +22,7 @@ CLAIMED_RATIO = 0.5
 
 @dataclass(frozen=True)
 class Fit:
-    """Success along a grid of temperatures. Ratios are τ/range; NaN where they are unknown."""
+    """Success along a grid of temperatures. Ratios are τ/range, or NaN if unknown."""
 
     taus: tuple[float, ...]
     seeds: int
@@ -32,18 +31,15 @@ class Fit:
     ratio: float
     low: float
     high: float
-    slope: Interval  # of success on log(τ/range), straight line
+    slope: Interval  # of a straight line through success over log(τ/range)
     best: float  # the τ of the grid with the highest mean
-    bracket: tuple[float, float]  # ratios of its neighbors in the grid; an edge is its own neighbor
+    bracket: tuple[float, float]  # ratios of the neighbors of `best` in the grid; an edge is its own neighbor
     lead: Interval  # success at `best` − success at the τ nearest to range/2
     reason: str  # why there is no interior maximum, else ""
 
 
 def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
-    """Fit success [S, M] (seeds × temperatures) on the distinct `taus` [M].
-
-    `lead` compares a τ chosen among M by its success, so its confidence is Bonferroni's, 1 − 0.05/(M − 1).
-    """
+    """Fit success [S, M] (seeds × temperatures) on the distinct `taus` [M]. Too little data gives NaN and a reason."""
     taus, success = np.asarray(taus, dtype=float), np.asarray(success, dtype=float)
     order = np.argsort(taus)
     taus, success = taus[order], success[:, order]
@@ -55,13 +51,16 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
     ratios = taus / reward_range
     x = np.log(ratios)
     c, b, a = np.polyfit(x, success.T, 2)  # each [S]
+    # The peak is where the derivative b + 2cx is 0.
     peak, low, high = _fieller(b, 2 * c)
     best = int(success.mean(axis=0).argmax())
     near = int(np.abs(x - math.log(CLAIMED_RATIO)).argmin())
+    # Fieller's limits are NaN where the curvature cannot be distinguished from 0. The spread of the seeds' own peaks
+    # would look small there, or be absurd.
     if best in (0, grid - 1):
         reason = f"the best τ, {taus[best]:g}, is at the edge of the grid"
     elif not c.mean() < 0 or math.isnan(low):
-        reason = "the curvature cannot be told from 0, so the fit has no resolved maximum"
+        reason = "the curvature cannot be distinguished from 0, so the fit has no clear maximum"
     elif not x[0] < low <= high < x[-1]:
         reason = "the interval of the fitted maximum reaches beyond the grid"
     else:
@@ -78,13 +77,14 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
         slope=mean_interval(np.polyfit(x, success.T, 1)[0]),
         best=float(taus[best]),
         bracket=(float(ratios[max(best - 1, 0)]), float(ratios[min(best + 1, grid - 1)])),
+        # `best` was chosen among M temperatures by its success, so its lead needs Bonferroni's confidence.
         lead=mean_interval(success[:, best] - success[:, near], stats.strictest_confidence(grid - 1)),
         reason=reason,
     )
 
 
 def _no_fit(taus: np.ndarray, seeds: int, reason: str) -> Fit:
-    """The result where there is too little data for a parabola."""
+    """The result if there is too little data for a parabola."""
     nan = math.nan
     unknown = Interval(nan, nan, nan, nan, seeds, nan)
     return Fit(
@@ -116,6 +116,6 @@ def _fieller(b: np.ndarray, d: np.ndarray) -> tuple[float, float, float]:
         return math.nan, math.nan, math.nan
     linear = float(b.mean() * d.mean() - scale * s_bd)
     constant = float(b.mean() ** 2 - scale * s_bb)
-    # Apart from rounding this is not negative when `square` > 0: the root of the means satisfies the inequality.
+    # Only rounding can make this negative, because the root of the means satisfies the inequality if `square` > 0.
     width = math.sqrt(max(0.0, linear**2 - square * constant)) / square
     return float(-b.mean() / d.mean()), -linear / square - width, -linear / square + width
