@@ -19,11 +19,13 @@ def content(name: str) -> dict:
     return yaml.load(text(name), Loader=yaml.BaseLoader)  # every value as text
 
 
-FILES = """LICENSE README.md CHANGELOG.md CITATION.cff CONTRIBUTING.md MANIFEST.in constraints.txt environment.yml
-    .pre-commit-config.yaml .github/workflows/ci.yml .snakemake-workflow-catalog.yml""".split()
+FILES = (
+    "LICENSE README.md CHANGELOG.md CITATION.cff CONTRIBUTING.md MANIFEST.in constraints.txt environment.yml "
+    ".pre-commit-config.yaml .github/workflows/ci.yml .snakemake-workflow-catalog.yml"
+)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", FILES.split())
 def test_the_repository_has(name):
     assert text(name).strip()
 
