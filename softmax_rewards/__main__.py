@@ -64,7 +64,8 @@ the results of the pipeline.
 """
 
 NEXT = f"""\
-`advise` and `judge` read logs in any folder. The others work on the results of a checkout.
+`advise` and `judge` read logs in any folder. `status`, `tensorboard` and `archive` read a
+folder results/<experiment>, wherever it is. `generate-docs` works in a clone.
 
 Where to go on:
   {NAME} COMMAND --help     the arguments of a command

@@ -24,14 +24,15 @@ from softmax_rewards.training.state import STATES, RunState
 COLUMNS = ("ablation", "seed", "state", "step", "success", "left", "device", "note")
 FOLDED = ("finished", "waiting")
 COLORS = {"running": "cyan", "failed": "red", "interrupted": "yellow", "waiting": "dim", "finished": "green"}
-NONE = "results: no experiment was started in this folder; allowed: a checkout, or folders results/<experiment>"
 WIDE = 1_000  # columns of an output that is no terminal: nothing is cut
 
 
 def page(experiments: Sequence[Path]) -> Group:
     """A summary and a table for each of the `results/<experiment>` folders."""
     if not experiments:
-        return Group(Text(NONE))
+        return Group(
+            Text("results: no experiment was started here; call snakemake, or name a folder results/<experiment>")
+        )
     parts: list[Text | Table] = []
     for folder in experiments:
         runs = plan.states(folder)

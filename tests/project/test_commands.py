@@ -18,7 +18,7 @@ ARGUMENTS = {
     "status": ("experiments", "--watch"),
     "tensorboard": ("experiment", "out"),
     "archive": ("results", "archive"),
-    "generate-docs": (),
+    "generate-docs": ("--check",),
 }
 
 
@@ -110,6 +110,6 @@ def test_the_status_of_a_folder_anywhere(tmp_path, capsys):
     main(["status", "mine"])
     assert capsys.readouterr().out == "mine: no runs yet\n"
     main(["status"])
-    assert "no experiment was started in this folder" in capsys.readouterr().out
+    assert "no experiment was started here" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="gone: no such folder"):
         main(["tensorboard", "gone", "out"])
