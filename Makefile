@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= all
 GPUS ?= 8
 
-.PHONY: report test check audit
+.PHONY: report test check audit dist
 
 report: .venv/workflow
 	.venv/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
@@ -18,8 +18,15 @@ check: .venv/test
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile workflow
+	.venv/bin/mypy
+	.venv/bin/codespell
 	.venv/bin/lint-imports
 	.venv/bin/snakemake --lint
+
+# The wheel and the source distribution, in dist/.
+dist: .venv/test
+	rm -rf build dist
+	.venv/bin/python -m build --no-isolation
 
 # Known vulnerabilities of the pinned packages. pip-audit has an environment of its own: what it needs is not ours.
 # It ends with 1 for a vulnerability and for a service that does not answer, and with 0 where an index has no

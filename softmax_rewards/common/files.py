@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:  # `softmax-rewards status` starts without waiting for pandas
+    import pandas as pd
 
 ADVICE = {
     errno.ENOSPC: "free some",
@@ -88,7 +89,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
+def write_csv(table: "pd.DataFrame", path: Path) -> None:
     """Write `table` without its index, numbers to six significant digits."""
     with appearing(path) as partial:
         table.to_csv(partial, index=False, float_format="%.6g")

@@ -30,7 +30,9 @@ EXAMPLE = "example: softmax-rewards status results/countdown-mini --watch 10"
 def page(experiments: Sequence[Path]) -> Group:
     """A summary and a table for each of the `results/<experiment>` folders."""
     if not experiments:
-        return Group(Text("results: no experiment was started yet"))
+        return Group(
+            Text("results: no experiment was started here; call snakemake, or name a folder results/<experiment>")
+        )
     parts: list[Text | Table] = []
     for folder in experiments:
         runs = plan.states(folder)

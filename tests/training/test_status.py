@@ -113,7 +113,8 @@ def test_the_command_names_a_folder_that_is_not_there(capsys, tmp_path, monkeypa
         status.main(["--watch", "0"])
     monkeypatch.chdir(tmp_path)
     status.main([])
-    assert capsys.readouterr().out == "results: no experiment was started yet\n"
+    line = "results: no experiment was started here; call snakemake, or name a folder results/<experiment>"
+    assert capsys.readouterr().out == f"{line}\n"
 
 
 def test_watching_draws_until_it_is_stopped(experiment, monkeypatch, capsys):
