@@ -104,7 +104,7 @@ def verifier(name: str, _: Path) -> Target:
     task = plugins.load(plugins.TASKS, name, "task")
     row = ROWS.get(name) or task.build(task.Options())["test"].to_dict("records")[0]
     low, high = task.reward_range(task.DEFAULTS)
-    model = task.reference(row, "compact" if task.ALPHABET else "chat")
+    model = task.reference_answer(row, "compact" if task.ALPHABET else "chat")
     numbers = [str(number) for number in row.get("nums", ())]
 
     def make(rng: Random) -> str:

@@ -1,7 +1,7 @@
 """Tasks: puzzles, prompts and verifiers. One public module per task, found by its file name.
 
 A task module offers `Options`, `ALPHABET` and the functions `reward_range`, `public`, `build`, `identity`, `prompt`,
-`score`, `reference`, `trace` and `solution`; `countdown.py` documents them. `Score` is what every verifier returns.
+`score`, `reference_answer`, `trace` and `solution`; `countdown.py` documents them. `Score` is what every verifier returns.
 """
 
 from dataclasses import dataclass

@@ -201,7 +201,7 @@ def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
     return _countdown_wording.prompt(row["nums"], row["target"], template)
 
 
-def reference(row: dict[str, Any], template: str = "compact") -> str:
+def reference_answer(row: dict[str, Any], template: str = "compact") -> str:
     """y*, the reference answer: it tries the known solution, finds it right and answers with it."""
     worked = _countdown.work_out(_expressions.parse(row["solution"]))
     return _countdown_wording.completion([worked], row["target"], template)

@@ -134,7 +134,7 @@ def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
     return _conversation.prompt(_QUESTION.format(question=row["question"]), template)
 
 
-def reference(row: dict[str, Any], template: str = "chat") -> str:
+def reference_answer(row: dict[str, Any], template: str = "chat") -> str:
     """y*, the reference answer: the worked solution and its number."""
     _conversation.check(template, TEMPLATES)
     return f"{row['solution']}</think>\n<answer>{row['answer']}</answer>"
@@ -142,7 +142,7 @@ def reference(row: dict[str, Any], template: str = "chat") -> str:
 
 def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS, template: str = "chat") -> str:
     """What a warm start imitates: the only reference answer. Nothing is drawn from `rng`."""
-    return reference(row, template)
+    return reference_answer(row, template)
 
 
 # --- Verifier -------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def _sum(terms: list[Any]) -> Tree:
     return reduce(lambda left, right: ("+", left, right), terms)
 
 
-def reference(row: dict[str, Any], template: str = "compact") -> str:
+def reference_answer(row: dict[str, Any], template: str = "compact") -> str:
     """y*, the reference answer: it works the product out without a slip."""
     a, b = int(row["a"]), int(row["b"])
     worked = _attempt(a, b, 0.0, np.random.default_rng(0))
