@@ -49,7 +49,7 @@ class Cache:
         old = self.store
         self.store = old.new_zeros((*old.shape[:2], times * old.shape[2], *old.shape[3:]))
         for copies, rows in zip(self.store.unflatten(2, (-1, times)), old, strict=True):
-            copies[..., : self.length, :] = rows[:, :, None, :, : self.length]
+            copies[..., : self.length, :] = rows[:, :, None, :, : self.length]  # only the columns in use
 
     def keep(self, rows: Tensor) -> None:
         """Keep only `rows`, which are ascending indices."""

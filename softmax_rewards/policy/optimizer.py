@@ -128,7 +128,7 @@ class DeviceAdamW(Optimizer):
         )
 
     def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
-        self._adamw.param_groups[0]["lr"] = self.learning_rate
+        self._adamw.param_groups[0]["lr"] = self.learning_rate  # a warm start sets another one for every step
         self._adamw.step()
 
     def state(self) -> dict[str, dict[str, Tensor]]:
@@ -199,6 +199,7 @@ class StochasticAdamW(Optimizer):
         for name, gradient in gradients.items():
             self._steps[name] += 1
             first, second = (1 - beta ** self._steps[name] for beta in BETAS)  # bias corrections of the two moments
+            # AdamW (algorithm 2 of the paper) without weight decay, in float32 and slice by slice.
             tensors = (self.parameters[name], gradient, self._state["exp_avg"][name], self._state["exp_avg_sq"][name])
             for weight, slope, mean, square in zip(*(value.view(-1).split(SLICE) for value in tensors), strict=True):
                 average = mean.float().lerp_(slope, 1 - BETAS[0])

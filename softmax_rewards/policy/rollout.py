@@ -79,7 +79,7 @@ class Sampler:
         texts = self.tokenizer.decode_batch(
             [row[:length] for row, length in zip(completions.tokens.tolist(), lengths, strict=True)]
         )
-        mine = [puzzles[index] for index in share]
+        mine = [puzzles[index] for index in share]  # each rank verifies its own samples, so verifiers run in parallel
         scores = score(self.task, mine, texts, batch=self._name(stream), seconds=self.reward_timeout)
         completions, texts, scores = self._gathered(completions, texts, scores)
         return Rollouts(prompts, prompt_texts, completions, texts, scores, group_size)
@@ -95,6 +95,7 @@ class Sampler:
         """The results of all ranks, in the order of the puzzles."""
         if self.world.size == 1:
             return completions, texts, scores
+        # Over the host, because objects are gathered there. The policy's own tensors are the only traffic between GPUs.
         parts, *lists = zip(*self.world.gather((completions.to("cpu"), texts, scores)), strict=True)
         texts, scores = ([item for part in column for item in part] for column in lists)
         return joined(parts).to(self.world.device), texts, scores

@@ -95,6 +95,7 @@ def smoothed_log_probs(
     rows = [[*row[:columns], *[-1] * (columns - len(row))] for row in answers]  # −1 after the end of y*
     expected = torch.tensor(rows, device=tokens.device).repeat_interleave(rollouts.group_size, 0)
     share = torch.where(expected < 0, 1.0, smoothing) / vocabulary
+    # In float64, because a share of `smoothing` / `vocabulary` is tiny and its logarithms are summed over the tokens.
     chances = (share.double() + (1 - smoothing) * (tokens == expected)).log()
     inside = torch.arange(columns, device=tokens.device) < lengths[:, None]
     return chances.masked_fill(~inside, 0.0).sum(1).cpu().numpy().reshape(-1, rollouts.group_size)

@@ -85,7 +85,7 @@ class Updater:
         for index in range(settings.updates_per_batch):
             measured = settings.measure_noise and index == 0
             value, cosine = self._add_gradients(samples, rows, loss, measured)
-            value = self.engine.sum(value)
+            value = self.engine.sum(value)  # the same on every rank, so that all ranks stop if it is not finite
             # A stream per step and update, so that a resumed run rounds as it would have without the interruption.
             rounding = torch_stream(self.seed, "rounding", step, index, device=loss.factors.device)
             try:
@@ -96,7 +96,7 @@ class Updater:
                 raise
             if index == 0:
                 facts = {"loss": value, "grad_norm": norm} | facts | ({"gradient_cosine": cosine} if measured else {})
-            loss.policy.update_done()
+            loss.policy.update_done()  # the clipped loss then has its denominators
         return facts
 
     def _policy_loss(self, sampled: Tensor) -> PolicyLoss:
@@ -108,7 +108,7 @@ class Updater:
     def _rows(self, samples: Samples, mask: np.ndarray, factors: np.ndarray) -> np.ndarray:
         """The samples that this process computes: those in its share that have a gradient."""
         rows = np.flatnonzero(mask)
-        if not self.terms:
+        if not self.terms:  # a KL penalty or an entropy bonus has a gradient for every sample
             # A factor of zero gives a gradient of zero, so these samples are skipped. If all factors are zero, one row
             # stays: AdamW's momentum moves the weights only if there is a gradient, even if it is zero.
             rows = rows[factors[rows] != 0] if factors[rows].any() else rows[:1]

@@ -106,7 +106,7 @@ class _Solver:
         self.operators = operators
         self.table_size = table_size  # sets of up to this many numbers get a table, larger ones are searched
         self.tables: dict[tuple[int, ...], dict[Value, Tree]] = {}
-        self.failed: set[tuple[tuple[int, ...], Value]] = set()
+        self.failed: set[tuple[tuple[int, ...], Value]] = set()  # searches without result, which need not be repeated
 
     def table(self, numbers: tuple[int, ...]) -> dict[Value, Tree]:
         """Every value that `numbers` can give, each with one tree."""

@@ -142,6 +142,7 @@ def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFram
     """
     rng = np.random.default_rng(options.seed)
     if options.source == "public":
+        # `fromkeys` keeps each puzzle once, in the order of the file. The value None means that it is not solved yet.
         puzzles = dict.fromkeys(_countdown_file.read(_countdown_file.find(folder)))
     else:
         # Enough puzzles for both sides of the split into held-out and other multisets, and a fifth more.
@@ -154,6 +155,8 @@ def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFram
             int(1.2 * share),
             rng,
         )
+    # The split is by multiset of numbers and not by puzzle. Otherwise training on the same numbers with another target
+    # would help with a test puzzle.
     multisets = sorted({numbers for numbers, _ in puzzles})
     held_out = {multisets[i] for i in rng.permutation(len(multisets))[: round(options.held_out * len(multisets))]}
 

@@ -176,7 +176,7 @@ def _slipped(number: int, rng: np.random.Generator) -> int:
     """`number` with one random digit replaced by another one."""
     digits = [int(digit) for digit in str(number)]
     position = int(rng.integers(len(digits)))
-    digits[position] += int(rng.integers(1, 10))
+    digits[position] += int(rng.integers(1, 10))  # 1 to 9, modulo 10 below: always another digit
     return int("".join(str(digit % 10) for digit in digits))
 
 
