@@ -20,7 +20,7 @@ class Term(Protocol):
 
 
 class PolicyLoss:
-    """−Σ factor·log π, for one update per batch: the policy is still the one that sampled, so its ratio to it is 1."""
+    """−Σ factor·log π, for one update per batch. The policy has not changed since sampling, so there is no ratio."""
 
     def __call__(self, batch: MicroBatch, log_probs: Tensor, factors: Tensor) -> Tensor:
         return policy_loss(log_probs, log_probs, factors, None)

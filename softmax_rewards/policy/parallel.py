@@ -1,4 +1,4 @@
-"""Several CPU cores, each of which computes its own micro-batch or its own rows.
+"""Several CPU cores at once. Each computes its own micro-batch or its own rows.
 
 PyTorch itself splits every operation among the cores. The operations of a small model are too short for that. Also, all
 cores then wait for the slowest one at every operation, so a core that another process uses slows down all of them.
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """`count` threads, each on one core. If `count` is 1, the caller's own thread computes."""
+    """`count` threads, each on one core. If `count` is 1, the caller's thread computes."""
 
     def __init__(self, count: int) -> None:
         self.count = count

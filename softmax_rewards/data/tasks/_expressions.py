@@ -19,7 +19,7 @@ from typing import TypeAlias
 Tree: TypeAlias = int | tuple[str, "Tree", "Tree"]
 Value: TypeAlias = int | Fraction
 Step: TypeAlias = Value | tuple[str, "Step", "Step"]
-"""A tree of which some operations are carried out already, so that a leaf may be any value."""
+"""A tree after some of its operations were carried out. A leaf may be any value."""
 
 OPERATORS = "+-*/"
 MAX_LENGTH = 200
