@@ -1,8 +1,8 @@
-"""A shortened experiment outside of the pipeline: does it learn, how long is a step, how much memory does it take?
+"""Runs a shortened experiment outside of the pipeline. Does it learn? How long is a step? How much memory does it take?
 
     python benchmarks/experiment.py countdown-smollm2 --steps 20 --out benchmarks/results/countdown-smollm2-short.json
 
-Puzzles and base model are made as for the experiment; then its baseline and the ablations named train for a few steps.
+Puzzles and base model are made as in the experiment. Then the baseline and the named ablations train for a few steps.
 """
 
 import argparse
@@ -23,9 +23,9 @@ from softmax_rewards.training import base_model
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", help="a file of config/experiments/")
-    parser.add_argument("--ablations", default="softmax-0.5", help="beside the baseline, with commas")
+    parser.add_argument("--ablations", default="softmax-0.5", help="beside the baseline, separated by commas")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--puzzles", type=int, default=256, help="of an evaluation")
+    parser.add_argument("--puzzles", type=int, default=256, help="in an evaluation")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     devices.lease()
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def summary(out: Path) -> dict[str, object]:
-    """Success along the run, medians over its steps, the peak of memory, and the final model's rates."""
+    """Success during the run, medians over its steps, the peak of memory, and the final evaluation."""
     tables = {name: pd.read_csv(out / f"{name}.csv") for name in ("evaluations", "metrics", "timing")}
     medians = pd.concat([tables["timing"], tables["metrics"]], axis=1).median()
     columns = ["rollout_s", "update_s", "rollout_tokens_per_s", "update_tokens_per_s", "length", "entropy", "grad_norm"]

@@ -1,11 +1,10 @@
-"""The properties of `properties.py` for many inputs: how many, how long, and what was found.
+"""Checks the properties of `properties.py` for many inputs, and counts inputs, seconds and findings.
 
     python benchmarks/fuzz.py [--share 1.0] [--out benchmarks/results/fuzz.json]
 
-An input is made from its target's name and its number, so that a finding can be made again: `Random("config 17")`. Each
-target runs in a process of its own, which may take 2 GiB beyond what it begins with: reading that takes more is a
-MemoryError, and so a finding. A process that dies is a finding too; the next one goes on behind the input that it died
-of.
+An input is made from its target's name and its number, so that a finding can be repeated: `Random("config 17")`. Each
+target runs in its own process, which may take 2 GiB more memory than at its start. An input that needs more gives a
+MemoryError, which is a finding. A process that dies is a finding too. The next process goes on with the next input.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from typing import Any
 import properties
 from machine import write_result
 
-INPUTS = {  # for each target; what is slow to read gets fewer
+INPUTS = {  # inputs per target; slow targets get fewer
     "verifier": 305_000,
     "table .csv": 45_000,
     "table .jsonl": 45_000,
@@ -37,7 +36,7 @@ SHOWN = 300  # characters of an input that a finding shows
 
 
 def origin(error: BaseException) -> str:
-    """What a finding goes by: the error, and the innermost line of this project that it passed."""
+    """The name of a finding: the error, and the innermost function of this project in its traceback."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "softmax_rewards" in frame.filename]
     message = str(error).splitlines()[0][:80] if isinstance(error, AssertionError) else ""
     at = f"{Path(frames[-1].filename).stem}.{frames[-1].name}" if frames else "properties"
@@ -45,7 +44,7 @@ def origin(error: BaseException) -> str:
 
 
 def part(name: str, begin: int, end: int, folder: Path) -> None:
-    """Check the inputs from `begin` to `end` and print what was found; the number at hand stands in `folder`/at."""
+    """Check the inputs from `begin` to `end` and print the findings. `folder`/at has the present input's number."""
     target = properties.targets()[name](folder)
     taken = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + SPARE, taken + SPARE))
@@ -68,7 +67,7 @@ def part(name: str, begin: int, end: int, folder: Path) -> None:
 
 
 def run(name: str, total: int) -> dict[str, Any]:
-    """All inputs of a target, in as many processes as die of one, and one more."""
+    """Check all inputs of a target. After an input that kills the process, a new process goes on."""
     began, next_one, findings = time.perf_counter(), 0, {}
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder) / "at"
@@ -103,7 +102,7 @@ def main() -> None:
         return
     results = {}
     for name in properties.targets():
-        inputs = INPUTS.get(name, INPUTS["verifier"])  # a task's verifier, whatever tasks there are
+        inputs = INPUTS.get(name, INPUTS["verifier"])  # any other target is the verifier of a task
         results[name] = run(name, max(round(arguments.share * inputs), 1))
         print(name, json.dumps(results[name], indent=1), flush=True)
     together = {key: round(sum(one[key] for one in results.values()), 1) for key in ("inputs", "seconds")}

@@ -1,4 +1,4 @@
-"""Sampler against trainer: log-probabilities recorded while sampling minus those of the training pass, same weights."""
+"""Sampler against trainer: log-probabilities from sampling minus those from the training pass, with equal weights."""
 
 import dataclasses
 
@@ -14,12 +14,12 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def measure(work: Work) -> dict[str, dict[str, float]]:
-    """Precision -> mean, standard deviation and largest size of the difference (nats), over the tokens of a rollout."""
+    """Precision → mean, standard deviation and largest absolute difference (nats) over the tokens of a rollout."""
     return {name: statistics(differences(work, name)) for name in PRECISIONS}
 
 
 def differences(work: Work, precision: str) -> torch.Tensor:
-    """One difference a sampled token, with the policy loaded in `precision`."""
+    """One difference per sampled token, for the policy in `precision`."""
     settings = dataclasses.replace(work.training, precision=precision)
     policy = load(work, getattr(torch, precision))
     updater = updater_of(settings, policy, 0)

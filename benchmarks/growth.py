@@ -1,10 +1,10 @@
-"""How the cost of a step grows: seconds of rollout and update over samples, prompts, length and model size.
+"""How the cost of a step grows: seconds of rollout and update against samples, prompts, length and model size.
 
     python benchmarks/growth.py [--threads 2] [--steps 3] [--out benchmarks/results/growth.json]
 
-Random weights whose answers all run to the longest (`work.py`); one quantity at a time is doubled from a common start.
-The exponent is the slope of log seconds against log quantity: 1 is proportional, less means that larger steps are
-better used. Rounds go over all points in turn, and the median of the rounds counts.
+The weights are random, and all answers have the greatest length (`work.py`). From a common start, one quantity at a
+time is doubled. The exponent is the slope of log seconds against log quantity. 1 means proportional; less than 1 means
+that larger steps are more efficient. Every round measures all points in turn, and the median of the rounds counts.
 """
 
 import argparse
@@ -29,20 +29,20 @@ POINTS = {
     "hidden_size": [64, 128, 256, 512],
 }
 NAMES = {
-    "samples": "samples a prompt",
+    "samples": "samples per prompt",
     "prompts": "prompts",
-    "longest": "tokens an answer",
+    "longest": "tokens per answer",
     "hidden_size": "parameters",
 }
 
 
 def exponent(quantities: Sequence[float], seconds: Sequence[float]) -> float:
-    """The slope of the straight line through log `seconds` against log `quantities`, by least squares."""
+    """The slope of log `seconds` against log `quantities`, by least squares."""
     return float(np.polyfit(np.log(quantities), np.log(seconds), 1)[0])
 
 
 def cases() -> Iterator[tuple[str, int, work.Case]]:
-    """Quantity, its value, and the case that has it."""
+    """The name of a quantity, its value, and the case with this value."""
     for name, values in POINTS.items():
         for value in values:
             if name == "hidden_size":
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def measure(projects: list[Project], steps: int) -> np.ndarray:
-    """Median seconds `[projects, 2]` of rollout and update, over `steps` rounds after one that does not count."""
+    """Median seconds `[projects, 2]` of rollout and update over `steps` rounds, after one that does not count."""
     seconds = np.empty((steps + 1, len(projects), 2))
     for seed in range(steps + 1):
         for number, project in enumerate(projects):
@@ -90,7 +90,7 @@ def measure(projects: list[Project], steps: int) -> np.ndarray:
 
 
 def exponents(points: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Quantity -> exponent of either half."""
+    """Quantity → exponents of rollout and update."""
     slopes = {}
     for name in POINTS:
         matching = [point for point in points if point["quantity"] == name]

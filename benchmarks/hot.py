@@ -1,8 +1,9 @@
-"""The hot functions, one by one, with pytest-benchmark; `per_second` under `extra_info` counts what the name says.
+"""Measures the hot functions one by one with pytest-benchmark.
 
     pytest benchmarks/hot.py --benchmark-json benchmarks/results/hot.json
 
-No test asserts a time. What takes seconds is measured three times, all else until pytest-benchmark is satisfied.
+`per_second` in `extra_info` counts the things in the test's name. No test asserts a time. A function that takes seconds
+is measured three to five times, all others as often as pytest-benchmark wants.
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ ROWS, GROUP = 4096, 8
 
 @pytest.fixture
 def measure(benchmark: Any) -> Callable[..., Any]:
-    """`measure(count, call)` times `call()`, which does `count` things; with `rounds` exactly so many times."""
+    """`measure(count, call)` times `call()`, which does `count` things. `rounds` fixes the number of repetitions."""
 
     def run(count: int, call: Callable[[], Any], rounds: int | None = None) -> Any:
         result = benchmark.pedantic(call, rounds=rounds, warmup_rounds=1) if rounds else benchmark(call)
@@ -144,7 +145,7 @@ def test_runs_aggregated(measure: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_jobs_started(measure: Callable[..., Any], tmp_path: Path) -> None:
-    """A whole training job of one small step: nearly all of it is start-up."""
+    """A whole training job with one small step. Nearly all of its time is start-up."""
     experiment = experiments.load(work.EXPERIMENT)
     run = experiment.run(experiment.baseline, 0)
     training = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Training jobs side by side: the throughput of several one-thread jobs against that of one such job alone."""
+"""Training jobs side by side: the throughput of several one-thread jobs compared with one such job alone."""
 
 import multiprocessing
 from multiprocessing.synchronize import Barrier
@@ -10,17 +10,17 @@ import torch
 import work
 from peers.project import trainers
 
-PATIENCE = 600  # seconds that a job waits for the others to be ready, before it counts as lost
+PATIENCE = 600  # seconds that a job waits until the others are ready; after that a job counts as lost
 
 
 def compare(case: work.Case, base: Path, data: Path, jobs: int, steps: int, device: str) -> dict[str, Any]:
-    """Tokens a second of one job, of `jobs` at once, and of one again; `ratio` is all against the mean of one."""
+    """Tokens per second of one job, of `jobs` at once, and of one again. `ratio` compares all with the mean of one."""
     alone, together, again = (_throughput(case, base, data, count, steps, device) for count in (1, jobs, 1))
     return {"jobs": jobs, "alone": [alone, again], "together": together, "ratio": 2 * together / (alone + again)}
 
 
 def _throughput(case: work.Case, base: Path, data: Path, jobs: int, steps: int, device: str) -> float:
-    """Generated tokens a second, summed over jobs that begin at the same moment."""
+    """Generated tokens per second, summed over jobs that begin at the same moment."""
     context = multiprocessing.get_context("spawn")
     start, rates = context.Barrier(jobs, timeout=PATIENCE), context.Queue()
     arguments = (case, base, data, steps, device, start, rates)
@@ -37,7 +37,7 @@ def _throughput(case: work.Case, base: Path, data: Path, jobs: int, steps: int, 
 def _job(
     case: work.Case, base: Path, data: Path, steps: int, device: str, start: Barrier, rates: "Queue[float]", seed: int
 ) -> None:
-    """One job: a step that does not count, and after all are ready `steps` that do."""
+    """One job: a step that does not count, then `steps` that count, when all jobs are ready."""
     torch.set_num_threads(1)
     step_work = work.make(case, base, data, 1, device)
     trainer = trainers(step_work, None)["project"]

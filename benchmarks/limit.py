@@ -1,11 +1,12 @@
-"""The limit of a step: FLOPs and bytes that no trainer can do without, and what the machine does of each a second.
+"""The limit of a step: the FLOPs and bytes that every trainer needs, and the rates of the machine.
 
-Counted from the shape, for the prompts and answers that there were. An ideal trainer computes every prompt once a
-group. Rollout and forward pass of the update run over the same positions: the prompt, and every answer but its last
-token, from which nothing is predicted. The backward pass costs twice the forward pass. Decoding reads, for every
-further token, all weights once, each running row's own keys and values, and its prompt's once a group. Norms,
-activations and sampling are left out. What fits into a processor's cache is read faster than a large copy, so that for
-a tiny model the bytes are no strict limit.
+FLOPs and bytes are counted from the shape, for the prompts and answers of the measured step. An ideal trainer computes
+every prompt once per group. Rollout and the update's forward pass compute the same positions: the prompt, and every
+answer without its last token, which predicts nothing. The backward pass costs twice the forward pass. For every further
+token, decoding reads all weights once, the keys and values of each running row, and those of its prompt once per group.
+Norms, activations and sampling are left out.
+
+Data in a CPU's cache is read faster than in a large copy. So for a tiny model the bytes are no strict limit.
 """
 
 import time
@@ -20,14 +21,14 @@ from softmax_rewards.models.shape import Shape
 
 @dataclass(frozen=True)
 class Rates:
-    """What the machine does, measured."""
+    """Measured rates of the machine."""
 
-    flops: float  # a second, in a matrix product
-    bytes: float  # a second, read and written in a copy
+    flops: float  # per second, in a matrix product
+    bytes: float  # per second, read and written in a copy
 
 
 def measure(device: torch.device, dtype: torch.dtype) -> Rates:
-    """The best of five large matrix products and of five copies, with the threads that torch is set to."""
+    """The rates of the fastest of five large matrix products and of five copies, with torch's number of threads."""
     cuda = device.type == "cuda"
     size, length = (8192, 2**31) if cuda else (2048, 2**28)
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
@@ -39,7 +40,7 @@ def measure(device: torch.device, dtype: torch.dtype) -> Rates:
 
 
 def best(call: Callable[[], object], device: torch.device, times: int = 5) -> float:
-    """Seconds of the fastest of some calls, after one that does not count."""
+    """Seconds of the fastest of `times` calls, after one call that does not count."""
     seconds = []
     for _ in range(times + 1):
         began = time.perf_counter()
@@ -51,7 +52,7 @@ def best(call: Callable[[], object], device: torch.device, times: int = 5) -> fl
 
 
 def matrix_flops(shape: Shape) -> int:
-    """FLOPs of the matrix products of all layers for one position, attention itself left out."""
+    """FLOPs of the matrix products of all layers for one position, without attention itself."""
     return 2 * _matrix_weights(shape)
 
 
@@ -61,20 +62,20 @@ def head_flops(shape: Shape) -> int:
 
 
 def attention_flops(shape: Shape, contexts: float) -> float:
-    """FLOPs of attention in all layers: scores and mixture over `contexts` keys, summed over the positions."""
+    """FLOPs of attention in all layers. `contexts` is the number of keys, summed over the positions."""
     return 4 * shape.num_hidden_layers * shape.num_attention_heads * shape.head_dim * contexts
 
 
 def forward_flops(
     shape: Shape, prompts: Sequence[int], lengths: np.ndarray, trained: np.ndarray | None = None
 ) -> float:
-    """FLOPs of one pass over prompts of `prompts[Q]` tokens, once a group, and answers of `lengths[Q, N]`.
+    """FLOPs of one pass over prompts of `prompts[Q]` tokens, once per group, and answers of `lengths[Q, N]` tokens.
 
-    With `trained[Q, N]`, only over the answers that are trained and over the prompts that have one.
+    With `trained[Q, N]`, only trained answers and their prompts count.
     """
     trained = np.ones(lengths.shape, dtype=bool) if trained is None else trained
     heads = np.array(prompts, dtype=float)
-    fed = np.where(trained, lengths - 1, 0).astype(float)  # the last token is not
+    fed = np.where(trained, lengths - 1, 0).astype(float)  # tokens that the model reads: all but the last
     groups = trained.any(axis=1)
     positions = heads[groups].sum() + fed.sum()
     contexts = (heads * (heads + 1) / 2)[groups].sum() + (fed * heads[:, None] + fed * (fed + 1) / 2).sum()
@@ -83,18 +84,18 @@ def forward_flops(
 
 
 def weight_bytes(shape: Shape, item: int) -> int:
-    """Bytes of the matrices that decoding a token reads; of the embedding it reads single rows, of a head all."""
+    """Bytes of the matrices that decoding a token reads: the layers and the head. Of the embedding it reads one row."""
     return item * (_matrix_weights(shape) + shape.hidden_size * shape.vocab_size)
 
 
 def cache_bytes(shape: Shape, item: int) -> int:
-    """Bytes of one position's keys and values in all layers."""
+    """Bytes of the keys and values of one position in all layers."""
     return item * 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim
 
 
 def rollout_seconds(shape: Shape, prompts: Sequence[int], lengths: np.ndarray, item: int, rates: Rates) -> float:
-    """The least a rollout of all answers at once can take: each token's FLOPs or bytes, whichever take longer."""
-    none = np.ones(lengths.shape, dtype=int)  # answers of one token: the prompts alone
+    """The shortest time of a rollout of all answers at once: per token, the longer one of its FLOPs and its bytes."""
+    none = np.ones(lengths.shape, dtype=int)  # answers of one token, so that only the prompts are read
     total = max(forward_flops(shape, prompts, none) / rates.flops, weight_bytes(shape, item) / rates.bytes)
     heads = np.array(prompts)
     for token in range(1, int(lengths.max())):
@@ -110,7 +111,7 @@ def rollout_seconds(shape: Shape, prompts: Sequence[int], lengths: np.ndarray, i
 def update_seconds(
     shape: Shape, prompts: Sequence[int], lengths: np.ndarray, trained: np.ndarray, rates: Rates
 ) -> float:
-    """The least an update on the answers that are trained can take."""
+    """The shortest time of an update on the trained answers."""
     return float(3 * forward_flops(shape, prompts, lengths, trained) / rates.flops)
 
 

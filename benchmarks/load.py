@@ -1,10 +1,10 @@
-"""Peak memory and time of loading a sharded checkpoint, each in a fresh process, against its size + 0.5 GB.
+"""Peak memory and time of loading a sharded checkpoint in a fresh process, compared with its size + 0.5 GB.
 
     python benchmarks/load.py [--model qwen2.5-1.5b] [--layers 18] [--out benchmarks/results/load.json]
 
-The checkpoint is random, in bfloat16, in a temporary folder (`TMPDIR`). The peak is Linux's `VmHWM`: all resident
-memory, Python, torch and mapped pages of the files included. The size is that of the loaded parameters, so that the
-float32 load is held to twice the files plus 0.5 GB. The files are in the page cache when they are read.
+The checkpoint has random values in bfloat16 and lies in a temporary folder (`TMPDIR`). The peak is Linux's `VmHWM`: all
+resident memory, with Python, torch and the mapped pages of the files. The size is that of the loaded parameters. So
+loading in float32 may take twice the size of the files plus 0.5 GB. The files are in the page cache when they are read.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from softmax_rewards.models import catalogue, checkpoint
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.shape import Shape
 
-SPARE = 0.5e9  # bytes beside the parameters
+SPARE = 0.5e9  # bytes allowed beside the parameters
 DTYPES = ("bfloat16", "float32")
 
 
 def resident(key: str) -> int:
-    """Bytes of this process, `VmRSS` now or `VmHWM` at most."""
+    """Resident bytes of this process: `VmRSS` is the present value, `VmHWM` the peak."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(key)))
 
@@ -40,7 +40,7 @@ def make(folder: Path, config: dict[str, Any]) -> None:
 
 
 def load(folder: Path, dtype: str) -> dict[str, Any]:
-    """Load it in this process and say what that took."""
+    """Load the checkpoint in this process; return memory and time."""
     before, start = resident("VmRSS"), time.perf_counter()
     model = checkpoint.load(folder, dtype=getattr(torch, dtype))
     seconds, peak = time.perf_counter() - start, resident("VmHWM")
@@ -57,16 +57,16 @@ def load(folder: Path, dtype: str) -> dict[str, Any]:
 
 
 def apart(*arguments: str) -> str:
-    """What this script prints in a process of its own."""
+    """The output of this script with `arguments`, in a process of its own."""
     done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True)
     return done.stdout
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="qwen2.5-1.5b", help="a name of the catalogue")
-    parser.add_argument("--layers", type=int, default=18, help="depth, which may be less than the model's")
-    parser.add_argument("--shard-gb", type=float, default=1.0, help="10^9 bytes of a file at most")
+    parser.add_argument("--model", default="qwen2.5-1.5b", help="a name in the catalogue")
+    parser.add_argument("--layers", type=int, default=18, help="number of layers, at most the model's")
+    parser.add_argument("--shard-gb", type=float, default=1.0, help="largest size of a file in 10^9 bytes")
     parser.add_argument("--out", type=Path, help="a JSON file for the result")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--load", nargs=2, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""What a figure was measured on, written beside it."""
+"""Describes the machine, for the files of results."""
 
 import datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from softmax_rewards.common import files, provenance
 
 
 def write_result(out: Path | None, name: str, results: Any) -> None:
-    """Write `results` of the benchmark `name` with machine and versions to `out`; nothing without `out`."""
+    """Write `results` of the benchmark `name` with machine and versions to `out`. Does nothing without `out`."""
     if out is not None:
         date = datetime.date.today().isoformat()
         files.write_json({"benchmark": name, "date": date, "machine": described(), "results": results}, out)
@@ -23,7 +23,7 @@ def described() -> dict[str, Any]:
 
 
 def memory_gb() -> float:
-    """Memory of the machine in 10^9 bytes."""
+    """The memory of the machine in 10^9 bytes."""
     lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     kilobytes = next(line.split()[1] for line in lines if line.startswith("MemTotal"))
     return round(int(kilobytes) * 1024 / 1e9, 1)

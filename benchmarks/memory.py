@@ -1,13 +1,12 @@
-"""Peak device memory of a training step, by model and precision, against cards of 24, 48 and 80 GB.
+"""Peak device memory of a training step by model and precision, compared with cards of 24, 48 and 80 GB.
 
     python benchmarks/memory.py [--models qwen2.5-3b] [--out benchmarks/results/memory.json]
 
-The setting is the notes': 32 prompts of 160 tokens × 8 answers of 1024, gradient checkpointing, micro-batches of 8192
-tokens. On a GPU the update and the beginning of rollout and evaluation (with the whole cache) are really made, and
-PyTorch's allocator asked. Without one the same code runs, whole depth and all, on tensors without content
-(`FakeTensorMode`) and the bytes of live tensors are counted: that leaves out fragmentation and the workspaces of matrix
-products.
-A step fits a card if it leaves `RESERVE` for these and the CUDA context.
+The step has 32 prompts of 160 tokens × 8 answers of 1024, gradient checkpointing, and micro-batches of 8192 tokens.
+With a GPU, the update and the beginning of rollout and evaluation (with the whole cache) really run, and PyTorch's
+allocator reports the peak. Without a GPU, the same code runs on tensors without content (`FakeTensorMode`), and the
+bytes of live tensors are counted. This does not count fragmentation and the workspaces of matrix products. A step fits
+into a card if it leaves `RESERVE` for them and for the CUDA context.
 """
 
 import argparse
@@ -51,7 +50,7 @@ GIB = 2**30
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors alive while it is on; `peak` is the most there were."""
+    """Counts the bytes of all live tensors while it is active. `peak` is the highest count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,15 +81,15 @@ def policy_of(shape: Shape, settings: Training, device: str) -> Decoder:
 
 
 def answers(settings: Training) -> int:
-    """Enough answers of the longest kind for two micro-batches."""
+    """The number of answers of the greatest length that fill two micro-batches."""
     return 2 * max(settings.max_microbatch_tokens // (PROMPT + settings.max_new_tokens), 1)
 
 
 def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float]:
     """Bytes at the peaks of update, rollout and evaluation, without a GPU.
 
-    What waits for values of tensors cannot run on tensors without any. So the calls of `Updater` and `sample` that
-    allocate are made here one by one.
+    Code that needs the values of tensors cannot run on tensors without content. So this function makes the calls of
+    `Updater` and `sample` that allocate memory one by one.
     """
     rows, longest = answers(settings), settings.max_new_tokens
     tokens = torch.ones(rows, longest, dtype=torch.int64)
@@ -99,10 +98,10 @@ def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float
     work = list(micro_batches(chunk, samples, settings.max_microbatch_tokens))
     with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as counter:
         policy = policy_of(shape, settings, "cpu")
-        # A state on the host would be counted here; what it leaves on the device is the sums of gradients.
+        # `counter` would count a state on the host too. With it, the device only holds the sums of gradients.
         on_host = settings.optimizer_state == "host"
         adamw = optimizer.Optimizer(policy, 1e-6) if on_host else optimizer.build(policy, 1e-6, "device")
-        for _ in range(2):  # the state is there from the second step on
+        for _ in range(2):  # the first step creates the state, so the second one has the peak
             counter.peak = counter.live
             prefix = SharedPrefix(policy, chunk.prompts).detach()
             for batch in work:
@@ -131,7 +130,7 @@ def counted(shape: Shape, settings: Training, evaluated: int) -> dict[str, float
 
 
 def rollout(policy: Decoder, prompts: int, samples: int, longest: int) -> None:
-    """What a rollout allocates: the prompts read in parts, the cache, one token drawn, rows dropped."""
+    """Allocate what a rollout allocates: it reads the prompts in parts, draws one token and drops rows."""
     cache = Cache(policy.shape, prompts, PROMPT + longest, policy.embed_tokens.weight)
     cache.open(PROMPT)
     step, last = PREFILL_TOKENS // PROMPT, []
@@ -148,7 +147,7 @@ def rollout(policy: Decoder, prompts: int, samples: int, longest: int) -> None:
 
 
 def measured(shape: Shape, settings: Training, evaluated: int) -> dict[str, float]:
-    """The same from the allocator of a GPU: bytes that it handed out at most, and that it held (`reserved`)."""
+    """The same peaks from the allocator of a GPU, and the most bytes that it held (`reserved`)."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     policy = policy_of(shape, settings, "cuda").initialize(torch.Generator("cuda").manual_seed(0))

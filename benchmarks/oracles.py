@@ -1,7 +1,7 @@
-"""Independent readings of completions: what a right answer is, by other means than the verifiers'.
+"""Judges completions independently of the verifiers, by other means.
 
-The format is one regular expression, arithmetic is left to Python's own parser (nothing is evaluated), and numbers are
-read by hand.
+The format is one regular expression. Python's own parser reads arithmetic, and nothing is evaluated. Numbers are read
+by hand.
 """
 
 import ast
@@ -18,7 +18,7 @@ _OPERATIONS = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.Div: truediv}
 
 
 def expression_is_right(answer: str, row: dict[str, Any]) -> bool:
-    """Python's own parser, nothing evaluated: the numbers each once, and the target by exact fractions."""
+    """Whether `answer` uses each number once and equals the target, by Python's own parser and exact fractions."""
     if len(answer) > 200 or not re.fullmatch(r"[-+*/() 0-9]+", answer) or re.search(r"(?<![0-9])0[0-9]", answer):
         return False
 
@@ -38,7 +38,10 @@ def expression_is_right(answer: str, row: dict[str, Any]) -> bool:
 
 
 def number_is_right(answer: str, right: Fraction) -> bool:
-    """A number read by hand: sign, $, whole part with commas or none, then a fraction, a denominator or nothing."""
+    """Whether `answer` is a number equal to `right`, read by hand.
+
+    A number has a sign, $, and a whole part with or without commas. Decimals or a denominator may follow.
+    """
     text = answer.removesuffix(".")
     sign = -1 if "-" in text[:2].replace("$", "") or text[:1] == "-" else 1
     if text[:2] in ("-$", "$-"):
@@ -66,6 +69,6 @@ ORACLES: dict[str, Callable[[str, dict[str, Any]], bool]] = {
 
 
 def is_right(task: str, completion: str, row: dict[str, Any]) -> bool:
-    """Whether the one answer behind the thinking, if there is one, is right."""
+    """Whether there is exactly one answer behind the thinking, and it is right."""
     answer = ANSWERED.fullmatch(completion)
     return answer is not None and ORACLES[task](answer[1].strip(" \n"), row)

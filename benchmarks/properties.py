@@ -1,8 +1,8 @@
-"""What must hold for any input: inputs made from a random number generator, and a check of each.
+"""Properties that hold for any input, and random inputs to check them.
 
-A verifier never raises and pays what an independent reading of the completion allows; a config file, a checkpoint, a
-data set or a table gives what it holds or a ValueError of one line, and runs nothing. `fuzz.py` checks many, the tests
-a few.
+A verifier never raises, and its reward agrees with an independent reading of the completion. Reading a config file, a
+checkpoint, a data set or a table gives its content or a ValueError of one line, and executes nothing. `fuzz.py` checks
+many inputs, and the tests check a few.
 """
 
 import functools
@@ -32,14 +32,14 @@ from softmax_rewards.models.shape import Shape
 
 @dataclass(frozen=True)
 class Target:
-    """Something that reads input: `make` an input, `check` that the property holds for it."""
+    """Something that reads input. `make` creates an input, and `check` asserts the property for it."""
 
     make: Callable[[Random], Any]
     check: Callable[[Any], None]
 
 
 def targets() -> dict[str, Callable[[Path], Target]]:
-    """All targets by name; each is made with a folder for the files that it reads."""
+    """All targets by name. Each is created with a folder for the files that it reads."""
     tasks = {f"verifier {name}": functools.partial(verifier, name) for name in plugins.names(plugins.TASKS)}
     tables = {f"table {kind}": functools.partial(table, kind) for kind in table_files.SUFFIXES}
     return tasks | tables | {"config": configs, "checkpoint": checkpoints, "dataset": datasets}
@@ -51,7 +51,7 @@ LETTERS = [*string.printable, "\x00", "\x1b", "\x85", "\u2028", "\u0663", "\u00b
 
 
 def edited(text: str, pieces: list[str], rng: Random) -> str:
-    """`text` with a few pieces cut, doubled, swapped for others or put in."""
+    """`text` with a few pieces removed, doubled, replaced or inserted."""
     for _ in range(rng.choice((0, 1, 1, 2, 3, 8))):
         start = rng.randrange(len(text) + 1)
         end = min(start + rng.choice((0, 0, 1, 2, 10)), len(text))
@@ -61,7 +61,7 @@ def edited(text: str, pieces: list[str], rng: Random) -> str:
 
 
 def damaged(data: bytes, rng: Random) -> bytes:
-    """`data` cut short, or with some bits flipped, or both; the first and last kilobyte are hit more often."""
+    """`data` cut short, or with some bits flipped, or both. The first and last kilobyte are changed more often."""
     content = bytearray(data)
     for _ in range(rng.choice((0, 1, 1, 2, 4, 16))):
         index = rng.randrange(len(content))
@@ -71,7 +71,7 @@ def damaged(data: bytes, rng: Random) -> bytes:
 
 
 def refused(read: Callable[[], Any], kind: type[ValueError] = ValueError) -> Any:
-    """What `read` gives, or None if it refuses in one line; every other error passes."""
+    """The result of `read`, or None if it refuses with an error of one line. Any other error is raised."""
     try:
         return read()
     except kind as error:
@@ -80,7 +80,7 @@ def refused(read: Callable[[], Any], kind: type[ValueError] = ValueError) -> Any
 
 
 def placed(file: Path, data: bytes) -> Path:
-    """A new file, so that one which is still mapped keeps its content."""
+    """Write a new file at `file`. An old file that is still mapped into memory keeps its content."""
     file.unlink(missing_ok=True)
     file.write_bytes(data)
     return file
@@ -100,16 +100,16 @@ _WORDS = [
 
 
 def verifier(name: str, _: Path) -> Target:
-    """A task's `score`, `solution` and `arithmetic`. A task without an oracle here is held to its own word."""
+    """A task's `score`, `solution` and `arithmetic`. Without an oracle, they are only compared with each other."""
     task = plugins.load(plugins.TASKS, name, "task")
     row = ROWS.get(name) or task.build(task.Options())["test"].to_dict("records")[0]
     low, high = task.reward_range(task.DEFAULTS)
-    model = task.reference(row, "compact" if task.ALPHABET else "chat")
+    model = task.reference_answer(row, "compact" if task.ALPHABET else "chat")
     numbers = [str(number) for number in row.get("nums", ())]
 
     def make(rng: Random) -> str:
         answer = str(row.get("answer", row.get("a", 1) * row.get("b", 1)))
-        if numbers:  # every number once: now and then the target
+        if numbers:  # an expression with every number once, which sometimes equals the target
             order = rng.sample(numbers, len(numbers))
             answer = "".join(itertools.chain(*zip(order, rng.choices("+-*/*+", k=len(order)), strict=True)))[:-1]
         answered = f"{rng.choice(('', 'so '))}</think>\n<answer>{edited(answer, _WORDS, rng)}</answer>"
@@ -167,7 +167,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class Acts:
-    """Notes what Python's audit events say of acts other than reading, while it is `open`."""
+    """Collects Python's audit events other than reading while it is `open`."""
 
     def __init__(self) -> None:
         self.open, self.seen = False, []
@@ -178,7 +178,7 @@ class Acts:
             self.seen.append(event)
 
 
-@functools.cache  # a hook cannot be taken away again
+@functools.cache  # once, because an audit hook cannot be removed
 def acts() -> Acts:
     return Acts()
 
@@ -189,7 +189,7 @@ def configs(folder: Path) -> Target:
         plugins.TASKS,
         plugins.SOURCES,
         plugins.SCHEMES,
-    ):  # what may be imported is, so that no import is to be seen later
+    ):  # everything is imported now, so that a check sees no import
         for name in plugins.names(kind):
             plugins.load(kind, name)
     placed(folder / "base.yaml", _EXPERIMENT.encode())
@@ -220,7 +220,7 @@ def configs(folder: Path) -> Target:
 
 
 def checkpoints(folder: Path) -> Target:
-    """`checkpoint.load` of a model in two shards, one of whose files is damaged."""
+    """`checkpoint.load` of a model in two shards with one damaged file."""
     home = folder / "model"
     home.mkdir(exist_ok=True)
     settings = work.qwen2(hidden=8, inner=8, layers=1, heads=2, kv_heads=1, vocabulary=8)

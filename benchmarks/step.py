@@ -1,13 +1,15 @@
-"""One training step, rollout and update, of this project and of others, interleaved on the same work.
+"""Compares one training step (rollout and update) of this project and of others, interleaved on the same work.
 
     python benchmarks/step.py --peers trl,grpo-zero=../GRPO-Zero --out benchmarks/results/step-mini.json
 
-All begin each step from the same weights, on the same prompts, with the same number of samples, longest answer and
-threads; the size of a micro-batch is the fastest of a few, tried in steps that do not count. That they do the same work
-is checked: loss and gradient norm of one fixed batch, tokens generated and tokens trained. Printed are medians and half
-the range, how many times slower than this project each is, and the share of the limit (`limit.py`): the time that the
-step's FLOPs and bytes would take at the rates of a matrix product and of a copy, measured here, over the time it took.
-Exit code 1 means that a check failed.
+All trainers begin each step with the same weights and prompts. They have the same number of samples, greatest length
+and number of threads. Each gets the fastest of a few micro-batch sizes, which are tried in steps that do not count. The
+script checks that all do the same work: loss and gradient norm of one fixed batch, generated tokens and trained tokens.
+
+It prints medians and half the range, how many times slower than this project each trainer is, and the share of the
+limit (`limit.py`). The limit is the time for the step's FLOPs and bytes at the rates of a matrix product and of a copy,
+which are measured here. The share is this time divided by the time that the step took. Exit code 1 means that a check
+failed.
 """
 
 import argparse
@@ -32,7 +34,7 @@ from peers import Step, Trainer
 from softmax_rewards.common import plugins
 
 PROJECT = "project"
-TOLERANCE = 1e-4  # of losses and gradient norms, relative
+TOLERANCE = 1e-4  # relative, of losses and gradient norms
 DEVIATION = 4.0  # standard errors by which mean lengths may differ
 
 
@@ -65,10 +67,10 @@ def main() -> None:
 
 
 def keep_memory() -> None:
-    """Have the C library keep the memory it was given, as it does in a process that trains on and on.
+    """Have the C library keep freed memory, as in a process that trains for long.
 
-    Each step begins anew here, with another trainer's before it; without this all would pay at every step for pages
-    that training touches for the first time but once.
+    Here another trainer's step comes before each step. Without this, every step would wait for new pages of memory,
+    while a real training waits for them only once.
     """
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
@@ -79,16 +81,18 @@ def keep_memory() -> None:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [name.replace("_", "-") for name in plugins.names("peers") if name != PROJECT]
-    parser.add_argument("--peers", default="", help=f"with commas, a checkout behind =; known: {', '.join(names)}")
+    parser.add_argument(
+        "--peers", default="", help=f"NAME or NAME=CHECKOUT, separated by commas; known: {', '.join(names)}"
+    )
     parser.add_argument("--shape", default="mini", choices=work.SHAPES)
     parser.add_argument("--steps", type=count, default=6)
     parser.add_argument("--threads", type=count, default=2)
     parser.add_argument("--prompts", type=count, help="instead of the shape's own")
     parser.add_argument("--samples", type=count, help="of a prompt, instead of the shape's own")
     parser.add_argument("--longest", type=count, help="tokens of an answer, instead of the shape's own")
-    parser.add_argument("--base", type=Path, help="folder of the base model, which is made there if it is empty")
+    parser.add_argument("--base", type=Path, help="folder of the base model; an empty folder gets one")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--jobs", type=int, default=0, help="also this many one-thread jobs side by side against one")
+    parser.add_argument("--jobs", type=int, default=0, help="also compare this many one-thread jobs with one")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
@@ -101,7 +105,7 @@ def count(text: str) -> int:
 
 
 def find(step_work: work.Work, peers: str) -> dict[str, Trainer]:
-    """The trainers by name, this project's first. Raises ValueError in one line for those that cannot be had."""
+    """The trainers by name, this project's first. Raises ValueError (one line) for a trainer that is not available."""
     trainers: dict[str, Trainer] = {}
     for peer in [PROJECT, *filter(None, peers.split(","))]:
         name, _, checkout = peer.partition("=")
@@ -111,7 +115,7 @@ def find(step_work: work.Work, peers: str) -> dict[str, Trainer]:
 
 
 def compare(step_work: work.Work, trainers: dict[str, Trainer], count: int) -> dict[str, Any]:
-    """Everything that is measured and checked: `losses`, `microbatches`, `steps`, `failures`, all by trainer."""
+    """All results: `losses`, `microbatches` and `trainers` (times and tokens) by trainer, and `failures`."""
     batch = step_work.fixed()
     losses = {name: trainer.learn(batch) for name, trainer in trainers.items()}
     gc.collect()
@@ -135,7 +139,7 @@ def compare(step_work: work.Work, trainers: dict[str, Trainer], count: int) -> d
 
 
 def fastest(trainer: Trainer) -> int:
-    """The micro-batch whose update took the least time, in one step each that does not count, after a first one."""
+    """The micro-batch size with the fastest update, in one step for each, after a first step for warming up."""
     trainer.step(0, trainer.choices[0])
     seconds = {}
     for choice in trainer.choices:
@@ -145,7 +149,7 @@ def fastest(trainer: Trainer) -> int:
 
 
 def wrong_losses(losses: dict[str, tuple[float, float]]) -> list[str]:
-    """Whose loss or gradient norm on the fixed batch is not this project's."""
+    """The trainers whose loss or gradient norm on the fixed batch differs from this project's."""
     return [
         f"{name}: {what} {value:.7g} on the fixed batch, {PROJECT} has {expected:.7g}"
         for name, pair in losses.items()
@@ -155,7 +159,7 @@ def wrong_losses(losses: dict[str, tuple[float, float]]) -> list[str]:
 
 
 def wrong_tokens(step_work: work.Work, taken: dict[str, list[Step]]) -> list[str]:
-    """Who generated another number of tokens than it should have, or left answers untrained."""
+    """The trainers that generated a wrong number of tokens, or did not train on all answers."""
     failures, every = [], {name: np.stack([step.lengths for step in steps]) for name, steps in taken.items()}
     expected = every[PROJECT]
     for name, lengths in every.items():
@@ -166,7 +170,7 @@ def wrong_tokens(step_work: work.Work, taken: dict[str, list[Step]]) -> list[str
         else:
             error = np.sqrt((lengths.var() + expected.var()) / expected.size)
             if abs(lengths.mean() - expected.mean()) > DEVIATION * error:
-                failures.append(f"{name}: {lengths.mean():.2f} tokens an answer, {PROJECT} has {expected.mean():.2f}")
+                failures.append(f"{name}: {lengths.mean():.2f} tokens per answer, {PROJECT} has {expected.mean():.2f}")
         trained = np.stack([step.trained for step in taken[name]])
         if name != PROJECT and not trained.all():
             failures.append(f"{name}: {np.mean(~trained):.1%} of the answers are not trained")
@@ -174,7 +178,7 @@ def wrong_tokens(step_work: work.Work, taken: dict[str, list[Step]]) -> list[str
 
 
 def summary(step_work: work.Work, steps: list[Step], rates: limit.Rates) -> dict[str, Any]:
-    """Medians of tokens and of `[median, half the range, share of the limit]` of both halves and the step."""
+    """Medians of tokens, and `[median, half the range, share of the limit]` of rollout, update and step."""
     heads, item = [len(ids) for _, ids in step_work.prompts], step_work.dtype.itemsize
     least = np.array(
         [
@@ -203,7 +207,7 @@ def summary(step_work: work.Work, steps: list[Step], rates: limit.Rates) -> dict
 
 
 def report(results: dict[str, Any]) -> None:
-    """The table: what was computed, seconds, how many times slower than this project, share of the limit."""
+    """Print the tables: tokens, seconds, share of the limit, and how many times slower than this project."""
     rates, rows = results["rates"], results["trainers"]
     names = {"rollout": "rollout s", "update": "update s", "step": "step s"}
     flops, copied = rates["flops"] / 1e9, rates["bytes"] / 1e9

@@ -1,8 +1,9 @@
-"""The work that every trainer is given: a model, prompts, and how many answers of what length.
+"""The work that every trainer gets: a model, prompts, and the number and length of answers.
 
-`SHAPES` are the comparisons there are. Some take a base model that can do the task, made as its experiment makes it;
-its answers end by themselves. The others have random weights and an end token that never comes, so that every
-answer runs to the longest. Random weights earn no reward, so theirs is drawn: else nothing would be trained.
+`SHAPES` are the possible comparisons. Some have a base model that can do the task, made as in its experiment. Its
+answers end by themselves. The others have random weights and never write an end token, so that every answer has the
+greatest length. Random weights earn no reward, and without rewards nothing would be trained. So their rewards are drawn
+at random.
 """
 
 import dataclasses
@@ -33,27 +34,27 @@ LEARNED = 4  # puzzles of the batch on which losses are compared
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison. With `config` the weights are random and prompts have `prompt` tokens each."""
+    """One comparison. With `config`, the weights are random and each prompt has `prompt` tokens."""
 
     prompts: int = 64
     samples: int = 8
     longest: int = 128
     precision: str = "float32"
     budgets: tuple[int, ...] = (2048,)  # `max_microbatch_tokens` to try
-    model: dict[str, Any] = field(default_factory=dict)  # what differs from the experiment's base model
+    model: dict[str, Any] = field(default_factory=dict)  # keys that differ from the experiment's base model
     config: dict[str, Any] | None = None
     prompt: int = 24
 
 
 def qwen2(hidden: int, inner: int, layers: int, heads: int, kv_heads: int, vocabulary: int) -> dict[str, Any]:
-    """A `config.json` of the family with another size."""
+    """A `config.json` of the Qwen2 family with these sizes."""
     sizes = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "vocab_size": vocabulary}
     heads_of = {"num_attention_heads": heads, "num_key_value_heads": kv_heads}
     return catalogue.find("qwen2.5-0.5b").config | sizes | heads_of
 
 
 def _real(name: str) -> Case:
-    """The notes' step of a real model: 256 sequences, prompts of 160 tokens, bfloat16."""
+    """A step of a real model: 256 sequences, prompts of 160 tokens, bfloat16."""
     shape = catalogue.find(name).config
     return Case(32, 8, 1024, "bfloat16", (8192,), config=shape, prompt=160)
 
@@ -70,7 +71,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Work:
-    """What every trainer is given."""
+    """The work that every trainer gets."""
 
     base: Path  # the model's folder
     task: dict[str, Any]
@@ -78,7 +79,7 @@ class Work:
     training: Training
     device: torch.device
     budgets: tuple[int, ...]
-    forced: bool  # random weights: every answer runs to the longest, rewards are drawn
+    forced: bool  # random weights: every answer has the greatest length, and rewards are drawn
     dice: np.random.Generator
 
     @cached_property
@@ -105,23 +106,25 @@ class Work:
 
     @property
     def positions(self) -> int:
-        """Tokens of the longest sequence."""
+        """The number of tokens of the longest sequence."""
         return max(len(ids) for _, ids in self.prompts) + self.training.max_new_tokens
 
     def rewards(self, verified: np.ndarray) -> np.ndarray:
-        """The rewards to train on, given those that the verifier paid."""
+        """The rewards to train on: the verifier's, or random ones if `forced`."""
         return self.dice.random(verified.shape) if self.forced else verified
 
     def reward(self, answer: str, puzzle: dict[str, Any]) -> float:
-        """The reward of one answer, its end token removed."""
+        """The reward of one answer without its end token."""
         module, options = tasks.load(self.task)
         return float(self.rewards(np.array(module.score(answer, puzzle, options).reward)))
 
     def row_choices(self) -> list[int]:
-        """Rows of a micro-batch to try, for trainers that count in rows and hold all logits of a micro-batch."""
+        """Micro-batch sizes to try, in rows, for trainers that count rows and hold all logits of a micro-batch."""
         room = (12 if self.device.type == "cuda" else 1) * 10**9  # bytes of float32 logits
         most = room // (4 * self.positions * self.shape.vocab_size)
-        if self.device.type == "cuda":  # where activations count more: as many tokens as this project's micro-batch
+        if (
+            self.device.type == "cuda"
+        ):  # activations take more memory there: as many tokens as this project's micro-batch
             most = min(most, max(max(self.budgets) // self.positions, 4))
         fitting = [rows for rows in (4, 16, 64, 256) if rows <= most and self.sequences % rows == 0]
         if self.device.type == "cuda":  # on a GPU more rows are faster as long as they fit
@@ -129,7 +132,7 @@ class Work:
         return fitting[-3:] or [self.sequences]
 
     def fixed(self) -> "Fixed":
-        """The batch on which all trainers must have the same loss."""
+        """The batch for which all trainers must have the same loss."""
         dice = np.random.default_rng(0)
         puzzles, samples = min(LEARNED, len(self.puzzles)), self.training.group_size
         longest = min(40, self.training.max_new_tokens)
@@ -140,16 +143,16 @@ class Work:
 
 @dataclass(frozen=True)
 class Fixed:
-    """Answers to the first puzzles, group after group, and their rewards."""
+    """Answers to the first puzzles, by group, and their rewards."""
 
     answers: list[list[int]]
     rewards: np.ndarray  # [puzzles, samples]
 
 
 def make(case: Case, base: Path, data: Path, threads: int, device: str = "auto") -> Work:
-    """The work of `case`; the folders `base` and `data` are filled where they are empty.
+    """The work of `case`. The folders `base` and `data` are filled if they are empty.
 
-    Raises ValueError in one line if the base model is not one, or if there are too few puzzles.
+    Raises ValueError (one line) if `base` has no suitable model, or if there are too few puzzles.
     """
     experiment = experiments.load(EXPERIMENT)
     torch_device = torch.device(checkpoint.pick_device(device))
@@ -178,10 +181,10 @@ def make(case: Case, base: Path, data: Path, threads: int, device: str = "auto")
 def write_random(
     values: dict[str, Any], dtype: torch.dtype, device: torch.device, task: dict[str, Any], folder: Path
 ) -> None:
-    """Write a model of the config `values` that says anything but its end and padding tokens, and a tokenizer.
+    """Write a model of the config `values` that never writes its end and padding tokens, and a tokenizer.
 
-    One channel of the residual stream is 1 after every token, no layer writes to it, and the two tokens' rows of the
-    head are -1000 there. Ids beyond the tokenizer's decode to nothing.
+    One channel of the residual stream is 1 after every token, and no layer writes to it. The head's rows of the two
+    tokens are -1000 in this channel. Ids beyond the tokenizer's decode to nothing.
     """
     module, _ = tasks.load(task)
     values = values | write_tokenizer(module.ALPHABET, folder) | {"vocab_size": values["vocab_size"]}
@@ -197,7 +200,7 @@ def write_random(
 
 
 def lengthened(work: Work, tokens: int) -> list[dict[str, Any]]:
-    """The puzzles with zeros before their targets, so that every prompt has `tokens` tokens or, longer ones, all."""
+    """The puzzles with zeros before their targets: all prompts then have the same length, at least `tokens`."""
     most = max(tokens, *(len(ids) for _, ids in work.prompts))
     return [
         puzzle | {"target": "0" * (most - len(ids)) + str(puzzle["target"])}

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Countdown with Qwen2.5-3B-Instruct on verl (Ray, FSDP, vLLM), one ablation and seed: 32 × 8 answers of up to 1024 tokens a
-# step, one update a batch, no KL, 128 held-out puzzles at temperature 1 every 10 steps. In the folder of this repository:
+# Trains Qwen2.5-3B-Instruct on Countdown with verl (Ray, FSDP, vLLM), for one ablation and one seed. A step has 32 × 8
+# answers of up to 1024 tokens, one update and no KL penalty. Every 10 steps, 128 held-out puzzles are answered at
+# temperature 1. Run in the folder of this repository:
 #
-#   pip install --no-deps -e .           # into verl's environment, whose versions stay as they are
+#   pip install --no-deps -e .           # into verl's environment; --no-deps keeps its versions
 #   python examples/verl/data.py config/experiments/countdown-qwen2.5-3b.yaml data/verl/countdown
 #   ABLATION=linear SEED=0 bash examples/verl/countdown.sh
 #   ABLATION=softmax_centered SEED=0 bash examples/verl/countdown.sh +algorithm.softmax_rewards.tau=0.5
 #
-# More arguments are verl's own. RUNS/$ABLATION/seed-$SEED/log.jsonl is what `softmax-rewards judge RUNS` reads.
+# Further arguments go to verl. `softmax-rewards judge RUNS` reads the file RUNS/$ABLATION/seed-$SEED/log.jsonl.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 : "${ABLATION:?the name of the ablation}" "${SEED:?a whole number}"

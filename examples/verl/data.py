@@ -1,4 +1,4 @@
-"""A task's puzzles as the parquet files that verl reads."""
+"""Writes a task's puzzles as parquet files for verl."""
 
 import argparse
 import json
@@ -15,7 +15,10 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("experiment", type=Path, help="file of an experiment, which names the task and its options")
 parser.add_argument("out", type=Path, help="folder for train.parquet and test.parquet")
 parser.add_argument(
-    "--public", type=Path, default=Path("data/public"), help="the task's public data, fetched if need be"
+    "--public",
+    type=Path,
+    default=Path("data/public"),
+    help="folder of the task's public data; missing data is downloaded",
 )
 arguments = parser.parse_args()
 

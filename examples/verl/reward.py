@@ -1,4 +1,4 @@
-"""verl's reward function: this project's verifier of the task that `data.py` wrote beside the puzzle."""
+"""A reward function for verl: this project's verifier. `data.py` wrote task and puzzle into each row."""
 
 import json
 from typing import Any
@@ -9,9 +9,9 @@ from softmax_rewards.data import tasks
 def compute_score(
     data_source: str, solution_str: str, ground_truth: str, extra_info: dict[str, Any], **_: Any
 ) -> dict[str, float]:
-    """The reward (`score`), whether the answer is right (`acc`) and whether it is well formed (`format`).
+    """The reward (`score`), whether the answer is right (`acc`), and whether it has the right format (`format`).
 
-    `solution_str` goes on after a prompt that opened `<think>`; `ground_truth` is the puzzle as JSON.
+    `solution_str` is the completion of a prompt that ends with `<think>`. `ground_truth` is the puzzle as JSON.
     """
     task, options = tasks.load(json.loads(extra_info["task"]))
     verdict = task.score(solution_str, json.loads(ground_truth), options)

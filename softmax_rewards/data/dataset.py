@@ -1,4 +1,4 @@
-"""The data of a task on disk: train, test and warm-start puzzles with a manifest of their checksums."""
+"""A task's data on disk: train, test and warm-start puzzles, and a manifest with their checksums."""
 
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from softmax_rewards.data import tasks
 from softmax_rewards.common.files import appearing, sha256, write_manifest
 from softmax_rewards.common.terminal import plain
+from softmax_rewards.data import tasks
 
 SPLITS = ("train", "test", "warm_start")
 
@@ -16,14 +16,15 @@ SPLITS = ("train", "test", "warm_start")
 def write(task: dict[str, Any], out: Path, public: Path | None = None, fetch: Callable[..., str] | None = None) -> None:
     """Build the task's puzzles into the folder `out`: one parquet file per split, then `manifest.json`.
 
-    `task` is the task's name and options. If these ask for public data, it is read from the folder `public`. If
-    that folder has none, `fetch` downloads it there: `hub.fetch`, passed in so that a change of it changes no run's
-    fingerprint. The manifest has the checksum of public data, whether downloaded or copied by hand.
-    Raises ValueError, one line, if data cannot be fetched or read, or if a test puzzle, which the line names, is
-    also in `train` or `warm_start`.
+    `task` is the task's name and options. If they ask for public data, it is read from the folder `public`. If that
+    folder has no data, `fetch` (`hub.fetch`) downloads it there. The manifest has the checksums of public data too.
+
+    Raises ValueError (one line) if data cannot be fetched or read. Raises ValueError, naming the puzzle, if a test
+    puzzle is also in `train` or `warm_start`.
     """
     module, options = tasks.load(task)
     hub_data = module.public(options)
+    # `fetch` is an argument and not an import: otherwise a change of `hub.py` would change every run's fingerprint.
     if hub_data and public and fetch and not tasks.data_files(public):
         public.mkdir(parents=True, exist_ok=True)
         fetch(hub_data.repository, hub_data.revision, hub_data.patterns, public, kind="dataset")
@@ -40,25 +41,25 @@ def write(task: dict[str, Any], out: Path, public: Path | None = None, fetch: Ca
 
 
 def read(folder: Path, split: str, count: int | None = None) -> list[dict[str, Any]]:
-    """The puzzles of one split as dicts, the first `count` of them.
+    """The first `count` puzzles of one split as dicts; all of them without `count`.
 
-    Raises ValueError, in one line that names the file, if it cannot be read or holds fewer.
+    Raises ValueError (one line with the file) if the file cannot be read or has fewer puzzles.
     """
     file = folder / f"{split}.parquet"
     try:
         rows = pd.read_parquet(file).to_dict("records")
-    except Exception as error:  # damaged bytes become whatever error pyarrow or pandas meets first
+    except Exception as error:  # pyarrow and pandas raise many kinds of errors on damaged bytes
         reason = plain(" ".join(str(error).split()))
         raise ValueError(f"{file}: not a readable parquet file ({type(error).__name__}: {reason})") from error
     if count is not None and len(rows) < count:
-        raise ValueError(f"{file}: {count} puzzles are asked for, it holds {len(rows)}")
+        raise ValueError(f"{file}: {count} puzzles are asked for, the file has {len(rows)}")
     return rows[:count]
 
 
 def refuse_overlap(
     test: pd.DataFrame, other: pd.DataFrame, name: str, identity: Callable[[dict[str, Any]], Hashable]
 ) -> None:
-    """Raise ValueError naming the first row of `test` whose `identity` a row of `other` shares."""
+    """Raise ValueError if a row of `test` has the same `identity` as a row of `other`; it names the first such row."""
     seen = {identity(row) for row in other.to_dict("records")}
     for number, row in enumerate(test.to_dict("records")):
         if identity(row) in seen:

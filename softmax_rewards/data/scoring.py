@@ -1,6 +1,6 @@
-"""Scoring: a task's verifier on a batch of answers; one line of error if it fails or does not end.
+"""Scoring: a task's verifier judges a batch of answers. A verifier that fails or does not end gives a one-line error.
 
-A verifier is the user's code, and runs on whatever a model writes.
+A verifier is the user's code, and its input is whatever a model writes. So anything can go wrong in it.
 """
 
 import faulthandler
@@ -18,9 +18,9 @@ from softmax_rewards.data import tasks
 from softmax_rewards.data.tasks import Score
 
 EXCERPT = 200  # characters
-GRACE = 30.0  # seconds that a busy machine has to run a signal's handler before the process is ended
-AGAIN = 0.1  # seconds
-STDERR = 2  # by number: `sys.stderr` may be an object without a file
+GRACE = 30.0  # seconds between the signal and the end of the process; a busy machine runs a handler late
+AGAIN = 0.1  # seconds between two signals
+STDERR = 2  # the descriptor's number, because `sys.stderr` may be an object without a file
 
 
 class RewardError(RuntimeError):
@@ -28,31 +28,33 @@ class RewardError(RuntimeError):
 
 
 class _Expired(BaseException):
-    """The time is up. It is no `Exception`, because a verifier may catch those and judge the answer wrong."""
+    """The time is up. This is not an `Exception`: a verifier may catch those and call the answer wrong."""
 
 
 class _Unusable(Exception):
-    """What the verifier returned is no verdict."""
+    """The verifier returned something that is not a verdict."""
 
 
 def score(
     task: Mapping[str, Any], puzzles: Sequence[Mapping[str, Any]], texts: Sequence[str], *, batch: str, seconds: float
 ) -> list[Score]:
-    """The verdicts of `task` (name and options) on Q·N answers, group by group, to Q puzzles.
+    """The verdicts of `task` (name and options) on Q·N answers to Q puzzles, group by group.
 
-    All of them together may take `seconds`; `batch` is what messages call them. Raises RewardError for a verifier that
-    raises, returns no `Score` or a reward that is not finite, or takes longer. In the main thread SIGALRM
-    interrupts it. A signal cannot interrupt another thread, nor a C function that holds Python's lock and checks for no
-    signals. Then the process ends GRACE seconds later, and the standard error shows where its threads were.
+    All answers together may take `seconds`. Messages call them `batch`. Raises RewardError if the verifier raises,
+    returns something that is not a `Score`, returns a reward that is not finite, or takes longer.
+
+    In the main thread SIGALRM interrupts the verifier. If the signal does not help, the process ends GRACE seconds
+    later, and the standard error shows where its threads were.
     """
     module, options = tasks.load(task)
-    samples, scores = len(texts) // len(puzzles), []
+    samples = len(texts) // len(puzzles)
+    scores: list[Score] = []
     deadline = time.monotonic() + seconds
     try:
         with _limit(seconds):
             for row, text in enumerate(texts):
                 verdict = _checked(module.score(text, puzzles[row // samples], options))
-                if time.monotonic() > deadline:  # it caught the signal, or was slow where there is none
+                if time.monotonic() > deadline:  # the verifier caught the signal, or ran in a thread without one
                     raise _Expired
                 scores.append(verdict)
     except (Exception, SystemExit, _Expired) as error:
@@ -69,7 +71,7 @@ def score(
 def _checked(verdict: Any) -> Score:
     if not isinstance(verdict, Score):
         raise _Unusable(f"returned {type(verdict).__name__}; wanted: a Score")
-    # Only Python's own numbers: the reward is also written to JSON, which knows none of NumPy or PyTorch.
+    # Only Python's own numbers: the reward is also written to JSON, which cannot write those of NumPy or PyTorch.
     if not (isinstance(verdict.reward, (int, float)) and math.isfinite(verdict.reward)):
         raise _Unusable(f"returned the reward {verdict.reward!r}; wanted: a finite int or float")
     return verdict
@@ -78,8 +80,8 @@ def _checked(verdict: Any) -> Score:
 def _failure(error: BaseException, seconds: float, answers: int) -> str:
     if isinstance(error, _Expired):
         return (
-            f"took longer than {seconds:g} s for {answers} answers; mend it, or raise training.reward_timeout if it is "
-            "only slow"
+            f"took longer than {seconds:g} s for {answers} answers; repair it, or raise training.reward_timeout if it "
+            "is only slow"
         )
     if isinstance(error, _Unusable):
         return str(error)
@@ -87,7 +89,7 @@ def _failure(error: BaseException, seconds: float, answers: int) -> str:
 
 
 def _location(error: BaseException, verifier: CodeType) -> str:
-    """File and line of the verifier: where it stopped, or else where it begins."""
+    """File and line of the verifier: the line where it stopped, or its first line."""
     frames = traceback.walk_tb(error.__traceback__)
     lines = [line for frame, line in frames if frame.f_code.co_filename == verifier.co_filename]
     return f"{verifier.co_filename}:{lines[-1] if lines else verifier.co_firstlineno}"
@@ -101,6 +103,8 @@ def _excerpt(text: str) -> str:
 @contextmanager
 def _limit(seconds: float) -> Iterator[None]:
     """Raise `_Expired` in the block after `seconds` if this is the main thread; end the process GRACE later."""
+    # A signal interrupts neither another thread nor a C function that holds Python's lock and does not look for
+    # signals. `faulthandler` has a thread of its own in C and can end the process in both cases.
     faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=STDERR)
     try:
         if threading.current_thread() is threading.main_thread():
@@ -127,13 +131,13 @@ def _alarm(seconds: float) -> Iterator[None]:
     handler = signal.signal(signal.SIGALRM, expired)
     try:
         try:
-            # The timer repeats, because a single signal can get lost; `_Expired` is raised only once.
+            # A single signal can get lost, so the timer repeats. `_Expired` is raised only once.
             signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
             yield
         finally:
             over = True
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)  # None: one that Python did not set
+        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)  # None means that Python did not set the old handler
         if left:
             signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)

@@ -1,8 +1,8 @@
-"""Known pretrained models: shape, and where the weights come from.
+"""Known pretrained models: their shapes, and where their weights come from.
 
-`config` has the keys of the checkpoint's `config.json` that the decoder reads, with the ids of its special
-tokens, as published on the Hugging Face hub; `revision` pins the commit. meta-llama's repositories are gated:
-fetching them needs an account that accepted the licence, and its token in `HF_TOKEN`.
+`config` has the keys of the checkpoint's `config.json` that the decoder reads, and the ids of the special tokens, as
+published on the Hugging Face hub. `revision` pins the commit. meta-llama's repositories are gated: a download needs an
+account that accepted the license, and its token in `HF_TOKEN`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from softmax_rewards.common import plugins
 
 @dataclass(frozen=True)
 class Entry:
-    """One model: `name` is its repository's, in small letters and without the owner."""
+    """One model. `name` is the name of its repository in lower case, without the owner."""
 
     name: str
     config: dict[str, Any]
@@ -23,7 +23,7 @@ class Entry:
 
 
 def find(name: str) -> Entry:
-    """The model called `name`, in capitals or not; ValueError with the nearest and all known names."""
+    """The model called `name` (case does not matter). Raises ValueError with the nearest and all known names."""
     if name.lower() not in MODELS:
         raise ValueError(plugins.unknown("model", name, MODELS))
     return MODELS[name.lower()]
@@ -32,7 +32,10 @@ def find(name: str) -> Entry:
 def _entries(
     shared: dict[str, Any], size: dict[str, Any], *checkpoints: tuple[str, str, dict[str, Any] | None]
 ) -> list[Entry]:
-    """Checkpoints of one shape: repository, revision and what instruction tuning changed in `config.json`, if any."""
+    """The entries of checkpoints of one shape, each given as (repository, revision, tuned).
+
+    `tuned` has the keys of `config.json` that instruction tuning changed. It is None for a base model.
+    """
     entries = []
     for repository, revision, tuned in checkpoints:
         name = repository.split("/")[1].lower()

@@ -1,8 +1,8 @@
 """Checkpoints in the Hugging Face layout: a folder with `config.json`, safetensors files and `tokenizer.json`.
 
-Only safetensors is read, no pickle, so nothing in a checkpoint can execute. Saving and loading use one list of names.
-Files are memory-mapped and copied piece by piece into the parameters, and there is no other copy: loading S bytes in
-their stored type takes little more than S bytes.
+Only safetensors is read and no pickle, so nothing in a checkpoint can execute. Saving and loading use the same list of
+names. Files are mapped into memory and copied into the parameters in pieces. So loading a model of S bytes needs little
+more than S bytes of memory.
 """
 
 import json
@@ -25,24 +25,24 @@ from softmax_rewards.models.shape import Shape
 
 INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 5 * 10**9  # a larger model is saved as several files, as on the hub
-PIECE_BYTES = 2**26  # what is read of a file before it is closed and opened again
-ELEMENT_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}  # the stored types that can be weights
+PIECE_BYTES = 2**26  # read from a file before it is closed and opened again
+ELEMENT_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}  # stored types that are allowed for weights
 
 
 def pick_device(device: str) -> str:
-    """`auto` is the first GPU if there is one, else the CPU; anything else is taken as it is."""
+    """`auto` means the first GPU, or the CPU if there is none. Any other name stays as it is."""
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
 def device_name(device: torch.device) -> str:
-    """The device as a report names it."""
+    """The name of the device in reports."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def load(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:
-    """Read the model in `folder`, one file or several, straight to `device` and `dtype`.
+    """Load the model in `folder`, from one file or several, directly to `device` and `dtype`.
 
-    Raises ValueError as `check` does, before any memory is taken for the model.
+    Raises ValueError as `check` does, before the model takes any memory.
     """
     shape, stored = check(folder)
     model = Decoder.empty(shape, device, dtype)
@@ -54,10 +54,10 @@ def load(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = 
 
 
 def check(folder: Path) -> tuple[Shape, dict[str, "Stored"]]:
-    """The shape of the model in `folder` and where its tensors are, after a check that they make a model.
+    """Check the files of the model in `folder`; return its shape and where each tensor is stored.
 
-    No model is allocated. The only weights that are read are those of a tied head that is stored too. Raises ValueError
-    naming the file, and the key or tensor that is missing, extra, misshapen or not supported.
+    No model is allocated. Weights are read only if a tied head is stored as well. Raises ValueError naming the file,
+    and the key or tensor that is missing, unexpected, of the wrong shape or not supported.
     """
     config = read_config(folder)
     try:
@@ -66,7 +66,7 @@ def check(folder: Path) -> tuple[Shape, dict[str, "Stored"]]:
         raise ValueError(f"{folder}: {error}") from None
     stored = _stored(folder)
     shapes = {name: list(tensor.shape) for name, tensor in named_tensors(Decoder.empty(shape, "meta"))}
-    # Some checkpoints store a tied head too.
+    # Some checkpoints store a tied head as well, although the embedding is enough.
     head = stored.get("lm_head.weight") if shape.tie_word_embeddings else None
     if head is not None:
         shapes["lm_head.weight"] = shapes["model.embed_tokens.weight"]
@@ -75,24 +75,24 @@ def check(folder: Path) -> tuple[Shape, dict[str, "Stored"]]:
             raise ValueError(f"{folder}: tensor {name} is missing from its safetensors files")
         stored[name].check(size)
     for name in sorted(stored.keys() - shapes.keys()):
-        if not name.endswith("rotary_emb.inv_freq"):  # a constant that old Llama checkpoints carry along
+        if not name.endswith("rotary_emb.inv_freq"):  # a constant in old Llama checkpoints, computed here
             raise ValueError(f"{stored[name].file}: unexpected tensor {name}")
     if head is not None:
-        # Tying would lose a head that differs; transformers would untie it, against the config.
+        # A head that differs would be lost here. (transformers would use it, although the config says it is tied.)
         for rows, piece in head.pieces():
             if not (piece == stored["model.embed_tokens.weight"].read(rows)).all():
                 raise ValueError(
                     f"{head.file}: tensor lm_head.weight differs from model.embed_tokens.weight;"
-                    " allowed with tie_word_embeddings false in config.json"
+                    " allowed only with tie_word_embeddings false in config.json"
                 )
     return shape, stored
 
 
 def save(model: Decoder, folder: Path, config: dict[str, Any]) -> None:
-    """Write `model`, in its own dtype, and its `config.json` into the existing `folder`; replace a model there.
+    """Write `model` in its own dtype and its `config.json` into the existing `folder`; replace a model there.
 
-    More than `SHARD_BYTES` become several files with an index. Parameters on the CPU are written directly; those on a
-    GPU are copied to the host, one file at a time.
+    A model of more than `SHARD_BYTES` is written as several files with an index. Parameters on a GPU are copied to the
+    host, one file at a time.
     """
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -105,7 +105,7 @@ def save(model: Decoder, folder: Path, config: dict[str, Any]) -> None:
     # An interrupted save must not leave a mixture of two models that could be loaded.
     for old in [*folder.glob("*.safetensors"), folder / INDEX]:
         old.unlink(missing_ok=True)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
         write_tensors({name: tensor.cpu().contiguous() for name, tensor in shard.items()}, folder / file)
@@ -114,7 +114,7 @@ def save(model: Decoder, folder: Path, config: dict[str, Any]) -> None:
         total = sum(tensor.nbytes for shard in shards for tensor in shard.values())
         write_json({"metadata": {"total_size": total}, "weight_map": weight_map}, folder / INDEX)
     dtype = str(model.embed_tokens.weight.dtype).removeprefix("torch.")
-    # transformers 4 called it torch_dtype.
+    # transformers 4 called this key torch_dtype. A config with the old key gets the value there too.
     names = ["dtype", *({"torch_dtype"} & config.keys())]
     write_json(config | dict.fromkeys(names, dtype), folder / "config.json")
 
@@ -129,11 +129,11 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     with appearing(path) as partial:
         partial.unlink(missing_ok=True)
         partial.touch()
-        mode = partial.stat().st_mode  # as the umask sets it; safetensors lets only the owner read
+        mode = partial.stat().st_mode  # from the umask; safetensors would let only the owner read the file
         try:
             save_file(tensors, partial, metadata={"format": "pt"})
         except SafetensorError as error:
-            # Only its text has the system's error, for example a full disk.
+            # The system's error, for example a full disk, is only in the message's text.
             os_error = re.search(r"\(os error ([0-9]+)\)", str(error))
             if os_error is None:
                 raise
@@ -142,7 +142,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def named_tensors(model: Decoder) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of the model under its Hugging Face name, without a tied head. Parts of fused matrices are views."""
+    """Every tensor of the model with its Hugging Face name, without a tied head. Parts of fused matrices are views."""
     shape = model.shape
     kv = shape.num_key_value_heads * shape.head_dim
     parts = {
@@ -168,10 +168,10 @@ class Stored:
     file: Path
     name: str
     shape: list[int]
-    dtype: str  # as safetensors writes it
+    dtype: str  # its name in safetensors
 
     def check(self, shape: list[int]) -> None:
-        """Raise ValueError unless this can be a weight of `shape`."""
+        """Raise ValueError unless the tensor has `shape` and an allowed type."""
         if self.shape != shape:
             raise ValueError(f"{self.file}: tensor {self.name} has shape {self.shape}, config.json asks for {shape}")
         if self.dtype not in ELEMENT_BYTES:
@@ -179,7 +179,7 @@ class Stored:
             raise ValueError(f"{self.file}: tensor {self.name} has dtype {self.dtype}; allowed: {allowed}")
 
     def pieces(self) -> Iterator[tuple[slice, Tensor]]:
-        """Its rows in groups of about `PIECE_BYTES`, each with its slice; a caller must not hold on to a group."""
+        """Its rows in pieces of about `PIECE_BYTES`, each with its slice. The caller must not keep a piece."""
         count, *row = self.shape
         step = max(PIECE_BYTES // (ELEMENT_BYTES[self.dtype] * torch.Size(row).numel()), 1)
         for start in range(0, count, step):
@@ -187,23 +187,30 @@ class Stored:
             yield rows, self.read(rows)
 
     def read(self, rows: slice) -> Tensor:
-        """Some of its rows."""
-        # What was read of a mapped file counts as memory of the process until the file is closed.
+        """The rows in the slice."""
+        # The pages that were read from a mapped file count as memory of the process until the file is closed. So the
+        # file is opened again for each piece.
         with safe_open(self.file, framework="pt") as reader:
             return reader.get_slice(self.name)[rows]
 
 
 def _stored(folder: Path) -> dict[str, Stored]:
-    """Every tensor in the files that the index names or, without one, in `model.safetensors`, or else in all."""
-    index, weight_map = folder / INDEX, {}
+    """Every tensor stored in `folder`, by name.
+
+    It lies in the files that the index names. Without an index it lies in `model.safetensors`, or else in any
+    safetensors file. Raises ValueError naming the file and the tensor that is wrong.
+    """
+    index = folder / INDEX
+    weight_map: dict[str, Any] = {}
     if index.exists():
-        weight_map = read_json(index).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            problem = "is missing" if weight_map is None else f"{json.dumps(weight_map)[:100]}"
-            raise ValueError(f"{index}: weight_map {problem}; a mapping from tensors to files is needed")
+        stated = read_json(index).get("weight_map")
+        if not isinstance(stated, dict) or not stated:
+            problem = "is missing" if stated is None else f"{json.dumps(stated)[:100]}"
+            raise ValueError(f"{index}: weight_map {problem}; allowed: a mapping from tensors to files")
+        weight_map = stated
         for name, file in weight_map.items():
             _check_name(name, index)
-            # Anything else could lead out of the folder, to files that are not the model's to read or replace.
+            # Any other name could point out of the folder, to a file that does not belong to the model.
             simple = isinstance(file, str) and file.isprintable() and Path(file).name == file
             if not simple or not file.endswith(".safetensors"):
                 raise ValueError(f"{index}: weight_map.{name}: {file!r}; allowed: names of safetensors files beside it")
@@ -235,12 +242,12 @@ def _stored(folder: Path) -> dict[str, Stored]:
 
 
 def _check_name(name: str, file: Path) -> None:
-    if not name.isprintable():  # messages show it
+    if not name.isprintable():  # error messages show the name in a terminal
         raise ValueError(f"{file}: tensor {name!r}; allowed: names that can be printed")
 
 
 def _damage(file: Path) -> str:
-    """What is wrong with a file that safetensors refuses: the first tensor cut short, if the header shows it."""
+    """What is wrong with a file that safetensors refuses: the first tensor that is cut short, if the header tells."""
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
@@ -250,4 +257,4 @@ def _damage(file: Path) -> str:
         cut = [name for name, end in ends.items() if 8 + header + end > size]
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         cut = []  # the file cannot be opened, or its header is cut short or missing
-    return f"cut short within tensor {min(cut, key=ends.get)}" if cut else "not a readable safetensors file"
+    return f"cut short within tensor {min(cut, key=ends.__getitem__)}" if cut else "not a readable safetensors file"

@@ -1,12 +1,12 @@
-"""The decoder: one readable transformer for Qwen2, Qwen3 and Llama checkpoints, driven by `config.json`.
+"""The decoder: one transformer for Qwen2, Qwen3 and Llama checkpoints, configured by `config.json`.
 
-The three families are the same pre-norm decoder (RMSNorm, rotary positions, grouped-query attention,
-SwiGLU) and differ in switches of `Shape`: Qwen2 has biases on q, k and v (arXiv 2407.10671), Qwen3 normalizes
-every head of q and k (arXiv 2505.09388), Llama has neither (arXiv 2302.13971). In bfloat16 everything is rounded
-where `transformers` rounds it.
+All three families are pre-norm decoders with RMSNorm (arXiv 1910.07467), rotary positions (2104.09864), grouped-query
+attention (2305.13245) and SwiGLU (2002.05202). They differ in switches of `Shape`: Qwen2 has biases on q, k and v
+(2407.10671), Qwen3 normalizes every head of q and k (2505.09388), Llama has neither (2302.13971). In bfloat16 every
+value is rounded where `transformers` rounds it.
 
-q, k and v are one matrix here, gate and up another: fewer and larger matrix products. `checkpoint.py`
-takes them apart and puts them together, so that on disk the layout is Hugging Face's.
+q, k and v are one matrix here, and gate and up are another. `checkpoint.py` splits them, so that files have Hugging
+Face's layout.
 """
 
 import math
@@ -20,40 +20,45 @@ from torch.utils.checkpoint import checkpoint
 from softmax_rewards.models.shape import LinearScaling, Shape
 
 SHORT = 512
-"""Keys up to which a processor computes masked attention by plain matrix products, with all scores in memory."""
+"""Up to this many keys, a CPU computes masked attention by plain matrix products, with all scores in memory."""
 
 
 class KVStore(Protocol):
-    """What a layer's attention asks for."""
+    """Gives attention the keys and values of earlier tokens."""
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the new tokens' `keys, values[B, kv_heads, T, head_dim]`; return all that they attend to."""
+        """Take `keys, values[B, kv_heads, T, head_dim]` of the new tokens; return all that these tokens attend to."""
         ...
 
 
 class RMSNorm(nn.Module):
+    """Scales `x[..., size]` to a mean square of 1, then multiplies by a weight per channel."""
+
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(size))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        # Normalized in float32 and rounded before the weight, as in the reference implementations.
+        # The mean of squares is in float32, because bfloat16 has too few digits for a sum over a thousand channels. The
+        # result is rounded before the weight is applied, as in `transformers`, so that logits agree.
         wide = x.float()
         scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return self.weight * (wide * scale).to(x.dtype)
 
 
 def frequencies(shape: Shape, device: torch.device) -> Tensor:
-    """Angles by which the pairs of a head turn from one position to the next, `[head_dim / 2]` in float32."""
+    """The angle by which each pair of a head turns per position, `[head_dim / 2]` in float32."""
     half = torch.arange(0, shape.head_dim, 2, device=device, dtype=torch.float32) / shape.head_dim
-    # theta**-half sometimes has another last bit than transformers: 1e-4 in the logits after a thousand positions.
+    # Not theta**-half: its last bit sometimes differs from transformers', which after a thousand positions changes the
+    # logits by 1e-4.
     plain, scaling = 1.0 / shape.rope_theta**half, shape.rope_scaling
     if scaling is None:
         return plain
     if isinstance(scaling, LinearScaling):
         return plain / scaling.factor
-    turns = plain * scaling.original_length / (2 * math.pi)
+    # Llama 3.1: fast pairs keep their frequency, slow pairs are divided by `factor`, and those between are mixed.
+    turns = plain * scaling.original_length / (2 * math.pi)  # within the length of pretraining
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
     share = ((turns - low) / (high - low)).clamp(0, 1)
     return plain * (share + (1 - share) / scaling.factor)
@@ -62,20 +67,24 @@ def frequencies(shape: Shape, device: torch.device) -> Tensor:
 def rotary_tables(positions: Tensor, shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the rotary embedding (arXiv 2104.09864): `positions[B, T]` -> each `[B, 1, T, head_dim]`.
 
-    The sines are signed as `rotate` wants them: negative for the first half of a head.
+    The sines of the first half of a head are negative, as `rotate` needs them.
     """
+    # Angles in float32: in bfloat16 positions above 256 would not be exact.
     angles = positions[:, None, :, None].float() * frequencies(shape, positions.device)
     cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
     return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
 
 def rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn the pairs (x_i, x_{i+d/2}) of every head of `x[B, heads, T, d]` by their position's angle."""
+    """Turn the pairs (x_i, x_{i+d/2}) of every head of `x[B, heads, T, d]` by the angle of their position."""
     cos, sin = tables
+    # `roll` brings the other element of the pair into place. The signs are in the sines, so nothing is negated here.
     return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 class Attention(nn.Module):
+    """Grouped-query attention: several query heads share one head of keys and values."""
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = (
@@ -83,6 +92,7 @@ class Attention(nn.Module):
             shape.num_key_value_heads,
             shape.head_dim,
         )
+        # One matrix product instead of three smaller ones: a small product does not fill a GPU.
         self.qkv_proj = nn.Linear(
             shape.hidden_size, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=shape.qkv_bias
         )
@@ -95,14 +105,14 @@ class Attention(nn.Module):
     ) -> Tensor:
         rows, length, _ = x.shape
         qkv = self.qkv_proj(x).view(rows, length, -1, self.head_dim).transpose(1, 2)
-        # Queries and keys are rotated together. In Qwen3 they are normalized before.
+        # Queries and keys are rotated together, in one operation. In Qwen3 they are normalized before.
         turned, values = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
-        if self.q_norm is not None:
+        if self.q_norm is not None and self.k_norm is not None:
             queries, keys = turned.split((self.heads, self.kv_heads), dim=1)
             turned = torch.cat((self.q_norm(queries), self.k_norm(keys)), dim=1)
         queries, keys = rotate(turned, tables).split((self.heads, self.kv_heads), dim=1)
         if store is not None:
-            keys, values = store.extend(layer, keys, values)
+            keys, values = store.extend(layer, keys, values)  # stored after rotation, so each key is rotated once
         mixed = attend(queries, keys, values, mask)
         return self.o_proj(mixed.transpose(1, 2).reshape(rows, length, -1))
 
@@ -110,42 +120,45 @@ class Attention(nn.Module):
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """Attention of `queries[B, heads, T, d]` over `keys, values[B, kv_heads, T', d]`.
 
-    `mask[B or 1, 1, T, T']` is added to the scores; without one attention is causal, or a single query sees all.
+    `mask[B or 1, 1, T, T']` is added to the scores. Without a mask attention is causal; a single query sees all keys.
     """
     length, shared = queries.shape[2], queries.shape[1] // keys.shape[1]
-    exact = queries.dtype.itemsize >= 4
+    exact = queries.dtype.itemsize >= 4  # in float32 plain products are precise enough
     if exact and (length == 1 or (mask is not None and not queries.is_cuda and keys.shape[2] <= SHORT)):
         return attend_by_products(queries, keys, values, mask)
     if length == 1:
-        # The heads that share a key head become queries of it. Qwen2's key biases make scores of hundreds, which
-        # bfloat16 would round to whole numbers; the fused kernel does not.
+        # In decoding, the heads that share a key head become queries of this key head, so keys are not copied. The
+        # fused kernel keeps scores in float32. That matters because Qwen2's key biases give scores of several hundred,
+        # which bfloat16 would round to whole numbers.
         grouped = queries.view(len(queries), keys.shape[1], shared, -1)
         return F.scaled_dot_product_attention(grouped, keys, values, mask).reshape(queries.shape)
     if shared > 1 and queries.is_cuda and (mask is not None or exact):
-        # Only the GPU's flash kernel lets heads share keys, and it takes neither masks nor float32. The kernel that
-        # takes both needs one key head per query head. Without that kernel all scores would lie in memory.
+        # On a GPU only the flash kernel lets heads share keys, and it supports neither masks nor float32. The
+        # memory-efficient kernel supports both, but needs one key head per query head. Without it PyTorch would hold
+        # all scores in memory.
         keys, values = keys.repeat_interleave(shared, 1), values.repeat_interleave(shared, 1)
         shared = 1
     return F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=mask is None, enable_gqa=shared > 1)
 
 
 def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """`attend` as two matrix products per key head, with the scores in memory: the fastest way where they are few.
-
-    The heads that share a key head are rows of one product, so that nothing is copied.
-    """
+    """`attend` as two matrix products per key head, with all scores in memory; fastest if there are few scores."""
     rows, heads, length, size = queries.shape
     kv_heads, seen = keys.shape[1:3]
+    # The heads that share a key head are rows of one product, so that keys and values are not copied.
     grouped = queries.reshape(rows * kv_heads, -1, size)
     if mask is None:
         hidden = queries.new_zeros(())
     else:
         hidden = mask.expand(rows, heads, length, seen).reshape(rows * kv_heads, -1, seen)
+    # Product, scaling and mask in one operation.
     scores = torch.baddbmm(hidden, grouped, keys.flatten(0, 1).transpose(1, 2), alpha=size**-0.5)
     return torch.bmm(scores.softmax(-1), values.flatten(0, 1)).view(rows, heads, length, size)
 
 
 class Layer(nn.Module):
+    """One block of the decoder: attention, then the SwiGLU feed-forward part, each added to the residual stream."""
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
@@ -163,14 +176,15 @@ class Layer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A causal language model: token ids -> hidden states -> logits."""
+    """A causal language model: token ids → hidden states → logits."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.sharded = False  # among ranks, see `sharded.py`
-        self.gradient_checkpointing = False  # recompute each layer in the backward pass instead of keeping it
-        # Not drawn here, since `initialize` or a checkpoint sets it: drawing on the meta device imports 70 MB.
+        self.sharded = False  # whether FSDP shards it over the ranks, see `sharded.py`
+        self.gradient_checkpointing = False  # the backward pass computes activations again instead of keeping them
+        # `nn.Embedding` would draw random weights, which `initialize` or a checkpoint replaces. On the meta device
+        # drawing imports 70 MB of code.
         self.embed_tokens = nn.Embedding.from_pretrained(torch.empty(shape.vocab_size, shape.hidden_size), freeze=False)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.num_hidden_layers))
         self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
@@ -180,13 +194,14 @@ class Decoder(nn.Module):
 
     @classmethod
     def empty(cls, shape: Shape, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> "Decoder":
-        """A decoder whose parameters `initialize` or a checkpoint must still set; their memory is untouched."""
+        """A decoder without values: `initialize` or a checkpoint must still set its parameters."""
+        # The modules are built without memory. Otherwise a large model would exist in float32 on the host first.
         with torch.device("meta"):
             model = cls(shape)
         parameters: dict[Tensor, nn.Parameter] = {}
         for module in model.modules():
             for name, parameter in module.named_parameters(recurse=False):
-                if parameter not in parameters:  # a tied one is met twice
+                if parameter not in parameters:  # a tied head is the same parameter as the embedding and must stay so
                     parameters[parameter] = nn.Parameter(torch.empty(parameter.shape, device=device, dtype=dtype))
                 setattr(module, name, parameters[parameter])
         return model
@@ -200,8 +215,8 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """Final hidden states `[B, T, hidden]` of `ids[B, T]`; `lm_head` turns them into logits.
 
-        `positions[B, T]` defaults to 0 … T−1. Without `mask` attention is causal; otherwise `mask[B, 1, T, keys]`
-        is added to the scores, −inf where a key is hidden. With a `store`, `ids` continue the tokens in it.
+        `positions[B, T]` defaults to 0 … T−1. Without `mask` attention is causal. With it, `mask[B, 1, T, keys]` is
+        added to the scores: 0, or −inf where a key is hidden. With a `store`, `ids` continue the tokens in it.
         """
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
@@ -209,14 +224,14 @@ class Decoder(nn.Module):
         tables = rotary_tables(positions, self.shape, x.dtype)
         recompute = self.gradient_checkpointing and torch.is_grad_enabled()
         for index, layer in enumerate(self.layers):
-            if recompute:  # nothing is random in a layer, so no random state is kept for it
+            if recompute:  # nothing is random in a layer, so the random state need not be restored
                 x = checkpoint(layer, x, tables, mask, store, index, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = layer(x, tables, mask, store, index)
         return self.norm(x)
 
     def initialize(self, generator: torch.Generator, std: float = 0.02) -> "Decoder":
-        """Random weights as Hugging Face's `_init_weights` draws them: normal(0, std), biases 0, norms 1."""
+        """Draw random weights as Hugging Face's `_init_weights` does: normal(0, std), biases 0, norms 1."""
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
                 nn.init.normal_(parameter, std=std, generator=generator)

@@ -1,4 +1,4 @@
-"""The keys and values of sampling: one long store, filled in place, without gradients."""
+"""The key-value cache of sampling: one tensor that is filled in place, without gradients."""
 
 from copy import copy
 
@@ -13,10 +13,11 @@ class Cache:
 
     def __init__(self, shape: Shape, rows: int, capacity: int, like: Tensor) -> None:
         size = (shape.num_hidden_layers, 2, rows, shape.num_key_value_heads, capacity, shape.head_dim)
-        self.store = like.new_zeros(size)  # columns that are read behind a mask must be finite
+        # Zeros and not `empty`: attention may read columns behind a mask, and NaN there would spoil the result.
+        self.store = like.new_zeros(size)
         self.capacity = capacity
         self.length = 0  # columns in use, including those that the next pass will write
-        self.width = 0  # columns that attention reads; more than `length` only behind a mask
+        self.width = 0  # columns that attention reads; more than `length` only if a mask hides the rest
 
     def open(self, count: int) -> None:
         """Let the next pass write the next `count` columns."""
@@ -25,33 +26,34 @@ class Cache:
         self.width = self.length
 
     def advance(self) -> None:
-        """Let the next pass write the column behind the last one; `columns` changes in place."""
-        self.columns += 1
+        """Let the next pass write the next column."""
+        self.columns += 1  # in place, because a CUDA graph reads this memory
         self.length += 1
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the open columns of one layer; return the first `width` columns as views."""
+        """Write the open columns of one layer; return views of its first `width` columns."""
         for store, new in zip(self.store[layer], (keys, values), strict=True):
             store.index_copy_(2, self.columns, new)
         return self.store[layer, 0, :, :, : self.width], self.store[layer, 1, :, :, : self.width]
 
     def part(self, rows: slice) -> "Cache":
-        """The cache of some rows alone, in the same memory."""
+        """A cache of only these rows, in the same memory."""
         part = copy(self)
         part.store = self.store[:, :, rows]
         return part
 
     def repeat(self, times: int) -> None:
-        """Give every row `times` copies, one after another."""
+        """Replace every row by `times` copies, one after another."""
         if times == 1:
             return
         old = self.store
         self.store = old.new_zeros((*old.shape[:2], times * old.shape[2], *old.shape[3:]))
         for copies, rows in zip(self.store.unflatten(2, (-1, times)), old, strict=True):
-            copies[..., : self.length, :] = rows[:, :, None, :, : self.length]
+            copies[..., : self.length, :] = rows[:, :, None, :, : self.length]  # only the columns in use
 
     def keep(self, rows: Tensor) -> None:
-        """Keep only `rows`, ascending indices; in place and layer by layer, because the cache may fill the device."""
+        """Keep only `rows`, which are ascending indices."""
+        # In place and layer by layer: the cache may fill the device, so there is no room for a copy of all of it.
         for layer in self.store.flatten(0, 1):
             layer[: len(rows), :, : self.length] = layer[:, :, : self.length].index_select(0, rows)
         self.store = self.store[:, :, : len(rows)]

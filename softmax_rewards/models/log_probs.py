@@ -1,8 +1,8 @@
-"""Log-probabilities and entropies from hidden states, without ever holding all logits.
+"""Log-probabilities and entropies from hidden states, without holding all logits in memory.
 
-With a vocabulary of 152 k tokens the logits of one micro-batch outweigh everything else of the update. So they are
-computed in chunks of positions, reduced to two numbers per position, and, unless one chunk holds them all, computed
-again in the backward pass.
+With a vocabulary of 152,000 tokens, the logits of one micro-batch take more memory than the rest of the update. So they
+are computed in chunks of positions, and each position keeps two numbers. The backward pass computes the logits again,
+unless one chunk holds them all.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK_ELEMENTS = 2**26
-"""Logits of one chunk: 256 MiB in float32, and as much again for each of the two or three tensors made of them."""
+"""Logits in one chunk. They take 256 MiB in float32, and each of the two or three tensors made from them as much."""
 
 
 class LogProbs(torch.autograd.Function):
-    """`hidden[T, d]`, `head[V, d]`, `targets[T]` -> log-probability of each target and entropy (nats), float32 `[T]`.
+    """`hidden[T, d]`, `head[V, d]`, `targets[T]` → log-probability of each target and entropy (nats), float32 `[T]`.
 
-    Entropies are 0 unless `with_entropies`. With p = softmax(hidden · headᵀ), H its entropy, and g, h the gradients of
-    the two outputs, the gradient of the logits is g·onehot − p·(g + h·(log p + H)).
+    Entropies are 0 without `with_entropies`. Let p = softmax(hidden · headᵀ), H its entropy, and g and h the gradients
+    of the two outputs. Then the gradient of the logits is g·onehot − p·(g + h·(log p + H)).
     """
 
     @staticmethod
@@ -33,9 +33,9 @@ class LogProbs(torch.autograd.Function):
             if with_entropies:
                 entropies[part] = -torch.linalg.vecdot(log_p.exp(), log_p)
             if len(parts) == 1:
-                whole_log_p = log_p  # what fits into one chunk need not be computed again
+                whole_log_p = log_p  # one chunk fits into memory, so the backward pass need not compute it again
         ctx.save_for_backward(hidden, head, targets, entropies, whole_log_p)
-        ctx.set_materialize_grads(False)  # an output that no loss uses costs nothing
+        ctx.set_materialize_grads(False)  # an output that no loss uses gets None instead of zeros, and costs nothing
         return log_probs, entropies
 
     @staticmethod
@@ -46,9 +46,10 @@ class LogProbs(torch.autograd.Function):
         if of_log_probs is None:
             of_log_probs = torch.zeros_like(entropies)
         of_hidden = torch.empty_like(hidden)
-        of_head = torch.zeros_like(head, dtype=torch.float32)  # summed over chunks, so never in bfloat16
+        of_head = torch.zeros_like(head, dtype=torch.float32)  # in bfloat16 the sum over chunks would lose small terms
         for part in _chunks(len(targets), len(head)):
             log_p = _log_softmax(hidden[part], head) if whole_log_p is None else whole_log_p
+            # The formula above, in place where possible: each tensor here is as large as the chunk's logits.
             weighted = log_p.exp()
             if of_entropies is None:
                 weighted *= -of_log_probs[part, None]
@@ -63,7 +64,8 @@ class LogProbs(torch.autograd.Function):
 
 
 def _log_softmax(hidden: Tensor, head: Tensor) -> Tensor:
-    """log p of every token, `[T, V]` in float32."""
+    """log p of every token of the vocabulary, `[T, V]` in float32."""
+    # The logits become float32 before the softmax, because a sum of 152,000 exponentials in bfloat16 would be wrong.
     return (hidden @ head.T).float().log_softmax(1)
 
 

@@ -1,21 +1,21 @@
-"""What belongs to a model folder: weights in safetensors, and the small files beside them."""
+"""The files of a model folder: weights in safetensors, and small files beside them."""
 
 from pathlib import Path
 
 from softmax_rewards.models.shape import Shape
 
 PATTERNS = ("model*.safetensors", "*.json", "merges.txt", "*.jinja")
-"""Files that a pretrained model needs here: no pickled weights, no second copy of them in another format."""
+"""The files of a pretrained model that are needed here. Pickled weights and copies in other formats are left out."""
 
 NEEDED = ("config.json", "tokenizer.json")
 
 
 def check(folder: Path) -> tuple[Shape, set[str]]:
-    """The shape of the model in `folder` and the names of its files of weights, if it can be loaded.
+    """Check that the model in `folder` can be loaded; return its shape and the names of its weight files.
 
-    Raises ValueError naming the file, and the key or tensor, that is missing or not as it must be.
+    Raises ValueError naming the file, and the key or tensor, that is missing or wrong.
     """
-    from softmax_rewards.models import checkpoint
+    from softmax_rewards.models import checkpoint  # here, because it imports torch, which a check of configs must not
     from softmax_rewards.models.tokenizer import Tokenizer
 
     missing = [name for name in NEEDED if not (folder / name).is_file()]

@@ -1,4 +1,4 @@
-"""The prompt template of a base model: how a task writes its prompts for it."""
+"""The prompt template of a base model: the way in which a task writes prompts for it."""
 
 import signal
 import threading
@@ -26,16 +26,16 @@ Template = Annotated[
 """Option of a pretrained model."""
 
 ROLES = ("system", "user", "assistant")
-THOUGHT = "Let me think.\n<think>"  # a piece of every prompt in words
+THOUGHT = "Let me think.\n<think>"  # every prompt in words has something like it
 CONVERSATION = [{"role": role, "content": THOUGHT} for role in ROLES]
-TEMPLATE_SECONDS = 10.0  # of writing that conversation, which takes milliseconds
+TEMPLATE_SECONDS = 10.0  # allowed for writing that conversation, which usually takes milliseconds
 
 
 def choose_template(template: Template, folder: Path) -> str:
-    """What the option `template` means for the model in `folder`: `chat`, `base` or `compact`.
+    """The template that the option `template` means for the model in `folder`: `chat`, `base` or `compact`.
 
-    `auto` is the recorded template. A model without a record gets `chat` if it has a chat template, else `base`.
-    Raises ValueError for a template that the model in `folder` cannot read: better now than in every run.
+    `auto` is the recorded template. A model without a record gets `chat` if it has a chat template, otherwise `base`.
+    Raises ValueError for a template that the model cannot read, so that the error comes before any run.
     """
     from softmax_rewards.models.tokenizer import Tokenizer
 
@@ -44,7 +44,7 @@ def choose_template(template: Template, folder: Path) -> str:
     chosen: str = template
     if template == "auto":
         recorded = recorded_template(folder)
-        # A recorded `chat` holds only while the chat template is there.
+        # A recorded `chat` counts only if the chat template is still there.
         chosen = recorded if recorded in ("base", "compact") else "chat" if has_chat else "base"
     if chosen == "chat":
         if not has_chat:
@@ -57,26 +57,26 @@ def choose_template(template: Template, folder: Path) -> str:
 
 
 def recorded_template(folder: Path) -> str | None:
-    """The template that the pipeline recorded with the model in `folder`; None for a model from elsewhere."""
+    """The template that this pipeline recorded with the model in `folder`; None for another model."""
     folder = folder.resolve()
     records = [folder / "manifest.json"]  # of a base model
     if folder.name == "model":  # of a run: results/<experiment>/runs/<ablation>/seed-<n>/model
         records.append(folder.parent / "run.json")
     for file in records:
         recorded = read_json(file).get("template") if file.is_file() else None
-        if recorded in ("chat", "base", "compact"):  # other tools write files of these names, too
+        if recorded in ("chat", "base", "compact"):  # files of other tools may have the same names
             return recorded
     return None
 
 
 def unreadable(tokenizer: "Tokenizer", texts: Iterable[str]) -> list[str]:
-    """Those of `texts` that the vocabulary of `tokenizer` cannot spell, each once."""
-    # Some tokenizers put a space before a text, or drop it, so spaces at the ends say nothing.
+    """The `texts` that change when `tokenizer` encodes and decodes them, each once."""
+    # Some tokenizers add or drop a space at the beginning, so spaces at the ends are not compared.
     return [text for text in dict.fromkeys(texts) if tokenizer.decode(tokenizer.encode(text)).strip(" ") != text]
 
 
 def _try_chat(tokenizer: "Tokenizer") -> None:
-    """Raise ValueError for a chat template that cannot write a conversation as tasks have them."""
+    """Raise ValueError if the chat template cannot write a conversation with the roles that tasks use."""
     try:
         with _time_limit(TEMPLATE_SECONDS):
             tokenizer.prompt(CONVERSATION)
@@ -86,11 +86,9 @@ def _try_chat(tokenizer: "Tokenizer") -> None:
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError within the block after `seconds`.
-
-    jinja's sandbox limits one `range`, but not nested ones, so a wrong template may never end. Only an alarm stops it
-    at any point. Alarms work only in the main thread of a process; base models are made there.
-    """
+    """Raise TimeoutError within the block after `seconds`. In other threads than the main one there is no limit."""
+    # jinja's sandbox limits one `range` but not nested ones, so a wrong template may never end. Only an alarm can stop
+    # it at any point. Alarms work only in the main thread, and base models are made there.
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,6 +1,6 @@
-"""CUDA graphs: a GPU repeats a computation without the processor launching every kernel again.
+"""CUDA graphs: a GPU repeats a computation, and the CPU need not launch every kernel again.
 
-A decoding step of a language model is hundreds of small kernels, and launching them takes longer than running them.
+One decoding step of a language model has hundreds of small kernels. Launching them takes longer than running them.
 """
 
 from collections.abc import Callable
@@ -10,17 +10,19 @@ from torch import Tensor
 
 
 class Replay:
-    """Calls the same `step` again and again, on a GPU from the third call on by replaying what the second recorded.
+    """Calls the same `step` again and again. On a GPU the second call is recorded, and later calls replay it.
 
-    `step` reads and writes tensors whose memory stays the same, and waits for none of their values. The next call
-    overwrites what it returns. It is passed with each call and not stored, because its owner holds this object: a
-    reference cycle would keep the cache and the graph alive until Python's garbage collector runs.
+    `step` must read and write tensors at the same addresses in every call, and must not wait for their values. The next
+    call overwrites the tensors that this one returns.
     """
+
+    # `step` is an argument of each call and not an attribute, because its owner holds this object. A reference cycle
+    # would keep the cache and the graph in memory until Python's garbage collector runs.
 
     def __init__(self, device: torch.device) -> None:
         self.on_gpu = device.type == "cuda"
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.warm = False  # a first call loads kernels and allocates workspaces, which cannot be recorded
+        self.warm = False  # the first call loads kernels and allocates workspaces, which cannot be recorded
 
     def __call__(self, step: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         if not self.on_gpu or not self.warm:

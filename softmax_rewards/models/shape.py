@@ -1,7 +1,7 @@
-"""The shape of a decoder: what the computation needs of a checkpoint's Hugging Face `config.json`.
+"""The shape of a decoder: the keys of a checkpoint's Hugging Face `config.json` that the computation needs.
 
-Defaults are those of `transformers`. What `decoder.py` does not compute is refused here, by name: a model that
-loads is one whose logits are right.
+Defaults are those of `transformers`. A key that `decoder.py` does not support is refused here, by name. So every model
+that loads has the right logits.
 """
 
 import json
@@ -10,8 +10,8 @@ from typing import Any
 
 FAMILIES = ("qwen2", "qwen3", "llama")
 
-# Far above every model there is. A model without content is built from a config before the checkpoint's tensors are
-# compared with it. A wrong config must not make that take unlimited time and memory.
+# Far above every existing model. A model without values is built from the config before the checkpoint's tensors are
+# compared with it. These limits keep a wrong config from taking unlimited time and memory there.
 LARGEST = {
     "vocab_size": 10**7,
     "hidden_size": 10**6,
@@ -24,7 +24,7 @@ LARGEST = {
     "original_max_position_embeddings": 10**9,
 }
 
-# Keys that would change the computation, with the values under which they do not; a missing or null key is allowed.
+# Keys that can change the computation, each with the values that do not. A missing or null key is allowed as well.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu",),
     "use_sliding_window": (False,),
@@ -38,15 +38,17 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class LinearScaling:
-    """Every rotary frequency divided by `factor` (position interpolation, arXiv 2306.15595)."""
+    """Every rotary frequency is divided by `factor` (position interpolation, arXiv 2306.15595)."""
 
     factor: float
 
 
 @dataclass(frozen=True)
 class Llama3Scaling:
-    """Llama 3.1's (arXiv 2407.21783), by how often a pair turns within the original length: divided by `factor` below
-    `low_freq_factor` turns, unchanged above `high_freq_factor`, interpolated between.
+    """Llama 3.1's scaling of rotary frequencies (arXiv 2407.21783).
+
+    It depends on how often a pair turns within the original length. Below `low_freq_factor` turns the frequency is
+    divided by `factor`. Above `high_freq_factor` turns it is unchanged. Between them it is interpolated.
     """
 
     factor: float
@@ -57,7 +59,7 @@ class Llama3Scaling:
 
 @dataclass(frozen=True)
 class Shape:
-    """The part of a `config.json` that the computation depends on, under the names it has there."""
+    """The keys of `config.json` that the computation depends on, most of them under the same names."""
 
     vocab_size: int
     hidden_size: int
@@ -77,7 +79,7 @@ class Shape:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Shape":
-        """Read a `config.json`; raises ValueError naming the key that is missing, misshapen or not supported."""
+        """Read a `config.json`. Raises ValueError naming the key that is missing, wrong or not supported."""
         family = config.get("model_type")
         if family not in FAMILIES:
             raise _refusal("model_type", family, FAMILIES)
@@ -91,7 +93,7 @@ class Shape:
             if kind != "full_attention":
                 raise _refusal("layer_types", kind, ("full_attention",))
         hidden, heads = _count(config, "hidden_size"), _count(config, "num_attention_heads")
-        # Llama 1 is older than grouped queries; its configs lack the key.
+        # Llama 1 is older than grouped-query attention, and its configs do not have the key.
         kv_heads = _count(config, "num_key_value_heads", heads if family == "llama" else None)
         if heads % kv_heads:
             raise ValueError(f"config.json: num_key_value_heads {kv_heads}; allowed: divisors of {heads} heads")
@@ -99,8 +101,9 @@ class Shape:
             raise ValueError(f"config.json: hidden_size {hidden}; without head_dim allowed: multiples of {heads} heads")
         head_dim = _count(config, "head_dim", 128 if family == "qwen3" else hidden // heads)
         if head_dim % 2:
-            raise ValueError(f"config.json: head_dim {head_dim}; allowed: even numbers, since rotary pairs them")
-        # Qwen2 ignores the key and always has biases, on q, k and v alone; in the others it stands for all four.
+            raise ValueError(f"config.json: head_dim {head_dim}; allowed: even numbers, because rotary pairs them")
+        # Qwen2 ignores this key: it always has biases on q, k and v and none on o. In Qwen3 and Llama the key means all
+        # four.
         attention_bias = family != "qwen2" and _switch(config, "attention_bias")
         rope = _rope(config)
         return cls(
@@ -123,7 +126,7 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """Number of parameters, a tied head counted once."""
+        """The number of parameters. A tied head counts once."""
         hidden, inner, size = self.hidden_size, self.intermediate_size, self.head_dim
         queries, qkv = self.num_attention_heads * size, (self.num_attention_heads + 2 * self.num_key_value_heads) * size
         layer = hidden * (qkv + queries + 3 * inner + 2)
@@ -134,7 +137,7 @@ class Shape:
 
 
 def _rope(config: dict[str, Any]) -> dict[str, Any]:
-    """The rotary settings: `rope_scaling` up to transformers 4, `rope_parameters` later, preferring the first."""
+    """The rotary settings: `rope_scaling` (transformers 4), or else `rope_parameters` (transformers 5)."""
     key = "rope_scaling" if config.get("rope_scaling") else "rope_parameters"
     rope = config.get(key) or {}
     if not isinstance(rope, dict) or any(isinstance(value, dict) for value in rope.values()):
@@ -155,7 +158,7 @@ def _scaling(rope: dict[str, Any], config: dict[str, Any]) -> LinearScaling | Ll
     low, high = _positive(rope, "low_freq_factor"), _positive(rope, "high_freq_factor")
     if not low < high:
         raise ValueError(f"config.json: high_freq_factor {high}; allowed: numbers above low_freq_factor = {low}")
-    # In the order in which transformers looks for it.
+    # transformers looks for the original length in this order: the config, the rotary settings, the longest position.
     key = "original_max_position_embeddings"
     settings = config if config.get(key) is not None else rope
     length = _count(settings, key) if key in settings else _count(config, "max_position_embeddings")
@@ -163,7 +166,7 @@ def _scaling(rope: dict[str, Any], config: dict[str, Any]) -> LinearScaling | Ll
 
 
 def _count(config: dict[str, Any], key: str, default: int | None = None) -> int:
-    """A whole number up to `LARGEST`; `default`, if there is one, stands for a missing or null key."""
+    """A whole number from 1 to the key's `LARGEST`. A missing or null key has the `default`, if there is one."""
     value = _value(config, key, default)
     if type(value) is not int or not 1 <= value <= LARGEST[key]:
         raise ValueError(f"config.json: {key} {json.dumps(value)}; allowed: integers from 1 to {LARGEST[key]}")

@@ -1,8 +1,8 @@
-"""Text <-> token ids, and conversations <-> prompts, through the checkpoint's own files.
+"""The tokenizer: text ↔ token ids, and conversations → prompts, with the checkpoint's own files.
 
-`tokenizer.json` cuts text into tokens, and the chat template, a jinja program that every instructed checkpoint
-brings along, writes a conversation as the text that the model was tuned on. A checkpoint may come from anywhere,
-so its template runs in jinja's sandbox: it can read the conversation and nothing else.
+`tokenizer.json` says how text is split into tokens. The chat template is a jinja program. It writes a conversation in
+the form that the model was tuned on. A checkpoint may come from anywhere, so its template runs in jinja's sandbox: it
+can read the conversation and nothing else.
 """
 
 import json
@@ -22,27 +22,27 @@ from tokenizers import Tokenizer as HFTokenizer
 from softmax_rewards.common.files import read_json
 from softmax_rewards.common.terminal import plain
 
-# What `strftime_now` tells a template that writes the date: always this day, which Llama 3's own template falls
-# back to. A run must not depend on the day it is made, nor change its prompts at midnight.
+# The date for templates that write today's date with `strftime_now`. It is always the default date of Llama 3's
+# template, because a run must not depend on the day, and its prompts must not change at midnight.
 TODAY = datetime(2024, 7, 26)
 
-LONGEST_PROMPT = 10**6  # characters; a template that writes more is mistaken, and must not fill the memory
+LONGEST_PROMPT = 10**6  # characters; a template that writes more is wrong, and must not fill the memory
 
 
 class Tokenizer:
     """The tokenizer of a model folder, its chat template and its end-of-sequence ids.
 
-    Raises ValueError naming the file that is missing or unreadable, and the key that is not as it must be.
+    Raises ValueError naming the file that is missing or unreadable, and the key that is wrong.
     """
 
     eos_ids: list[int]
-    """What ends a completion: `generation_config.json` may name several ids, else `config.json` counts."""
+    """The ids that end a completion, from `generation_config.json`, or else from `config.json`."""
     end_id: int
-    """The one of `eos_ids` that a supervised completion ends with: the tokenizer's `eos_token` if it is among them."""
+    """The id at the end of a supervised completion: the tokenizer's `eos_token`, or the first of `eos_ids`."""
     pad_id: int
-    """Fills rows of unequal length; never seen by the model."""
+    """Fills rows of unequal length. The model never sees it."""
     chat_template: str | None
-    """The checkpoint's jinja template, None if it has none."""
+    """The checkpoint's jinja template, or None."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -51,7 +51,7 @@ class Tokenizer:
             self._tokenizer = HFTokenizer.from_file(str(file))
         except Exception as error:  # tokenizers raises nothing more specific
             raise ValueError(f"{file}: not a readable tokenizer ({_one_line(error)})") from error
-        self._tokenizer.no_truncation()  # a file may come with limits of its own
+        self._tokenizer.no_truncation()  # the file may ask for truncation or padding, which would change prompts
         self._tokenizer.no_padding()
         settings = {**_read(folder / "special_tokens_map.json"), **_read(folder / "tokenizer_config.json")}
         named = {key: _content(value) for key, value in settings.items() if key.endswith("_token")}
@@ -69,12 +69,13 @@ class Tokenizer:
         eos_token_id = self._tokenizer.token_to_id(self._special.get("eos_token", ""))
         self.end_id = eos_token_id if eos_token_id in self.eos_ids else self.eos_ids[0]
         self.pad_id = self.eos_ids[0] if pad is None or pad < 0 else pad
-        # What the tokenizer puts before every text (Llama's BOS). What it may put behind does not belong in a prompt.
+        # The special tokens that the tokenizer puts before every text (Llama's BOS). Those behind a text do not belong
+        # in a prompt. The appended 0 covers a tokenizer that gives special tokens only.
         probe = self._tokenizer.encode("a")
         self._beginning = probe.ids[: [*probe.special_tokens_mask, 0].index(0)]
 
     def check(self, vocab_size: int) -> None:
-        """Raise ValueError, naming file and key, for an id that a model of `vocab_size` tokens does not have."""
+        """Raise ValueError naming file and key if an id is too large for a model of `vocab_size` tokens."""
         largest = max(self._tokenizer.get_vocab().items(), key=lambda item: item[1], default=("", -1))
         for where, token in (
             (f"{self._eos_file}: eos_token_id", max(self.eos_ids)),
@@ -85,25 +86,25 @@ class Tokenizer:
                 raise ValueError(f"{where}: {token}; allowed: ids below {vocab_size}, the vocab_size of config.json")
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`, without special tokens added around it."""
+        """The token ids of `text`. No special tokens are added."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: list[int]) -> str:
-        """The text of `ids`; special tokens inside are kept, since they may carry the answer's format."""
+        """The text of `ids`. It includes special tokens, because tags like `<think>` may be special tokens."""
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
     def decode_batch(self, rows: list[list[int]]) -> list[str]:
-        """`decode` of many rows at once."""
+        """`decode` for many rows at once."""
         return self._tokenizer.decode_batch(rows, skip_special_tokens=False)
 
     def prompt(self, prompt: str | list[dict[str, str]]) -> tuple[str, list[int]]:
         """A prompt as the model sees it: its text and its token ids.
 
-        Text is preceded by the tokenizer's own first tokens, if it has any. Messages (`role`, `content`) go
-        through the chat template, which writes all special tokens itself. A last message of the assistant's is
-        the beginning of the answer, which generation continues; otherwise the template opens a new answer.
+        A text gets the tokenizer's first tokens (Llama's BOS) in front. Messages (`role`, `content`) go through the
+        chat template, which writes all special tokens itself. If the last message is the assistant's, it is the
+        beginning of the answer. Otherwise the template opens a new answer.
 
-        Raises ValueError for messages without a chat template, or if the template refuses them.
+        Raises ValueError if there are messages but no chat template, or if the template refuses the messages.
         """
         if isinstance(prompt, str):
             return self.decode(self._beginning) + prompt, [*self._beginning, *self.encode(prompt)]
@@ -111,14 +112,15 @@ class Tokenizer:
         return text, self.encode(text)
 
     def _continued(self, messages: list[dict[str, str]]) -> str:
-        """The conversation up to the end of its last message, as with transformers' `continue_final_message`."""
+        """The conversation up to the end of its last message, like transformers' `continue_final_message`."""
+        # A template closes every message. So a mark is put behind the last message, and the text is cut there.
         mark = "CONTINUE_FINAL_MESSAGE_TAG "
         content = messages[-1]["content"]
         text = self._render([*messages[:-1], {**messages[-1], "content": content + mark}], False)
         before, separator, after = text.rpartition(mark.strip())
         if not separator or content.strip() not in before:
             raise ValueError(f"{self._template_file}: the chat template drops the beginning of the assistant's message")
-        # A template that strips messages removed the mark's space. It would also have removed the content's.
+        # If the mark's last space is gone, the template strips messages. Then it would have stripped the content too.
         return before if after.startswith(" ") else before.rstrip()
 
     def _render(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
@@ -137,7 +139,7 @@ class Tokenizer:
                 text += piece
                 if len(text) > LONGEST_PROMPT:
                     raise ValueError(f"a prompt of more than {LONGEST_PROMPT} characters")
-        except Exception as error:  # a template is a program and may fail in any way
+        except Exception as error:  # a template is a program and can raise any error
             raise ValueError(f"{self._template_file}: chat template: {_one_line(error)}") from error
         return text
 
@@ -152,7 +154,7 @@ class Tokenizer:
 
 
 class _Generation(jinja2.ext.Extension):
-    """`{% generation %} … {% endgeneration %}` marks the assistant's tokens for training; here it means nothing."""
+    """`{% generation %} … {% endgeneration %}` marks the assistant's tokens for training. Here it has no effect."""
 
     tags = {"generation"}  # noqa: RUF012 (jinja's own interface)
 
@@ -177,7 +179,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """jinja's own filter escapes HTML, which no model was tuned on."""
+    """The `tojson` of chat templates. jinja's own filter escapes HTML, but no model was tuned on that."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -186,9 +188,9 @@ def _one_line(error: Exception) -> str:
 
 
 def _chat_template(folder: Path, settings: dict[str, Any]) -> tuple[str | None, Path]:
-    """The template: a file of its own in newer checkpoints, else a setting, one text or a list of named ones.
+    """The chat template (or None), and the file that it comes from.
 
-    Returns the template, or None, and the file that it is from.
+    Newer checkpoints have it in a file of its own. In older ones it is a setting: one text, or a list of named texts.
     """
     file = folder / "chat_template.jinja"
     if file.exists():
@@ -208,17 +210,17 @@ def _chat_template(folder: Path, settings: dict[str, Any]) -> tuple[str | None, 
 
 
 def _generation_setting(folder: Path, key: str) -> tuple[Any, Path]:
-    """A key of `generation_config.json`, else of `config.json`, and the file it is from; None if both lack it."""
+    """A key of `generation_config.json`, or else of `config.json`, and its file. None if both lack the key."""
     files = [folder / name for name in ("generation_config.json", "config.json")]
     values = [(_read(file).get(key), file) for file in files]
     return next((setting for setting in values if setting[0] is not None), (None, files[0]))
 
 
 def _content(value: Any) -> Any:
-    """The text of a special token, which is written plainly or as a mapping with its properties."""
+    """The text of a special token. A file may have it as text or as a mapping with its properties."""
     return value.get("content") if isinstance(value, dict) else value
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """A JSON file's mapping, empty if there is no such file."""
+    """The mapping in a JSON file; empty if there is no such file."""
     return read_json(file) if file.exists() else {}

@@ -1,6 +1,6 @@
-"""Decoding: prompts -> completions of all rows together. The loop over tokens.
+"""Decoding: the loop over tokens, from prompts to completions, for all rows together.
 
-Rows are ordered group by group: row `r` is sample `r % N` of prompt `r // N`.
+Rows are ordered by group: row `r` is sample `r % N` of prompt `r // N`.
 """
 
 from collections.abc import Sequence
@@ -14,34 +14,35 @@ from softmax_rewards.models.kv_cache import Cache
 from softmax_rewards.models.replay import Replay
 
 PREFILL_TOKENS = 2**15
-"""Tokens of prompts that are read in one pass; its feed-forward part would otherwise outweigh the cache."""
+"""Prompt tokens in one pass. In a larger pass the activations of the feed-forward part would outweigh the cache."""
 
 
 @dataclass(frozen=True)
 class DecodeSchedule:
-    """How the loop is run on one kind of device."""
+    """How the loop runs on one kind of device."""
 
-    check_every: int  # tokens between looks at which rows have finished; on a GPU every look waits for the device
-    compact_below: float  # share of rows still running below which the others are dropped, which copies the cache
-    width: int  # the number of cache columns read is a multiple of it
+    check_every: int  # tokens between two checks for finished rows; on a GPU every check waits for the device
+    compact_below: float  # finished rows are dropped if less than this share of the rows still runs
+    width: int  # attention reads a multiple of this number of cache columns
 
 
-# A GPU replays a recorded step, and each change of rows or width is recorded anew.
+# Dropping rows copies the cache. A GPU also has to record its step again, for every change of rows or width. So it
+# checks seldom, drops late and reads columns in large blocks, with a mask over those that are not written yet.
 SCHEDULES = {"cpu": DecodeSchedule(4, 0.8, 1), "cuda": DecodeSchedule(16, 0.5, 256)}
 
 
 @dataclass(frozen=True)
 class Completions:
-    """What `sample` returns, for R rows and at most T new tokens."""
+    """The completions of R rows with at most T new tokens."""
 
-    tokens: Tensor  # [R, T] int64, the end token included, padding after it
-    log_probs: Tensor  # [R, T] float32, of the sampled tokens at temperature 1, 0 after the end
-    entropies: Tensor  # [R, T] float32, of the distributions they were drawn from (nats), 0 after the end
-    lengths: Tensor  # [R] int64, tokens generated, the end token included
-    finished: Tensor  # [R] bool, whether the end token came within T
+    tokens: Tensor  # [R, T] int64, with the end token, and padding after it
+    log_probs: Tensor  # [R, T] float32, of the sampled tokens at temperature 1; 0 after the end
+    entropies: Tensor  # [R, T] float32, of the distributions that the tokens were drawn from (nats); 0 after the end
+    lengths: Tensor  # [R] int64, number of generated tokens, with the end token
+    finished: Tensor  # [R] bool, whether there is an end token
 
     def to(self, device: str | torch.device) -> "Completions":
-        """The same on another device."""
+        """The same completions on another device."""
         return Completions(*(getattr(self, name).to(device) for name in _FIELDS))
 
 
@@ -49,11 +50,11 @@ _FIELDS = [field.name for field in fields(Completions)]
 
 
 def joined(parts: Sequence[Completions]) -> Completions:
-    """The rows of all parts, one part after another."""
+    """The rows of all parts, one part after the other."""
     return Completions(*(torch.cat([getattr(part, name) for part in parts]) for name in _FIELDS))
 
 
-@torch.no_grad()  # set per thread, and decoding may run in several
+@torch.no_grad()  # here and not at the caller: the setting holds for one thread, and decoding may run in several
 def decode(
     model: Decoder,
     prompts: Sequence[Sequence[int]],
@@ -63,8 +64,12 @@ def decode(
     pad_id: int,
     noise: Tensor | None,
 ) -> Completions:
-    """Decode all rows together. Each prompt is read once and its cache copied to its samples."""
+    """Decode `group_size` samples of every prompt, all rows together, until an id of `eos_ids` or `max_new_tokens`.
+
+    `noise[R, T]` are uniform numbers in [0, 1), one per token; without them decoding is greedy.
+    """
     schedule = SCHEDULES[model.embed_tokens.weight.device.type]
+    # Each prompt is computed once, and then its cache is copied for its samples.
     cache, last, padding = _read(model, prompts, max_new_tokens, pad_id, schedule.width)
     cache.repeat(group_size)
     last, padding = last.repeat_interleave(group_size, 0), padding.repeat_interleave(group_size)
@@ -84,9 +89,12 @@ def decode(
 def _read(
     model: Decoder, prompts: Sequence[Sequence[int]], max_new_tokens: int, pad_id: int, width: int
 ) -> tuple[Cache, Tensor, Tensor]:
-    """Read Q prompts, padded on the left: their cache with room for the new tokens, the last hidden states
-    `[Q, hidden]`, and the number of padding columns `[Q]`.
+    """Compute Q prompts, padded on the left.
+
+    Returns their cache with room for the new tokens, their last hidden states `[Q, hidden]`, and the number of padding
+    columns `[Q]`.
     """
+    # Padding is on the left, so that all rows write their new tokens into the same column of the cache.
     weight = model.embed_tokens.weight
     device, longest = weight.device, max(len(prompt) for prompt in prompts)
     ids = torch.tensor([[pad_id] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
@@ -96,10 +104,11 @@ def _read(
     column = torch.arange(longest, device=device)
     causal = torch.full((longest, longest), float("-inf"), device=device, dtype=weight.dtype).triu(1)
     last = []
+    # All prompts at once could take more memory for activations than the cache takes.
     step = max(PREFILL_TOKENS // longest, 1)
     for part in (slice(start, start + step) for start in range(0, len(prompts), step)):
         before = (column < padding[part, None])[:, None, None]
-        # A padding position still sees itself: with nothing to see its softmax would be 0/0.
+        # A padding position sees itself. Otherwise it would see nothing, and its softmax would be 0/0 = NaN.
         mask = causal.masked_fill(before & (column != column[:, None]), float("-inf"))
         positions = (column - padding[part, None]).clamp(min=0)
         last.append(model(ids[part], positions, mask, cache.part(part))[:, -1])
@@ -107,7 +116,7 @@ def _read(
 
 
 class DecodingBatch:
-    """The rows that are being decoded, and all that was drawn so far."""
+    """The rows that are still decoded, and all tokens drawn so far."""
 
     def __init__(
         self,
@@ -119,18 +128,18 @@ class DecodingBatch:
         noise: Tensor | None,
         schedule: DecodeSchedule,
     ) -> None:
-        """Draw the first token of every row from `last`, the hidden states `[R, hidden]` of the prompts' ends."""
+        """Draw the first token of every row. `last[R, hidden]` are the hidden states of the prompts' last tokens."""
         self.model, self.cache, self.noise, self.schedule = model, cache, noise, schedule
         rows, device = len(last), last.device
         self.tokens = torch.zeros((rows, max_new_tokens), dtype=torch.int64, device=device)
         self.log_probs, self.entropies = torch.zeros((2, rows, max_new_tokens), device=device)
-        self.row_index = torch.arange(rows, device=device)  # of the rows that are left, in those three
-        self.token = torch.zeros((rows, 1), dtype=torch.int64, device=device)  # the last of each
+        self.row_index = torch.arange(rows, device=device)  # the remaining rows, as indices into these three tensors
+        self.token = torch.zeros((rows, 1), dtype=torch.int64, device=device)  # the last token of each remaining row
         self.positions = (cache.length - 1 - padding)[:, None]
         if noise is not None:
             self.noise = noise.to(device)
             self.uniform = self.noise[:, :1].clone()
-        # What is read of the cache is all of it, without a mask, unless there is padding or a rounded width.
+        # Without padding and with an exact width every column that attention reads is valid, and there is no mask.
         self.mask: Tensor | None = None
         if schedule.width > 1 or bool(padding.any()):
             columns = torch.arange(cache.capacity, device=device)
@@ -147,14 +156,14 @@ class DecodingBatch:
             self._refresh_graph()
         self.positions += 1
         if self.mask is not None:
-            self.mask.index_fill_(3, self.cache.columns, 0.0)
+            self.mask.index_fill_(3, self.cache.columns, 0.0)  # the column that this step writes becomes visible
         if self.noise is not None:
             self.uniform.copy_(self.noise[:, position : position + 1])
         self._write(position, *self.replay(self._step))
         self.cache.advance()
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all but `rows`, ascending indices of those left."""
+        """Keep only `rows`, ascending indices into the remaining rows."""
         self.cache.keep(rows)
         self.row_index, self.positions, self.token = self.row_index[rows], self.positions[rows], self.token[rows]
         self.mask = self.mask[rows] if self.mask is not None else None
@@ -163,7 +172,8 @@ class DecodingBatch:
         self._refresh_graph()
 
     def completions(self, ends: Tensor, pad_id: int) -> Completions:
-        """All rows, cut after their first end token."""
+        """All rows, each cut after its first end token."""
+        # A row goes on after its end until it is dropped. What it drew there is overwritten here.
         is_end = torch.isin(self.tokens, ends)
         finished, longest = is_end.any(1), self.tokens.shape[1]
         lengths = torch.where(finished, is_end.int().argmax(1) + 1, longest)
@@ -174,18 +184,20 @@ class DecodingBatch:
         )
 
     def _refresh_graph(self) -> None:
-        """Prepare steps with the rows and the width of now."""
+        """Prepare for steps with the present rows and width: a recorded graph holds only for one of each."""
         self.cache.width = round_up(self.cache.length, self.schedule.width)
         self.replay = Replay(self.row_index.device)
 
     def _step(self) -> tuple[Tensor, Tensor, Tensor]:
-        # Whatever changes from one step to the next is a tensor here, for these lines may be recorded and replayed.
+        # A GPU may record these lines and replay them. So everything that changes from step to step is a tensor that
+        # is changed in place.
         mask = self.mask[..., : self.cache.width] if self.mask is not None else None
         hidden = self.model(self.token, self.positions, mask, self.cache)
         return self._draw(hidden[:, 0])
 
     def _draw(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A token of each row, its log-probability, and the entropy of the distribution, each `[rows]`."""
+        # In float32, because the softmax sums over the whole vocabulary.
         log_probs = self.model.lm_head(hidden).float().log_softmax(1)
         probabilities = log_probs.exp()
         entropies = -torch.linalg.vecdot(probabilities, log_probs)
@@ -200,14 +212,16 @@ class DecodingBatch:
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """A token of every row, `[R, 1]`, by `probabilities[R, V]` and `uniform[R, 1]` in [0, 1), float64.
+    """Draw a token per row, `[R, 1]`, from `probabilities[R, V]` with `uniform[R, 1]`, float64 in [0, 1).
 
-    The first token at which the sum of the probabilities exceeds the share `uniform` of the total; the last where they
-    are not numbers, for it is the loss that says that training has diverged.
+    It is the first token at which the cumulative probability exceeds `uniform` times the total.
     """
+    # In float64: a float32 sum over 152,000 tokens would lose the rare ones. `right` skips tokens of probability 0. The
+    # clamp is for probabilities that are NaN: the loss reports divergence, so no index error may come before it.
     sums = probabilities.cumsum(1, dtype=torch.float64)
     return torch.searchsorted(sums, uniform * sums[:, -1:], right=True).clamp_(max=sums.shape[1] - 1)
 
 
 def round_up(value: int, multiple: int) -> int:
+    """The smallest multiple of `multiple` that is at least `value`."""
     return -(-value // multiple) * multiple

@@ -1,10 +1,10 @@
-"""The engine: a policy with its optimizer and its gradients, in one process or shared out among several.
+"""The engine: a policy with its optimizer and its gradients, in one process or in several.
 
-This module has the one of a single process; `sharded.py` has the other. Whoever trains with an engine does not know
-which of them it is.
+This module has the engine of a single process. `sharded.py` has the engine of several processes, with the same
+interface, so that trainer and updater need not know which one they use.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor
@@ -16,9 +16,9 @@ from softmax_rewards.policy.gradients import Gradients
 
 
 class Engine:
-    """All of the policy in this process."""
+    """The whole policy in this process."""
 
-    can_retry = True  # whether a pass that ran out of memory may be repeated in smaller micro-batches
+    can_retry = True  # whether an update that ran out of memory may be repeated in smaller micro-batches
 
     def __init__(self, policy: Decoder, settings: Training) -> None:
         self.policy = policy
@@ -29,11 +29,11 @@ class Engine:
         return optimizer.build(self.policy, settings.learning_rate, settings.optimizer_state)
 
     def gathered_policy(self) -> AbstractContextManager[Decoder]:
-        """Within the block, the whole policy as a model that runs by itself, for sampling and for files."""
+        """Within the block, the whole policy as a model in this process, for sampling and for saving."""
         return nullcontext(self.policy)
 
     def share(self, prompts: int) -> range:
-        """Which of a step's `prompts` this process computes."""
+        """The range of a step's `prompts` that this process computes."""
         return range(prompts)
 
     def sum(self, value: float) -> float:
@@ -41,7 +41,7 @@ class Engine:
         return value
 
     def sum_tensor(self, value: Tensor) -> Tensor:
-        """The sum of a tensor on the host over all processes."""
+        """The sum of `value`, a tensor on the host, over all processes."""
         return value
 
     def union(self, names: Sequence[str]) -> list[str]:
@@ -49,15 +49,14 @@ class Engine:
         return list(names)
 
     def state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """Weights and the optimizer's state on the host, one kind of tensor after the other: name → tensor.
-
-        One kind at a time, so that the host need not hold all of them.
-        """
-        for kind, tensors in {"policy": self.optimizer.parameters, **self.optimizer.state()}.items():
+        """Weights and optimizer state on the host: (kind of tensor, parameter's name → tensor), kind after kind."""
+        # One kind at a time, so that the host need not hold all of them.
+        kinds: dict[str, Mapping[str, Tensor]] = {"policy": self.optimizer.parameters, **self.optimizer.state()}
+        for kind, tensors in kinds.items():
             yield kind, {name: value.detach().cpu() for name, value in tensors.items()}
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
-        """Set one tensor of `state`."""
+        """Set one tensor of `state`: the parameter `name`'s tensor of this `kind`."""
         if kind == "policy":
             self.optimizer.set(name, value)
         else:

@@ -1,7 +1,7 @@
-"""Gradients of a loss over many samples, added up in micro-batches that only bound memory.
+"""Gradients of a loss over many samples, summed over micro-batches that bound the memory.
 
-The loss is a sum over tokens whose factors already carry the scale of the whole step, so it does not matter how the
-samples are cut. Every prompt is read once for all its samples.
+The loss is a sum over tokens. Their factors already include the scale of the whole step, so the result does not depend
+on how samples are split into micro-batches. Each prompt is computed once for all its samples.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,14 +17,14 @@ from softmax_rewards.policy.optimizer import Optimizer
 from softmax_rewards.policy.parallel import Workers, one_core
 
 MicroBatchLoss = Callable[[MicroBatch, Tensor, Tensor], Tensor]
-"""A micro-batch, its tokens' log-probabilities and the entropies there, each `[tokens]` -> its part of the loss."""
+"""(micro-batch, log-probabilities of its tokens, entropies there) → its part of the loss. Tensors are `[tokens]`."""
 
 
 @torch.no_grad()
 def log_probs(model: Decoder, samples: Samples, token_budget: int) -> Tensor:
-    """log π of every token of the completions, float32 `[Q·N, T]` on the model's device, 0 behind their ends.
+    """log π of every token of the completions, float32 `[Q·N, T]` on the model's device; 0 after their ends.
 
-    A forward pass has at most `token_budget` padded tokens, or one row.
+    A forward pass has at most `token_budget` tokens with padding, or one row.
     """
     device = model.embed_tokens.weight.device
     values = torch.zeros(samples.completions.shape, device=device)
@@ -37,7 +37,7 @@ def log_probs(model: Decoder, samples: Samples, token_budget: int) -> Tensor:
 
 
 class Gradients:
-    """Computes gradients of `model` for `optimizer`; on a processor `threads` micro-batches at once."""
+    """Computes gradients of `model` for `optimizer`. On a CPU, `threads` micro-batches are computed at once."""
 
     def __init__(self, model: Decoder, optimizer: Optimizer, threads: int) -> None:
         self.model, self.optimizer = model, optimizer
@@ -46,10 +46,10 @@ class Gradients:
     def add(
         self, samples: Samples, rows: Iterable[int], token_budget: int, loss: MicroBatchLoss, entropies: bool = False
     ) -> float:
-        """Add the gradient of the loss over `rows` to the optimizer's gradients; returns the loss of these rows.
+        """Add the gradient of the loss over `rows` to the optimizer's gradients. Returns the loss of these rows.
 
-        A micro-batch has at most `token_budget` padded tokens, or one row. `loss` gets entropies if they are asked for,
-        otherwise zeros. Raises torch.OutOfMemoryError, part of the gradient added.
+        A micro-batch has at most `token_budget` tokens with padding, or one row. `loss` gets entropies if `entropies`
+        is true, otherwise zeros. Raises torch.OutOfMemoryError; then a part of the gradient has been added.
         """
         if self.workers.count == 1:
             return self._add(samples, rows, token_budget, loss, entropies)
@@ -61,20 +61,24 @@ class Gradients:
     ) -> float:
         losses: list[Tensor] = []
         for chunk, batches in self.passes(samples, rows, token_budget):
+            # Detached: each micro-batch is backpropagated at once, and its activations are freed. The gradients of the
+            # prompts' keys and values are summed over the micro-batches, and go through the prompts once at the end.
             prefix = SharedPrefix(self.model, chunk.prompts).detach()
 
             def compute(batch: MicroBatch, prefix: SharedPrefix = prefix) -> tuple[Tensor, Sequence[Tensor]]:
                 value = loss(batch, *token_log_probs(self.model, prefix, batch, entropies))
                 if batch.spare:
-                    value = 0.0 * value
+                    value = 0.0 * value  # still a backward pass, which the other ranks wait for
                 if self.workers.count == 1:
                     value.backward()
                     return value.detach(), ()
+                # Threads must not add to the same `.grad` at once. So each returns its gradients, and the loop below
+                # adds them in the order of the micro-batches: then the sum does not depend on which thread is faster.
                 weights = tuple(self.optimizer.parameters.values())
                 return value.detach(), torch.autograd.grad(value, (*prefix.values, *weights))
 
             for value, gradients in self.workers.map(compute, batches):
-                losses.append(value)  # left on the device, so that the next micro-batch need not wait for it
+                losses.append(value)  # stays on the device: `item()` here would make the CPU wait for the GPU
                 if gradients:
                     prefix.add(gradients[: len(prefix.values)])
                     self.optimizer.add(gradients[len(prefix.values) :])
@@ -84,6 +88,6 @@ class Gradients:
     def passes(
         self, samples: Samples, rows: Iterable[int], token_budget: int
     ) -> Iterator[tuple[PromptChunk, Iterable[MicroBatch]]]:
-        """The chunks of `rows`, each with its micro-batches."""
+        """The prompt chunks of `rows`, each with its micro-batches."""
         for chunk in prompt_chunks(samples, rows, token_budget):
             yield chunk, micro_batches(chunk, samples, token_budget)

@@ -1,4 +1,4 @@
-"""How much is computed at once: what the configuration allows, less once the device's memory has run out."""
+"""Limits on how much is computed at once: as configured, and lower after the device ran out of memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,26 +12,27 @@ from softmax_rewards.config.run import Training
 
 @dataclass
 class Limits:
-    """Halved for the rest of the run when the device's memory does not suffice; a resumed run begins with them."""
+    """The limits of a run. Running out of memory halves one of them for the rest of the run, also if it is resumed."""
 
     rollout_batch_size: int  # sequences decoded at once
-    max_microbatch_tokens: int  # of one forward pass of the update, padding included, prompts not
+    max_microbatch_tokens: int  # in one forward pass of the update, with padding, without prompts
 
     @classmethod
     def of(cls, settings: Training) -> "Limits":
+        """The limits in `settings`."""
         return cls(settings.rollout_batch_size, settings.max_microbatch_tokens)
 
     def lower(self, name: str, value: int) -> None:
-        """Set one of them, and say so."""
+        """Set one limit and log it."""
         setattr(self, name, value)
         log("memory", f"the device is out of memory: going on with training.{name} {value}")
 
 
 @contextmanager
 def exhausted(settings: Training, alone: bool) -> Iterator[None]:
-    """Say in one line which settings to lower where memory does not suffice even for the least at once.
+    """Within the block, an out-of-memory error says in one line which settings to lower.
 
-    A run of several ranks, not `alone`, computes as much of an update at once as its settings allow.
+    `alone` means one process, whose limits are already as low as possible. Several ranks do not lower their limits.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The loss of a step, computed micro-batch by micro-batch: the policy loss, and terms that settings add to it."""
+"""The loss of a step, computed per micro-batch: the policy loss and the terms that the settings add to it."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,15 +12,15 @@ from softmax_rewards.policy.objective import policy_loss
 
 
 class Term(Protocol):
-    """Something that is added to the policy loss."""
+    """A term that is added to the policy loss."""
 
     def __call__(self, batch: MicroBatch, log_probs: Tensor, entropies: Tensor, scales: Tensor) -> Tensor:
-        """The term's part for a micro-batch; all arguments behind it are `[tokens]`, `scales` the s_i of the loss."""
+        """The term's part for a micro-batch. The other arguments are `[tokens]`; `scales` are the s_i of the loss."""
         ...
 
 
 class PolicyLoss:
-    """−factor·log π: one update per batch, by the policy that sampled."""
+    """−Σ factor·log π, for one update per batch. The policy has not changed since sampling, so there is no ratio."""
 
     def __call__(self, batch: MicroBatch, log_probs: Tensor, factors: Tensor) -> Tensor:
         return policy_loss(log_probs, log_probs, factors, None)
@@ -38,8 +38,8 @@ class ClippedLoss(PolicyLoss):
         self.is_first = True
 
     def __call__(self, batch: MicroBatch, log_probs: Tensor, factors: Tensor) -> Tensor:
-        # The ratio's denominator is what the policy itself said before its first update. The log-probabilities of
-        # sampling are the same in float32; in bfloat16 they differ enough for some to be clipped at once.
+        # The denominator of the ratio comes from the first update's own pass and not from sampling. In float32 both
+        # agree. In bfloat16 they differ so much that some tokens would be clipped before any update.
         if self.is_first:
             self.old[batch.samples, batch.token_index] = log_probs.detach()
         return policy_loss(log_probs, batch.gather(self.old), factors, self.clip)
@@ -49,7 +49,7 @@ class ClippedLoss(PolicyLoss):
 
 
 class EntropyBonus:
-    """−coefficient · entropy: rewards a policy that stays undecided."""
+    """−coefficient · Σ scale · entropy, which rewards a policy that stays undecided."""
 
     def __init__(self, coefficient: float) -> None:
         self.coefficient = coefficient
@@ -61,13 +61,14 @@ class EntropyBonus:
 class StepLoss:
     """The loss of a step: a callable that gives the part of one micro-batch.
 
-    `scales` and `factors` are float64 `[Q·N]`: s_i, and what multiplies log π of a sample's tokens (s_i·w_i).
+    `scales[Q·N]` are the s_i, and `factors[Q·N]` multiply log π of a sample's tokens (s_i·w_i); both are float64.
     """
 
     def __init__(
         self, policy: PolicyLoss, scales: np.ndarray, factors: np.ndarray, device: torch.device, terms: Sequence[Term]
     ) -> None:
         self.policy, self.terms = policy, terms
+        # Computed in float64 on the host, then rounded once to the float32 of the log-probabilities.
         self.scales = torch.tensor(scales).float().to(device)
         self.factors = torch.tensor(factors).float().to(device)
 

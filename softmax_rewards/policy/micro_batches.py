@@ -1,7 +1,7 @@
-"""Micro-batches: the samples of a step, cut into pieces that fit into memory.
+"""Micro-batches: the samples of a step, split into parts that fit into memory.
 
-Prompts are cut into chunks first, since each prompt is read once for all its samples; then the samples of a chunk are
-cut into micro-batches.
+First the prompts are split into chunks, because each prompt is computed once for all its samples. Then the samples of a
+chunk are split into micro-batches.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,55 +13,55 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Samples:
-    """Q prompts with N completions each; row `r` is sample `r % N` of prompt `r // N`."""
+    """Q prompts with N completions each. Row `r` is sample `r % N` of prompt `r // N`."""
 
     prompts: Sequence[Sequence[int]]
     completions: Tensor  # [Q·N, T] int64
-    lengths: Sequence[int]  # Q·N
+    lengths: Sequence[int]  # Q·N, tokens of each completion
 
     @property
     def per_prompt(self) -> int:
-        """N."""
+        """N, the number of completions per prompt."""
         return len(self.lengths) // len(self.prompts)
 
     def rows_of(self, prompts: range) -> slice:
-        """The rows of some neighboring prompts."""
+        """The rows of a range of prompts."""
         return slice(prompts.start * self.per_prompt, prompts.stop * self.per_prompt)
 
     def of(self, prompts: range) -> "Samples":
-        """The samples of some neighboring prompts alone."""
+        """Only the samples of a range of prompts."""
         rows = self.rows_of(prompts)
         return Samples(self.prompts[prompts.start : prompts.stop], self.completions[rows], self.lengths[rows])
 
 
 @dataclass(frozen=True)
 class PromptChunk:
-    """Prompts that are read together, and the samples that continue them."""
+    """Prompts that are computed together, and the samples that continue them."""
 
     prompts: list[Sequence[int]]
-    rows: list[int]  # which of the step's samples
-    prompt_index: list[int]  # which of `prompts` each of `rows` continues
+    rows: list[int]  # indices of the samples in the step
+    prompt_index: list[int]  # for each of `rows`, the index in `prompts` of its prompt
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """B completions, each behind a prompt, padded on the right; their real tokens as one list, row after row."""
+    """B completions behind their prompts, padded on the right. `[tokens]` lists their tokens without padding."""
 
-    prompt_index: Tensor  # [B] int64, which of the chunk's prompts each completion continues
-    ids: Tensor  # [B, S] int64, the prompt's last token, then the completion without its last
-    flat_index: Tensor  # [tokens] int64, positions in the flat [B·S] whose next token is a completion token
-    targets: Tensor  # [tokens] int64, those completion tokens
-    samples: Tensor  # [tokens] int64, which of the step's samples each token belongs to
-    token_index: Tensor  # [tokens] int64, its position in the completion, from 0
-    spare: bool = False  # computed only because other processes compute one more, and counts nothing
+    prompt_index: Tensor  # [B] int64, index in the chunk of each completion's prompt
+    ids: Tensor  # [B, S] int64, the prompt's last token, then the completion without its last token
+    flat_index: Tensor  # [tokens] int64, the positions in the flat [B·S] that predict a completion token
+    targets: Tensor  # [tokens] int64, these completion tokens
+    samples: Tensor  # [tokens] int64, index in the step of the sample that the token belongs to
+    token_index: Tensor  # [tokens] int64, position of the token in its completion, from 0
+    spare: bool = False  # computed with loss 0, because another process has one micro-batch more
 
     def gather(self, values: Tensor) -> Tensor:
-        """The entries of `values[Q·N, T]` that belong to the micro-batch's tokens, `[tokens]`."""
+        """The entries `[tokens]` of `values[Q·N, T]` that belong to the micro-batch's tokens."""
         return values[self.samples, self.token_index]
 
 
 def prompt_chunks(samples: Samples, rows: Iterable[int], token_budget: int) -> Iterator[PromptChunk]:
-    """Cut `rows` into chunks whose prompts have at most `token_budget` padded tokens, or are a single prompt."""
+    """Split `rows` into chunks. A chunk's prompts have at most `token_budget` tokens with padding, or it has one."""
     groups: dict[int, list[int]] = {}
     for row in sorted(rows):
         groups.setdefault(row // samples.per_prompt, []).append(row)
@@ -85,12 +85,14 @@ def prompt_chunks(samples: Samples, rows: Iterable[int], token_budget: int) -> I
 
 
 def micro_batches(chunk: PromptChunk, samples: Samples, token_budget: int) -> Iterator[MicroBatch]:
-    """Cut the rows of `chunk` into micro-batches of at most `token_budget` padded tokens of completions.
+    """Split the rows of `chunk` into micro-batches of at most `token_budget` completion tokens with padding.
 
-    A row longer than the budget is alone.
+    A row that is longer than the budget is alone.
     """
-    lengths, pending = samples.lengths, []
-    # Rows of like length go together, so that little is padding; the longest first, so that threads end together.
+    lengths = samples.lengths
+    pending: list[int] = []
+    # Rows of similar length go together, so that there is little padding. The longest go first, so that no thread is
+    # left with a long micro-batch at the end.
     for position in sorted(range(len(chunk.rows)), key=lambda position: -lengths[chunk.rows[position]]):
         if pending and lengths[chunk.rows[pending[0]]] * (len(pending) + 1) > token_budget:
             yield _micro_batch(chunk, samples, pending)
@@ -101,13 +103,14 @@ def micro_batches(chunk: PromptChunk, samples: Samples, token_budget: int) -> It
 
 
 def _micro_batch(chunk: PromptChunk, samples: Samples, positions: list[int]) -> MicroBatch:
-    """The micro-batch of the rows at `positions` of the chunk."""
+    """The micro-batch of the rows at `positions` in the chunk."""
     device = samples.completions.device
     counts = torch.tensor([samples.lengths[chunk.rows[position]] for position in positions])
     rows = torch.tensor([chunk.rows[position] for position in positions], device=device)
     prompt_index = torch.tensor([chunk.prompt_index[position] for position in positions], device=device)
     last = torch.tensor([chunk.prompts[chunk.prompt_index[position]][-1] for position in positions], device=device)
     size = int(counts.max())
+    # On the host, and copied then: the number of tokens depends on values, so a GPU would make the CPU wait here.
     row, column = (index.to(device) for index in (torch.arange(size) < counts[:, None]).nonzero(as_tuple=True))
     tokens = samples.completions[rows, :size]
     ids = torch.cat((last[:, None], tokens[:, :-1]), 1)

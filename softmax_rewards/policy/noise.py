@@ -1,4 +1,4 @@
-"""Gradient noise: how much the gradients of two half batches agree (`training.measure_noise`)."""
+"""Gradient noise: how well the gradients of the two halves of a batch agree (`training.measure_noise`)."""
 
 import math
 from collections.abc import Mapping
@@ -15,10 +15,11 @@ from softmax_rewards.policy.micro_batches import Samples
 def add_halves(
     engine: Engine, samples: Samples, rows: np.ndarray, token_budget: int, loss: MicroBatchLoss, entropies: bool
 ) -> tuple[float, float]:
-    """Add the gradient of `rows` to the engine's in two halves, every other prompt and the rest.
+    """Add the gradient of `rows` to the engine's gradients in two halves: even prompts, then odd prompts.
 
-    Returns the loss, and the cosine between the two gradients; NaN if one of them is 0.
+    Returns the loss, and the cosine between the two halves' gradients (NaN if one of them is 0).
     """
+    # Whole prompts, because the samples of a group depend on each other through their weights.
     odd = (rows // samples.per_prompt) % 2 == 1
     value = engine.gradients.add(samples, rows[~odd].tolist(), token_budget, loss, entropies)
     first = {name: gradient.clone() for name, gradient in engine.optimizer.gradients().items()}
@@ -27,7 +28,8 @@ def add_halves(
 
 
 def _cosine(engine: Engine, half: Mapping[str, Tensor], total: Mapping[str, Tensor]) -> float:
-    """The cosine between `half` of a gradient and the rest of the `total` one."""
+    """The cosine between `half` of a gradient and the other half, which is `total` − `half`."""
+    # In float64: the products are sums over all parameters. Over ranks they are added before the division.
     products = torch.zeros(3, dtype=torch.float64)
     for name, gradient in total.items():
         first = half.get(name, torch.zeros_like(gradient))

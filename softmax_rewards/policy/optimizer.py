@@ -1,11 +1,12 @@
 """AdamW (arXiv 1711.05101; β 0.9 and 0.999, no weight decay) for weights in float32 or bfloat16.
 
-A bfloat16 weight has 8 significant bits: rounded to the nearest, an update below 1/512 of it is lost, and at a learning
-rate of 1e-6 that is nearly every update. So arithmetic is in float32 throughout, the gradients of micro-batches are
-summed in float32, and the new weight either has a float32 master on the host, or is rounded stochastically: up or
-down with the probabilities that make its mean exact (arXiv 1502.02551).
+A bfloat16 weight has 8 significant bits. With rounding to nearest, an update below 1/512 of the weight is lost. At a
+learning rate of 1e-6 that is nearly every update. So all arithmetic is in float32, and so are the sums of gradients
+over micro-batches. The new weight either has a float32 master on the host, or is rounded stochastically: up or down,
+with probabilities that make its mean exact (arXiv 1502.02551).
 
-Bytes a parameter on the device, with its gradient: float32 16, bfloat16 12; with the state on the host 8 and 6.
+Bytes per parameter on the device, with its gradient: 16 in float32 and 12 in bfloat16; with the state on the host 8 and
+6.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +16,11 @@ from torch import Tensor, nn
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 SLICE = 2**24
-"""Elements updated at once, lest the temporaries be as large as the largest matrix."""
+"""Elements updated at once. All elements of the largest matrix at once would need temporaries of its size."""
 
 
 def build(policy: nn.Module, learning_rate: float, state: str) -> "Optimizer":
-    """The optimizer for the policy's dtype with its state on the `device` or the `host`."""
+    """The optimizer for the policy's dtype. `state`, `device` or `host`, says where its moments lie."""
     if state == "host":
         return HostAdamW(policy, learning_rate)
     floats = next(policy.parameters()).dtype == torch.float32
@@ -27,27 +28,29 @@ def build(policy: nn.Module, learning_rate: float, state: str) -> "Optimizer":
 
 
 class Optimizer:
-    """Sums gradients as `backward` makes them, and updates the policy's weights at `learning_rate`."""
+    """Sums the gradients of all micro-batches, then updates the policy's weights with `learning_rate`."""
 
     def __init__(self, policy: nn.Module, learning_rate: float) -> None:
         self.parameters = dict(policy.named_parameters())
         self.learning_rate = learning_rate
-        self._sums: dict[str, Tensor] = {}  # float32, of weights in bfloat16
+        self._sums: dict[str, Tensor] = {}  # float32 sums, only for weights that are not float32
+        # PyTorch would sum a bfloat16 weight's gradients in bfloat16, and lose the small ones.
         for name, parameter in self.parameters.items():
             if parameter.dtype != torch.float32:
                 parameter.register_post_accumulate_grad_hook(self._summing(name))
 
     def step(self, max_grad_norm: float, rounding: torch.Generator) -> float:
-        """Update with the gradients summed so far, then drop them; returns their norm before clipping.
+        """Update with the gradients summed so far, then drop them. Returns their norm before clipping.
 
-        `rounding` is the noise of stochastic rounding. Raises FloatingPointError, the weights untouched, if the
-        norm is not finite.
+        `rounding` gives the noise of stochastic rounding. Raises FloatingPointError if the norm is not finite; then the
+        weights are unchanged.
         """
         gradients = self.gradients()
         norm = self.norm(gradients)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"training has diverged: gradient norm {norm.item()}")
         if gradients:
+            # As `torch.nn.utils.clip_grad_norm_` does it, but on the float32 sums.
             torch._foreach_mul_(list(gradients.values()), (max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
             with torch.no_grad():
                 self._apply(gradients, rounding)
@@ -55,7 +58,7 @@ class Optimizer:
         return norm.item()
 
     def add(self, gradients: Sequence[Tensor]) -> None:
-        """Add gradients of all parameters, in their order, which no `backward` has added."""
+        """Add gradients of all parameters, in the order of `parameters`. For gradients from `torch.autograd.grad`."""
         for (name, parameter), gradient in zip(self.parameters.items(), gradients, strict=True):
             if parameter.dtype != torch.float32:
                 self._sums[name] = self._sums[name].add_(gradient) if name in self._sums else gradient.float()
@@ -63,16 +66,16 @@ class Optimizer:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
     def gradients(self) -> dict[str, Tensor]:
-        """The sums so far, in float32, by parameter; without those that no `backward` has reached."""
+        """The float32 sums so far, by parameter. A parameter that has no gradient yet is left out."""
         floats = {name: weight.grad for name, weight in self.parameters.items() if weight.grad is not None}
         return self._sums | floats
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The weights as far as this process holds them, by parameter."""
+        """The weights by parameter, or this process's share of them."""
         return self.parameters
 
     def discard(self) -> None:
-        """Drop all gradients, and their memory with them."""
+        """Drop all gradients and free their memory."""
         self._sums.clear()
         for parameter in self.parameters.values():
             parameter.grad = None
@@ -82,46 +85,50 @@ class Optimizer:
         return torch.nn.utils.get_total_norm(gradients.values())
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """All that a resumed run needs beside the weights: kind of tensor → name of the parameter → tensor."""
+        """What a resumed run needs beside the weights: kind of tensor → parameter's name → tensor."""
         raise NotImplementedError
 
     def set(self, name: str, value: Tensor) -> None:
-        """Set a weight, before `load` sets what belongs to it."""
+        """Set a weight. `load` sets the state that belongs to it."""
         with torch.no_grad():
             self.parameters[name].copy_(value)
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
-        """Set one tensor of `state` to a copy of `value`, which may lie in a mapped file."""
+        """Set one tensor of `state` to a copy of `value`; a copy, because `value` may lie in a mapped file."""
         raise NotImplementedError
 
     def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
         raise NotImplementedError
 
     def _summing(self, name: str) -> Callable[[Tensor], None]:
-        sums = self._sums  # not `self`, which holds the parameter that will hold this: no collector would see that
+        # `add` must not hold `self`. The parameter holds `add`, and `self` holds the parameter: Python's garbage
+        # collector cannot see such a cycle through PyTorch's hooks, and the memory would never be freed.
+        sums = self._sums
 
         def add(parameter: Tensor) -> None:
+            gradient = parameter.grad
+            assert gradient is not None  # the hook runs when it has been accumulated
             if name in sums:
-                sums[name] += parameter.grad
+                sums[name] += gradient
             else:
-                sums[name] = parameter.grad.float()
-            parameter.grad = None
+                sums[name] = gradient.float()
+            parameter.grad = None  # freed at once, so that only one parameter's gradient is in memory twice
 
         return add
 
 
 class DeviceAdamW(Optimizer):
-    """Float32 weights with their state beside them: PyTorch's own AdamW."""
+    """For float32 weights, with the state on the same device: PyTorch's own AdamW."""
 
     def __init__(self, policy: nn.Module, learning_rate: float) -> None:
         super().__init__(policy, learning_rate)
-        # Fused: in one pass, without temporaries.
+        # The fused version needs one pass over memory and no temporaries.
         self._adamw = torch.optim.AdamW(
             policy.parameters(), learning_rate, BETAS, EPSILON, weight_decay=0.0, fused=True
         )
 
     def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
-        self._adamw.param_groups[0]["lr"] = self.learning_rate
+        self._adamw.param_groups[0]["lr"] = self.learning_rate  # a warm start sets another one for every step
         self._adamw.step()
 
     def state(self) -> dict[str, dict[str, Tensor]]:
@@ -137,16 +144,14 @@ class DeviceAdamW(Optimizer):
 
 
 class HostAdamW(Optimizer):
-    """Float32 masters and moments on the host; the device holds weights and gradients only.
-
-    One optimizer a tensor, so that the host holds one gradient at a time.
-    """
+    """Float32 masters and moments on the host. The device holds only weights and gradients."""
 
     def __init__(self, policy: nn.Module, learning_rate: float) -> None:
         super().__init__(policy, learning_rate)
         self._masters = {
             name: value.detach().to("cpu", torch.float32, copy=True) for name, value in self.parameters.items()
         }
+        # One optimizer per tensor, so that the host holds only one gradient at a time.
         self._adamw = {
             name: torch.optim.AdamW([master], learning_rate, BETAS, EPSILON, weight_decay=0.0, fused=True)
             for name, master in self._masters.items()
@@ -159,7 +164,7 @@ class HostAdamW(Optimizer):
             self._adamw[name].param_groups[0]["lr"] = self.learning_rate
             self._adamw[name].step()
             master.grad = None
-            self.parameters[name].copy_(master)
+            self.parameters[name].copy_(master)  # rounded to nearest; small updates add up in the master
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         tensors = {"master": self._masters}
@@ -177,13 +182,11 @@ class HostAdamW(Optimizer):
 
 
 class StochasticAdamW(Optimizer):
-    """Bfloat16 weights, rounded stochastically, with their state beside them.
-
-    The first moment is bfloat16 too; the second stays float32, since it moves by a thousandth a step.
-    """
+    """For bfloat16 weights, rounded stochastically, with the state on the same device."""
 
     def __init__(self, policy: nn.Module, learning_rate: float) -> None:
         super().__init__(policy, learning_rate)
+        # The second moment changes by a thousandth per step (1 − β₂), which bfloat16 cannot hold. So it is float32.
         self._state = {
             "exp_avg": {name: torch.zeros_like(value) for name, value in self.parameters.items()},
             "exp_avg_sq": {
@@ -195,7 +198,8 @@ class StochasticAdamW(Optimizer):
     def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
         for name, gradient in gradients.items():
             self._steps[name] += 1
-            first, second = (1 - beta ** self._steps[name] for beta in BETAS)  # bias corrections
+            first, second = (1 - beta ** self._steps[name] for beta in BETAS)  # bias corrections of the two moments
+            # AdamW (algorithm 2 of the paper) without weight decay, in float32 and slice by slice.
             tensors = (self.parameters[name], gradient, self._state["exp_avg"][name], self._state["exp_avg_sq"][name])
             for weight, slope, mean, square in zip(*(value.view(-1).split(SLICE) for value in tensors), strict=True):
                 average = mean.float().lerp_(slope, 1 - BETAS[0])
@@ -216,10 +220,9 @@ class StochasticAdamW(Optimizer):
 
 
 def round_stochastically(values: Tensor, out: Tensor, generator: torch.Generator) -> None:
-    """Round the float32 `values`, which are used up, into the bfloat16 `out`: up or down, so that the mean is kept.
-
-    A bfloat16 is the upper half of a float32, so random bits added to the lower half carry with the right probability.
-    """
+    """Round the float32 `values` stochastically into the bfloat16 `out`. `values` are overwritten."""
+    # A bfloat16 is the upper half of a float32. A random number is added to the lower half, which then is cut off. It
+    # carries into the upper half with a probability equal to the lower half's share, so the mean is exact.
     bits = values.view(torch.int32)
     bits += torch.empty_like(bits).random_(0, 1 << 16, generator=generator)
     bits &= -(1 << 16)

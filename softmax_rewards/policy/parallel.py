@@ -1,7 +1,7 @@
-"""Several cores of a processor, each computing a micro-batch or rows of its own.
+"""Several CPU cores at once. Each computes its own micro-batch or its own rows.
 
-PyTorch's own way gives every core a share of every operation. The operations of a small model are too short for that,
-and all cores wait for the slowest at each: one that another process keeps busy holds up everything.
+PyTorch itself splits every operation among the cores. The operations of a small model are too short for that. Also, all
+cores then wait for the slowest one at every operation, so a core that another process uses slows down all of them.
 """
 
 from collections import deque
@@ -17,23 +17,22 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """`count` threads, each of which computes on one core; with one it is the caller's own."""
+    """`count` threads, each on one core. If `count` is 1, the caller's thread computes."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool = ThreadPoolExecutor(count) if count > 1 else None
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """The results in the order of the items; to be called within `one_core`.
-
-        One item more than there are threads is under way or waits to be taken: a result may be as large as the model.
-        """
+        """The results of `function`, in the order of the items. To be called within `one_core`."""
         if self._pool is None:
             yield from map(function, items)
             return
         pending: deque[Future[Result]] = deque()
         for item in items:
             pending.append(self._pool.submit(function, item))
+            # A result may be as large as the model. So at most one item more than there are threads is in progress or
+            # waits for the caller.
             if len(pending) > self.count:
                 yield pending.popleft().result()
         while pending:
@@ -42,7 +41,7 @@ class Workers:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """PyTorch's operations on one core each, whichever thread computes them."""
+    """Within the block, each PyTorch operation runs on one core, whichever thread starts it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""Rollout: puzzles -> prompts -> sampled completions -> scores."""
+"""Rollout: puzzles → prompts → sampled completions → scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,24 +24,24 @@ class Rollouts:
     prompts: Sequence[list[int]]  # Q prompts as token ids
     prompt_texts: Sequence[str]
     completions: Completions
-    texts: list[str]  # Q·N completions, the end token removed
+    texts: list[str]  # Q·N completions without their end tokens
     scores: list[Score]  # Q·N
     group_size: int  # N
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens generated, the end token included, `[Q, N]`."""
+        """The number of generated tokens with the end token, `[Q, N]`."""
         return self.completions.lengths.cpu().numpy().reshape(-1, self.group_size)
 
     def field(self, name: str, dtype: Any = np.float64) -> np.ndarray:
-        """One field of the scores as an array `[Q, N]`."""
+        """One field of all scores, `[Q, N]`."""
         values = np.array([getattr(score, name) for score in self.scores], dtype=dtype)
         return values.reshape(-1, self.group_size)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """How completions of a task's puzzles are sampled and scored. Several ranks share the puzzles out."""
+    """Samples and scores completions of a task's puzzles. Several ranks share the puzzles among them."""
 
     tokenizer: Tokenizer
     task: dict[str, Any]  # name and options
@@ -54,9 +54,10 @@ class Sampler:
     def rollout(
         self, model: Decoder, puzzles: Sequence[dict[str, Any]], group_size: int, stream: Stream | None
     ) -> Rollouts:
-        """Sample `group_size` completions of every puzzle and score them; `stream=None` decodes greedily.
+        """Sample `group_size` completions of every puzzle and score them. `stream=None` decodes greedily.
 
-        There must be a puzzle for each rank. Raises `scoring.RewardError` if the verifier fails.
+        Every rank returns the rollouts of all puzzles. There must be at least one puzzle per rank. Raises
+        `scoring.RewardError` if the verifier fails.
         """
         module, _ = tasks.load(self.task)
         prompt_texts, prompts = zip(
@@ -74,17 +75,17 @@ class Sampler:
             stream=stream,
             share=share,
         )
-        lengths = (completions.lengths - completions.finished.long()).tolist()
+        lengths = (completions.lengths - completions.finished.long()).tolist()  # without the end token
         texts = self.tokenizer.decode_batch(
             [row[:length] for row, length in zip(completions.tokens.tolist(), lengths, strict=True)]
         )
-        mine = [puzzles[index] for index in share]
+        mine = [puzzles[index] for index in share]  # each rank verifies its own samples, so verifiers run in parallel
         scores = score(self.task, mine, texts, batch=self._name(stream), seconds=self.reward_timeout)
         completions, texts, scores = self._gathered(completions, texts, scores)
         return Rollouts(prompts, prompt_texts, completions, texts, scores, group_size)
 
     def _name(self, stream: Stream | None) -> str:
-        """What an error of the verifier calls this batch."""
+        """The name of this batch in an error of the verifier."""
         name = "greedy" if stream is None else " ".join(map(str, stream[1:]))
         return name if self.world.size == 1 else f"{name}, rank {self.world.rank}"
 
@@ -94,6 +95,7 @@ class Sampler:
         """The results of all ranks, in the order of the puzzles."""
         if self.world.size == 1:
             return completions, texts, scores
+        # Over the host, because objects are gathered there. The policy's own tensors are the only traffic between GPUs.
         parts, *lists = zip(*self.world.gather((completions.to("cpu"), texts, scores)), strict=True)
         texts, scores = ([item for part in column for item in part] for column in lists)
         return joined(parts).to(self.world.device), texts, scores

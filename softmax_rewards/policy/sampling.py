@@ -1,7 +1,7 @@
-"""Sampling: prompts -> completions, as many rows at once as memory allows.
+"""Sampling: prompts → completions, with as many rows at once as memory allows.
 
-A token is drawn by inverting its distribution function at one uniform number, which belongs to its row and position.
-So a row's completion depends neither on the other rows nor on how many are decoded at once, and ablations that share a
+Each row and position has one uniform random number. The token is drawn by inverting the distribution function at this
+number. So a completion depends neither on other rows nor on how many rows are decoded at once. Ablations with the same
 random stream share their noise.
 """
 
@@ -17,11 +17,11 @@ from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.parallel import Workers, one_core
 
 Stream = tuple[int | str, ...]
-"""The name of a random stream, see `common/randomness.py`."""
+"""The name of a random stream (see `common/randomness.py`)."""
 
 LARGE = 2**23
-"""Parameters from which each core of a processor decodes rows of its own. The threads of a smaller model would wait
-for Python's lock more than they compute."""
+"""From this number of parameters on, each CPU core decodes its own rows. With a smaller model, threads would wait for
+Python's lock longer than they compute."""
 
 
 def sample(
@@ -36,14 +36,17 @@ def sample(
     stream: Stream | None,
     share: range | None = None,
 ) -> Completions:
-    """Draw `group_size` completions of every prompt at temperature 1; `stream=None` decodes greedily.
+    """Draw `group_size` completions of every prompt at temperature 1. `stream=None` decodes greedily.
 
-    With a `share` only those of some prompts, the same as among those of all. At most `limits.rollout_batch_size`
-    sequences (and at least one prompt's) are decoded at once, half as many after running out of memory.
+    With a `share`, only the prompts in this range are decoded; their completions are the same as without it. At most
+    `limits.rollout_batch_size` sequences are decoded at once, but at least those of one prompt. Running out of memory
+    halves the limit.
     """
     noise = None
     if stream is not None:
-        # Drawn on the processor for every device, in float64: a probability below 2^-24 is a probability, too.
+        # Drawn on the CPU for every device, so that a GPU has the same noise. In float64, because a float32 number has
+        # steps of 2^-24, too coarse for tokens with a lower probability. Drawn for all prompts even if there is a
+        # `share`, so that each row keeps its noise, whichever rank decodes it.
         size = (len(prompts), group_size, max_new_tokens)
         noise = torch.rand(size, dtype=torch.float64, generator=torch_stream(*stream))
 
@@ -51,7 +54,7 @@ def sample(
         uniform = None if noise is None else noise[chosen].flatten(0, 1)
         return decoding.decode(model, prompts[chosen], group_size, max_new_tokens, eos_ids, pad_id, uniform)
 
-    # Rows of a large model on a processor are decoded in as many parts at once as PyTorch has threads.
+    # On a CPU, rows of a large model are decoded in as many parts at once as PyTorch has threads.
     apart = model.shape.parameters >= LARGE and model.embed_tokens.weight.device.type == "cpu"
     cores = torch.get_num_threads() if apart else 1
     share = range(len(prompts)) if share is None else share
@@ -64,7 +67,7 @@ def sample(
         except torch.OutOfMemoryError:
             if len(chunk) == 1:
                 raise
-        if part is None:  # outside of `except`, whose traceback keeps the tensors alive
+        if part is None:  # not within `except`: there the error's traceback would keep the tensors in memory
             limits.lower("rollout_batch_size", len(chunk) // 2 * group_size)
             continue
         parts.append(part)
@@ -73,7 +76,7 @@ def sample(
 
 
 def _by_cores(decode: Callable[[slice], Completions], chunk: range, cores: int) -> Completions:
-    """`decode` of the prompts `chunk`, an equal share on each core if there is a prompt for each."""
+    """`decode` of the prompts `chunk`. If there are enough prompts, each core gets an equal share."""
     if not 1 < cores <= len(chunk):
         return decode(slice(chunk.start, chunk.stop))
     size = -(-len(chunk) // cores)

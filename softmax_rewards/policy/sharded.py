@@ -1,9 +1,9 @@
-"""The engine of several processes: weights, gradients and AdamW moments shared out by PyTorch's FSDP2.
+"""The engine of several processes: PyTorch's FSDP2 shards weights, gradients and AdamW moments over the ranks.
 
-A rank holds 1/k of the float32 weights (16 bytes a parameter in all, with gradient and moments). For a pass each layer
-is gathered in the run's precision, computed with, and dropped; gradients are summed in float32 over the ranks.
-Sampling would gather every layer for every token, so it gets a whole copy of the policy for as long as it takes. Before
-the policy is shared out, every rank holds all of it in float32. See arXiv 1910.02054 (ZeRO), 2304.11277 (FSDP).
+Each of k ranks holds 1/k of the float32 weights, gradients and moments (16 bytes per parameter in all). In a pass, each
+layer is gathered in the run's precision, used, and dropped. Gradients are summed over the ranks in float32. Sampling
+uses a whole copy of the policy, because it would otherwise gather every layer for every token. Before sharding, every
+rank holds the whole policy in float32. Sources: arXiv 1910.02054 (ZeRO), 2304.11277 (FSDP).
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.policy.engine import Engine
 from softmax_rewards.policy.gradients import Gradients
 from softmax_rewards.policy.micro_batches import MicroBatch, PromptChunk, Samples, micro_batches, prompt_chunks
-from softmax_rewards.policy.optimizer import DeviceAdamW
+from softmax_rewards.policy.optimizer import DeviceAdamW, Optimizer
 from softmax_rewards.policy.world import World
 
 
@@ -32,22 +32,24 @@ def build(policy: Decoder, settings: Training, world: World) -> Engine:
 
 
 def shard(policy: Decoder, world: World, precision: torch.dtype) -> None:
-    """Leave this rank its share of the float32 `policy`, from now on computed with in `precision`."""
+    """Shard the float32 `policy` over the ranks, in place. From then on it computes in `precision`."""
     mesh = init_device_mesh(world.device.type, (world.size,))
     mixed = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
     for module in (*policy.layers, policy):
-        # Embedding and head, of the policy itself, are whole until its backward pass: the objective uses them outside.
+        # The objective uses embedding and head outside of the policy's forward pass. So the policy itself, which holds
+        # them, stays gathered until its backward pass.
         fully_shard(module, mesh=mesh, reshard_after_forward=module is not policy, mp_policy=mixed)
         assert isinstance(module, FSDPModule)
-        module.set_gradient_divide_factor(1.0)  # the loss is a sum over all ranks' tokens, already scaled
+        # FSDP averages gradients by default. But each rank's loss is a sum that is already scaled for the whole batch.
+        module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
     policy.sharded = True
 
 
 class ShardedEngine(Engine):
-    """This rank's share of the policy. All ranks must make the same calls."""
+    """This rank's share of the policy. All ranks must make the same calls in the same order."""
 
-    can_retry = False  # a rank cannot go back while the others go on
+    can_retry = False  # a rank cannot repeat a pass while the other ranks go on
 
     def __init__(self, policy: Decoder, settings: Training, world: World) -> None:
         self.world, self.precision = world, getattr(torch, settings.precision)
@@ -63,11 +65,11 @@ class ShardedEngine(Engine):
         copy = Decoder.empty(self.policy.shape, self.world.device, self.precision)
         with torch.no_grad():
             for (_, target), (_, share) in zip(copy.named_parameters(), self.policy.named_parameters(), strict=True):
-                target.copy_(share.full_tensor())
+                target.copy_(_full(share))
         try:
             yield copy
         finally:
-            copy.to("meta")  # whoever still holds the copy, its memory is free
+            copy.to("meta")  # frees the memory even if somebody still holds the copy
 
     def share(self, prompts: int) -> range:
         return self.world.share(prompts)
@@ -76,33 +78,32 @@ class ShardedEngine(Engine):
         return self.world.sum(value)
 
     def sum_tensor(self, value: Tensor) -> Tensor:
-        return sum(self.world.gather(value))
+        return sum(self.world.gather(value), start=torch.zeros_like(value))
 
     def union(self, names: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(name for ranks_names in self.world.gather(list(names)) for name in ranks_names))
 
     def state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """As in `Engine`. Every rank gives its shares; the tensors come together on the main rank alone."""
-        for kind, tensors in {"policy": self.optimizer.parameters, **self.optimizer.state()}.items():
+        """As in `Engine`, but only the main rank gets the tensors. All ranks must iterate over it."""
+        kinds: dict[str, Mapping[str, Tensor]] = {"policy": self.optimizer.parameters, **self.optimizer.state()}
+        for kind, tensors in kinds.items():
             full = ((name, _full(value)) for name, value in tensors.items())
             yield kind, {name: value.detach().cpu() for name, value in full if self.world.is_main}
 
 
 class ShardedGradients(Gradients):
-    """Gradients of a sharded model, with which all ranks compute in lock-step."""
+    """Gradients of a sharded model. All ranks run their passes at the same time."""
 
-    def __init__(self, model: Decoder, optimizer: "ShardedAdamW", world: World) -> None:
+    def __init__(self, model: Decoder, optimizer: Optimizer, world: World) -> None:
         super().__init__(model, optimizer, threads=1)
         self.world = world
 
     def passes(
         self, samples: Samples, rows: Iterable[int], token_budget: int
     ) -> Iterator[tuple[PromptChunk, Iterable[MicroBatch]]]:
-        """As in `Gradients`, and as many of both on every rank.
-
-        FSDP needs every rank to run the same number of passes. A rank with fewer micro-batches repeats its last one as
-        a spare one, with loss 0.
-        """
+        """As in `Gradients`, but every rank gets the same number of chunks and of micro-batches in each chunk."""
+        # FSDP needs every rank to run the same number of passes. A rank with fewer micro-batches repeats its last one
+        # with loss 0. A rank with fewer chunks computes the shortest sample with loss 0, because it costs least.
         chunks = [
             (chunk, list(micro_batches(chunk, samples, token_budget)))
             for chunk in prompt_chunks(samples, rows, token_budget)
@@ -117,22 +118,22 @@ class ShardedGradients(Gradients):
 
 
 class ShardedAdamW(DeviceAdamW):
-    """PyTorch's AdamW on this rank's shares of a policy that `shard` has shared out."""
+    """PyTorch's AdamW on this rank's shares of a sharded policy."""
 
     def __init__(self, policy: Decoder, learning_rate: float, world: World) -> None:
         super().__init__(policy, learning_rate)
         self.world = world
 
     def gradients(self) -> dict[str, Tensor]:
-        """This rank's shares of the sums so far; some may be empty."""
-        return {name: gradient.to_local() for name, gradient in super().gradients().items()}
+        """This rank's shares of the sums so far. Some may be empty."""
+        return {name: _local(gradient) for name, gradient in super().gradients().items()}
 
     def weights(self) -> dict[str, Tensor]:
-        """This rank's shares of them; some may be empty."""
-        return {name: weight.to_local() for name, weight in self.parameters.items()}
+        """This rank's shares of the weights. Some may be empty."""
+        return {name: _local(weight) for name, weight in self.parameters.items()}
 
     def norm(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        local = super().norm(gradients)
+        local = super().norm(gradients)  # each element lies on exactly one rank, so the squares can be summed
         return torch.tensor(self.world.sum(local.square().item()), device=local.device).sqrt()
 
     def set(self, name: str, value: Tensor) -> None:
@@ -141,7 +142,7 @@ class ShardedAdamW(DeviceAdamW):
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
         parameter = self.parameters[name]
-        if kind == "step":  # an integer in `StochasticAdamW`
+        if kind == "step":  # the same number on all ranks; an integer if `StochasticAdamW` wrote it
             self._adamw.state[parameter][kind] = value.to(self.world.device, torch.float32, copy=True)
         else:
             moment = torch.zeros_like(parameter)
@@ -150,12 +151,17 @@ class ShardedAdamW(DeviceAdamW):
 
     def _set_share(self, share: Tensor, value: Tensor) -> None:
         """Set this rank's `share` of the whole `value`."""
-        # As FSDP cuts it: along the first dimension, and the last ranks may get nothing.
+        # FSDP splits along the first dimension with `chunk`. There may be fewer pieces than ranks.
         pieces = value.chunk(self.world.size)
         if self.world.rank < len(pieces):
-            share.to_local().copy_(pieces[self.world.rank])
+            _local(share).copy_(pieces[self.world.rank])
 
 
 def _full(value: Tensor) -> Tensor:
-    """A tensor that may be shared out, whole."""
+    """The whole of a tensor that may be sharded."""
     return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _local(value: Tensor) -> Tensor:
+    """This rank's share of a tensor that may be sharded."""
+    return value.to_local() if isinstance(value, DTensor) else value

@@ -1,9 +1,10 @@
-"""Teacher forcing: a reference answer y* of every puzzle, and the ways in which it takes part in a step.
+"""Teacher forcing: the reference answer y* of every puzzle takes part in a step, in one of three ways.
 
-`inject` lets it join its group, so that no group is without a right answer: weighted by the ablation's scheme like any
-other sample (`training.injection`), or with a loss of its own (`Imitation`, `training.imitation`). It is off-policy:
-the policy did not write it, and nothing corrects for that. `log_ratios` only judges what the policy wrote
-(`training.target`).
+`training.injection`: y* joins its group (`inject`), and the ablation's scheme weights it like any other sample. So no
+group is without a right answer. `training.imitation`: y* has a loss of its own (`Imitation`). `training.target`:
+`log_ratios` compares the policy's samples with y* and becomes part of their reward.
+
+In the first two ways y* is off-policy: the policy did not write it, and nothing corrects for that.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from softmax_rewards.policy.rollout import Rollouts
 
 
 class Imitation:
-    """The loss L_sup + λ·L_RL, with the reference answer behind the N samples of every group."""
+    """The loss L_sup + λ·L_RL, for groups of N samples and then their reference answer."""
 
     def __init__(self, coefficient: float) -> None:
         self.coefficient = coefficient  # λ
@@ -29,20 +30,20 @@ class Imitation:
     def sample_factors(
         self, settings: Training, rollouts: Rollouts, mask: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `update.sample_factors`, for rollouts with N + 1 answers a group and `weights[Q, N]`."""
+        """Like `update.sample_factors`, but for rollouts with N + 1 answers per group, and `weights[Q, N]`."""
         lengths = rollouts.lengths.ravel()
         taught = np.arange(len(lengths)) % rollouts.group_size == rollouts.group_size - 1
-        # Each loss is scaled by itself: −log π(y*|x) is a mean over the reference answers' tokens.
+        # The two losses are scaled separately. L_sup is −log π(y*|x), a mean over the tokens of all reference answers.
         scales = sample_scales(lengths, mask & ~taught, settings.loss_aggregation, settings.max_new_tokens)
-        weights = np.pad(weights, ((0, 0), (0, 1)))
+        weights = np.pad(weights, ((0, 0), (0, 1)))  # weight 0 for the reference answers, which have no part in L_RL
         return scales, self.coefficient * scales * weights.ravel() + (mask & taught) / lengths[taught].sum()
 
 
 def inject(rollouts: Rollouts, answers: Sequence[Sequence[int]], reward: float, pad_id: int) -> Rollouts:
-    """The Q groups of N samples, each with its reference answer as sample N + 1 of `reward`.
+    """The Q groups of N samples, each with its reference answer as sample N + 1 with this `reward`.
 
-    `answers` are token ids with the end token. Their texts, log-probabilities and entropies are empty and 0: nobody
-    sampled them.
+    `answers` are token ids with the end token. Nobody sampled them, so their texts are empty, and their
+    log-probabilities and entropies are 0.
     """
     sampled, groups = rollouts.completions, len(answers)
     device = sampled.tokens.device
@@ -71,9 +72,9 @@ def inject(rollouts: Rollouts, answers: Sequence[Sequence[int]], reward: float, 
 
 
 def log_ratios(rollouts: Rollouts, answers: Sequence[Sequence[int]], smoothing: float, vocabulary: int) -> np.ndarray:
-    """log p*(y|x) − log π(y|x) of every sample, `[Q, N]` in nats, p* the smoothed reference answer.
+    """log p*(y|x) − log π(y|x) of every sample, `[Q, N]` in nats, where p* is the smoothed reference answer.
 
-    As part of the reward, factor β, it makes the expected gradient that of E[R] − β·KL(π‖p*).
+    With β times this value in the reward, the expected gradient is that of E[R] − β·KL(π‖p*).
     """
     target = smoothed_log_probs(rollouts, answers, smoothing, vocabulary)
     sampled = rollouts.completions.log_probs.double().sum(1).cpu().numpy()
@@ -83,16 +84,18 @@ def log_ratios(rollouts: Rollouts, answers: Sequence[Sequence[int]], smoothing: 
 def smoothed_log_probs(
     rollouts: Rollouts, answers: Sequence[Sequence[int]], smoothing: float, vocabulary: int
 ) -> np.ndarray:
-    """log p*(y|x) of every completion, `[Q, N]` in nats, p* being the reference answer y* smoothed token by token.
+    """log p*(y|x) of every completion, `[Q, N]` in nats, where p* is the reference answer y* smoothed token by token.
 
-    At position t p* has y*_t with probability 1 − `smoothing`, and shares the rest among all `vocabulary` tokens;
-    behind the end of y* it is uniform. Without smoothing every other answer would have log 0.
+    At position t, p* gives y*_t the probability 1 − `smoothing` and shares the rest among all `vocabulary` tokens.
+    After the end of y* it is uniform.
     """
+    # Without smoothing every other answer would have the log-probability −∞.
     tokens, lengths = rollouts.completions.tokens, rollouts.completions.lengths
     columns = tokens.shape[1]
-    rows = [[*row[:columns], *[-1] * (columns - len(row))] for row in answers]
+    rows = [[*row[:columns], *[-1] * (columns - len(row))] for row in answers]  # −1 after the end of y*
     expected = torch.tensor(rows, device=tokens.device).repeat_interleave(rollouts.group_size, 0)
     share = torch.where(expected < 0, 1.0, smoothing) / vocabulary
+    # In float64, because a share of `smoothing` / `vocabulary` is tiny and its logarithms are summed over the tokens.
     chances = (share.double() + (1 - smoothing) * (tokens == expected)).log()
     inside = torch.arange(columns, device=tokens.device) < lengths[:, None]
     return chances.masked_fill(~inside, 0.0).sum(1).cpu().numpy().reshape(-1, rollouts.group_size)

@@ -1,4 +1,4 @@
-"""The update: weighted rollouts → gradients, in micro-batches → new weights."""
+"""The update: weighted rollouts → gradients (in micro-batches) → new weights."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -25,20 +25,20 @@ Facts = dict[str, float | None]
 
 
 class Diverged(FloatingPointError):
-    """An update that was not made because loss or gradient are not finite, or one whose `weights` are not finite."""
+    """Loss or gradient are not finite, so the update was not made; or the weights are not finite after the update."""
 
     def __init__(
         self, what: str, index: int, loss: float, grad_norm: float, gradients: list[str], weights: list[str]
     ) -> None:
         super().__init__(what)
-        self.index = index  # which update of the batch, from 0
+        self.index = index  # number of the update in its batch, from 0
         self.loss, self.grad_norm = loss, grad_norm
-        self.gradients, self.weights = gradients, weights  # names of those that are not finite
+        self.gradients, self.weights = gradients, weights  # names of the parameters whose values are not finite
         self.facts: Facts = {}  # what `update` would have returned
 
 
 class Updater:
-    """Updates the policy of `engine` as `settings` ask. `kl` and `imitation` are absent by default."""
+    """Updates the policy of `engine` with `settings`. `kl` and `imitation` are parts that most runs do not have."""
 
     def __init__(
         self,
@@ -56,19 +56,20 @@ class Updater:
 
     @classmethod
     def of(
-        cls, settings: Training, seed: int, engine: Engine, limits: Limits, reference: Reference | None = None
+        cls, settings: Training, seed: int, engine: Engine, limits: Limits, kl_reference: Reference | None = None
     ) -> "Updater":
-        """The updater with the parts that `settings` ask for; a KL penalty needs its `reference`."""
-        penalty = KLPenalty(settings.kl_coef, reference) if reference is not None else None
+        """The updater with the parts that `settings` ask for. A KL penalty needs a `kl_reference`."""
+        penalty = KLPenalty(settings.kl_coef, kl_reference) if kl_reference is not None else None
         imitation = Imitation(settings.imitation) if settings.imitation is not None else None
         return cls(settings, seed, engine, limits, penalty, imitation)
 
     def update(self, step: int, rollouts: Rollouts, weights: np.ndarray) -> Facts:
         """Update `settings.updates_per_batch` times on one batch of rollouts with `weights[Q, N]`.
 
-        With `imitation` every group has its reference answer behind its N samples. Returns loss and gradient norm
-        before clipping of the first update; with a KL penalty also `kl`, its mean over the tokens (nats), and with
-        `settings.measure_noise` `gradient_cosine`. Raises Diverged if loss, gradient or new weights are not finite.
+        With `imitation`, every group has its reference answer behind its N samples. Returns `loss` and `grad_norm`
+        (before clipping) of the first update. With a KL penalty there is also `kl`, its mean over the tokens (nats);
+        with `settings.measure_noise` there is `gradient_cosine`. Raises Diverged if loss, gradient or new weights are
+        not finite.
         """
         settings, completions = self.settings, rollouts.completions
         mask = _mask(settings, rollouts)
@@ -84,7 +85,8 @@ class Updater:
         for index in range(settings.updates_per_batch):
             measured = settings.measure_noise and index == 0
             value, cosine = self._add_gradients(samples, rows, loss, measured)
-            value = self.engine.sum(value)
+            value = self.engine.sum(value)  # the same on every rank, so that all ranks stop if it is not finite
+            # A stream per step and update, so that a resumed run rounds as it would have without the interruption.
             rounding = torch_stream(self.seed, "rounding", step, index, device=loss.factors.device)
             try:
                 norm = self._step(index, value, rounding)
@@ -94,7 +96,7 @@ class Updater:
                 raise
             if index == 0:
                 facts = {"loss": value, "grad_norm": norm} | facts | ({"gradient_cosine": cosine} if measured else {})
-            loss.policy.update_done()
+            loss.policy.update_done()  # the clipped loss then has its denominators
         return facts
 
     def _policy_loss(self, sampled: Tensor) -> PolicyLoss:
@@ -104,24 +106,25 @@ class Updater:
         return ClippedLoss(settings.epsilon_low, settings.epsilon_high, sampled)
 
     def _rows(self, samples: Samples, mask: np.ndarray, factors: np.ndarray) -> np.ndarray:
-        """Which samples this process computes: of its share those that have a gradient."""
+        """The samples that this process computes: those in its share that have a gradient."""
         rows = np.flatnonzero(mask)
-        if not self.terms:
-            # A factor of zero gives a gradient of zero. Where all are zero one row stays: a gradient of zero still lets
-            # AdamW's momentum move the weights.
+        if not self.terms:  # a KL penalty or an entropy bonus has a gradient for every sample
+            # A factor of zero gives a gradient of zero, so these samples are skipped. If all factors are zero, one row
+            # stays: AdamW's momentum moves the weights only if there is a gradient, even if it is zero.
             rows = rows[factors[rows] != 0] if factors[rows].any() else rows[:1]
         return rows[np.isin(rows // samples.per_prompt, self.engine.share(len(samples.prompts)))]
 
     def _prepare_kl(self, samples: Samples, rows: np.ndarray, sampled: Tensor) -> Facts:
-        """Have the KL penalty look at the step's samples; what the step's row says of it."""
-        if self.kl is None:
+        """Compute π_ref on the step's samples, if there is a KL penalty; return the penalty's mean for the metrics."""
+        kl = self.kl
+        if kl is None:
             return {}
         share = self.engine.share(len(samples.prompts))
-        penalty = self._within_memory(samples, rows, lambda budget: self.kl.prepare(samples, share, sampled, budget))
+        penalty = self._within_memory(samples, rows, lambda budget: kl.prepare(samples, share, sampled, budget))
         return {"kl": self.engine.sum(penalty) / sum(samples.lengths)}
 
     def _add_gradients(self, samples: Samples, rows: np.ndarray, loss: StepLoss, measured: bool) -> tuple[float, float]:
-        """Accumulate the batch's gradient; return its loss and, if `measured`, the cosine of its halves (else NaN)."""
+        """Accumulate the batch's gradient. Returns its loss and, if `measured`, the cosine of its halves (or NaN)."""
         entropies = bool(self.settings.entropy_coef)
 
         def compute(budget: int) -> tuple[float, float]:
@@ -132,22 +135,23 @@ class Updater:
         return self._within_memory(samples, rows, compute)
 
     def _within_memory(self, samples: Samples, rows: np.ndarray, compute: Callable[[int], Result]) -> Result:
-        """The result of `compute` with the largest token budget for which there is memory."""
+        """The result of `compute` with the largest token budget that fits into memory."""
         shortest, total = min((samples.lengths[row] for row in rows), default=0), sum(samples.lengths)
         while True:
             budget = self.limits.max_microbatch_tokens
             try:
                 return compute(budget)
             except torch.OutOfMemoryError:
-                # Half of a single answer cannot be computed.
+                # A single answer cannot be split, so a budget below the shortest one would change nothing.
                 if budget < 2 * shortest or not self.engine.can_retry:
                     raise
-            # Outside of `except`, whose traceback keeps tensors alive. Half-made gradients are dropped.
+            # Not within `except`, where the error's traceback would keep tensors in memory. The gradients of a part of
+            # the batch are dropped.
             self.engine.optimizer.discard()
             self.limits.lower("max_microbatch_tokens", min(budget, total) // 2)
 
     def _step(self, index: int, loss: float, rounding: torch.Generator) -> float:
-        """The optimizer's step after a gradient of `loss`; returns the gradient's norm before clipping."""
+        """The optimizer's step, if `loss` and gradient are finite. Returns the gradient's norm before clipping."""
         optimizer = self.engine.optimizer
         try:
             if not math.isfinite(loss):
@@ -163,9 +167,10 @@ class Updater:
         return norm
 
     def _not_finite(self, tensors: Mapping[str, Tensor]) -> list[str]:
-        """Names of the tensors that have a value which is not finite in any process."""
+        """Names of the tensors with a value that is not finite, in this process or in another one."""
         nonempty = {name: value for name, value in tensors.items() if value.numel()}
-        # One pass over the largest values finds out whether there is any such tensor.
+        # The largest absolute value of all tensors is finite unless one of them has such a value. This takes one pass
+        # and one wait for the device, and usually it is enough.
         fine = bool(torch.isfinite(torch.nn.utils.get_total_norm(nonempty.values(), math.inf)))
         names = [] if fine else [name for name, value in nonempty.items() if not value.isfinite().all()]
         return self.engine.union(names)
@@ -174,14 +179,14 @@ class Updater:
 def sample_factors(
     settings: Training, rollouts: Rollouts, mask: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(scales, factors), each float64 `[Q·N]`: s_i of every sample, and s_i·w_i, the factor of its log-probability."""
+    """(scales, factors), both float64 `[Q·N]`: s_i of every sample, and s_i·w_i, the factor of its log-probability."""
     lengths = rollouts.lengths.ravel()
     scales = sample_scales(lengths, mask, settings.loss_aggregation, settings.max_new_tokens)
     return scales, scales * weights.ravel()
 
 
 def _mask(settings: Training, rollouts: Rollouts) -> np.ndarray:
-    """Which samples take part in the update, bool `[Q·N]`."""
+    """The samples that take part in the update, bool `[Q·N]`."""
     finished = rollouts.completions.finished.cpu().numpy()
     mask = finished if settings.skip_unfinished else np.ones_like(finished)
     if settings.skip_equal:

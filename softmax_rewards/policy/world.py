@@ -1,7 +1,7 @@
-"""The world: the processes (ranks) that train one run together, one on each of its GPUs (`training.gpus`).
+"""The world: the processes (ranks) that train one run together, one process per GPU (`training.gpus`).
 
-Every rank goes through the same steps. Groups are shared out whole and their results gathered, so that every rank knows
-the whole batch: weights are those of one process, whichever scheme computes them.
+Every rank runs the same steps. A group is never split between ranks. The results of all groups are gathered, so every
+rank has the whole batch and computes the same weights as a single process, for every scheme.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
@@ -23,13 +23,13 @@ from softmax_rewards.models.checkpoint import pick_device
 
 Value = TypeVar("Value")
 
-CAUSE_FIRST = 2  # seconds by which a rank that misses another one ends later, so that the cause is reported first
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
+CAUSE_FIRST = 2  # seconds that a rank waits before it reports a lost rank, so that the cause is reported first
+PR_SET_PDEATHSIG = 1  # an option of Linux's prctl
 
 
 @dataclass(frozen=True)
 class World:
-    """This process, `rank`, among `size` of them. By default it is alone, and nothing is ever sent."""
+    """This process (`rank`) among all processes (`size`). By default it is alone and nothing is sent."""
 
     rank: int = 0
     size: int = 1
@@ -41,11 +41,11 @@ class World:
         return self.rank == 0
 
     def share(self, total: int) -> range:
-        """Which of `total` things in a row are this rank's."""
+        """The range of this rank's items among `total`. Shares differ by one item at most."""
         return range(total * self.rank // self.size, total * (self.rank + 1) // self.size)
 
     def gather(self, value: Value) -> list[Value]:
-        """`value` of every rank, in their order; tensors must lie on the host."""
+        """The `value` of every rank, in order. Tensors must be on the host."""
         if self.size == 1:
             return [value]
         values: list[Value] = [value] * self.size
@@ -53,11 +53,12 @@ class World:
         return values
 
     def from_main(self, compute: Callable[[], Value]) -> Value:
-        """What `compute` returns on the main rank; the other ranks do not call it."""
-        return self.gather(compute() if self.is_main else None)[0]
+        """The result of `compute` on the main rank. The other ranks do not call it."""
+        values: list[Any] = self.gather(compute() if self.is_main else None)
+        return values[0]
 
     def sum(self, value: float) -> float:
-        """The sum over the ranks, the same to the bit on each."""
+        """The sum over the ranks, which is the same to the last bit on each of them."""
         return sum(self.gather(value))
 
     def any(self, value: bool) -> bool:
@@ -69,13 +70,13 @@ ALONE = World()
 
 
 def expected_size() -> int:
-    """How many ranks this process is one of, as `training/launch.py` tells it."""
+    """The number of ranks, which `training/launch.py` sets in the environment."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 @contextmanager
 def opened(device_setting: str) -> Iterator[World]:
-    """Within the block, this process's world; `device_setting` is `training.device`."""
+    """Within the block, the world of this process. `device_setting` is `training.device`."""
     device = torch.device(pick_device(device_setting))
     if expected_size() == 1:
         yield World(device=device)
@@ -85,20 +86,21 @@ def opened(device_setting: str) -> Iterator[World]:
         torch.cuda.set_device(device)
     _end_with_launcher()
     try:
-        # Objects go by gloo, over the host; only tensors of the sharded policy go from GPU to GPU. Ranks may wait for
-        # long while the main one writes a checkpoint or a verifier takes its time: `launch.py` notices who is gone.
+        # Python objects are sent over the host with gloo. Only tensors of the sharded policy go from GPU to GPU. The
+        # time limit is long, because ranks wait while the main rank writes a checkpoint or a verifier is slow.
+        # `launch.py` notices a rank that has ended.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, timeout=timedelta(days=1))
         yield World(distributed.get_rank(), distributed.get_world_size(), device)
     except Exception as error:
-        get_error_handler().record_exception(error)  # for `launch.py`, which repeats it
+        get_error_handler().record_exception(error)  # `launch.py` shows it
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
             time.sleep(CAUSE_FIRST)
         raise
-    distributed.destroy_process_group()  # not after an error: it would wait for the others
+    distributed.destroy_process_group()  # not after an error, when it would wait for the other ranks
 
 
 def _end_with_launcher() -> None:
-    """Have SIGTERM sent to this process when the one that started it ends, and with it the lease of its GPU."""
+    """Have Linux send SIGTERM to this process when its launcher ends, because the launcher holds the GPU's lease."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

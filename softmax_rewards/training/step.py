@@ -88,7 +88,8 @@ class Steps:
         task, _ = tasks.load(self.run.task)
         tokenizer, template = self.sampler.tokenizer, self.sampler.template
         return [
-            [*tokenizer.encode(task.reference(puzzle, template)), tokenizer.end_id] for puzzle in self._chosen(step)
+            [*tokenizer.encode(task.reference_answer(puzzle, template)), tokenizer.end_id]
+            for puzzle in self._chosen(step)
         ]
 
 

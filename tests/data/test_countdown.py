@@ -314,7 +314,7 @@ def test_prompts():
 
 @pytest.mark.parametrize(
     "write",
-    [countdown.prompt, countdown.reference, lambda row, t: countdown.trace(row, np.random.default_rng(0), template=t)],
+    [countdown.prompt, countdown.reference_answer, lambda row, t: countdown.trace(row, np.random.default_rng(0), template=t)],
 )
 def test_unknown_templates_are_refused(write):
     with pytest.raises(ValueError, match="template: 'chatty'; allowed: compact, chat, base"):
@@ -374,7 +374,7 @@ def test_tables_have_the_asked_sizes_and_solvable_rows(tables):
     for table in tables.values():
         assert list(table.columns) == ["nums", "target", "solution"]
         for row in table.iloc[:2000].to_dict("records"):
-            assert countdown.score(countdown.reference(row), row).reward == 1.1
+            assert countdown.score(countdown.reference_answer(row), row).reward == 1.1
             assert len(row["nums"]) == 3
             assert all(1 <= n <= 12 for n in row["nums"])
             assert 1 <= row["target"] <= 100
@@ -423,7 +423,7 @@ def test_other_sizes_and_division(numbers):
     rng = np.random.default_rng(0)
     for row in pd.concat(tables.values()).to_dict("records"):
         assert len(row["nums"]) == numbers
-        assert countdown.score(countdown.reference(row), row).reward == 1.1
+        assert countdown.score(countdown.reference_answer(row), row).reward == 1.1
         assert countdown.score(countdown.trace(row, rng, options), row).formatted
 
 
@@ -474,7 +474,7 @@ def test_public_file(tmp_path, kind):
     assert not multisets(tables["test"]) & (multisets(tables["train"]) | multisets(tables["warm_start"]))
     for row in pd.concat(tables.values()).to_dict("records"):
         for template in ("compact", "chat", "base"):
-            assert countdown.score(countdown.reference(row, template), row).reward == 1.1
+            assert countdown.score(countdown.reference_answer(row, template), row).reward == 1.1
             assert countdown.score(countdown.trace(row, np.random.default_rng(0), PUBLIC, template), row).formatted
 
 

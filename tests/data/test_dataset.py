@@ -171,7 +171,7 @@ def rows(folder, name):
 
 def test_asking_for_more_puzzles_than_there_are_is_refused(folder):
     assert len(dataset.read(folder, "test", 30)) == 30
-    with pytest.raises(ValueError, match=r"test\.parquet: 31 puzzles are asked for, it holds 30"):
+    with pytest.raises(ValueError, match=r"test\.parquet: 31 puzzles are asked for, the file has 30"):
         dataset.read(folder, "test", 31)
 
 

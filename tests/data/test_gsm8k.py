@@ -184,12 +184,12 @@ def test_references_have_no_calculator_marks_and_score_everything(public):
     assert {question: rows[question]["answer"] for question, _ in SOLUTIONS} == dict(
         zip([question for question, _ in SOLUTIONS], ["6", "80000", "-2", "1/4"], strict=True)
     )
-    assert gsm8k.reference(rows[SOLUTIONS[1][0]]) == (
+    assert gsm8k.reference_answer(rows[SOLUTIONS[1][0]]) == (
         "It is 40,000*2=$80,000\nThat is it</think>\n<answer>80000</answer>"
     )
     for row in rows.values():
         for template in gsm8k.TEMPLATES:
-            reference = gsm8k.reference(row, template)
+            reference = gsm8k.reference_answer(row, template)
             assert gsm8k.score(reference, row).reward == gsm8k.reward_range(Options())[1] == 1.1
             assert gsm8k.trace(row, None, Options(), template) == reference
             assert "<<" not in reference

@@ -213,7 +213,7 @@ def test_prompts_open_the_thinking():
     assert base.endswith("<think>") and "User: Multiply 47 by 86. " in base
     assert [message["role"] for message in chat] == ["system", "user", "assistant"]
     assert chat[1]["content"] in base and chat[2]["content"].endswith("<think>")
-    for write in (multiplication.prompt, multiplication.reference):
+    for write in (multiplication.prompt, multiplication.reference_answer):
         with pytest.raises(ValueError, match="template: 'chatty'; allowed: compact, chat, base"):
             write(ROW, "chatty")
 
@@ -228,17 +228,17 @@ def steps(line):
 def test_references_are_right_in_every_step_and_score_everything(digits):
     options = Options(digits=digits, train=40, warm_start=1, test=5)
     for row in multiplication.build(options)["train"].to_dict("records"):
-        line = multiplication.reference(row).partition("</think>")[0]
+        line = multiplication.reference_answer(row).partition("</think>")[0]
         assert line.endswith("yes") and set(steps(line)) == {row["a"] * row["b"]}
         for template in TEMPLATES:
-            score = multiplication.score(multiplication.reference(row, template), row)
+            score = multiplication.score(multiplication.reference_answer(row, template), row)
             assert (score.reward, score.attempts, score.self_checks, score.gave_up) == (1.1, 1, 1, False)
 
 
 def test_references_word_for_word():
-    assert multiplication.reference(ROW) == "47*86=47*80+47*6=3760+282=4042yes</think>\n<answer>4042</answer>"
-    assert multiplication.reference({"a": 47, "b": 80}) == "47*80=3760yes</think>\n<answer>3760</answer>"
-    assert multiplication.reference(ROW, "chat") == (
+    assert multiplication.reference_answer(ROW) == "47*86=47*80+47*6=3760+282=4042yes</think>\n<answer>4042</answer>"
+    assert multiplication.reference_answer({"a": 47, "b": 80}) == "47*80=3760yes</think>\n<answer>3760</answer>"
+    assert multiplication.reference_answer(ROW, "chat") == (
         "Let me try 47 * 86 = 47 * 80 + 47 * 6 = 3760 + 282 = 4042. That is right.</think>\n<answer>4042</answer>"
     )
 
@@ -246,7 +246,7 @@ def test_references_word_for_word():
 def test_the_alphabet_spells_everything(tables):
     rng = np.random.default_rng(0)
     for row in tables["warm_start"].to_dict("records"):
-        text = multiplication.prompt(row, "compact") + multiplication.trace(row, rng) + multiplication.reference(row)
+        text = multiplication.prompt(row, "compact") + multiplication.trace(row, rng) + multiplication.reference_answer(row)
         assert set(TOKEN.findall(text)) <= set(multiplication.ALPHABET)
 
 

@@ -126,7 +126,7 @@ def test_a_verifier_that_does_not_end_is_interrupted(task, tmp_path, function):
     began = time.monotonic()
     message = failure(task(function), seconds=0.3)
     assert time.monotonic() - began >= 0.3
-    assert "took longer than 0.3 s for 6 answers; mend it, or raise training.reward_timeout" in message
+    assert "took longer than 0.3 s for 6 answers; repair it, or raise training.reward_timeout" in message
     assert "at puzzle 1, sample 1 of the batch 'rollout 7'" in message
     if function == "hangs":
         assert int(message.rsplit(":", 1)[1]) in (line_of("while text"), line_of("while text") + 1)

@@ -52,7 +52,7 @@ def test_traces_are_fluent_right_in_arithmetic_and_mostly_unsuccessful(puzzles, 
     assert np.mean(lengths) == pytest.approx(length, abs=2)
     assert max(lengths) <= 100
     for row, trace in zip(puzzles[:500], traces, strict=False):
-        text = countdown.prompt(row, "compact") + trace + countdown.reference(row)
+        text = countdown.prompt(row, "compact") + trace + countdown.reference_answer(row)
         assert set(TOKEN.findall(text)) <= set(countdown.ALPHABET)
 
 
@@ -185,10 +185,10 @@ def test_english_traces_fit_a_small_model(puzzles, mixed):
 @pytest.mark.parametrize("template", ENGLISH)
 def test_the_english_reference_is_one_right_attempt(mixed, template):
     for row in mixed:
-        reference = countdown.reference(row, template)
+        reference = countdown.reference_answer(row, template)
         score = countdown.score(reference, row)
         assert (score.reward, score.attempts, score.self_checks, score.gave_up) == (1.1, 1, 1, False)
-        assert reference == countdown.reference(row, template), "nothing is drawn"
-    assert countdown.reference({"target": 22, "solution": "3*5+7"}, template) == (
+        assert reference == countdown.reference_answer(row, template), "nothing is drawn"
+    assert countdown.reference_answer({"target": 22, "solution": "3*5+7"}, template) == (
         "Let me try 3 * 5 + 7 = 15 + 7 = 22. That works!</think>\n<answer>3 * 5 + 7</answer>"
     )

@@ -155,7 +155,7 @@ def test_unequal_work_is_told():
     draws = np.random.default_rng(0).integers(1, 5, size=(3, 1, 64)).tolist()
     assert step.wrong_tokens(step_work, {"project": taken(draws[0]), "peer": taken(draws[1])}) == []
     (failure,) = step.wrong_tokens(step_work, {"project": taken(draws[0]), "peer": taken([[4] * 64])})
-    assert "tokens an answer" in failure
+    assert "tokens per answer" in failure
     skipping = [dataclasses.replace(taken(draws[1])[0], trained=np.arange(64)[None] % 2 == 0)]
     (failure,) = step.wrong_tokens(step_work, {"project": taken(draws[0]), "peer": skipping})
     assert failure == "peer: 50.0% of the answers are not trained"

@@ -32,7 +32,7 @@ def test_the_puzzles_and_the_reward_are_the_tasks_own(tmp_path, monkeypatch):
         puzzle = json.loads(truth)
         assert list(rows[0]["prompt"]) == task.prompt(puzzle, "chat")
         for answer, said in (
-            (task.reference(puzzle), {"score": 1.0 + options.format_reward, "acc": 1.0, "format": 1.0}),
+            (task.reference_answer(puzzle), {"score": 1.0 + options.format_reward, "acc": 1.0, "format": 1.0}),
             (" </think>\n<answer>1</answer>", {"score": options.format_reward, "acc": 0.0, "format": 1.0}),
             ("no idea", {"score": 0.0, "acc": 0.0, "format": 0.0}),
         ):

@@ -1,9 +1,11 @@
 """Tasks: puzzles, prompts and verifiers. One public module per task, found by its file name.
 
-A task module offers `Options`, `ALPHABET` and the functions `reward_range`, `public`, `build`, `identity`, `prompt`,
-`score`, `reference`, `trace` and `solution`; `countdown.py` documents them. `Score` is what every verifier returns.
+A task module has `Options`, `DEFAULTS`, `ALPHABET` and the functions `reward_range`, `public`, `build`, `identity`,
+`prompt`, `score`, `reference_answer`, `trace`, `solution` and `arithmetic`. `countdown.py` documents them. Every
+verifier returns a `Score`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,9 +18,8 @@ from softmax_rewards.common import plugins
 class Score:
     """The verdict on one completion.
 
-    `attempts` counts the equations tried in the thinking, `self_checks` those that the thinking itself marked
-    as right or wrong. `gave_up` says that the answer is not one of those marked as right, or that the thinking
-    ends by saying that it gives up.
+    `attempts` counts the equations in the thinking. `self_checks` counts those that the thinking itself marks as right
+    or wrong. `gave_up` is true if the thinking did not mark the answer as right, or if it ends by giving up.
     """
 
     reward: float
@@ -31,7 +32,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Public:
-    """A data set on the Hugging Face hub: a task's public data, at one commit."""
+    """A task's public data: files of a data set on the Hugging Face hub, at one commit."""
 
     repository: str
     revision: str
@@ -39,11 +40,11 @@ class Public:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files of public data at any depth below `folder`."""
+    """The public data files in `folder` and its subfolders."""
     return sorted([*folder.rglob("*.parquet"), *folder.rglob("*.jsonl")])
 
 
-def load(task: dict[str, Any]) -> tuple[ModuleType, Any]:
-    """The module of a task and its `Options`, from its name and options as a config gives them."""
+def load(task: Mapping[str, Any]) -> tuple[ModuleType, Any]:
+    """The module and the `Options` of a task, from the name and options in a config."""
     module = plugins.load(plugins.TASKS, task["name"], "task")
     return module, module.Options(**{key: value for key, value in task.items() if key != "name"})

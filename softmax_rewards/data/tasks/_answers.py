@@ -4,20 +4,20 @@ from typing import NamedTuple
 
 
 class Completion(NamedTuple):
-    """A completion taken apart; the prompt before it has already opened `<think>`."""
+    """The parts of a completion. The prompt before it has already opened `<think>`."""
 
     thinking: str
     answer: str | None
-    """The text inside `<answer>`, None where there is no answer that counts."""
+    """The text inside `<answer>`; None if there is no valid answer."""
     formatted: bool
-    """Whether the whole has exactly the right format."""
+    """Whether the whole completion has exactly the right format."""
 
 
 def split(text: str) -> Completion:
-    """Take a completion apart; never raises.
+    """Split a completion into its parts; never raises.
 
-    An answer counts where there is one `<answer>` and one `</answer>` in the completion, after the thinking
-    was closed for good.
+    An answer is valid if the completion has exactly one `<answer>` and one `</answer>`, both behind the last
+    `</think>`, and no `<think>` follows that `</think>`.
     """
     thinking, closed, rest = text.rpartition("</think>")
     if not closed:

@@ -1,7 +1,7 @@
-"""How a question is put to a language model; every prompt ends by opening `<think>`.
+"""How a question becomes a prompt for a language model. Every prompt ends by opening `<think>`.
 
-The prompt of `base` is that of TinyZero (Pan et al., 2025), word for word; the messages of `chat` are those of
-GRPO-Zero, which corrected TinyZero's system text.
+The prompt of `base` is TinyZero's (Pan et al., 2025), word for word. The messages of `chat` are GRPO-Zero's, which
+corrected TinyZero's system text.
 """
 
 TEMPLATES = ("compact", "chat", "base")
@@ -19,7 +19,7 @@ _BASE = (
 
 
 def prompt(question: str, template: str) -> str | list[dict[str, str]]:
-    """Text for `base`, messages for `chat`; the last message is the beginning of the assistant's reply."""
+    """Text for `base`, messages for `chat`. The last message is the beginning of the assistant's reply."""
     if template == "base":
         return _BASE.format(question=question, prefix=_PREFIX)
     return [

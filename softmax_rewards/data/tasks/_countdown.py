@@ -8,13 +8,24 @@ from typing import TypeAlias
 
 import numpy as np
 
-from softmax_rewards.data.tasks._expressions import OPERATORS, Tree, Value, divide, leaves, reduced, text, value
+from softmax_rewards.data.tasks._expressions import (
+    OPERATORS,
+    Step,
+    Tree,
+    Value,
+    divide,
+    leaves,
+    reduced,
+    text,
+    value,
+)
 
 MAX_NUMBERS = 6
-_ENUMERABLE = 1_000_000  # up to this many expressions in all are enumerated instead of drawn
+_ENUMERABLE = 1_000_000  # the most expressions that are enumerated; if there are more, expressions are drawn
 
 Shape: TypeAlias = int | tuple[int, "Shape", "Shape"]
-"""A binary tree over k numbers in a row: a leaf is a position, a node (gap, left, right) stands in a gap."""
+"""A binary tree over k numbers in a row. A leaf is the position of a number. A node is (gap, left, right): its operator
+stands in the gap between two neighboring numbers."""
 
 
 @cache
@@ -44,8 +55,8 @@ def _fill(shape: Shape, numbers: Sequence[int], operators: Sequence[str]) -> Tre
     return (operators[gap], _fill(left, numbers, operators), _fill(right, numbers, operators))
 
 
-def attempt(numbers: Sequence[int], operators: str, rng: np.random.Generator) -> list[Tree]:
-    """A random expression over all `numbers`, worked out: uniform over (order, operators, tree shape)."""
+def attempt(numbers: Sequence[int], operators: str, rng: np.random.Generator) -> list[Step]:
+    """The steps of a random expression over all `numbers`, uniform over (order, operators, tree shape)."""
     count = len(numbers)
     orders, shapes = _orders(count), _shapes(count)
     while True:
@@ -54,16 +65,17 @@ def attempt(numbers: Sequence[int], operators: str, rng: np.random.Generator) ->
         tree = _fill(shapes[rng.integers(len(shapes))], ordered, chosen)
         try:
             return work_out(tree)
-        except ZeroDivisionError:  # has no value to write down: draw again
+        except ZeroDivisionError:  # this expression has no value, so draw another one
             continue
 
 
-def work_out(tree: Tree) -> list[Tree]:
-    """`tree`, then what is left of it after each operation, down to its value: (9+6)*2, 15*2, 30."""
-    steps = [tree]
-    while isinstance(tree, tuple):
-        tree = reduced(tree)
-        steps.append(tree)
+def work_out(tree: Tree) -> list[Step]:
+    """`tree`, then the rest after each operation, down to the value: (9+6)*2, 15*2, 30. Raises ZeroDivisionError."""
+    step: Step = tree
+    steps = [step]
+    while isinstance(step, tuple):
+        step = reduced(step)
+        steps.append(step)
     return steps
 
 
@@ -72,31 +84,32 @@ def work_out(tree: Tree) -> list[Tree]:
 
 @cache
 def _splits(count: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The ways to split positions 0..count-1 into (part, rest), unordered, `part` never the larger."""
+    """All ways to split the positions 0..count-1 into two sets (part, rest), where `part` is not the larger one."""
     every = range(count)
     return [
         (part, tuple(i for i in every if i not in part))
         for size in range(1, count // 2 + 1)
         for part in combinations(every, size)
-        if 2 * size < count or part[0] == 0
+        if 2 * size < count or part[0] == 0  # of two equal halves, the one with position 0: each split once
     ]
 
 
 class _Solver:
-    """Backward search from the target through the last operation, down to tables of all small sub-results.
+    """Search backward from the target, through the last operation, down to tables of all values of small sets.
 
-    A set of numbers splits into a small part, whose values a are listed, and a rest; the operation that joins
-    them leaves a subgoal b for the rest, and there are at most six (a+b, a-b, b-a, a*b, a/b, b/a).
+    A set of numbers is split into a small part and a rest. The values a of the part are listed. The last operation
+    joins a with a value b of the rest, in at most six ways (a+b, a-b, b-a, a*b, a/b, b/a). Each way gives the subgoal
+    b that the rest must reach.
     """
 
     def __init__(self, operators: str, table_size: int) -> None:
         self.operators = operators
-        self.table_size = table_size  # sets of up to this many numbers are tabulated, larger ones searched
+        self.table_size = table_size  # sets of up to this many numbers get a table, larger ones are searched
         self.tables: dict[tuple[int, ...], dict[Value, Tree]] = {}
-        self.failed: set[tuple[tuple[int, ...], Value]] = set()
+        self.failed: set[tuple[tuple[int, ...], Value]] = set()  # searches without result, which need not be repeated
 
     def table(self, numbers: tuple[int, ...]) -> dict[Value, Tree]:
-        """Every value that `numbers` reach, with one tree for each."""
+        """Every value that `numbers` can give, each with one tree."""
         if numbers in self.tables:
             return self.tables[numbers]
         trees: dict[Value, Tree] = {numbers[0]: numbers[0]} if len(numbers) == 1 else {}
@@ -121,7 +134,7 @@ class _Solver:
         return trees
 
     def subgoals(self, a: Value, target: Value) -> Iterator[tuple[str, bool, Value]]:
-        """(operator, whether a stands left, b) such that joining a and b gives `target`."""
+        """(operator, whether a stands left, b) for each b that gives `target` together with a."""
         for operator in self.operators:
             if operator == "+":
                 yield "+", True, target - a
@@ -137,6 +150,7 @@ class _Solver:
                         yield "/", True, divide(a, target)
 
     def search(self, numbers: tuple[int, ...], target: Value) -> Tree | None:
+        """A tree over `numbers` with the value `target`, or None if there is none."""
         if len(numbers) <= self.table_size:
             return self.table(numbers).get(target)
         if (numbers, target) in self.failed:
@@ -145,7 +159,7 @@ class _Solver:
             others = tuple(numbers[i] for i in rest)
             for a, tree in self.table(tuple(numbers[i] for i in part)).items():
                 if a == 0 == target and (annihilator := self.operators.strip("+-")):
-                    # 0*b and 0/b are 0 whatever the rest gives; its own product or quotient is never 0.
+                    # 0 stays 0 when it is multiplied or divided by the other numbers, which are all positive.
                     for number in others:
                         tree = (annihilator[0], tree, number)
                     return tree
@@ -160,11 +174,12 @@ class _Solver:
 def solve(numbers: Sequence[int], target: int, operators: str = OPERATORS) -> str | None:
     """An expression that uses each of the positive `numbers` (at most 6) once and equals `target`, or None.
 
-    Exact and complete: intermediate results may be negative or fractions.
+    The search is exact and complete: intermediate results may be negative or fractions. Raises ValueError for numbers
+    that are not allowed.
     """
     if not 1 <= len(numbers) <= MAX_NUMBERS or min(numbers) < 1:
         raise ValueError(f"numbers: {list(numbers)}; allowed: 1 to {MAX_NUMBERS} positive integers")
-    # Tables of three numbers cost more than they save until five numbers look the same triple up often.
+    # A table of three numbers is expensive. It pays only if it is looked up often, which begins with five numbers.
     solver = _Solver(operators, table_size=2 if len(numbers) <= 4 else 3)
     tree = solver.search(tuple(sorted(map(int, numbers))), int(target))
     return None if tree is None else text(tree)
@@ -177,7 +192,7 @@ Puzzle = tuple[tuple[int, ...], int]
 
 
 def _every(numbers: range, count: int, operators: str, rng: np.random.Generator) -> Iterator[Tree]:
-    """Each expression over `count` of `numbers` once, in random order."""
+    """Every expression over `count` of the `numbers`, each once, in random order."""
     forms = list(product(_orders(count), _shapes(count), product(operators, repeat=count - 1)))
     multisets = list(combinations_with_replacement(numbers, count))
     for index in rng.permutation(len(multisets) * len(forms)).tolist():
@@ -186,13 +201,11 @@ def _every(numbers: range, count: int, operators: str, rng: np.random.Generator)
 
 
 def _draw(numbers: range, count: int, targets: range, operators: str, rng: np.random.Generator) -> list[Tree]:
-    """2048 random expressions of one random shape over `count` of `numbers`, without those that miss `targets`.
-
-    Only an approximate filter, so that few expressions need exact arithmetic.
-    """
+    """2048 random expressions of one random shape over `count` of the `numbers`, without those that miss `targets`."""
     shape = _shapes(count)[rng.integers(len(_shapes(count)))]
     drawn = rng.integers(numbers.start, numbers.stop, size=(2048, count))
     chosen = np.array(list(operators))[rng.integers(len(operators), size=(2048, count - 1))]
+    # This filter is in floating point and fast. Few expressions are left for exact arithmetic, which is slow.
     with np.errstate(divide="ignore", invalid="ignore"):
         values = _approximate(shape, drawn.astype(np.float64), chosen)
         near = np.abs(values - np.rint(values)) < 1e-6
@@ -202,7 +215,7 @@ def _draw(numbers: range, count: int, targets: range, operators: str, rng: np.ra
 
 
 def _approximate(shape: Shape, numbers: np.ndarray, operators: np.ndarray) -> np.ndarray:
-    """Floating-point values [rows] of one shape filled with numbers [rows, k] and operators [rows, k-1]."""
+    """Floating-point values [rows] of one shape with the numbers [rows, k] and the operators [rows, k-1]."""
     if isinstance(shape, int):
         return numbers[:, shape]
     gap, left, right = shape
@@ -214,11 +227,11 @@ def _approximate(shape: Shape, numbers: np.ndarray, operators: np.ndarray) -> np
 def generate(
     numbers: range, count: int, targets: range, operators: str, minimum: int, rng: np.random.Generator
 ) -> dict[Puzzle, str | None]:
-    """Distinct puzzles over `count` of `numbers`, in random order, each with an expression that solves it.
+    """Distinct puzzles over `count` of the `numbers`, in random order, each with an expression that solves it.
 
-    Where all expressions can be enumerated (3 numbers of 1..12 have 39,312) the result is *every* puzzle
-    there is, so that one drawn from it is uniform over multisets and reachable targets. Else expressions are
-    drawn until there are `minimum` puzzles, or until 200,000 draws in a row bring nothing new.
+    If all expressions can be enumerated (3 numbers of 1..12 have 39,312), the result is *every* puzzle. A puzzle drawn
+    from it is then uniform over multisets and reachable targets. Otherwise expressions are drawn until there are
+    `minimum` puzzles, or until 200,000 draws in a row give nothing new.
     """
     forms = len(_orders(count)) * len(_shapes(count)) * len(operators) ** (count - 1)
     puzzles: dict[Puzzle, str | None] = {}
@@ -238,7 +251,7 @@ def generate(
         add(_every(numbers, count, operators, rng))
         return puzzles
     stale = 0
-    while len(puzzles) < minimum and stale < 100:
+    while len(puzzles) < minimum and stale < 100:  # 100 · 2048 draws
         before = len(puzzles)
         add(_draw(numbers, count, targets, operators, rng))
         stale = 0 if len(puzzles) > before else stale + 1

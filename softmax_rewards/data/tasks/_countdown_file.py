@@ -1,4 +1,4 @@
-"""The public file of Countdown puzzles, read and checked row by row."""
+"""Reads the public file of Countdown puzzles and checks every row."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ _LARGEST = 10**9
 
 
 def find(folder: Path | None) -> Path:
-    """The one data file below `folder`; raises ValueError if there is none, or more than one."""
+    """The only data file in `folder`; raises ValueError if there is none, or more than one."""
     files = [] if folder is None else data_files(folder)
     if len(files) != 1:
         raise ValueError(f"task.source: public needs one .parquet or .jsonl file below {folder}, found {len(files)}")
@@ -19,7 +19,7 @@ def find(folder: Path | None) -> Path:
 
 
 def read(path: Path) -> Iterator[Puzzle]:
-    """The puzzles of a .parquet or .jsonl file with columns nums and target, in its order.
+    """The puzzles of a .parquet or .jsonl file with the columns nums and target, in the order of the file.
 
     Raises ValueError naming the file, the row (counted from 1), the column, the value and what is allowed.
     """

@@ -1,6 +1,6 @@
-"""How Countdown's prompts and searches are worded: `compact` for the embedded model, English for real ones.
+"""The wording of Countdown's prompts and searches: `compact` for the embedded model, English for real models.
 
-The question is that of TinyZero (Pan et al., 2025), word for word.
+The question is TinyZero's (Pan et al., 2025), word for word.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from softmax_rewards.data.tasks import _conversation, _searches
-from softmax_rewards.data.tasks._expressions import Tree
+from softmax_rewards.data.tasks._expressions import Step
 
 _QUESTION = (
     "Using the numbers [{numbers}], create an equation that equals {target}. You can use basic arithmetic "
@@ -23,7 +23,7 @@ _PHRASES = _searches.Phrases(
 
 
 def prompt(numbers: Sequence[int], target: int, template: str) -> str | list[dict[str, str]]:
-    """The prompt, which ends by opening `<think>`: text, or messages for `chat`."""
+    """The prompt: messages for `chat`, text otherwise. It ends by opening `<think>`."""
     _conversation.check(template)
     if template == "compact":
         return f"[{','.join(map(str, numbers))}]={target}:<think>"
@@ -31,7 +31,7 @@ def prompt(numbers: Sequence[int], target: int, template: str) -> str | list[dic
 
 
 def completion(
-    attempts: Sequence[Sequence[Tree]], target: int, template: str, rng: np.random.Generator | None = None
+    attempts: Sequence[Sequence[Step]], target: int, template: str, rng: np.random.Generator | None = None
 ) -> str:
-    """A search as it continues the prompt, answered with the last attempt's expression."""
+    """A search as a completion of the prompt. Its answer is the last attempt's expression."""
     return _searches.completion(attempts, target, attempts[-1][0], _PHRASES, template, rng)

@@ -1,8 +1,8 @@
-"""Equations in free text: `3+5*7=3+35=38no` or `3 + 5 * 7 = 38, which is too big`, and how the text judges them.
+"""Finds equations in free text, such as `3+5*7=3+35=38no` or `3 + 5 * 7 = 38, which is too big`.
 
-An equation is an expression and its value, with the steps of working it out between them if the text has them.
-Its *mark* says whether the text itself calls it right or wrong: `yes` or `no` directly behind the value, or else the
-first of these phrases, after a space, in the next 60 characters before the next `=`:
+An equation is an expression and its value. The steps between them may be written too. The *mark* of an equation says
+whether the text itself calls it right or wrong. The mark is `yes` or `no` directly behind the value. Without either, it
+is the first of these phrases, after a space, in the next 60 characters before the next `=`:
 
 * right: that/this/it/which works (unless after "if"), is/that's/it's correct/right, correct! and "correct.",
   is/equals/matches/reaches/hits (exactly) the/our target, yes
@@ -10,7 +10,7 @@ first of these phrases, after a space, in the next 60 characters before the next
   doesn't, didn't before (exactly) a number, the/our target, equal, right, correct, quite, enough, what, work, match,
   reach or give
 
-All of it takes linear time on any text.
+Everything here takes linear time on any text.
 """
 
 import re
@@ -20,13 +20,14 @@ from typing import NamedTuple
 from softmax_rewards.data.tasks import _expressions
 
 _CHARACTER = "[-+*/() 0-9]"
-# A match starts only where a run of such characters does, and repeats are possessive: linear time.
+# The time is linear because a match can start only where a run of such characters starts, and because the repeats are
+# possessive: they never give characters back.
 _EQUATION = re.compile(
     rf"(?<!{_CHARACTER})(?=[-+*/( ]*+[0-9]++[ )]*+[-+*/])({_CHARACTER}++)(?:={_CHARACTER}++(?==)){{0,5}}+="
     r" ?(-?[0-9]{1,40}+(?:[./][0-9]{1,40}+)?)(?: ?(no|yes)\b)?(?=([^=]{0,60}+))"
 )
-# For lower case. All begin with one of a few characters, which makes looking for them fast, and have one that a
-# compact trace cannot spell.
+# For text in lower case. Every phrase begins with one of a few characters, so the search is fast. Every phrase has a
+# character that a compact trace cannot contain, so the search never matches in one.
 _MARK = re.compile(
     r"[ (\n—–](?:(?P<right>(?<!if )(?:that|this|it|which) works\b|(?:is|that[’']s|it[’']s) (?:correct|right)\b"
     r"|correct[.!]|(?:is|equals|matches|reaches|hits) (?:exactly )?(?:the|our) target\b|(?<=[ —–])yes\b)"
@@ -42,7 +43,7 @@ _SURRENDER = re.compile(
 
 
 class Equation(NamedTuple):
-    """`written = claimed`; `mark` is True or False where the text calls it right or wrong, else None."""
+    """`written = claimed`. `mark` is True if the text calls it right, False if it calls it wrong, None otherwise."""
 
     written: str
     claimed: str
@@ -60,7 +61,7 @@ class Equation(NamedTuple):
 
 
 def find(text: str) -> list[Equation]:
-    """The equations of `text` in their order; `a = b = c` is one, a = c."""
+    """The equations in `text`, in order. `a = b = c` is one equation, a = c."""
     return [
         Equation(written.strip(), claimed, mark == "yes" if mark else _judged(behind))
         for written, claimed, mark, behind in _EQUATION.findall(text)
@@ -68,9 +69,9 @@ def find(text: str) -> list[Equation]:
 
 
 def right_and_written(text: str) -> tuple[int, int]:
-    """How many equations of `text` are right, and how many there are.
+    """The number of right equations in `text`, and the number of all.
 
-    Text that does not parse is not counted; a division by zero counts as wrong, `a = b = c` as `a = c`.
+    A left side that is not an expression is not counted. A division by zero counts as wrong.
     """
     verdicts = [equation.holds() for equation in find(text)]
     return verdicts.count(True), len(verdicts) - verdicts.count(None)
@@ -82,5 +83,5 @@ def _judged(behind: str) -> bool | None:
 
 
 def gives_up(text: str) -> bool:
-    """Whether `text` says, behind its last equation, that it gives up or cannot find a solution."""
+    """Whether the text behind the last equation says that it gives up or cannot find a solution."""
     return _SURRENDER.search(text.rpartition("=")[2]) is not None

@@ -1,14 +1,14 @@
 """Arithmetic expressions: text, tree and exact value.
 
-A tree is an `int` leaf or `(operator, left, right)`. Values are `int` where they are whole, else `Fraction`:
-nothing is ever rounded, and model output is never handed to `eval`. The grammar is
+A tree is an `int` leaf or `(operator, left, right)`. A value is an `int` if it is whole, otherwise a `Fraction`.
+Nothing is ever rounded. Model output never goes to `eval`. The grammar is
 
     sum     = product (("+" | "-") product)*
     product = atom (("*" | "/") atom)*
     atom    = number | "(" sum ")"
 
-with ASCII digits and operators (no × or ÷), no sign in front of a number, no leading zero, and spaces only
-between tokens.
+Digits and operators are ASCII (no × or ÷). A number has no sign and no leading zero. Spaces are allowed only between
+tokens.
 """
 
 import re
@@ -18,10 +18,12 @@ from typing import TypeAlias
 
 Tree: TypeAlias = int | tuple[str, "Tree", "Tree"]
 Value: TypeAlias = int | Fraction
+Step: TypeAlias = Value | tuple[str, "Step", "Step"]
+"""A tree after some of its operations were carried out. A leaf may be any value."""
 
 OPERATORS = "+-*/"
 MAX_LENGTH = 200
-"""Longer texts are refused unread, which bounds the time, the recursion and the size of every value."""
+"""A longer text is not read. This bounds the time, the depth of recursion and the size of every value."""
 
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
 _TOKEN = re.compile(r"[0-9]+|[-+*/()]")
@@ -29,10 +31,10 @@ _FOREIGN = re.compile(r"[^-+*/() 0-9]")
 
 
 def parse(text: str) -> Tree | None:
-    """The tree of `text`, or None if it is not an expression of at most `MAX_LENGTH` characters."""
+    """The tree of `text`; None if `text` is no expression or longer than `MAX_LENGTH` characters."""
     if len(text) > MAX_LENGTH or _FOREIGN.search(text):
         return None
-    # Dijkstra's shunting yard: unlike recursive descent, its stack is a list, so nesting costs nothing.
+    # Dijkstra's shunting yard. Its stack is a list, so nesting costs nothing, unlike in recursive descent.
     operands: list[Tree] = []
     pending: list[str] = []
 
@@ -76,13 +78,13 @@ def parse(text: str) -> Tree | None:
 
 
 def divide(numerator: Value, denominator: Value) -> Value:
-    """The exact quotient, an `int` where it is whole. Raises ZeroDivisionError."""
+    """The exact quotient, an `int` if it is whole. Raises ZeroDivisionError."""
     if numerator % denominator == 0:
         return numerator // denominator
     return Fraction(numerator) / denominator
 
 
-def value(tree: Tree) -> Value:
+def value(tree: Step) -> Value:
     """The exact value of `tree`. Raises ZeroDivisionError."""
     if isinstance(tree, int | Fraction):
         return tree
@@ -97,8 +99,8 @@ def value(tree: Tree) -> Value:
     return divide(a, b)
 
 
-def reduced(tree: Tree) -> Tree:
-    """`tree` (not a leaf) with its first operation on two numbers carried out. Raises ZeroDivisionError."""
+def reduced(tree: tuple[str, Step, Step]) -> Step:
+    """`tree` after its first operation on two numbers is carried out. Raises ZeroDivisionError."""
     operator, left, right = tree
     if not isinstance(left, int | Fraction):
         return (operator, reduced(left), right)
@@ -116,10 +118,10 @@ def leaves(tree: Tree) -> Iterator[int]:
         yield from leaves(tree[2])
 
 
-def text(tree: Tree, *, spaced: bool = False) -> str:
-    """`tree` with as few parentheses as its value allows: `3*(5-1)`, but `3+5-1` for 3+(5-1).
+def text(tree: Step, *, spaced: bool = False) -> str:
+    """`tree` as text, with as few parentheses as its value allows: `3*(5-1)`, but `3+5-1` for 3+(5-1).
 
-    `spaced` is how people write it: `3 * (5 - 1)`, and `3 - (-2)` where the plain form has `3--2`.
+    `spaced` writes it as people do: `3 * (5 - 1)`, and `3 - (-2)` instead of `3--2`.
     """
     if isinstance(tree, int):
         return str(tree)
@@ -132,23 +134,22 @@ def text(tree: Tree, *, spaced: bool = False) -> str:
         first = f"({first})"
     if isinstance(right, int):
         second = f"({second})" if spaced and right < 0 else second
+    # Behind - and / an operand of the same rank needs parentheses as well: 3-(5-1) is not 3-5-1.
     elif not isinstance(right, Fraction) and _PRECEDENCE[right[0]] < rank + (operator in "-/"):
         second = f"({second})"
     return f"{first} {operator} {second}" if spaced else f"{first}{operator}{second}"
 
 
 def canonical(tree: Tree) -> str:
-    """One text for all expressions that differ only by order and grouping within sums and within products.
+    """The same text for all expressions that differ only by order and grouping within sums and within products.
 
-    `5+3-2`, `3-(2-5)` and `(3-2)+5` all give `(3+5-2)`. Expansion is not undone: 2*(3+4) and 2*3+2*4 differ.
+    `5+3-2`, `3-(2-5)` and `(3-2)+5` all give `(3+5-2)`. Products of sums are not expanded: 2*(3+4) and 2*3+2*4 differ.
     """
     if isinstance(tree, int):
         return str(tree)
-    if isinstance(tree, Fraction):
-        return f"({tree})"
     rank = _PRECEDENCE[tree[0]]
-    direct: list[str] = []
-    inverse: list[str] = []
+    direct: list[str] = []  # terms that are added, or factors that are multiplied
+    inverse: list[str] = []  # terms that are subtracted, or factors that are divided by
 
     def collect(node: Tree, inverted: bool) -> None:
         if isinstance(node, int) or _PRECEDENCE[node[0]] != rank:

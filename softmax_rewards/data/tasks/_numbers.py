@@ -1,6 +1,6 @@
-"""Numbers as people write them: `1,234`, `$-3.50`, `18.`, `3/4`. Exact fractions, nothing is ever rounded.
+"""Numbers as people write them: `1,234`, `$-3.50`, `18.`, `3/4`. Values are exact fractions, never rounded.
 
-A division that is still to be done, `36/2` or `6/8`, is no number: a fraction stands in lowest terms.
+A fraction must be in lowest terms: `36/2` and `6/8` are divisions that are not carried out, and no numbers.
 """
 
 import re
@@ -8,16 +8,16 @@ from fractions import Fraction
 from math import gcd
 
 MAX_LENGTH = 40
-"""Longer texts are refused unread, which bounds the time and the size of every value."""
+"""A longer text is not read. This bounds the time and the size of every value."""
 
-# ASCII only; commas, if any, stand before every three digits; a dot may end the whole as it ends a sentence.
+# ASCII only. A number has either no commas or one before every three digits. A dot may follow, as behind a sentence.
 _NUMBER = re.compile(
     r"(?:-\$?|\$-?)?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+|/[0-9]+)?|\.[0-9]+)\.?",
 )
 
 
 def parse(text: str) -> Fraction | None:
-    """The value of `text`, or None if it is not one number; never raises."""
+    """The value of `text`, or None if it is not exactly one number; never raises."""
     if len(text) > MAX_LENGTH or not _NUMBER.fullmatch(text):
         return None
     plain = text.replace("$", "").replace(",", "").rstrip(".")

@@ -1,7 +1,7 @@
-"""How a search is written down: compact for the embedded model, in English for real ones.
+"""Writes a search as a completion: compact for the embedded model, in English for real models.
 
-A search is a list of attempts. An attempt is a list of steps, from an expression down to the value that was worked out.
-The answer comes from the last attempt.
+A search is a list of attempts. An attempt is a list of steps, from an expression down to its value. The answer comes
+from the last attempt.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softmax_rewards.data.tasks import _conversation, _expressions
-from softmax_rewards.data.tasks._expressions import Tree
+from softmax_rewards.data.tasks._expressions import Step
 
 
 class Phrases(NamedTuple):
-    """The English phrases of a search; `{target}` in them is replaced by the target.
+    """The English phrases of a search. `{target}` in a phrase is replaced by the target.
 
-    Each verdict is one that `_equations` reads as a mark, each surrender one that it reads as giving up.
+    `_equations` must read each verdict as a mark, and each surrender as giving up.
     """
 
     right: tuple[str, ...]
@@ -33,30 +33,30 @@ class Phrases(NamedTuple):
 
 
 def completion(
-    attempts: Sequence[Sequence[Tree]],
+    attempts: Sequence[Sequence[Step]],
     target: int,
-    answer: Tree,
+    answer: Step,
     phrases: Phrases,
     template: str,
     rng: np.random.Generator | None = None,
 ) -> str:
-    """A search for `target` as it continues the prompt. `rng` chooses the phrases; without it the first."""
+    """A search for `target` as a completion of the prompt. `rng` chooses the phrases; without it the first is used."""
     _conversation.check(template)
     compact = template == "compact"
     thinking = _compact(attempts, target) if compact else _english(attempts, target, phrases, rng)
     return f"{thinking}</think>\n<answer>{_expressions.text(answer, spaced=not compact)}</answer>"
 
 
-def _compact(attempts: Sequence[Sequence[Tree]], target: int) -> str:
+def _compact(attempts: Sequence[Sequence[Step]], target: int) -> str:
     return "\n".join(
         "=".join(map(_expressions.text, steps[:-1])) + f"={steps[-1]}{'yes' if steps[-1] == target else 'no'}"
         for steps in attempts
     )
 
 
-def _english(attempts: Sequence[Sequence[Tree]], target: int, phrases: Phrases, rng: np.random.Generator | None) -> str:
+def _english(attempts: Sequence[Sequence[Step]], target: int, phrases: Phrases, rng: np.random.Generator | None) -> str:
     def one_of(ways: Sequence[str]) -> str:
-        return ways[0 if rng is None else rng.integers(len(ways))].format(target=target)
+        return ways[0 if rng is None else int(rng.integers(len(ways)))].format(target=target)
 
     lines = []
     for number, steps in enumerate(attempts):

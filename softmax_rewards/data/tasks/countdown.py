@@ -1,19 +1,18 @@
 """Countdown: reach a target from k numbers, each used exactly once, with + - * /.
 
-A completion continues a prompt that already opened `<think>`, and has the form
+The prompt has already opened `<think>`. A completion has the form
 
     THINKING</think>\n<answer>EXPRESSION</answer>
 
-Data: generated puzzles, or the public `Jiayi-Pan/Countdown-Tasks-3to4` (Pan et al., TinyZero, 2025). Search traces
-(Gandhi et al., Stream of Search, 2024, arXiv 2404.03683) warm a model up. A trace
-continues the embedded model's compact prompt, `[3,5,7]=22:<think>`, as on the left, and real models' prompts as on the
-right:
+The puzzles are generated, or come from the public `Jiayi-Pan/Countdown-Tasks-3to4` (Pan et al., TinyZero, 2025). The
+warm start imitates search traces (Gandhi et al., Stream of Search, 2024, arXiv 2404.03683). On the left is a trace
+behind the embedded model's compact prompt, `[3,5,7]=22:<think>`. On the right is a trace for real models:
 
     3+5*7=3+35=38no               Let me try 3 + 5 * 7 = 3 + 35 = 38, which is too big.
     3*5+7=15+7=22yes</think>      Now try 3 * 5 + 7 = 15 + 7 = 22. That works!</think>
     <answer>3*5+7</answer>        <answer>3 * 5 + 7</answer>
 
-A new task is a module like this one; what several tasks may need is in the private modules beside it.
+A new task is a module like this one. The private modules beside it have what several tasks need.
 """
 
 from pathlib import Path
@@ -44,7 +43,7 @@ ALPHABET: tuple[str, ...] = (
     "no",
     "yes",
 )
-"""Tokens that spell every compact prompt, trace and reference answer."""
+"""The tokens of compact prompts, traces and reference answers."""
 
 
 @option_class("task")
@@ -114,7 +113,7 @@ DEFAULTS = Options()
 
 
 def reward_range(options: Options) -> tuple[float, float]:
-    """The least and the greatest reward."""
+    """The lowest and the highest reward."""
     return 0.0, 1.0 + options.format_reward
 
 
@@ -122,29 +121,32 @@ def reward_range(options: Options) -> tuple[float, float]:
 
 
 def public(options: Options) -> Public | None:
-    """The public data set that `build` needs, None where it generates the puzzles."""
+    """The public data set that `build` needs; None if `build` generates the puzzles."""
     if options.source != "public":
         return None
-    # 490,364 rows of 3 or 4 numbers up to 99, targets up to 100; its card states no licence.
+    # It has 490,364 rows of 3 or 4 numbers up to 99, with targets up to 100. Its card states no license.
     return Public("Jiayi-Pan/Countdown-Tasks-3to4", "408f70d177020686d34a56bba5952feb45aaaee4", ("data/*.parquet",))
 
 
 def identity(row: dict[str, Any]) -> tuple[int, ...]:
-    """What no test puzzle may share with a training puzzle: the multiset of numbers."""
+    """The multiset of numbers, which a test puzzle may not share with a training puzzle."""
     return tuple(sorted(map(int, row["nums"])))
 
 
 def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
-    """The tables `train`, `test` and `warm_start`, with columns nums (list of int), target, solution.
+    """The tables `train`, `test` and `warm_start`, with the columns nums (list of int), target and solution.
 
-    The same options give the same tables. `folder` is where the public file lies, for `source: public`; its
-    rows come without a solution, and the few chosen ones are solved here (unsolvable ones are passed over).
-    Raises ValueError naming the option, or the file, row and column, that makes it impossible.
+    The same options give the same tables. With `source: public`, `folder` has the public file. Its rows have no
+    solution: the chosen ones are solved here, and those without a solution are left out.
+
+    Raises ValueError naming the option, or the file, row and column, that makes the tables impossible.
     """
     rng = np.random.default_rng(options.seed)
     if options.source == "public":
+        # `fromkeys` keeps each puzzle once, in the order of the file. The value None means that it is not solved yet.
         puzzles = dict.fromkeys(_countdown_file.read(_countdown_file.find(folder)))
     else:
+        # Enough puzzles for both sides of the split into held-out and other multisets, and a fifth more.
         share = max(options.test / options.held_out, max(options.train, options.warm_start) / (1 - options.held_out))
         puzzles = _countdown.generate(
             range(options.low, options.high + 1),
@@ -154,6 +156,8 @@ def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFram
             int(1.2 * share),
             rng,
         )
+    # The split is by multiset of numbers and not by puzzle. Otherwise training on the same numbers with another target
+    # would help with a test puzzle.
     multisets = sorted({numbers for numbers, _ in puzzles})
     held_out = {multisets[i] for i in rng.permutation(len(multisets))[: round(options.held_out * len(multisets))]}
 
@@ -173,23 +177,25 @@ def _table(
     options: Options,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """`task.<key>` rows over random puzzles of `pool`; fills in the solutions that are not known yet."""
+    """`task.<key>` rows over random puzzles of `pool`. Adds missing solutions to `solutions`."""
     rows = getattr(options, key)
-    chosen = []
+    chosen: list[_countdown.Puzzle] = []
     for i in rng.permutation(len(pool)).tolist():
         if len(chosen) == rows:
             break
         if solutions[pool[i]] is None:
-            solutions[pool[i]] = _countdown.solve(*pool[i], options.operators) or ""  # "": has none
+            numbers, target = pool[i]
+            solutions[pool[i]] = _countdown.solve(numbers, target, options.operators) or ""  # "" means that it has none
         if solutions[pool[i]]:
             chosen.append(pool[i])
     if not chosen or (key == "test" and len(chosen) < rows):
         raise ValueError(
-            f"task.{key}: {rows}; allowed: up to {len(chosen)}, the distinct solvable puzzles over the "
-            f"{len({numbers for numbers, _ in pool})} multisets of numbers that held_out {options.held_out} "
-            "leaves it; ask for fewer, widen low..high, or change held_out"
+            f"task.{key}: {rows}; allowed: up to {len(chosen)}, the number of distinct puzzles with a solution over "
+            f"{len({numbers for numbers, _ in pool})} multisets of numbers (held_out: {options.held_out}); "
+            "ask for fewer, widen low..high, or change held_out"
         )
-    # With more rows than puzzles, each puzzle comes equally often, give or take one, its numbers in a new order.
+    # If there are more rows than puzzles, puzzles repeat. Each comes equally often (or once more than another), and
+    # every row has its numbers in a new order.
     chosen = [chosen[i % len(chosen)] for i in range(rows)]
     return pd.DataFrame(
         {
@@ -204,34 +210,40 @@ def _table(
 
 
 def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
-    """The prompt of a puzzle, which ends by opening `<think>`.
+    """The prompt of a puzzle. It ends by opening `<think>`.
 
-    `compact` (the embedded model) and `base` (pretrained, not instructed) give text; `chat` gives messages;
-    the last one is the beginning of the assistant's reply.
+    `compact` (for the embedded model) and `base` (for pretrained models without instruction tuning) give text. `chat`
+    gives messages, and the last message is the beginning of the assistant's reply.
     """
     return _countdown_wording.prompt(row["nums"], row["target"], template)
 
 
-def reference(row: dict[str, Any], template: str = "compact") -> str:
-    """y*, the reference answer: it tries the known solution, finds it right and answers with it."""
-    worked = _countdown.work_out(_expressions.parse(row["solution"]))
-    return _countdown_wording.completion([worked], row["target"], template)
+def reference_answer(row: dict[str, Any], template: str = "compact") -> str:
+    """y*, the reference answer: its thinking tries the known solution and finds it right."""
+    return _countdown_wording.completion([_known_solution(row)], row["target"], template)
+
+
+def _known_solution(row: dict[str, Any]) -> list[_expressions.Step]:
+    """The row's solution, worked out."""
+    tree = _expressions.parse(row["solution"])
+    assert tree is not None  # `build` wrote it
+    return _countdown.work_out(tree)
 
 
 def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS, template: str = "compact") -> str:
     """A search to imitate: attempts, each worked out to its exact value and marked as right or wrong.
 
-    An attempt is random, or with probability `insight` the reference answer. Otherwise a small model would hardly
-    ever see a right value, and would not learn to recognize it.
+    An attempt is random, or with probability `insight` the reference answer. After a wrong attempt the search goes on
+    with probability `persistence`, up to `max_attempts` attempts. Otherwise it gives up and answers with that attempt.
+    So the arithmetic is always right, but the answer may be wrong.
 
-    After a wrong attempt the search goes on with probability `persistence`, at most to `max_attempts`; else
-    it gives up and answers with that attempt. So the arithmetic is always right, the answer is not.
     The same state of `rng` gives the same attempts for every template.
     """
-    attempts = []
+    attempts: list[list[_expressions.Step]] = []
     for number in range(1, options.max_attempts + 1):
+        # With random attempts alone, a small model would hardly ever see a right value and learn to recognize it.
         if rng.random() < options.insight:
-            worked = _countdown.work_out(_expressions.parse(row["solution"]))
+            worked = _known_solution(row)
         else:
             worked = _countdown.attempt(row["nums"], options.operators, rng)
         attempts.append(worked)
@@ -247,7 +259,7 @@ def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFA
 
 
 def _right(expression: str | None, row: dict[str, Any]) -> _expressions.Tree | None:
-    """The tree of `expression` if it uses each number once and equals the target, else None."""
+    """The tree of `expression` if it uses each number once and equals the target, otherwise None."""
     tree = None if expression is None else _expressions.parse(expression)
     if tree is None or sorted(_expressions.leaves(tree)) != sorted(map(int, row["nums"])):
         return None
@@ -258,10 +270,10 @@ def _right(expression: str | None, row: dict[str, Any]) -> _expressions.Tree | N
 
 
 def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> Score:
-    """The verdict on the text after the prompt (which opened `<think>`), end-of-sequence token removed.
+    """The verdict on a completion without its end-of-sequence token. Never raises, whatever the text.
 
-    Reward = 1.0 correct + `format_reward` formatted, judged apart as usual for this task: a right answer
-    followed by chatter is correct and not formatted. Never raises, whatever the text.
+    Reward = 1.0 · correct + `format_reward` · formatted. The two are judged separately, as usual for this task: a right
+    answer with text behind it is correct and not formatted.
     """
     thinking, expression, formatted = _answers.split(completion)
     correct = _right(expression, row) is not None
@@ -282,11 +294,11 @@ def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> 
 
 
 def solution(completion: str, row: dict[str, Any]) -> str | None:
-    """A canonical form of a right answer, so that distinct solutions can be counted; None if it is wrong."""
+    """The canonical form of a right answer, by which distinct solutions are counted; None for a wrong answer."""
     tree = _right(_answers.split(completion).answer, row)
     return None if tree is None else _expressions.canonical(tree)
 
 
 def arithmetic(completion: str) -> tuple[int, int]:
-    """How many equations `expression = number` in the thinking are right, and how many there are."""
+    """The number of right equations `expression = number` in the thinking, and the number of all."""
     return _equations.right_and_written(completion.partition("</think>")[0])

@@ -1,12 +1,12 @@
 """GSM8K: grade-school word problems with a number as the answer (Cobbe et al., 2021, arXiv 2110.14168).
 
-A completion continues a prompt that already opened `<think>`, and has the form
+The prompt has already opened `<think>`. A completion has the form
 
     THINKING</think>\n<answer>NUMBER</answer>
 
-Data: the public `openai/gsm8k`, 7,473 problems to train on and 1,319 to test on. Its worked solutions end with
-`#### NUMBER`, and the calculations in them are marked: `9 * 2 = $<<9*2=18>>18`. Without the marks they are what
-teacher forcing and a warm start imitate. For language models only: the embedded one cannot spell the problems.
+The problems come from the public `openai/gsm8k`: 7,473 for training and 1,319 for testing. Its worked solutions end
+with `#### NUMBER` and mark their calculations: `9 * 2 = $<<9*2=18>>18`. Teacher forcing and a warm start imitate the
+solutions without these marks. This task is for language models only: the embedded model has no tokens for the problems.
 """
 
 import re
@@ -25,7 +25,7 @@ from softmax_rewards.common.options import Count, Seed, Share, option_class
 from softmax_rewards.data.tasks import Public, Score, _answers, _conversation, _equations, _numbers, data_files
 
 ALPHABET: tuple[str, ...] = ()
-"""Empty: there is no `compact` prompt."""
+"""Empty, because there is no `compact` prompt."""
 
 TEMPLATES = ("chat", "base")
 
@@ -34,7 +34,8 @@ _QUESTION = (
     "<answer> </answer> tags, for example <answer> 12 </answer>."
 )
 _CALCULATION = re.compile(r"<<[^<>\n]*>>")
-_COMMA = re.compile(r",(?<=[0-9],)(?=[0-9]{3})")  # within a number; begins with what is rare, which is fast
+# A comma within a number. The pattern begins with the comma, which is rare, so the search is fast.
+_COMMA = re.compile(r",(?<=[0-9],)(?=[0-9]{3})")
 
 
 @option_class("task")
@@ -58,7 +59,7 @@ DEFAULTS = Options()
 
 
 def reward_range(options: Options) -> tuple[float, float]:
-    """The least and the greatest reward."""
+    """The lowest and the highest reward."""
     return 0.0, 1.0 + options.format_reward
 
 
@@ -67,20 +68,20 @@ def reward_range(options: Options) -> tuple[float, float]:
 
 def public(options: Options) -> Public:
     """The public data set that `build` needs."""
-    # Its other folder, socratic, has the same problems with other solutions. Licence: MIT.
+    # Its other folder, socratic, has the same problems with other solutions. License: MIT.
     return Public("openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866", ("main/*.parquet",))
 
 
 def identity(row: dict[str, Any]) -> str:
-    """What no test problem may share with a training problem: its text, but for case and white space."""
+    """The text without case and extra white space, which a test problem may not share with a training problem."""
     return " ".join(row["question"].casefold().split())
 
 
 def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
-    """The tables `train`, `test` and `warm_start`, with columns question, solution and answer (a number as text).
+    """The tables `train`, `test` and `warm_start`, with the columns question, solution and answer (a number as text).
 
-    The same options give the same tables. `folder` is where the public files lie, one whose name begins with train
-    and one with test. Raises ValueError naming the option, or the file, row and column, that makes it impossible.
+    The same options give the same tables. `folder` has two public files, whose names begin with train and test. Raises
+    ValueError naming the option, or the file, row and column, that makes the tables impossible.
     """
     rng = np.random.default_rng(options.seed)
     train, test = (list(_read(_find(folder, split))) for split in ("train", "test"))
@@ -113,7 +114,7 @@ def _read(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _table(key: str, problems: list[dict[str, str]], options: Options, rng: np.random.Generator) -> pd.DataFrame:
-    """`task.<key>` random ones of `problems`, each at most once."""
+    """`task.<key>` random rows of `problems`, each at most once."""
     rows = getattr(options, key)
     if rows > len(problems):
         raise wrong(f"task.{key}", rows, f"up to {len(problems)}, the problems of the public file")
@@ -124,27 +125,27 @@ def _table(key: str, problems: list[dict[str, str]], options: Options, rng: np.r
 
 
 def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
-    """The prompt of a problem, which ends by opening `<think>`: text for `base`, messages for `chat`."""
+    """The prompt of a problem: text for `base`, messages for `chat`. It ends by opening `<think>`."""
     _conversation.check(template, TEMPLATES)
     return _conversation.prompt(_QUESTION.format(question=row["question"]), template)
 
 
-def reference(row: dict[str, Any], template: str = "chat") -> str:
+def reference_answer(row: dict[str, Any], template: str = "chat") -> str:
     """y*, the reference answer: the worked solution and its number."""
     _conversation.check(template, TEMPLATES)
     return f"{row['solution']}</think>\n<answer>{row['answer']}</answer>"
 
 
 def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS, template: str = "chat") -> str:
-    """What a warm start imitates: the only reference answer. Nothing is drawn from `rng`."""
-    return reference(row, template)
+    """The text that a warm start imitates, which is the reference answer. `rng` is not used."""
+    return reference_answer(row, template)
 
 
 # --- Verifier -------------------------------------------------------------------------------------
 
 
 def _bare(text: str) -> str:
-    """`text` with its numbers as a calculator would take them: no `$`, no commas within."""
+    """`text` without `$` and without commas in numbers, so that equations can be read."""
     return _COMMA.sub("", text.replace("$", ""))
 
 
@@ -153,11 +154,10 @@ def _right(answer: str | None, row: dict[str, Any]) -> bool:
 
 
 def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> Score:
-    """The verdict on the text after the prompt (which opened `<think>`), end-of-sequence token removed.
+    """The verdict on a completion without its end-of-sequence token. Never raises, whatever the text.
 
-    Reward = 1.0 correct + `format_reward` formatted, judged apart. An answer is correct if it is one number and
-    has the exact value of the reference answer; commas, $ and a dot behind it are allowed, units are not. People do not mark each
-    result as right, so `gave_up` is only what the thinking says at its end. Never raises, whatever the text.
+    Reward = 1.0 · correct + `format_reward` · formatted, judged separately. An answer is correct if it is one number
+    and has exactly the value of the reference answer. Commas, $ and a final dot are allowed; units are not.
     """
     thinking, answer, formatted = _answers.split(completion)
     correct = _right(answer, row)
@@ -168,15 +168,16 @@ def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> 
         formatted=formatted,
         attempts=len(equations),
         self_checks=sum(equation.mark is not None for equation in equations),
+        # Solutions of word problems do not mark each result as right. So only the end of the thinking counts.
         gave_up=_equations.gives_up(thinking),
     )
 
 
 def solution(completion: str, row: dict[str, Any]) -> str | None:
-    """The one canonical form of a right answer, None if it is wrong."""
+    """The canonical form of a right answer, the same for all; None for a wrong answer."""
     return row["answer"] if _right(_answers.split(completion).answer, row) else None
 
 
 def arithmetic(completion: str) -> tuple[int, int]:
-    """How many equations `expression = number` in the thinking are right, and how many there are."""
+    """The number of right equations `expression = number` in the thinking, and the number of all."""
     return _equations.right_and_written(_bare(completion.partition("</think>")[0]))

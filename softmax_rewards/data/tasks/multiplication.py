@@ -1,18 +1,19 @@
 """Multiplication: the product of two numbers of k digits.
 
-A completion continues a prompt that already opened `<think>`, and has the form
+The prompt has already opened `<think>`. A completion has the form
 
     THINKING</think>\n<answer>NUMBER</answer>
 
-Search traces warm a model up (Gandhi et al., Stream of Search, 2024, arXiv 2404.03683): they multiply digit by digit,
-slip now and then, say whether the result is right, and try again. A trace continues the compact prompt of the embedded
-model, `47*86=<think>`, like this, and the prompts of real models in English:
+The warm start imitates search traces (Gandhi et al., Stream of Search, 2024, arXiv 2404.03683). They multiply digit by
+digit, slip now and then, say whether the result is right, and try again. This is a trace behind the compact prompt of
+the embedded model, `47*86=<think>`. Real models get traces in English.
 
     47*86=47*80+47*6=3760+292=4052no
     86*47=86*40+86*7=3440+602=4042yes</think>
     <answer>4042</answer>
 
-A small model that imitates them slips as often, and makes mistakes of its own: fluent in format, it is seldom right.
+A small model that imitates them slips as often and makes other mistakes too. So it knows the format, and is seldom
+right.
 """
 
 from functools import reduce
@@ -26,10 +27,10 @@ from pydantic import Field, model_validator
 
 from softmax_rewards.common.options import Count, Seed, Share, need, option_class
 from softmax_rewards.data.tasks import Score, _answers, _conversation, _equations, _numbers, _searches
-from softmax_rewards.data.tasks._expressions import Tree
+from softmax_rewards.data.tasks._expressions import Step
 
 ALPHABET: tuple[str, ...] = (*"0123456789+*=\n", "<think>", "</think>", "<answer>", "</answer>", "no", "yes")
-"""Tokens that spell every compact prompt, trace and reference answer."""
+"""The tokens of compact prompts, traces and reference answers."""
 
 MAX_DIGITS = 6
 
@@ -82,13 +83,13 @@ class Options:
 
 
 def _pairs(digits: int) -> int:
-    """How many unordered pairs of numbers with `digits` digits there are."""
+    """The number of unordered pairs of numbers with `digits` digits."""
     numbers = 9 * 10 ** (digits - 1)
     return numbers * (numbers + 1) // 2
 
 
 def _pairs_without_tens(digits: int) -> int:
-    """How many of them have no multiple of ten. The others are partial products in the traces of other pairs."""
+    """The number of those pairs without a multiple of ten. The others are partial products in traces of other pairs."""
     numbers = 81 * 10 ** (digits - 2) if digits > 1 else 9
     return numbers * (numbers + 1) // 2
 
@@ -97,7 +98,7 @@ DEFAULTS = Options()
 
 
 def reward_range(options: Options) -> tuple[float, float]:
-    """The least and the greatest reward."""
+    """The lowest and the highest reward."""
     return 0.0, 1.0 + options.format_reward
 
 
@@ -105,25 +106,26 @@ def reward_range(options: Options) -> tuple[float, float]:
 
 
 def public(options: Options) -> None:
-    """There is no public data set: `build` generates the pairs."""
+    """None: `build` generates the pairs."""
     return
 
 
 def identity(row: dict[str, Any]) -> tuple[int, ...]:
-    """What no test pair may share with a training pair: the two numbers, in any order."""
+    """The two numbers in ascending order, which a test pair may not share with a training pair."""
     return tuple(sorted((int(row["a"]), int(row["b"]))))
 
 
 def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
-    """The tables `train`, `test` and `warm_start`, with columns a and b; `folder` is not used.
+    """The tables `train`, `test` and `warm_start`, with the columns a and b. `folder` is not used.
 
     The same options give the same tables. Held-out pairs are uniform over unordered pairs without a multiple of ten.
-    Where rows outnumber the other pairs, each comes equally often, give or take one, its numbers in either order.
+    If there are more rows than other pairs, pairs repeat. Each comes equally often (or once more than another), and its
+    numbers are in either order.
     """
     rng = np.random.default_rng(options.seed)
     least, total = 10 ** (options.digits - 1), _pairs(options.digits)
     others = min(max(options.train, options.warm_start), total - options.test)
-    # Four pairs of five may be held out: among so many there are enough.
+    # About four pairs of five have no multiple of ten. So among the pairs drawn there are enough to hold out.
     drawn = rng.choice(total, min(3 * options.test + 100 + others, total), replace=False)
     free = np.array([all(number % 10 for number in _pair(index, least)) for index in drawn.tolist()])
     held_out = drawn[free][: options.test]
@@ -141,7 +143,8 @@ def _table(indices: np.ndarray, digits: int, rng: np.random.Generator) -> pd.Dat
 
 
 def _pair(index: int, least: int) -> tuple[int, int]:
-    """The unordered pair of that index among those of numbers from `least` on: (0, 0), (0, 1), (1, 1), (0, 2), …"""
+    """Number `index` of the unordered pairs, plus `least` in both places: (0, 0), (0, 1), (1, 1), (0, 2), …"""
+    # The pairs whose larger number is n have the indices from n(n + 1)/2 on.
     larger = (isqrt(8 * index + 1) - 1) // 2
     return least + index - larger * (larger + 1) // 2, least + larger
 
@@ -150,15 +153,18 @@ def _pair(index: int, least: int) -> tuple[int, int]:
 
 
 def prompt(row: dict[str, Any], template: str) -> str | list[dict[str, str]]:
-    """The prompt of a pair, which ends by opening `<think>`: text, or messages for `chat`."""
+    """The prompt of a pair: messages for `chat`, text otherwise. It ends by opening `<think>`."""
     _conversation.check(template)
     if template == "compact":
         return f"{row['a']}*{row['b']}=<think>"
     return _conversation.prompt(_QUESTION.format(a=row["a"], b=row["b"]), template)
 
 
-def _attempt(a: int, b: int, slip: float, rng: np.random.Generator) -> list[Tree]:
-    """a * b, a times each digit of b but 0, these products, each wrong with probability `slip`, their sum."""
+def _attempt(a: int, b: int, slip: float, rng: np.random.Generator) -> list[Step]:
+    """The steps of one multiplication. Each partial product is wrong with probability `slip`.
+
+    The steps are a * b, the sum of a times each digit of b but 0, the sum of these products, and its value.
+    """
     factors = [int(digit) * 10**power for power, digit in enumerate(reversed(str(b))) if digit != "0"][::-1]
     products = [_slipped(a * factor, rng) if rng.random() < slip else a * factor for factor in factors]
     if len(factors) == 1:
@@ -167,35 +173,37 @@ def _attempt(a: int, b: int, slip: float, rng: np.random.Generator) -> list[Tree
 
 
 def _slipped(number: int, rng: np.random.Generator) -> int:
-    """`number` with one digit, any, replaced by another one."""
+    """`number` with one random digit replaced by another one."""
     digits = [int(digit) for digit in str(number)]
-    digits[rng.integers(len(digits))] += rng.integers(1, 10)
+    position = int(rng.integers(len(digits)))
+    digits[position] += int(rng.integers(1, 10))  # 1 to 9, modulo 10 below: always another digit
     return int("".join(str(digit % 10) for digit in digits))
 
 
-def _sum(terms: list[Any]) -> Tree:
+def _sum(terms: list[Any]) -> Step:
     return reduce(lambda left, right: ("+", left, right), terms)
 
 
-def reference(row: dict[str, Any], template: str = "compact") -> str:
-    """y*, the reference answer: it works the product out without a slip."""
+def reference_answer(row: dict[str, Any], template: str = "compact") -> str:
+    """y*, the reference answer: its thinking works out the product without a slip."""
     a, b = int(row["a"]), int(row["b"])
     worked = _attempt(a, b, 0.0, np.random.default_rng(0))
     return _searches.completion([worked], a * b, worked[-1], _PHRASES, template)
 
 
 def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFAULTS, template: str = "compact") -> str:
-    """A search to imitate: attempts in either order of the numbers, with slips, each marked truly as right or wrong.
+    """A search to imitate: attempts with slips, in either order of the numbers, each marked truly as right or wrong.
 
-    After a wrong attempt the search goes on with probability `persistence`, at most to `max_attempts`; else
-    it gives up and answers with that attempt. The same state of `rng` gives the same attempts for every template.
+    After a wrong attempt the search goes on with probability `persistence`, up to `max_attempts` attempts. Otherwise it
+    gives up and answers with that attempt. The same state of `rng` gives the same attempts for every template.
     """
     target = int(row["a"]) * int(row["b"])
-    attempts: list[list[Tree]] = []
+    attempts: list[list[Step]] = []
     while not attempts or (
         attempts[-1][-1] != target and len(attempts) < options.max_attempts and rng.random() < options.persistence
     ):
-        attempts.append(_attempt(*rng.permutation([row["a"], row["b"]]).tolist(), options.slip, rng))
+        first, second = rng.permutation([row["a"], row["b"]]).tolist()
+        attempts.append(_attempt(first, second, options.slip, rng))
     return _searches.completion(attempts, target, attempts[-1][-1], _PHRASES, template, rng)
 
 
@@ -203,10 +211,10 @@ def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFA
 
 
 def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> Score:
-    """The verdict on the text after the prompt (which opened `<think>`), end-of-sequence token removed.
+    """The verdict on a completion without its end-of-sequence token. Never raises, whatever the text.
 
-    Reward = 1.0 correct + `format_reward` formatted, judged apart. An answer is correct if it is one number, also as
-    `4,042`, that equals the product. Never raises, whatever the text.
+    Reward = 1.0 · correct + `format_reward` · formatted, judged separately. An answer is correct if it is one number
+    that equals the product. It may have commas: `4,042`.
     """
     thinking, answer, formatted = _answers.split(completion)
     number = None if answer is None else _numbers.parse(answer)
@@ -225,10 +233,10 @@ def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> 
 
 
 def solution(completion: str, row: dict[str, Any]) -> str | None:
-    """The one canonical form of a right answer, None if it is wrong."""
+    """The canonical form of a right answer, the same for all; None for a wrong answer."""
     return str(int(row["a"]) * int(row["b"])) if score(completion, row).correct else None
 
 
 def arithmetic(completion: str) -> tuple[int, int]:
-    """How many equations `expression = number` in the thinking are right, and how many there are."""
+    """The number of right equations `expression = number` in the thinking, and the number of all."""
     return _equations.right_and_written(completion.partition("</think>")[0])

@@ -1,7 +1,6 @@
-"""Where a base model comes from: one module per source.
+"""Sources of base models: one module per source.
 
-A source has `Options`, the keys of its config (`common/options.py`), and `make(options, task, data, out)`. `make`
-writes a Hugging Face style folder and returns facts for its manifest. `training/base_model.py` does what all sources
-share.
-Heavy imports belong inside functions, so that a config can be checked without them.
+A source has `Options`, the keys of its config (`common/options.py`), and `make(options, task, data, out)`. `make` writes
+a folder in the Hugging Face layout and returns facts for its manifest. `training/base_model.py` does the rest, which all
+sources share. Imports of torch and the like belong inside functions, so that a config can be checked without them.
 """

@@ -1,4 +1,4 @@
-"""Tokenizers over bytes: every text encodes, whatever it holds (byte-level BPE, as in GPT-2)."""
+"""Tokenizers over bytes, which can encode every text (byte-level BPE, as in GPT-2)."""
 
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ def write_tokenizer(
 ) -> dict[str, Any]:
     """Write `tokenizer.json`, `tokenizer_config.json` and `generation_config.json` for the vocabulary `tokens`.
 
-    `tokens` are spelled in the byte alphabet, in the order of their ids, `merges` in that of their rank. `special`
-    tokens are never cut; `names` says which are `eos_token`, `pad_token` and so on. Digits stand alone, so that a
-    number is spelled digit by digit. Returns the keys of `config.json` that depend on the vocabulary.
+    `tokens` are written in the byte alphabet and ordered by id. `merges` are ordered by rank. `special` tokens are
+    never split. `names` says which of them are `eos_token`, `pad_token` and so on. Each digit is a token. Returns the
+    keys of `config.json` that depend on the vocabulary.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 

