@@ -46,8 +46,8 @@ COMMANDS = {
         "archive results/countdown-mini results/archive/countdown-mini",
     ),
     "generate-docs": Command(
-        "softmax_rewards.config.documentation",
-        "Write the configuration's reference and its JSON schema again, from the code.",
+        "softmax_rewards.report.documentation",
+        "Write the generated parts of the documents and the JSON schema again.",
         "generate-docs",
     ),
 }

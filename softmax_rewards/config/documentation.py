@@ -1,13 +1,11 @@
-"""Documentation of the configuration, generated from its classes: `softmax-rewards generate-docs`.
+"""Documentation of the configuration, generated from its classes. `softmax-rewards generate-docs` writes it.
 
 The key tables of `config/README.md` lie between markers; the text around them is written by hand. `config/schema.json`
 describes an experiment file to an editor. A new task or model source gets its table and its part of the schema by
 itself.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,29 +34,10 @@ BEGIN, END = "<!-- keys of {}: generated, see `softmax-rewards generate-docs` --
 FURTHER = "<!-- further {} -->"  # where the section of a new plug-in is written
 
 
-def main(arguments: list[str]) -> None:
-    """Write the tables and the schema; with `--check` only say which files would change, and exit with 1 if any."""
-    parser = argparse.ArgumentParser(description="Write the key tables of config/README.md, and config/schema.json.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is out of date")
-    check = parser.parse_args(arguments).check
-    outdated = [name for name, text in generated().items() if _read(name) != text]
-    for name in outdated:
-        print(f"{name}: {'out of date' if check else 'written'}")
-        if not check:
-            (ROOT / name).write_text(generated()[name], encoding="utf-8")
-    if check and outdated:
-        sys.exit("allowed: what `softmax-rewards generate-docs` writes")
-
-
 def generated() -> dict[str, str]:
     """File (relative to the repository) → its text as it should be."""
     text = json.dumps(schema.experiment_file(), indent=1, ensure_ascii=False)
-    return {README: fill(_read(README)), SCHEMA: f"{text}\n"}
-
-
-def _read(name: str) -> str:
-    file = ROOT / name
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
+    return {README: fill((ROOT / README).read_text(encoding="utf-8")), SCHEMA: f"{text}\n"}
 
 
 def fill(text: str) -> str:

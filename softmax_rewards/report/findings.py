@@ -11,6 +11,7 @@ from softmax_rewards.config.experiments import Experiment
 from softmax_rewards.verdicts import archive, summary
 from softmax_rewards.verdicts.finished import FinishedRun
 
+BEGIN, END = "<!-- findings: generated, see `softmax-rewards generate-docs` -->", "<!-- end of findings -->"
 EXPERIMENT = Path("config/experiments/countdown-mini-full.yaml")
 
 # Ablation → its name in the table. Those that a reader compares first.
@@ -38,6 +39,12 @@ COLUMNS = (
     "mean success over training, minus GRPO's, in points [95 %]",
     "Holm's p",
 )
+
+
+def fill(text: str) -> str:
+    """The text of README.md with the section as it should be."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{section()}{END}{rest.partition(END)[2]}"
 
 
 def section() -> str:

@@ -18,20 +18,6 @@ def test_the_files_are_what_is_generated():
         assert path.read_text(encoding="utf-8") == text, f"{name}: run `softmax-rewards generate-docs`"
 
 
-def test_check_writes_nothing_and_names_what_is_out_of_date(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(documentation, "ROOT", tmp_path)
-    (tmp_path / "config").mkdir()
-    readme = tmp_path / "config/README.md"
-    markers = [documentation.BEGIN.format(name) + documentation.END for name in documentation.tables()]
-    readme.write_text("\n".join(markers), encoding="utf-8")
-    with pytest.raises(SystemExit):
-        documentation.main(["--check"])
-    assert capsys.readouterr().out.splitlines() == [f"{name}: out of date" for name in documentation.generated()]
-    assert [path.name for path in (tmp_path / "config").iterdir()] == ["README.md"]
-    documentation.main([])
-    documentation.main(["--check"])
-
-
 @pytest.fixture
 def plugged(monkeypatch):
     """The task `gsm8k` and the source `random` have other names as well: `sums` and `dice`."""

@@ -16,7 +16,7 @@ ARGUMENTS = {
     "advise": ("log", "--group", "--reward", "--correct"),
     "judge": ("runs", "--success", "--primary", "--out"),
     "status": ("experiments", "--watch"),
-    "tensorboard": ("experiment", "out"),
+    "tensorboard": ("EXPERIMENT", "OUT"),
     "archive": ("results", "archive"),
     "generate-docs": ("--check",),
 }

@@ -25,7 +25,7 @@ ROOMS = {
     "policy": "common data models config",
     "verdicts": "common data weighting config",
     "training": "common data weighting models config policy",
-    "report": "common verdicts",
+    "report": "common config verdicts",
     "integrations": "common weighting verdicts",
 }
 # Of some rooms only these parts.
@@ -34,6 +34,7 @@ PARTS = {
     ("policy", "config"): {"run"},
     ("verdicts", "config"): {"run", "renamed"},
     ("verdicts", "data"): {"tasks"},
+    ("report", "config"): {"documentation", "experiments"},
 }
 PLUGINS = (plugins.TASKS, plugins.SOURCES, plugins.SCHEMES)
 

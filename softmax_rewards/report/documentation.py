@@ -1,0 +1,53 @@
+"""`softmax-rewards generate-docs`: write what is generated in the repository's documents.
+
+These are the findings in README.md (`findings.py`), and the key tables and the JSON schema of `config/`
+(`config/documentation.py`).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from softmax_rewards.config import documentation
+from softmax_rewards.report import findings
+
+ROOT = documentation.ROOT
+README = "README.md"
+
+EPILOG = """\
+example:
+  softmax-rewards generate-docs           # after a change of an option, or of the archive
+  softmax-rewards generate-docs --check   # what a test and a reviewer want to know
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line. With `--check` it writes nothing, and exits with 1 if a file is out of date."""
+    parser = argparse.ArgumentParser(
+        prog="softmax-rewards generate-docs",
+        description="Write the generated parts of README.md and config/README.md, and config/schema.json, from "
+        "the code and the archive. It works in a clone of the repository.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is out of date")
+    check = parser.parse_args(arguments).check
+    if not (ROOT / README).is_file():
+        sys.exit(f"{ROOT / README}: no such file; allowed: a clone of the repository, installed by pip install -e .")
+    outdated = {name: text for name, text in generated().items() if _read(name) != text}
+    for name, text in outdated.items():
+        print(f"{name}: {'out of date' if check else 'written'}")
+        if not check:
+            (ROOT / name).write_text(text, encoding="utf-8")
+    if check and outdated:
+        sys.exit("allowed: what `softmax-rewards generate-docs` writes")
+
+
+def generated() -> dict[str, str]:
+    """File (relative to the repository) → its text as it should be."""
+    return {README: findings.fill(_read(README)), **documentation.generated()}
+
+
+def _read(name: str) -> str:
+    file = ROOT / name
+    return file.read_text(encoding="utf-8") if file.is_file() else ""

@@ -1,0 +1,40 @@
+"""The command that writes what is generated in the documents."""
+
+import pytest
+
+from softmax_rewards.config import documentation as config_documentation
+from softmax_rewards.report import documentation, findings
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A folder whose documents have all markers, and nothing between them."""
+    for module in (documentation, config_documentation):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(findings, "section", lambda: "| a finding |\n")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "README.md").write_text(f"# Title\n{findings.BEGIN}\n{findings.END}\n", encoding="utf-8")
+    names = config_documentation.tables()
+    markers = [config_documentation.BEGIN.format(name) + config_documentation.END for name in names]
+    (tmp_path / "config/README.md").write_text("\n".join(markers), encoding="utf-8")
+    return tmp_path
+
+
+def test_check_writes_nothing_and_names_what_is_out_of_date(clone, capsys):
+    before = (clone / "README.md").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit):
+        documentation.main(["--check"])
+    assert capsys.readouterr().out.splitlines() == [
+        "README.md: out of date", "config/README.md: out of date", "config/schema.json: out of date"
+    ]  # fmt: skip
+    assert [path.name for path in (clone / "config").iterdir()] == ["README.md"]
+    assert (clone / "README.md").read_text(encoding="utf-8") == before
+    documentation.main([])
+    assert (clone / "README.md").read_text(encoding="utf-8").count("| a finding |") == 1
+    documentation.main(["--check"])
+
+
+def test_outside_a_clone_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(documentation, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match=r"README.md: no such file; allowed: a clone"):
+        documentation.main([])
