@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the t
 
 import pytest
 import torch
+from filelock import FileLock
 
 from softmax_rewards.config import experiments
 from softmax_rewards.data import dataset
@@ -28,10 +29,15 @@ def tiny(tmp_path_factory):
     experiment = experiments.load(experiments.Path("tests/smoke/smoke.yaml"))
     run = experiment.run("softmax-0.5", 0)
     run = dataclasses.replace(run, training=dataclasses.replace(run.training, steps=8, checkpoint_every=1))
-    folder = tmp_path_factory.mktemp("tiny")
-    dataset.write(run.task, folder / "data")
-    base_model.build(run.model, run.task, folder / "data", folder / "base")
-    return run, folder / "data", folder / "base"
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the parent folder is shared by the processes of `-n 2`
+        folder = folder.parent
+    data, base = folder / "tiny/data", folder / "tiny/base"
+    with FileLock(folder / "tiny.lock"):
+        if not (base / "manifest.json").exists():
+            dataset.write(run.task, data)
+            base_model.build(run.model, run.task, data, base)
+    return run, data, base
 
 
 @pytest.fixture
