@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import forks
 import pytest
-import training_process
 
 from softmax_rewards.common import files
 from softmax_rewards.config import experiments
@@ -214,7 +214,7 @@ def test_a_real_run_is_followed_until_it_is_killed(tiny, tmp_path):
         (state,) = plan.states(out.parents[2])
         return state
 
-    process = training_process.start(run, data, base, out)
+    process = forks.start_training(run, data, base, out)
     try:
         while process.is_alive() and not list(out.glob("state/checkpoint-*")):
             time.sleep(0.02)
@@ -235,7 +235,7 @@ def test_a_real_run_is_followed_until_it_is_killed(tiny, tmp_path):
 def test_a_real_run_without_its_base_model_has_failed(tiny, tmp_path):
     run, data, _ = tiny
     out = tmp_path / "results/smoke/runs/softmax-0.5/seed-0"
-    process = training_process.start(run, data, tmp_path / "none", out)
+    process = forks.start_training(run, data, tmp_path / "none", out)
     process.join()
     (state,) = plan.states(out.parents[2])
     assert process.exitcode == 1 and state.state == "failed" and "no readable manifest.json" in state.note

@@ -9,11 +9,11 @@ import socket
 import time
 from pathlib import Path
 
+import forks
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-import training_process
 import transformers
 
 from softmax_rewards.common.files import read_manifest, write_manifest
@@ -46,7 +46,7 @@ def start_training(tiny):
     processes = []
 
     def start(out, *output):
-        processes.append(training_process.start(*tiny, out, *output))
+        processes.append(forks.start_training(*tiny, out, *output))
         return processes[-1]
 
     yield start
