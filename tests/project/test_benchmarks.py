@@ -96,7 +96,7 @@ def test_memory_is_counted_through_the_real_step():
     peaks = memory.counted(SHAPE, settings, evaluated=4)
     weights = 2 * SHAPE.parameters
     assert set(peaks) == {"update", "rollout", "evaluation"} and min(peaks.values()) > weights
-    longer = dataclasses.replace(settings, max_new_tokens=80)
+    longer = dataclasses.replace(settings, max_new_tokens=24)
     assert all(value > peaks[name] for name, value in memory.counted(SHAPE, longer, evaluated=4).items())
 
 

@@ -138,9 +138,9 @@ def test_how_often_checkpoints_are_saved_changes_nothing(tiny, finished, tmp_pat
 )
 def test_a_run_that_saves_memory_resumes_exactly_too(tiny, tmp_path, interrupted_at, memory):
     run, data, base = tiny
-    run = dataclasses.replace(run, training=dataclasses.replace(run.training, checkpoint_every=3, **memory))
+    run = dataclasses.replace(run, training=dataclasses.replace(run.training, steps=5, checkpoint_every=3, **memory))
     trainer.train(run, data, base, tmp_path / "undisturbed")
-    with interrupted_at(6):
+    with interrupted_at(5):
         trainer.train(run, data, base, tmp_path / "resumed")
     assert [folder.name for folder in (tmp_path / "resumed/state").glob("checkpoint-*")] == ["checkpoint-00000003"]
     state = tmp_path / "resumed/state/checkpoint-00000003/state.json"
