@@ -10,8 +10,9 @@ report: .venv/workflow
 	@echo "The report:"
 	@ls -1 results/*/report/index.html
 
+# A file's tests stay in one process, so that what they share is made once.
 test: .venv/test
-	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # What CI runs besides the tests.
 check: .venv/test

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+import forks
+
 ROOT = Path(__file__).parents[1]
 PARTS = ("softmax_rewards", "workflow", "notebooks", "profiles", "config", "tests/smoke")
 FILES = ("Snakefile", "environment.yml", "docs/analysis-plan.md")
@@ -58,6 +60,10 @@ class Repository:
         command = self.command(*arguments)
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=self.environment())
 
+    def snakemake_forked(self, *arguments: str) -> subprocess.CompletedProcess:
+        """The same in a process that has imported Snakemake already: for what begins no job."""
+        return forks.snakemake(self.folder, ["--cores", "2", *arguments], self.environment())
+
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
         """Snakemake in a process group of its own; what it and its jobs say is added to `said`."""
         with (self.folder / "said").open("ab") as said:
@@ -90,7 +96,7 @@ class Repository:
 
     def planned(self) -> Counter:
         """What `snakemake` would do now: (rule, ablation, seed) → jobs; "" where a rule has none."""
-        done = self.snakemake("--dry-run", "--quiet", "host")
+        done = self.snakemake_forked("--dry-run", "--quiet", "host")
         assert done.returncode == 0, done.stderr
         text = done.stdout + done.stderr
         jobs: Counter = Counter()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,7 +96,7 @@ def test_memory_is_counted_through_the_real_step():
     peaks = memory.counted(SHAPE, settings, evaluated=4)
     weights = 2 * SHAPE.parameters
     assert set(peaks) == {"update", "rollout", "evaluation"} and min(peaks.values()) > weights
-    longer = dataclasses.replace(settings, max_new_tokens=80)
+    longer = dataclasses.replace(settings, max_new_tokens=24)
     assert all(value > peaks[name] for name, value in memory.counted(SHAPE, longer, evaluated=4).items())
 
 
@@ -176,10 +175,13 @@ def test_unequal_losses_are_told():
         ("trk", "error: unknown peer 'trk' (nearest: 'trl'); allowed: grpo_zero, project, trl"),
     ],
 )
-def test_a_peer_that_cannot_be_had_is_one_line(tmp_path, peers, message):
+def test_a_peer_that_cannot_be_had_is_one_line(tmp_path, peers, message, monkeypatch, capsys):
     work.write_random(CONFIG, torch.float32, torch.device("cpu"), {"name": "countdown"}, tmp_path)
-    command = [sys.executable, "benchmarks/step.py", "--shape", "long", "--base", str(tmp_path), "--peers", peers]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["step.py", "--shape", "long", "--base", str(tmp_path), "--peers", peers])
+    monkeypatch.setattr(step, "keep_memory", lambda: None)  # it changes the process for good
+    with pytest.raises(SystemExit) as stopped:
+        step.main()
+    (line,) = stopped.value.code.splitlines()  # Python prints it to the standard error, and ends with 1
     assert message in line
+    assert capsys.readouterr().err == ""

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import forks
 import pytest
 
 from softmax_rewards.common import files
@@ -204,11 +205,6 @@ def test_a_state_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch):
 # --- Real runs ------------------------------------------------------------------------------------
 
 
-def command(run, data, base, out):
-    inputs = ["--data", data / "manifest.json", "--base", base / "manifest.json", "--record", out / "run.json"]
-    return [sys.executable, "workflow/scripts/train.py", "--run", run.to_json(), *inputs]
-
-
 def test_a_real_run_is_followed_until_it_is_killed(tiny, tmp_path):
     run, data, base = tiny
     run = dataclasses.replace(run, training=dataclasses.replace(run.training, steps=10_000))
@@ -218,8 +214,9 @@ def test_a_real_run_is_followed_until_it_is_killed(tiny, tmp_path):
         (state,) = plan.states(out.parents[2])
         return state
 
-    with subprocess.Popen(command(run, data, base, out), stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None and not list(out.glob("state/checkpoint-*")):
+    process = forks.start_training(run, data, base, out)
+    try:
+        while process.is_alive() and not list(out.glob("state/checkpoint-*")):
             time.sleep(0.02)
         live = now()
         assert (live.state, live.note, live.device) == ("running", f"process {process.pid}", "cpu")
@@ -227,7 +224,9 @@ def test_a_real_run_is_followed_until_it_is_killed(tiny, tmp_path):
             time.sleep(0.02)
         live = now()
         assert live.seconds_per_step > 0 and live.seconds_left > 0 and 0 <= live.success <= 1
+    finally:
         process.kill()
+        process.join()
     killed = now()
     assert (killed.state, killed.note) == ("interrupted", f"goes on from step {killed.step}")
     assert killed.step >= live.step - 1 > -1
@@ -236,6 +235,7 @@ def test_a_real_run_is_followed_until_it_is_killed(tiny, tmp_path):
 def test_a_real_run_without_its_base_model_has_failed(tiny, tmp_path):
     run, data, _ = tiny
     out = tmp_path / "results/smoke/runs/softmax-0.5/seed-0"
-    done = subprocess.run(command(run, data, tmp_path / "none", out), capture_output=True, text=True)
+    process = forks.start_training(run, data, tmp_path / "none", out)
+    process.join()
     (state,) = plan.states(out.parents[2])
-    assert done.returncode == 1 and state.state == "failed" and "no readable manifest.json" in state.note
+    assert process.exitcode == 1 and state.state == "failed" and "no readable manifest.json" in state.note

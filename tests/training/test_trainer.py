@@ -2,14 +2,14 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forks
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,18 +40,23 @@ def finished(tiny, tmp_path_factory):
     return out
 
 
-def command(tiny, out):
-    run, data, base = tiny
-    script = [sys.executable, "workflow/scripts/train.py", "--run", run.to_json()]
-    return [
-        *script,
-        "--data",
-        data / "manifest.json",
-        "--base",
-        base / "manifest.json",
-        "--record",
-        out / "run.json",
-    ]
+@pytest.fixture
+def start_training(tiny):
+    """A function that starts the run of `tiny` in another process; all of them end with the test."""
+    processes = []
+
+    def start(out, *output):
+        processes.append(forks.start_training(*tiny, out, *output))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        kill(process)
+
+
+def kill(process):
+    process.kill()
+    process.join()
 
 
 def assert_same(one, other):
@@ -61,7 +66,7 @@ def assert_same(one, other):
 
 def until_checkpoint(process, out, step):
     """Wait until the process has saved a checkpoint of at least `step` updates."""
-    while process.poll() is None:
+    while process.is_alive():
         saved = [int(folder.name.split("-")[1]) for folder in out.glob("state/checkpoint-*")]
         if saved and max(saved) >= step:
             return
@@ -74,21 +79,22 @@ def test_a_second_run_has_the_same_bytes(tiny, finished, tmp_path):
     assert not (finished / "state").exists()
 
 
-def test_killed_at_random_moments_it_resumes_and_ends_with_the_same_bytes(tiny, finished, tmp_path):
+def test_killed_at_random_moments_it_resumes_and_ends_with_the_same_bytes(
+    tiny, finished, tmp_path, start_training, capsys
+):
     rng = np.random.default_rng()  # a new moment every time the test runs
     out = tmp_path / "killed"
     for step in sorted(rng.integers(1, 8, size=2)):
-        process = subprocess.Popen(command(tiny, out), stdout=subprocess.DEVNULL)
+        process = start_training(out)
         until_checkpoint(process, out, step)
         time.sleep(rng.uniform(0, 0.1))
-        process.kill()
-        process.wait()
-    process = subprocess.Popen(command(tiny, out), stdout=subprocess.DEVNULL)
-    time.sleep(rng.uniform(0, 6))  # anywhere: while it starts, trains, writes its tables or has ended
-    process.kill()
-    process.wait()
-    done = subprocess.run(command(tiny, out), capture_output=True, text=True, check=True)
-    assert "step 8/8" in done.stdout or "its files are restored" in done.stdout
+        kill(process)
+    process = start_training(out)
+    time.sleep(rng.uniform(0, 2))  # anywhere: while it starts, trains, writes its tables or has ended
+    kill(process)
+    trainer.train(*tiny, out)
+    said = capsys.readouterr().out
+    assert "step 8/8" in said or "its files are restored" in said
     assert_same(finished, out)
 
 
@@ -132,9 +138,9 @@ def test_how_often_checkpoints_are_saved_changes_nothing(tiny, finished, tmp_pat
 )
 def test_a_run_that_saves_memory_resumes_exactly_too(tiny, tmp_path, interrupted_at, memory):
     run, data, base = tiny
-    run = dataclasses.replace(run, training=dataclasses.replace(run.training, checkpoint_every=3, **memory))
+    run = dataclasses.replace(run, training=dataclasses.replace(run.training, steps=5, checkpoint_every=3, **memory))
     trainer.train(run, data, base, tmp_path / "undisturbed")
-    with interrupted_at(6):
+    with interrupted_at(5):
         trainer.train(run, data, base, tmp_path / "resumed")
     assert [folder.name for folder in (tmp_path / "resumed/state").glob("checkpoint-*")] == ["checkpoint-00000003"]
     state = tmp_path / "resumed/state/checkpoint-00000003/state.json"
@@ -147,11 +153,10 @@ def test_a_run_that_saves_memory_resumes_exactly_too(tiny, tmp_path, interrupted
     assert (tmp_path / "resumed/model/tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
 
 
-def test_a_resumed_run_remembers_that_memory_ran_out(tiny, tmp_path):
-    process = subprocess.Popen(command(tiny, tmp_path), stdout=subprocess.DEVNULL)
+def test_a_resumed_run_remembers_that_memory_ran_out(tiny, tmp_path, start_training):
+    process = start_training(tmp_path)
     until_checkpoint(process, tmp_path, 2)
-    process.kill()
-    process.wait()
+    kill(process)
     saved = max(tmp_path.glob("state/checkpoint-*"))
     state = json.loads((saved / "state.json").read_text())
     limits = {"rollout_batch_size": 8, "max_microbatch_tokens": 77}
@@ -163,45 +168,41 @@ def test_a_resumed_run_remembers_that_memory_ran_out(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_request_to_end_saves_a_checkpoint_and_exits_within_a_step(tiny, finished, tmp_path, number):
+def test_a_request_to_end_saves_a_checkpoint_and_exits_within_a_step(tiny, finished, tmp_path, start_training, number):
     out = tmp_path / "stopped"
-    process = subprocess.Popen(command(tiny, out), stdout=subprocess.PIPE, text=True)
+    process = start_training(out, tmp_path / "output")
     until_checkpoint(process, out, 2)
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    os.kill(process.pid, number)
+    process.join(60)
+    assert process.exitcode == 128 + number
     saved = max(out.glob("state/checkpoint-*"))
-    assert f"stopped on request after step {int(saved.name.split('-')[1])}" in output
+    said = (tmp_path / "output").read_text()
+    assert f"stopped on request after step {int(saved.name.split('-')[1])}" in said
     assert not (out / "run.json").exists()
     trainer.train(*tiny, out)
     assert_same(finished, out)
 
 
-def test_a_checkpoint_of_other_settings_is_not_resumed(tiny, tmp_path):
+def test_a_checkpoint_of_other_settings_is_not_resumed(tiny, tmp_path, start_training):
     run, data, base = tiny
     out = tmp_path / "changed"
-    process = subprocess.Popen(command(tiny, out), stdout=subprocess.DEVNULL)
+    process = start_training(out)
     until_checkpoint(process, out, 2)
-    process.kill()
-    process.wait()
+    kill(process)
     other = dataclasses.replace(run, weighting={"scheme": "linear"})
     trainer.train(other, data, base, out)
     trainer.train(other, data, base, tmp_path / "fresh")
     assert_same(out, tmp_path / "fresh")
 
 
-def test_a_run_is_trained_by_one_process_at_a_time(tiny, tmp_path):
+def test_a_run_is_trained_by_one_process_at_a_time(tiny, tmp_path, start_training):
     out = tmp_path / "locked"
-    process = subprocess.Popen(command(tiny, out), stdout=subprocess.DEVNULL)
+    process = start_training(out)
     until_checkpoint(process, out, 1)
-    process.send_signal(signal.SIGSTOP)  # it holds the lock as long as it exists
-    try:
-        says = f"process {process.pid} \\(training\\) is at work here on {socket.gethostname()};"
-        with pytest.raises(RuntimeError, match=says):
-            trainer.train(*tiny, out)
-    finally:
-        process.kill()
-        process.wait()
+    os.kill(process.pid, signal.SIGSTOP)  # it holds the lock as long as it exists
+    says = f"process {process.pid} \\(training\\) is at work here on {socket.gethostname()};"
+    with pytest.raises(RuntimeError, match=says):
+        trainer.train(*tiny, out)
 
 
 FULL = experiments.load(Path("config/experiments/countdown-mini-full.yaml")).ablations

@@ -46,7 +46,7 @@ def mini(data, out, **options):
 
 
 def test_it_learns_and_says_so(data, tmp_path, capsys):
-    manifest = mini(data, tmp_path, steps=120, traces=16)
+    manifest = mini(data, tmp_path, steps=120, traces=16, threads=1)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines] == [f"[base model] step {step}/120" for step in (100, 120)]
     assert lines[-1].endswith(f"loss {manifest['loss']:.4f} nats/token")

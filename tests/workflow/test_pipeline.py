@@ -150,7 +150,7 @@ def test_the_pipeline(finished):
     assert repository.edited(config, taken) == ANALYSIS + AGGREGATE + REPORTS
     (kept / "groups.parquet").write_bytes(b"")
     (repository.folder / config).write_text(taken(text))
-    done = repository.snakemake("-n")
+    done = repository.snakemake_forked("-n")
     assert done.returncode == 1
     assert "groups.parquet is damaged (sha256 differs); restore the archive: git checkout -- results" in done.stderr
     assert "archived_only: smoke has no run in archive results/archive/smoke; allowed: false" in done.stderr
@@ -169,7 +169,7 @@ def test_the_pipeline(finished):
     ],
 )
 def test_wrong_input_is_refused_before_anything_runs(tmp_path, arguments, message):
-    done = Repository(tmp_path).snakemake("--quiet", "all", *arguments)
+    done = Repository(tmp_path).snakemake_forked("--quiet", "all", *arguments)
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if "profile" not in line]
     assert len(said) == 1 and said[0].startswith(message), done.stderr
