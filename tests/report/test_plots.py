@@ -333,7 +333,7 @@ def test_only_the_report_imports_seaborn_and_matplotlib():
     """They are slow to import, and training and judging need no figure."""
     for file in provenance.PACKAGE.rglob("*.py"):
         if provenance.PACKAGE / "report" not in file.parents:
-            assert not {"seaborn", "matplotlib"} & {name.split(".")[0] for name in provenance.imports(file)}, file
+            assert not {"seaborn", "matplotlib"} & {name.split(".")[0] for name in provenance.read(file).imports}, file
 
 
 def test_pyplot_keeps_no_figure_and_the_process_keeps_its_style():
@@ -382,3 +382,14 @@ EMPTY = pd.DataFrame(columns=[*runs().columns, *EMPTY_COLUMNS])
 )
 def test_an_empty_table_gives_a_figure_that_says_so(draw):
     assert texts(draw(EMPTY))[0].startswith("Not enough data")
+
+
+def test_a_missing_value_of_a_heat_map_has_no_text():
+    from matplotlib.figure import Figure
+
+    from softmax_rewards.report.plots.drawing import heatmap
+
+    axes = Figure().subplots()
+    heatmap(axes, pd.DataFrame({"a": [0.0, np.nan], "b": [np.nan, 1.0]}), annot=True)
+    # viridis is dark at 0 and light at 1
+    assert [(text.get_text(), text.get_color()) for text in axes.texts] == [("0", "white"), ("1", "black")]

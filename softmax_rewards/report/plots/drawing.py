@@ -98,7 +98,8 @@ def heatmap(axes: Axes, values: pd.DataFrame, **options: Any) -> None:
     """seaborn's heat map of `values`, with upright labels and numbers that can be read on every color."""
     sns.heatmap(values, cmap="viridis", ax=axes, **options)
     axes.tick_params(rotation=0)
-    for text, color in zip(axes.texts, axes.collections[0].get_facecolor(), strict=True):
+    colors = axes.collections[0].get_facecolor()[values.notna().to_numpy().ravel()]  # a missing value has no text
+    for text, color in zip(axes.texts, colors, strict=True):
         # At this luminance black and white have the same contrast (WCAG 2); seaborn changes from white too late.
         text.set_color("white" if relative_luminance(color) < 0.18 else "black")
     axes.set(xlabel="", ylabel="")
