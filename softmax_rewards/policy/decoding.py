@@ -14,7 +14,8 @@ from softmax_rewards.models.kv_cache import Cache
 from softmax_rewards.models.replay import Replay
 
 PREFILL_TOKENS = 2**15
-"""Prompt tokens in one pass. In a larger pass the activations of the feed-forward part would outweigh the cache."""
+"""Prompt tokens in one pass. In a larger pass the activations of the feed-forward layers would need more memory than
+the cache."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,12 @@ class DecodeSchedule:
     """How the loop runs on one kind of device."""
 
     check_every: int  # tokens between two checks for finished rows; on a GPU every check waits for the device
-    compact_below: float  # finished rows are dropped if less than this share of the rows still runs
+    compact_below: float  # finished rows are dropped if less than this share of the rows is unfinished
     width: int  # attention reads a multiple of this number of cache columns
 
 
-# Dropping rows copies the cache. A GPU also has to record its step again, for every change of rows or width. So it
-# checks seldom, drops late and reads columns in large blocks, with a mask over those that are not written yet.
+# Dropping rows copies the cache. On a GPU each change of rows or width also needs a new CUDA graph. So a GPU checks
+# seldom, drops late and reads columns in large blocks. A mask hides the columns that are not written yet.
 SCHEDULES = {"cpu": DecodeSchedule(4, 0.8, 1), "cuda": DecodeSchedule(16, 0.5, 256)}
 
 
@@ -36,8 +37,8 @@ class Completions:
     """The completions of R rows with at most T new tokens."""
 
     tokens: Tensor  # [R, T] int64, with the end token, and padding after it
-    log_probs: Tensor  # [R, T] float32, of the sampled tokens at temperature 1; 0 after the end
-    entropies: Tensor  # [R, T] float32, of the distributions that the tokens were drawn from (nats); 0 after the end
+    log_probs: Tensor  # [R, T] float32, of the tokens under the policy (temperature 1); 0 after the end
+    entropies: Tensor  # [R, T] float32, of the policy's distribution at each token (nats); 0 after the end
     lengths: Tensor  # [R] int64, number of generated tokens, with the end token
     finished: Tensor  # [R] bool, whether there is an end token
 
@@ -54,7 +55,7 @@ def joined(parts: Sequence[Completions]) -> Completions:
     return Completions(*(torch.cat([getattr(part, name) for part in parts]) for name in _FIELDS))
 
 
-@torch.no_grad()  # here and not at the caller: the setting holds for one thread, and decoding may run in several
+@torch.no_grad()  # set here, because the setting holds for one thread, and callers may decode in several threads
 def decode(
     model: Decoder,
     prompts: Sequence[Sequence[int]],
@@ -64,18 +65,19 @@ def decode(
     pad_id: int,
     noise: Tensor | None,
 ) -> Completions:
-    """Decode `group_size` samples of every prompt, all rows together, until an id of `eos_ids` or `max_new_tokens`.
+    """Decode `group_size` samples of every prompt, all rows together.
 
-    `noise[R, T]` are uniform numbers in [0, 1), one per token; without them decoding is greedy.
+    A sample ends with an id of `eos_ids`, or after `max_new_tokens`. `noise[R, T]` holds a uniform number in [0, 1) for
+    each token. Without `noise`, decoding is greedy.
     """
     schedule = SCHEDULES[model.embed_tokens.weight.device.type]
-    # Each prompt is computed once, and then its cache is copied for its samples.
+    # Each prompt is computed once. Then its part of the cache is copied for each of its samples.
     cache, last, padding = _read(model, prompts, max_new_tokens, pad_id, schedule.width)
     cache.repeat(group_size)
     last, padding = last.repeat_interleave(group_size, 0), padding.repeat_interleave(group_size)
     batch = DecodingBatch(model, cache, last, padding, max_new_tokens, noise, schedule)
     ends = torch.tensor(list(eos_ids), device=last.device)
-    for position in range(1, max_new_tokens):
+    for position in range(1, max_new_tokens):  # the new batch already has token 0
         if position % schedule.check_every == 0:
             alive = (~torch.isin(batch.tokens[batch.row_index, :position], ends).any(1)).nonzero()[:, 0]
             if len(alive) == 0:
@@ -104,7 +106,7 @@ def _read(
     column = torch.arange(longest, device=device)
     causal = torch.full((longest, longest), float("-inf"), device=device, dtype=weight.dtype).triu(1)
     last = []
-    # All prompts at once could take more memory for activations than the cache takes.
+    # The prompts are computed in parts, because the activations of all prompts could need more memory than the cache.
     step = max(PREFILL_TOKENS // longest, 1)
     for part in (slice(start, start + step) for start in range(0, len(prompts), step)):
         before = (column < padding[part, None])[:, None, None]
@@ -135,11 +137,11 @@ class DecodingBatch:
         self.log_probs, self.entropies = torch.zeros((2, rows, max_new_tokens), device=device)
         self.row_index = torch.arange(rows, device=device)  # the remaining rows, as indices into these three tensors
         self.token = torch.zeros((rows, 1), dtype=torch.int64, device=device)  # the last token of each remaining row
-        self.positions = (cache.length - 1 - padding)[:, None]
+        self.positions = (cache.length - 1 - padding)[:, None]  # of the prompts' last tokens; `advance` adds 1
         if noise is not None:
             self.noise = noise.to(device)
-            self.uniform = self.noise[:, :1].clone()
-        # Without padding and with an exact width every column that attention reads is valid, and there is no mask.
+            self.uniform = self.noise[:, :1].clone()  # a copy, because `advance` overwrites it in place
+        # With width 1, attention reads exactly the columns in use. If there is no padding either, no mask is needed.
         self.mask: Tensor | None = None
         if schedule.width > 1 or bool(padding.any()):
             columns = torch.arange(cache.capacity, device=device)
@@ -151,8 +153,8 @@ class DecodingBatch:
         self._refresh_graph()
 
     def advance(self, position: int) -> None:
-        """Draw the token of column `position` for every row."""
-        if self.cache.length > self.cache.width:
+        """Draw token number `position` of every remaining row, from 0."""
+        if self.cache.length > self.cache.width:  # this step writes a column behind those that attention reads
             self._refresh_graph()
         self.positions += 1
         if self.mask is not None:
@@ -172,8 +174,8 @@ class DecodingBatch:
         self._refresh_graph()
 
     def completions(self, ends: Tensor, pad_id: int) -> Completions:
-        """All rows, each cut after its first end token."""
-        # A row goes on after its end until it is dropped. What it drew there is overwritten here.
+        """All rows, also those that were dropped. Everything after a row's first end token is blanked."""
+        # A finished row draws more tokens until it is dropped. They are overwritten here.
         is_end = torch.isin(self.tokens, ends)
         finished, longest = is_end.any(1), self.tokens.shape[1]
         lengths = torch.where(finished, is_end.int().argmax(1) + 1, longest)
@@ -184,19 +186,20 @@ class DecodingBatch:
         )
 
     def _refresh_graph(self) -> None:
-        """Prepare for steps with the present rows and width: a recorded graph holds only for one of each."""
+        """Start a new CUDA graph, with the cache's width for the next steps."""
+        # A recorded graph works only for the number of rows and the width that it was recorded with.
         self.cache.width = round_up(self.cache.length, self.schedule.width)
         self.replay = Replay(self.row_index.device)
 
     def _step(self) -> tuple[Tensor, Tensor, Tensor]:
-        # A GPU may record these lines and replay them. So everything that changes from step to step is a tensor that
-        # is changed in place.
+        # A GPU records these lines once and replays them. So everything that differs between steps must be a tensor
+        # that is changed in place.
         mask = self.mask[..., : self.cache.width] if self.mask is not None else None
         hidden = self.model(self.token, self.positions, mask, self.cache)
         return self._draw(hidden[:, 0])
 
     def _draw(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A token of each row, its log-probability, and the entropy of the distribution, each `[rows]`."""
+        """The next token of each row, its log-probability, and the entropy of its distribution, each `[rows]`."""
         # In float32, because the softmax sums over the whole vocabulary.
         log_probs = self.model.lm_head(hidden).float().log_softmax(1)
         probabilities = log_probs.exp()
@@ -212,12 +215,13 @@ class DecodingBatch:
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """Draw a token per row, `[R, 1]`, from `probabilities[R, V]` with `uniform[R, 1]`, float64 in [0, 1).
+    """Draw one token per row, `[R, 1]`, from `probabilities[R, V]` with `uniform[R, 1]`, float64 in [0, 1).
 
-    It is the first token at which the cumulative probability exceeds `uniform` times the total.
+    The drawn token is the first one whose cumulative probability exceeds `uniform` times the total.
     """
-    # In float64: a float32 sum over 152,000 tokens would lose the rare ones. `right` skips tokens of probability 0. The
-    # clamp is for probabilities that are NaN: the loss reports divergence, so no index error may come before it.
+    # The sums are float64, because a float32 sum over 152,000 tokens would lose the rare ones. With `right=True` a
+    # token of probability 0 is never drawn, even if `uniform` is 0. If probabilities are NaN, the index would be out of
+    # range. The clamp prevents an index error here, so that the loss can report the divergence later.
     sums = probabilities.cumsum(1, dtype=torch.float64)
     return torch.searchsorted(sums, uniform * sums[:, -1:], right=True).clamp_(max=sums.shape[1] - 1)
 

@@ -1,7 +1,7 @@
 """Gradients of a loss over many samples, summed over micro-batches that bound the memory.
 
-The loss is a sum over tokens. Their factors already include the scale of the whole step, so the result does not depend
-on how samples are split into micro-batches. Each prompt is computed once for all its samples.
+The loss is a sum over tokens. Each token's factor already includes the scale of the whole step. So the result does not
+depend on how samples are split into micro-batches. Each prompt is computed once for all its samples.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,14 +17,18 @@ from softmax_rewards.policy.optimizer import Optimizer
 from softmax_rewards.policy.parallel import Workers, one_core
 
 MicroBatchLoss = Callable[[MicroBatch, Tensor, Tensor], Tensor]
-"""(micro-batch, log-probabilities of its tokens, entropies there) → its part of the loss. Tensors are `[tokens]`."""
+"""(micro-batch, log-probabilities, entropies) → the micro-batch's part of the loss.
+
+Log-probabilities and entropies are `[tokens]`, one value per token of the micro-batch.
+"""
 
 
 @torch.no_grad()
 def log_probs(model: Decoder, samples: Samples, token_budget: int) -> Tensor:
     """log π of every token of the completions, float32 `[Q·N, T]` on the model's device; 0 after their ends.
 
-    A forward pass has at most `token_budget` tokens with padding, or one row.
+    Prompts and completions have separate passes. Each pass has at most `token_budget` tokens, padding included. A
+    prompt or completion that is longer has its own pass.
     """
     device = model.embed_tokens.weight.device
     values = torch.zeros(samples.completions.shape, device=device)
@@ -37,7 +41,7 @@ def log_probs(model: Decoder, samples: Samples, token_budget: int) -> Tensor:
 
 
 class Gradients:
-    """Computes gradients of `model` for `optimizer`. On a CPU, `threads` micro-batches are computed at once."""
+    """Computes gradients of `model` for `optimizer`. On a CPU, `threads` micro-batches are computed in parallel."""
 
     def __init__(self, model: Decoder, optimizer: Optimizer, threads: int) -> None:
         self.model, self.optimizer = model, optimizer
@@ -48,12 +52,12 @@ class Gradients:
     ) -> float:
         """Add the gradient of the loss over `rows` to the optimizer's gradients. Returns the loss of these rows.
 
-        A micro-batch has at most `token_budget` tokens with padding, or one row. `loss` gets entropies if `entropies`
-        is true, otherwise zeros. Raises torch.OutOfMemoryError; then a part of the gradient has been added.
+        `token_budget` limits each pass, as in `log_probs`. `loss` gets entropies if `entropies` is true, otherwise
+        zeros. After a torch.OutOfMemoryError, the optimizer's gradients contain only a part of the sum.
         """
         if self.workers.count == 1:
             return self._add(samples, rows, token_budget, loss, entropies)
-        with one_core():
+        with one_core():  # each thread computes a micro-batch of its own, so it uses one core
             return self._add(samples, rows, token_budget, loss, entropies)
 
     def _add(
@@ -61,24 +65,26 @@ class Gradients:
     ) -> float:
         losses: list[Tensor] = []
         for chunk, batches in self.passes(samples, rows, token_budget):
-            # Detached: each micro-batch is backpropagated at once, and its activations are freed. The gradients of the
-            # prompts' keys and values are summed over the micro-batches, and go through the prompts once at the end.
+            # The prefix is detached, so that each micro-batch has its own backward pass, which frees its activations.
+            # The gradients of the prompts' keys and values are summed over the micro-batches. After the last one, they
+            # are backpropagated through the prompts once.
             prefix = SharedPrefix(self.model, chunk.prompts).detach()
 
             def compute(batch: MicroBatch, prefix: SharedPrefix = prefix) -> tuple[Tensor, Sequence[Tensor]]:
                 value = loss(batch, *token_log_probs(self.model, prefix, batch, entropies))
-                if batch.spare:
-                    value = 0.0 * value  # still a backward pass, which the other ranks wait for
+                if batch.spare:  # repeated only to keep in step with other ranks, see `ShardedGradients.passes`
+                    value = 0.0 * value  # has no effect on the sum, but has the backward pass that other ranks wait for
                 if self.workers.count == 1:
                     value.backward()
                     return value.detach(), ()
-                # Threads must not add to the same `.grad` at once. So each returns its gradients, and the loop below
-                # adds them in the order of the micro-batches: then the sum does not depend on which thread is faster.
+                # Two threads must not add to the same `.grad` at the same time. So each thread returns its gradients,
+                # and the loop below adds them in the order of the micro-batches. A sum in another order would be
+                # rounded differently.
                 weights = tuple(self.optimizer.parameters.values())
                 return value.detach(), torch.autograd.grad(value, (*prefix.values, *weights))
 
             for value, gradients in self.workers.map(compute, batches):
-                losses.append(value)  # stays on the device: `item()` here would make the CPU wait for the GPU
+                losses.append(value)  # stays on the device, because `item()` would make the CPU wait for the GPU here
                 if gradients:
                     prefix.add(gradients[: len(prefix.values)])
                     self.optimizer.add(gradients[len(prefix.values) :])
@@ -88,6 +94,6 @@ class Gradients:
     def passes(
         self, samples: Samples, rows: Iterable[int], token_budget: int
     ) -> Iterator[tuple[PromptChunk, Iterable[MicroBatch]]]:
-        """The prompt chunks of `rows`, each with its micro-batches."""
+        """The prompt chunks of `rows`, each with its micro-batches. `ShardedGradients` overrides this method."""
         for chunk in prompt_chunks(samples, rows, token_budget):
             yield chunk, micro_batches(chunk, samples, token_budget)

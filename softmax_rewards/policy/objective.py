@@ -2,11 +2,12 @@
 
     L = −Σ_i s_i w_i Σ_t log π(y_it | x, y_i<t)
 
-w_i is the weight of sample i. Its scale s_i depends on the loss aggregation, for M samples of n_i tokens:
+w_i is the weight of sample i, and s_i is its scale. The scale depends on the loss aggregation. M samples count, sample
+i has n_i tokens, and T_max is the longest completion allowed (`max_new_tokens`):
 
     token-mean   1 / Σ_j n_j      every token counts the same (DAPO, arXiv 2503.14476)
     seq-mean     1 / (M · n_i)    every sample counts the same (GRPO, arXiv 2402.03300)
-    constant     1 / (M · T_max)  a sample counts by its length (Dr. GRPO, arXiv 2503.20783)
+    constant     1 / (M · T_max)  a sample counts in proportion to its length (Dr. GRPO, arXiv 2503.20783)
 """
 
 import numpy as np
@@ -22,11 +23,12 @@ AGGREGATIONS = ("token-mean", "seq-mean", "constant")
 
 
 def sample_scales(lengths: np.ndarray, mask: np.ndarray, aggregation: str, max_new_tokens: int) -> np.ndarray:
-    """s_i of M samples, float64 `[M]`: `lengths[M]` are their tokens, `mask[M]` says which samples count.
+    """The scales s_i of all samples, float64 `[samples]`.
 
-    The others get 0 and are in no total. Raises ValueError for an unknown aggregation.
+    `lengths[samples]` are their numbers of tokens, and `mask[samples]` is true for those that count. The others get
+    scale 0, and neither M nor Σ_j n_j includes them. Raises ValueError for an unknown aggregation.
     """
-    # At least 1, so that a step in which no sample counts has loss 0 and not 0/0.
+    # Both are at least 1. Otherwise a step in which no sample counts would divide by zero.
     count, tokens = max(int(mask.sum()), 1), max(int(lengths[mask].sum()), 1)
     if aggregation == "token-mean":
         scales = np.full(len(lengths), 1.0 / tokens)
@@ -42,39 +44,41 @@ def sample_scales(lengths: np.ndarray, mask: np.ndarray, aggregation: str, max_n
 def token_log_probs(
     model: Decoder, prefix: SharedPrefix, batch: MicroBatch, entropies: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """log π of every target and the policy's entropy there (nats), both float32 `[tokens]`.
+    """log π of every target token and the entropy of the policy's distribution for it (nats), both float32 `[tokens]`.
 
-    Entropies are 0 unless `entropies` is true. Differentiable in the weights and in `prefix.values`.
+    Entropies are 0 unless `entropies` is true. Both can be differentiated by the weights and by `prefix.values`.
     """
     length = batch.ids.shape[1]
     dtype = model.embed_tokens.weight.dtype
     positions, mask = prefix.positions(batch.prompt_index, length), prefix.mask(batch.prompt_index, length, dtype)
     hidden = model(batch.ids, positions, mask, prefix.view(batch.prompt_index))
-    # Logits are computed only where a completion token is predicted: they are the most expensive part. The head is read
-    # after the model's pass, because FSDP gathers it there.
+    # Logits are the most expensive part, so they are computed only at the positions `flat_index`, which predict a
+    # completion token. The head is read after the model's pass, because with FSDP the pass gathers it.
     return LogProbs.apply(hidden.flatten(0, 1)[batch.flat_index], model.lm_head.weight, batch.targets, entropies)
 
 
 def kl_penalty(log_probs: Tensor, kl_reference: Tensor) -> Tensor:
     """The k3 estimate of KL(π‖π_ref) at every token: r − log r − 1 with r = π_ref/π.
 
-    `log_probs` are log π and `kl_reference` log π_ref. All have the same shape. Source: J. Schulman, "Approximating KL
-    divergence" (2020), used by GRPO (arXiv 2402.03300, eq. 4).
+    `log_probs` holds log π, and `kl_reference` holds log π_ref. Both and the result have the same shape. Source:
+    J. Schulman, "Approximating KL divergence" (2020), used by GRPO (arXiv 2402.03300, eq. 4).
     """
-    # Like −log r this is unbiased for samples of π. Unlike −log r it is never negative, and its variance is lower.
+    # For samples of π, both −log r and this estimate are unbiased. But this one is never negative, and it usually has a
+    # lower variance.
     log_ratio = kl_reference - log_probs
     return log_ratio.exp() - log_ratio - 1
 
 
 def policy_loss(log_probs: Tensor, old: Tensor, weights: Tensor, clip: tuple[float, float] | None) -> Tensor:
-    """Σ over `[tokens]` of −weight·log π, or PPO's clipped surrogate (arXiv 1707.06347, eq. 7).
+    """The loss of `[tokens]`: −Σ weight·log π without `clip`, otherwise PPO's clipped surrogate.
 
-    `weights` are s_i·w_i of each token's sample. `clip` is (ε_low, ε_high), or None for the first form. `old` are the
-    log-probabilities under the policy before the batch's first update; only the clipped form uses them.
+    `weights` holds s_i·w_i of each token's sample. `clip` is (ε_low, ε_high) or None. `old` holds the log-probabilities
+    under the policy before the batch's first update. Only the clipped form uses it. Source: arXiv 1707.06347, eq. 7.
     """
     if clip is None:
         return -(weights * log_probs).sum()
     ratio = (log_probs - old).exp()
     clipped = ratio.clamp(1 - clip[0], 1 + clip[1])
-    # The minimum stops the gradient only where the ratio is past its limit in the direction that the weight asks for.
+    # The minimum has no gradient where the update has already gone far enough. That is where the ratio is above
+    # 1 + ε_high and the weight is positive, or below 1 − ε_low and the weight is negative.
     return -torch.minimum(ratio * weights, clipped * weights).sum()

@@ -1,9 +1,10 @@
 """The engine of several processes: PyTorch's FSDP2 shards weights, gradients and AdamW moments over the ranks.
 
-Each of k ranks holds 1/k of the float32 weights, gradients and moments (16 bytes per parameter in all). In a pass, each
-layer is gathered in the run's precision, used, and dropped. Gradients are summed over the ranks in float32. Sampling
-uses a whole copy of the policy, because it would otherwise gather every layer for every token. Before sharding, every
-rank holds the whole policy in float32. Sources: arXiv 1910.02054 (ZeRO), 2304.11277 (FSDP).
+Each of k ranks holds 1/k of the float32 weights, gradients and moments. That is 16/k bytes per parameter. In a pass,
+each layer is gathered in the run's precision, used, and dropped. Gradients are summed over the ranks in float32.
+Sampling uses a complete copy of the policy, because it would otherwise gather every layer for every token. Each rank
+must also have room for the complete float32 policy, which it holds before sharding. Sources: arXiv 1910.02054 (ZeRO),
+2304.11277 (FSDP).
 """
 
 import dataclasses
@@ -36,20 +37,21 @@ def shard(policy: Decoder, world: World, precision: torch.dtype) -> None:
     mesh = init_device_mesh(world.device.type, (world.size,))
     mixed = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
     for module in (*policy.layers, policy):
-        # The objective uses embedding and head outside of the policy's forward pass. So the policy itself, which holds
-        # them, stays gathered until its backward pass.
+        # The objective uses the head's weight after the policy's forward pass. The root module `policy` holds this
+        # weight, so it stays gathered until its backward pass. The layers do not.
         fully_shard(module, mesh=mesh, reshard_after_forward=module is not policy, mp_policy=mixed)
         assert isinstance(module, FSDPModule)
-        # FSDP averages gradients by default. But each rank's loss is a sum that is already scaled for the whole batch.
+        # FSDP averages gradients by default. But each rank's loss is already scaled for the whole batch, so the
+        # gradients must be summed.
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
-    policy.sharded = True
+    policy.sharded = True  # `SharedPrefix` must know it, to start FSDP's backward pass
 
 
 class ShardedEngine(Engine):
     """This rank's share of the policy. All ranks must make the same calls in the same order."""
 
-    can_retry = False  # a rank cannot repeat a pass while the other ranks go on
+    can_retry = False  # if one rank repeated a pass, the ranks would no longer make the same calls
 
     def __init__(self, policy: Decoder, settings: Training, world: World) -> None:
         self.world, self.precision = world, getattr(torch, settings.precision)
@@ -65,11 +67,11 @@ class ShardedEngine(Engine):
         copy = Decoder.empty(self.policy.shape, self.world.device, self.precision)
         with torch.no_grad():
             for (_, target), (_, share) in zip(copy.named_parameters(), self.policy.named_parameters(), strict=True):
-                target.copy_(_full(share))
+                target.copy_(_full(share))  # a gathered float32 tensor is freed before the next one is gathered
         try:
             yield copy
         finally:
-            copy.to("meta")  # frees the memory even if somebody still holds the copy
+            copy.to("meta")  # frees the memory even if another object still refers to the copy
 
     def share(self, prompts: int) -> range:
         return self.world.share(prompts)
@@ -78,13 +80,14 @@ class ShardedEngine(Engine):
         return self.world.sum(value)
 
     def sum_tensor(self, value: Tensor) -> Tensor:
+        # Every rank adds in the same order, so all get the same bits.
         return sum(self.world.gather(value), start=torch.zeros_like(value))
 
     def union(self, names: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(name for ranks_names in self.world.gather(list(names)) for name in ranks_names))
 
     def state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """As in `Engine`, but only the main rank gets the tensors. All ranks must iterate over it."""
+        """As in `Engine`, but only the main rank gets the tensors. All ranks must iterate, because all must gather."""
         kinds: dict[str, Mapping[str, Tensor]] = {"policy": self.optimizer.parameters, **self.optimizer.state()}
         for kind, tensors in kinds.items():
             full = ((name, _full(value)) for name, value in tensors.items())
@@ -95,7 +98,7 @@ class ShardedGradients(Gradients):
     """Gradients of a sharded model. All ranks run their passes at the same time."""
 
     def __init__(self, model: Decoder, optimizer: Optimizer, world: World) -> None:
-        super().__init__(model, optimizer, threads=1)
+        super().__init__(model, optimizer, threads=1)  # the passes must have the same order on all ranks
         self.world = world
 
     def passes(
@@ -103,7 +106,7 @@ class ShardedGradients(Gradients):
     ) -> Iterator[tuple[PromptChunk, Iterable[MicroBatch]]]:
         """As in `Gradients`, but every rank gets the same number of chunks and of micro-batches in each chunk."""
         # FSDP needs every rank to run the same number of passes. A rank with fewer micro-batches repeats its last one
-        # with loss 0. A rank with fewer chunks computes the shortest sample with loss 0, because it costs least.
+        # with loss 0. A rank with fewer chunks computes the shortest sample with loss 0. That sample is cheap.
         chunks = [
             (chunk, list(micro_batches(chunk, samples, token_budget)))
             for chunk in prompt_chunks(samples, rows, token_budget)
@@ -125,11 +128,11 @@ class ShardedAdamW(DeviceAdamW):
         self.world = world
 
     def gradients(self) -> dict[str, Tensor]:
-        """This rank's shares of the sums so far. Some may be empty."""
+        """As in `Optimizer`, but this rank's shares. Shares of small tensors may be empty, see `_set_share`."""
         return {name: _local(gradient) for name, gradient in super().gradients().items()}
 
     def weights(self) -> dict[str, Tensor]:
-        """This rank's shares of the weights. Some may be empty."""
+        """This rank's shares of the weights. Shares of small tensors may be empty, see `_set_share`."""
         return {name: _local(weight) for name, weight in self.parameters.items()}
 
     def norm(self, gradients: Mapping[str, Tensor]) -> Tensor:
@@ -142,7 +145,9 @@ class ShardedAdamW(DeviceAdamW):
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
         parameter = self.parameters[name]
-        if kind == "step":  # the same number on all ranks; an integer if `StochasticAdamW` wrote it
+        # The step is the same number on all ranks. It is an integer in a checkpoint of `StochasticAdamW`, and a float32
+        # tensor here.
+        if kind == "step":
             self._adamw.state[parameter][kind] = value.to(self.world.device, torch.float32, copy=True)
         else:
             moment = torch.zeros_like(parameter)
@@ -150,18 +155,19 @@ class ShardedAdamW(DeviceAdamW):
             self._adamw.state[parameter][kind] = moment
 
     def _set_share(self, share: Tensor, value: Tensor) -> None:
-        """Set this rank's `share` of the whole `value`."""
-        # FSDP splits along the first dimension with `chunk`. There may be fewer pieces than ranks.
+        """Copy this rank's part of the complete tensor `value` into `share`."""
+        # FSDP splits along the first dimension with `chunk`. If that gives fewer pieces than ranks, the last ranks have
+        # empty shares.
         pieces = value.chunk(self.world.size)
         if self.world.rank < len(pieces):
             _local(share).copy_(pieces[self.world.rank])
 
 
 def _full(value: Tensor) -> Tensor:
-    """The whole of a tensor that may be sharded."""
+    """The complete tensor. `value` may be sharded."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def _local(value: Tensor) -> Tensor:
-    """This rank's share of a tensor that may be sharded."""
+    """This rank's share of the tensor. `value` may be sharded."""
     return value.to_local() if isinstance(value, DTensor) else value

@@ -22,10 +22,11 @@ from softmax_rewards.policy.teacher import Imitation
 
 Result = TypeVar("Result")
 Facts = dict[str, float | None]
+"""Values of a step for its row in the metrics table, by column. None leaves the cell empty."""
 
 
 class Diverged(FloatingPointError):
-    """Loss or gradient are not finite, so the update was not made; or the weights are not finite after the update."""
+    """The loss or the gradient is not finite, and the weights are unchanged. Or the new weights are not finite."""
 
     def __init__(
         self, what: str, index: int, loss: float, grad_norm: float, gradients: list[str], weights: list[str]
@@ -34,11 +35,11 @@ class Diverged(FloatingPointError):
         self.index = index  # number of the update in its batch, from 0
         self.loss, self.grad_norm = loss, grad_norm
         self.gradients, self.weights = gradients, weights  # names of the parameters whose values are not finite
-        self.facts: Facts = {}  # what `update` would have returned
+        self.facts: Facts = {}  # what `update` would return, with None for values that are not known
 
 
 class Updater:
-    """Updates the policy of `engine` with `settings`. `kl` and `imitation` are parts that most runs do not have."""
+    """Updates the policy of `engine` with `settings`. Most runs have neither `kl` nor `imitation`."""
 
     def __init__(
         self,
@@ -66,10 +67,10 @@ class Updater:
     def update(self, step: int, rollouts: Rollouts, weights: np.ndarray) -> Facts:
         """Update `settings.updates_per_batch` times on one batch of rollouts with `weights[Q, N]`.
 
-        With `imitation`, every group has its reference answer behind its N samples. Returns `loss` and `grad_norm`
-        (before clipping) of the first update. With a KL penalty there is also `kl`, its mean over the tokens (nats);
-        with `settings.measure_noise` there is `gradient_cosine`. Raises Diverged if loss, gradient or new weights are
-        not finite.
+        With `imitation`, the rollouts have N + 1 answers per group: N samples, then the reference answer, which has no
+        weight. Returns `loss` and `grad_norm` (before clipping) of the first update. With a KL penalty, `kl` is its
+        mean over the tokens (nats). With `settings.measure_noise`, `gradient_cosine` is that of the first update.
+        Raises Diverged if loss, gradient or new weights are not finite.
         """
         settings, completions = self.settings, rollouts.completions
         mask = _mask(settings, rollouts)
@@ -86,17 +87,18 @@ class Updater:
             measured = settings.measure_noise and index == 0
             value, cosine = self._add_gradients(samples, rows, loss, measured)
             value = self.engine.sum(value)  # the same on every rank, so that all ranks stop if it is not finite
-            # A stream per step and update, so that a resumed run rounds as it would have without the interruption.
+            # Stochastic rounding of the weights needs random numbers. Each step and update has its own stream. So a
+            # resumed run gets the same numbers as an uninterrupted one.
             rounding = torch_stream(self.seed, "rounding", step, index, device=loss.factors.device)
             try:
                 norm = self._step(index, value, rounding)
             except Diverged as error:
                 unknown = {"loss": None, "grad_norm": None, **facts} | ({"gradient_cosine": None} if measured else {})
-                error.facts = unknown if index == 0 else facts
+                error.facts = unknown if index == 0 else facts  # a later failure leaves the first update's facts valid
                 raise
             if index == 0:
                 facts = {"loss": value, "grad_norm": norm} | facts | ({"gradient_cosine": cosine} if measured else {})
-            loss.policy.update_done()  # the clipped loss then has its denominators
+            loss.policy.update_done()  # the clipped loss has now recorded its denominators
         return facts
 
     def _policy_loss(self, sampled: Tensor) -> PolicyLoss:
@@ -106,16 +108,17 @@ class Updater:
         return ClippedLoss(settings.epsilon_low, settings.epsilon_high, sampled)
 
     def _rows(self, samples: Samples, mask: np.ndarray, factors: np.ndarray) -> np.ndarray:
-        """The samples that this process computes: those in its share that have a gradient."""
+        """The samples that this process computes: those of its share that can have a gradient."""
         rows = np.flatnonzero(mask)
         if not self.terms:  # a KL penalty or an entropy bonus has a gradient for every sample
             # A factor of zero gives a gradient of zero, so these samples are skipped. If all factors are zero, one row
-            # stays: AdamW's momentum moves the weights only if there is a gradient, even if it is zero.
+            # stays. Its gradient is zero, but without any gradient AdamW would skip the update. With it, momentum still
+            # moves the weights.
             rows = rows[factors[rows] != 0] if factors[rows].any() else rows[:1]
         return rows[np.isin(rows // samples.per_prompt, self.engine.share(len(samples.prompts)))]
 
     def _prepare_kl(self, samples: Samples, rows: np.ndarray, sampled: Tensor) -> Facts:
-        """Compute π_ref on the step's samples, if there is a KL penalty; return the penalty's mean for the metrics."""
+        """If there is a KL penalty, compute log π_ref of the step's samples. Returns the penalty's mean as a fact."""
         kl = self.kl
         if kl is None:
             return {}
@@ -124,7 +127,7 @@ class Updater:
         return {"kl": self.engine.sum(penalty) / sum(samples.lengths)}
 
     def _add_gradients(self, samples: Samples, rows: np.ndarray, loss: StepLoss, measured: bool) -> tuple[float, float]:
-        """Accumulate the batch's gradient. Returns its loss and, if `measured`, the cosine of its halves (or NaN)."""
+        """Accumulate the batch's gradient. Returns the loss, and the cosine of its halves (NaN if not `measured`)."""
         entropies = bool(self.settings.entropy_coef)
 
         def compute(budget: int) -> tuple[float, float]:
@@ -135,23 +138,24 @@ class Updater:
         return self._within_memory(samples, rows, compute)
 
     def _within_memory(self, samples: Samples, rows: np.ndarray, compute: Callable[[int], Result]) -> Result:
-        """The result of `compute` with the largest token budget that fits into memory."""
+        """The result of `compute(token budget)`. The budget is halved until the computation fits into memory."""
         shortest, total = min((samples.lengths[row] for row in rows), default=0), sum(samples.lengths)
         while True:
             budget = self.limits.max_microbatch_tokens
             try:
                 return compute(budget)
             except torch.OutOfMemoryError:
-                # A single answer cannot be split, so a budget below the shortest one would change nothing.
+                # Two answers need a budget of at least twice the shortest one. Below that, each micro-batch already has
+                # one answer, which cannot be split.
                 if budget < 2 * shortest or not self.engine.can_retry:
                     raise
-            # Not within `except`, where the error's traceback would keep tensors in memory. The gradients of a part of
-            # the batch are dropped.
-            self.engine.optimizer.discard()
+            # These lines are not within `except`, because the error's traceback would keep tensors in memory there.
+            self.engine.optimizer.discard()  # the gradients of a part of the batch
+            # A budget far above `total` limits nothing. So the next budget is at most half of `total`.
             self.limits.lower("max_microbatch_tokens", min(budget, total) // 2)
 
     def _step(self, index: int, loss: float, rounding: torch.Generator) -> float:
-        """The optimizer's step, if `loss` and gradient are finite. Returns the gradient's norm before clipping."""
+        """Take the optimizer's step. Returns the gradient's norm before clipping. Raises Diverged as `update` does."""
         optimizer = self.engine.optimizer
         try:
             if not math.isfinite(loss):
@@ -161,16 +165,18 @@ class Updater:
             gradients = self._not_finite(optimizer.gradients())
             optimizer.discard()
             raise Diverged(str(error), index, loss, math.nan, gradients, []) from None
+        # A finite gradient can still move a weight beyond the greatest number of its dtype.
         if weights := self._not_finite(optimizer.weights()):
             what = f"training has diverged: weights that are not finite after an update ({weights[0]})"
             raise Diverged(what, index, loss, norm, [], weights)
         return norm
 
     def _not_finite(self, tensors: Mapping[str, Tensor]) -> list[str]:
-        """Names of the tensors with a value that is not finite, in this process or in another one."""
+        """Names of the tensors with a value that is not finite, in any process."""
+        # A rank's share of a sharded tensor may be empty, and an empty tensor has no largest value.
         nonempty = {name: value for name, value in tensors.items() if value.numel()}
-        # The largest absolute value of all tensors is finite unless one of them has such a value. This takes one pass
-        # and one wait for the device, and usually it is enough.
+        # If the largest absolute value is finite, all values are. This check takes one pass and one wait for the
+        # device. The tensors are checked one by one only if it fails.
         fine = bool(torch.isfinite(torch.nn.utils.get_total_norm(nonempty.values(), math.inf)))
         names = [] if fine else [name for name, value in nonempty.items() if not value.isfinite().all()]
         return self.engine.union(names)
@@ -179,7 +185,10 @@ class Updater:
 def sample_factors(
     settings: Training, rollouts: Rollouts, mask: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(scales, factors), both float64 `[Q·N]`: s_i of every sample, and s_i·w_i, the factor of its log-probability."""
+    """(scales, factors), both float64 `[Q·N]`.
+
+    The scale of sample i is s_i (see `objective`). Its factor s_i·w_i multiplies the log-probabilities of its tokens.
+    """
     lengths = rollouts.lengths.ravel()
     scales = sample_scales(lengths, mask, settings.loss_aggregation, settings.max_new_tokens)
     return scales, scales * weights.ravel()
