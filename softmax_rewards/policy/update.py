@@ -139,7 +139,8 @@ class Updater:
 
     def _within_memory(self, samples: Samples, rows: np.ndarray, compute: Callable[[int], Result]) -> Result:
         """The result of `compute(token budget)`. The budget is halved until the computation fits into memory."""
-        shortest, total = min((samples.lengths[row] for row in rows), default=0), sum(samples.lengths)
+        # Without `rows` a KL penalty may still run out of memory. Its passes end at a budget of one token.
+        shortest, total = min((samples.lengths[row] for row in rows), default=1), sum(samples.lengths)
         while True:
             budget = self.limits.max_microbatch_tokens
             try:

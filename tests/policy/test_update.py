@@ -11,6 +11,7 @@ from softmax_rewards.config.run import Training
 from softmax_rewards.data.tasks import Score
 from softmax_rewards.policy import gradients, optimizer
 from softmax_rewards.policy.limits import Limits
+from softmax_rewards.policy.micro_batches import Samples
 from softmax_rewards.policy.rollout import Rollouts
 from softmax_rewards.policy.sampling import sample
 
@@ -100,6 +101,21 @@ def test_out_of_memory_halves_the_microbatch_and_leaves_the_result(model, rollou
     monkeypatch.setattr(gradients, "token_log_probs", with_none)
     with pytest.raises(torch.OutOfMemoryError):
         updated(model, rollouts, dtype, max_microbatch_tokens=400)
+
+
+def test_without_rows_running_out_of_memory_ends_too(model, rollouts):
+    """A KL penalty computes all samples, also where none of them counts in the update."""
+    updater = updated(model, rollouts, torch.float32, max_microbatch_tokens=400)[2]
+    budgets = []
+
+    def compute(budget):
+        budgets.append(budget)
+        raise torch.OutOfMemoryError("not enough memory")
+
+    samples = Samples(rollouts.prompts, rollouts.completions.tokens, rollouts.completions.lengths.tolist())
+    with pytest.raises(torch.OutOfMemoryError):
+        updater._within_memory(samples, np.array([], dtype=int), compute)
+    assert budgets == sorted(set(budgets), reverse=True) and budgets[-1] == 1
 
 
 @pytest.mark.parametrize(
