@@ -1,12 +1,12 @@
 """The decoder: one transformer for Qwen2, Qwen3 and Llama checkpoints, configured by `config.json`.
 
 All three families are pre-norm decoders with RMSNorm (arXiv 1910.07467), rotary positions (2104.09864), grouped-query
-attention (2305.13245) and SwiGLU (2002.05202). They differ in switches of `Shape`: Qwen2 has biases on q, k and v
-(2407.10671), Qwen3 normalizes every head of q and k (2505.09388), Llama has neither (2302.13971). In bfloat16 every
-value is rounded where `transformers` rounds it.
+attention (2305.13245) and SwiGLU (2002.05202). The differences are fields of `Shape`: Qwen2 has biases on q, k and v
+(2407.10671), Qwen3 normalizes every head of q and k (2505.09388), Llama has neither (2302.13971). In bfloat16, values
+are rounded at the same places as in `transformers`. So logits are as close to the exact ones as there.
 
-q, k and v are one matrix here, and gate and up are another. `checkpoint.py` splits them, so that files have Hugging
-Face's layout.
+The weights of q, k and v are one matrix here, and those of gate and up are another. Files have Hugging Face's layout,
+so `checkpoint.py` splits these matrices when it saves, and joins them when it loads.
 """
 
 import math
@@ -20,14 +20,14 @@ from torch.utils.checkpoint import checkpoint
 from softmax_rewards.models.shape import LinearScaling, Shape
 
 SHORT = 512
-"""Up to this many keys, a CPU computes masked attention by plain matrix products, with all scores in memory."""
+"""A CPU computes masked attention over at most this many keys with `attend_by_products`."""
 
 
 class KVStore(Protocol):
     """Gives attention the keys and values of earlier tokens."""
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Take `keys, values[B, kv_heads, T, head_dim]` of the new tokens; return all that these tokens attend to."""
+        """Take `keys, values[B, kv_heads, T, head_dim]` of the new tokens; return those of old and new tokens."""
         ...
 
 
@@ -48,17 +48,18 @@ class RMSNorm(nn.Module):
 
 
 def frequencies(shape: Shape, device: torch.device) -> Tensor:
-    """The angle by which each pair of a head turns per position, `[head_dim / 2]` in float32."""
+    """The angle in radians by which each pair of `rotate` turns per position, `[head_dim / 2]` in float32."""
     half = torch.arange(0, shape.head_dim, 2, device=device, dtype=torch.float32) / shape.head_dim
-    # Not theta**-half: its last bit sometimes differs from transformers', which after a thousand positions changes the
-    # logits by 1e-4.
+    # Not theta**-half: its last bit sometimes differs from that of `transformers`. After a thousand positions, this
+    # difference changes the logits by 1e-4.
     plain, scaling = 1.0 / shape.rope_theta**half, shape.rope_scaling
     if scaling is None:
         return plain
     if isinstance(scaling, LinearScaling):
         return plain / scaling.factor
-    # Llama 3.1: fast pairs keep their frequency, slow pairs are divided by `factor`, and those between are mixed.
-    turns = plain * scaling.original_length / (2 * math.pi)  # within the length of pretraining
+    # Llama 3.1: pairs that turn often keep their frequency. Pairs that turn rarely have it divided by `factor`. Pairs
+    # in between get a mixture of the two.
+    turns = plain * scaling.original_length / (2 * math.pi)  # how often a pair turns within the length of pretraining
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
     share = ((turns - low) / (high - low)).clamp(0, 1)
     return plain * (share + (1 - share) / scaling.factor)
@@ -69,7 +70,7 @@ def rotary_tables(positions: Tensor, shape: Shape, dtype: torch.dtype) -> tuple[
 
     The sines of the first half of a head are negative, as `rotate` needs them.
     """
-    # Angles in float32: in bfloat16 positions above 256 would not be exact.
+    # Angles are in float32, because bfloat16 cannot represent every position above 256.
     angles = positions[:, None, :, None].float() * frequencies(shape, positions.device)
     cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
     return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
@@ -105,14 +106,14 @@ class Attention(nn.Module):
     ) -> Tensor:
         rows, length, _ = x.shape
         qkv = self.qkv_proj(x).view(rows, length, -1, self.head_dim).transpose(1, 2)
-        # Queries and keys are rotated together, in one operation. In Qwen3 they are normalized before.
+        # Queries and keys are rotated together, in one operation. Qwen3 normalizes them first.
         turned, values = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
         if self.q_norm is not None and self.k_norm is not None:
             queries, keys = turned.split((self.heads, self.kv_heads), dim=1)
             turned = torch.cat((self.q_norm(queries), self.k_norm(keys)), dim=1)
         queries, keys = rotate(turned, tables).split((self.heads, self.kv_heads), dim=1)
         if store is not None:
-            keys, values = store.extend(layer, keys, values)  # stored after rotation, so each key is rotated once
+            keys, values = store.extend(layer, keys, values)  # rotated keys are stored, so no key is rotated twice
         mixed = attend(queries, keys, values, mask)
         return self.o_proj(mixed.transpose(1, 2).reshape(rows, length, -1))
 
@@ -120,29 +121,30 @@ class Attention(nn.Module):
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """Attention of `queries[B, heads, T, d]` over `keys, values[B, kv_heads, T', d]`.
 
-    `mask[B or 1, 1, T, T']` is added to the scores. Without a mask attention is causal; a single query sees all keys.
+    `mask[B or 1, 1, T, T']` is added to the scores. Without a mask, a single query sees all keys, and
+    several queries are causal, which needs T = T'.
     """
     length, shared = queries.shape[2], queries.shape[1] // keys.shape[1]
-    exact = queries.dtype.itemsize >= 4  # in float32 plain products are precise enough
+    exact = queries.dtype.itemsize >= 4  # plain products in float32 are precise enough
     if exact and (length == 1 or (mask is not None and not queries.is_cuda and keys.shape[2] <= SHORT)):
         return attend_by_products(queries, keys, values, mask)
     if length == 1:
-        # In decoding, the heads that share a key head become queries of this key head, so keys are not copied. The
-        # fused kernel keeps scores in float32. That matters because Qwen2's key biases give scores of several hundred,
-        # which bfloat16 would round to whole numbers.
+        # In decoding, the query heads that share a key head become several queries of this key head. So keys are not
+        # copied. The fused kernel keeps scores in float32. Qwen2 needs this: its key biases give scores of several
+        # hundred, and bfloat16 would round them to whole numbers.
         grouped = queries.view(len(queries), keys.shape[1], shared, -1)
         return F.scaled_dot_product_attention(grouped, keys, values, mask).reshape(queries.shape)
     if shared > 1 and queries.is_cuda and (mask is not None or exact):
         # On a GPU only the flash kernel lets heads share keys, and it supports neither masks nor float32. The
-        # memory-efficient kernel supports both, but needs one key head per query head. Without it PyTorch would hold
-        # all scores in memory.
+        # memory-efficient kernel supports both, but needs one key head per query head, so key heads are copied.
+        # Without that kernel, PyTorch would hold all scores in memory.
         keys, values = keys.repeat_interleave(shared, 1), values.repeat_interleave(shared, 1)
         shared = 1
     return F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=mask is None, enable_gqa=shared > 1)
 
 
 def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """`attend` as two matrix products per key head, with all scores in memory; fastest if there are few scores."""
+    """`attend` as two matrix products per key head. It holds all scores in memory, and is fastest if they are few."""
     rows, heads, length, size = queries.shape
     kv_heads, seen = keys.shape[1:3]
     # The heads that share a key head are rows of one product, so that keys and values are not copied.
@@ -151,7 +153,7 @@ def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor, mask: Tens
         hidden = queries.new_zeros(())
     else:
         hidden = mask.expand(rows, heads, length, seen).reshape(rows * kv_heads, -1, seen)
-    # Product, scaling and mask in one operation.
+    # One operation computes the product, scales it and adds the mask.
     scores = torch.baddbmm(hidden, grouped, keys.flatten(0, 1).transpose(1, 2), alpha=size**-0.5)
     return torch.bmm(scores.softmax(-1), values.flatten(0, 1)).view(rows, heads, length, size)
 
@@ -181,10 +183,10 @@ class Decoder(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.sharded = False  # whether FSDP shards it over the ranks, see `sharded.py`
-        self.gradient_checkpointing = False  # the backward pass computes activations again instead of keeping them
-        # `nn.Embedding` would draw random weights, which `initialize` or a checkpoint replaces. On the meta device
-        # drawing imports 70 MB of code.
+        self.sharded = False  # whether FSDP splits its weights over the ranks, see `policy/sharded.py`
+        self.gradient_checkpointing = False  # whether `backward` computes activations again, to save memory
+        # `nn.Embedding(…)` would draw random weights. That is wasted work: `initialize` or a checkpoint replaces them.
+        # On the meta device, drawing them would also import 70 MB of code.
         self.embed_tokens = nn.Embedding.from_pretrained(torch.empty(shape.vocab_size, shape.hidden_size), freeze=False)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.num_hidden_layers))
         self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
@@ -195,7 +197,7 @@ class Decoder(nn.Module):
     @classmethod
     def empty(cls, shape: Shape, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> "Decoder":
         """A decoder without values: `initialize` or a checkpoint must still set its parameters."""
-        # The modules are built without memory. Otherwise a large model would exist in float32 on the host first.
+        # Modules on the meta device take no memory. Otherwise a large model would first exist in float32 on the host.
         with torch.device("meta"):
             model = cls(shape)
         parameters: dict[Tensor, nn.Parameter] = {}
@@ -215,8 +217,9 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """Final hidden states `[B, T, hidden]` of `ids[B, T]`; `lm_head` turns them into logits.
 
-        `positions[B, T]` defaults to 0 … T−1. Without `mask` attention is causal. With it, `mask[B, 1, T, keys]` is
-        added to the scores: 0, or −inf where a key is hidden. With a `store`, `ids` continue the tokens in it.
+        `positions[B, T]` are 0 … T−1 by default. `mask[B or 1, 1, T, keys]` is added to the scores: 0, or −inf where a
+        key is hidden. Without a mask, attention is causal. With a `store`, `ids` continue the tokens in it. If it has
+        tokens already, `positions` must be given, and for T > 1 a `mask`.
         """
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]

@@ -1,4 +1,4 @@
-"""The shared prefix: each prompt is computed once for all its answers, with gradients."""
+"""The shared prefix: each prompt is computed once for all its answers, in the forward and in the backward pass."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,10 @@ from softmax_rewards.models.decoder import Decoder
 
 
 class SharedPrefix:
-    """The keys and values of Q prompts without their last tokens.
+    """The keys and values of Q prompts, each without its last token.
 
-    A prompt's last token predicts the first token of an answer. So it is computed again with every answer.
+    The last token of a prompt predicts the first token of an answer. So it is computed with each answer, as its first
+    input.
     """
 
     def __init__(self, model: Decoder, prompts: Sequence[Sequence[int]]) -> None:
@@ -19,25 +20,26 @@ class SharedPrefix:
         counts = [len(prompt) - 1 for prompt in prompts]
         self.counts, self.equal = torch.tensor(counts, device=device), len(set(counts)) == 1
         self.sharded = model.sharded
-        self.width = max(*counts, 1)  # at least one column, even if all prompts have one token; `mask` hides it
-        # Padded on the right: with causal attention no token of the prompt sees the padding, so no mask is needed.
+        self.width = max(*counts, 1)  # at least 1; if every prompt has one token, `mask` hides this column
+        # Rows are padded on the right. No mask is needed: attention is causal, so no prompt token sees the padding.
         rows = [[*prompt[:-1], *[0] * (self.width - len(prompt) + 1)] for prompt in prompts]
         recorder = _Recorder()
         self._last = model(torch.tensor(rows, device=device), store=recorder)
-        self.values = recorder.values  # per layer its keys, then its values, each [Q, kv_heads, width, head_dim]
+        self.values = recorder.values  # keys, values of layer 0, of layer 1, …; each [Q, kv_heads, width, head_dim]
 
     def detach(self) -> "SharedPrefix":
-        """Detach `values` from the graph. The gradients of all micro-batches add up there until `backward`."""
-        # So each micro-batch can free its own graph, and the prompts need only one backward pass.
+        """Detach `values` from the graph. All micro-batches then add their gradients to the `grad` of `values`."""
+        # Each micro-batch can then free its own graph, and the prompts need only one backward pass.
         self._graph = self.values
         if not self.sharded:
-            del self._last  # only `backward` of a sharded model needs it; otherwise it would take memory
-        # In float32, because the gradients of many answers are summed and bfloat16 would lose small ones.
+            del self._last  # it takes memory, and only `backward` of a sharded model needs it
+        # Values are in float32, and so is their `grad`. It sums many answers, and bfloat16 would lose small gradients.
         self.values = [value.detach().float().requires_grad_() for value in self.values]
         return self
 
     def add(self, gradients: Sequence[Tensor]) -> None:
-        """Add `gradients` to those of `values`."""
+        """Add `gradients`, one per tensor of `values`, to the `grad` of `values`."""
+        # For micro-batches in threads: they return their gradients, because they must not change `grad` at once.
         for value, gradient in zip(self.values, gradients, strict=True):
             value.grad = gradient if value.grad is None else value.grad.add_(gradient)
 
@@ -54,15 +56,15 @@ class SharedPrefix:
         torch.autograd.backward(outputs, gradients)
 
     def view(self, prompt_index: Tensor) -> "PrefixView":
-        """The keys and values for rows that continue the prompts `prompt_index[B]`."""
+        """The store for rows that continue the prompts `prompt_index[B]`."""
         return PrefixView(self.values, prompt_index)
 
     def positions(self, prompt_index: Tensor, length: int) -> Tensor:
-        """Positions `[B, length]` of `length` tokens behind the prompts `prompt_index[B]`."""
+        """Positions `[B, length]` of rows that continue the prompts; the first is that of the prompt's last token."""
         return self.counts[prompt_index, None] + torch.arange(length, device=prompt_index.device)
 
     def mask(self, prompt_index: Tensor, length: int, dtype: torch.dtype) -> Tensor:
-        """The mask of `length` tokens behind the prompts, `[B or 1, 1, length, width + length]`: −inf hides a key."""
+        """The mask of such rows, `[B or 1, 1, length, width + length]`: 0, or −inf where a key is hidden."""
         # If all prompts are equally long, one mask serves all rows and takes 1/B of the memory.
         counts = self.counts[:1] if self.equal else self.counts[prompt_index]
         column = torch.arange(self.width + length, device=prompt_index.device)
@@ -79,7 +81,7 @@ class _Recorder:
         self.values: list[Tensor] = []
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        # Gradient checkpointing computes a layer a second time, in the backward pass. Only the first pass is recorded.
+        # With gradient checkpointing, the backward pass calls this a second time. Only the first call is recorded.
         if len(self.values) == 2 * layer:
             self.values += [keys, values]
         return keys, values
@@ -92,6 +94,7 @@ class PrefixView:
         self.values, self.prompt_index = values, prompt_index
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        # Copied for each micro-batch and layer: all rows' prefixes at once would take N times the memory.
+        # Each micro-batch copies the prefixes of its own rows. With N answers per prompt, copies for all rows at once
+        # would take N times the memory.
         before = (value[self.prompt_index].to(keys.dtype) for value in self.values[2 * layer : 2 * layer + 2])
         return torch.cat((next(before), keys), 2), torch.cat((next(before), values), 2)

@@ -1,7 +1,8 @@
-"""Rules for choosing τ before training, and what each would have cost. Is half the reward range the best rule?
+"""Rules that choose τ before training, and what each choice costs. Is half the reward range the best rule?
 
-Each rule picks one τ of a grid. It knows only the reward range and groups of the base model. Its cost is the success at
-the best τ of the grid minus the success at the chosen τ.
+Each rule picks one τ of a grid. RULES know only the reward range and groups of the base model. FITTED rules also know
+which τ was best in other cells of the bandit's factorial. The cost of a rule is the success at the best τ of the grid
+minus the success at the chosen τ.
 """
 
 import functools
@@ -15,28 +16,28 @@ from softmax_rewards.weighting.study import populations, signal_noise
 from softmax_rewards.weighting.study.populations import Population, by_right
 from softmax_rewards.weighting.study.tau_rule import CLAIMED_RATIO
 
-Cell = tuple[float, float, int]  # one setting of the bandit's factorial: reward range, base success, N
+Cell = tuple[float, float, int]  # one cell of the bandit's factorial: reward range, base success, N
 Rule = Callable[[str, Sequence[float], Population, float], float | None]
-# Fitted rule → the features of a cell in which log(τ/range) is linear.
+# Fitted rule → the features of a cell. The rule takes log(τ/range) as a linear function of them.
 FITTED: Mapping[str, Callable[[Cell], np.ndarray]] = {
     "fitted share of the range": lambda cell: np.array([1.0]),
     "fitted to the success rate": lambda cell: np.array([1.0, np.log(cell[1])]),
     "fitted to N": lambda cell: np.array([1.0, np.log(cell[2])]),
 }
-SAME = 0.01  # in log effective N: a smaller difference counts as none
-CELL = ["optimizer", "scheme"]
+SAME = 0.01  # smaller differences in log effective N count as none
+CELL = ["optimizer", "scheme"]  # the columns of a setting; rules are judged over all cells of one setting
 
 
 def half_the_range(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float:
     """The τ nearest to range/2."""
-    # Temperatures act by ratios, so "nearest" is meant on the logarithmic scale.
+    # Temperatures are compared by their ratio, so "nearest" is on the logarithmic scale.
     return min(taus, key=lambda tau: abs(np.log(tau / (CLAIMED_RATIO * reward_range))))
 
 
 def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float | None:
-    """The τ at which effective N is closest to that of the z-score, over groups with unequal rewards.
+    """The τ whose effective N is closest to that of `linear` (the z-score), over groups with unequal rewards.
 
-    None without such groups, and None if effective N hardly depends on τ.
+    None if there are no such groups, or if effective N hardly depends on τ.
     """
     unequal = np.ptp(groups.rewards, axis=-1) > 0
     if not unequal.any():
@@ -48,15 +49,18 @@ def effective_n_of_linear(scheme: str, taus: Sequence[float], groups: Population
 
     target = log_effective_n("linear")
     away = {tau: abs(log_effective_n(scheme, tau=tau) - target) for tau in taus}
-    # With rewards of two values, all schemes with mean 0 have the same effective N. Then there is nothing to choose by.
+    # If rewards have only two values, all schemes whose weights have mean 0 have the same effective N. Then effective N
+    # cannot tell one τ from another.
     if max(away.values()) - min(away.values()) < SAME:
         return None
     return min(away, key=away.__getitem__)
 
 
 def signal_to_noise(scheme: str, taus: Sequence[float], groups: Population, reward_range: float) -> float:
-    """The τ with the highest signal-to-noise that `signal_noise` predicts. Among equal ones, the lowest."""
-    # Rounding gives proportional weights equal ratios on every machine.
+    """The τ with the highest signal-to-noise that `signal_noise` predicts. If several are equal, the lowest of them."""
+    # Weights at different τ may be proportional, as those of softmax_centered are for 0/1 rewards and N = 2. Then the
+    # ratios are equal, except for rounding errors that differ between machines. `round` removes these errors, so every
+    # machine chooses the same τ.
     return max(sorted(taus), key=lambda tau: round(signal_noise.of_groups(scheme, {"tau": tau}, groups), 9))
 
 
@@ -74,17 +78,17 @@ RULES: Mapping[str, Rule] = {
 
 
 def over_cells(swept: pd.DataFrame) -> pd.DataFrame:
-    """Cost of RULES, and of rules fitted to the data, over the bandit's factorial (`bandit_training.factorial`).
+    """Cost of RULES and of FITTED rules over the bandit's factorial, which is `swept` (`bandit_training.factorial`).
 
-    A fitted rule takes log(τ/range) as linear in the features of FITTED. It is fitted by least squares to the best τ of
-    the other cells. Columns: optimizer, scheme, rule, and means over the cells in which the rule chooses a τ:
+    A fitted rule is a least-squares fit to the best τ of the other cells. Columns: optimizer, scheme, rule, and
     regret  success at the best τ minus success at the chosen τ; below 0 only by chance
     best    share of cells in which the chosen τ is the best τ
     spread  success at the best τ minus success at the worst τ
+    These are means over cells. For regret and best, only cells in which the rule chooses a τ count.
     """
     seeds = np.sort(swept["seed"].unique())
-    # The best of many τ looks too good on the runs that selected it. So one half of the seeds selects, the other half
-    # measures, and then the halves change roles.
+    # On the runs that selected it, the best of many τ looks too good. So one half of the seeds selects τ, and the other
+    # half measures its success. Then the halves swap roles.
     halves = seeds[::2], seeds[1::2]
     rows = []
     for searched, measured in (halves, halves[::-1]):
@@ -107,10 +111,11 @@ def _means(runs: pd.DataFrame) -> dict[Cell, pd.Series]:
 
 
 def _choices(scheme: str, cell: Cell, cells: Mapping[Cell, pd.Series]) -> dict[str, float | None]:
-    """Rule → the τ that it chooses in `cell`. `cells` have the mean success by τ."""
+    """Each rule with the τ that it chooses in `cell`. `cells` has the mean success by τ of all cells."""
     taus = tuple(cells[cell].index)
     chosen = dict(_beforehand(scheme, cell, taus))
-    # Cells with the same base success and N share their runs, so they would leak the answer.
+    # Cells that differ only in the range share their runs, because a run depends only on τ/range. A fit to these cells
+    # would know the answer.
     others = [other for other in cells if other[1:] != cell[1:]]
     for name, features in FITTED.items():
         peaks = np.array([np.log(cells[other].idxmax() / other[0]) for other in others])
@@ -124,9 +129,9 @@ def _nearest(taus: Sequence[float], reward_range: float, target: float) -> float
     return min(taus, key=lambda tau: abs(np.log(tau / reward_range) - target))
 
 
-@functools.cache  # the same for every optimizer and half of the seeds
+@functools.cache  # these choices do not depend on the optimizer or on the seeds
 def _beforehand(scheme: str, cell: Cell, taus: tuple[float, ...]) -> dict[str, float | None]:
-    """Rule of RULES → the τ that it chooses in a cell."""
+    """Each of RULES with the τ that it chooses in `cell`."""
     reward_range, base, group_size = cell
     of_base = by_right(base, group_size)
     groups = Population(reward_range * of_base.rewards, of_base.correct, of_base.counts)
