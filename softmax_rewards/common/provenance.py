@@ -3,11 +3,11 @@
 There are two fingerprints of code. Both hash syntax trees, so comments and docstrings change nothing:
 
 * `fingerprint(script)` covers every module that a script reaches by imports. Cheap stages (tables, pages) run again
-  when any of it changes.
-* `run_code(run)` covers only the modules that decide a run's numbers (`COUNTED`), and leaves out error messages and
-  log lines. Training takes hours, so a new message or status page must not repeat it.
+  when any of these modules changes.
+* `run_code(run)` covers only the modules that decide a run's numbers (`COUNTED`). It ignores error messages and log
+  lines. Training takes hours, so a changed message or status page must not start it again.
 
-The file of a scheme, task or model source only concerns the runs that name it.
+The file of a scheme, task or model source counts only for runs whose settings name it.
 """
 
 import ast
@@ -38,7 +38,11 @@ COUNTED = (
     "training.warm_start",
     "weighting",
 )
-"""Rooms and modules that decide the numbers of a run. The others read settings, write files or print messages."""
+"""Modules, and packages with all their modules, that decide the numbers of a run.
+
+The others read settings, write files or print messages. The loop in `training.trainer` is one of the others: it only
+calls the functions of `training.step`.
+"""
 
 ENTRY = {
     "dataset": "data/dataset.py",
@@ -46,10 +50,13 @@ ENTRY = {
     "train": "training/trainer.py",
     "evaluate": "training/evaluate.py",
 }
+"""Stage of a run → the file where the search for its code begins."""
 
 
 def fingerprint(script: Path, modules: Sequence[str] = ()) -> str:
-    """Hash of all code behind `script`, 16 hexadecimal digits, the same on every Python version.
+    """Hash of `script` and of all modules of this package that it imports, directly or through others.
+
+    The hash has 16 hexadecimal digits. It does not depend on the Python version.
 
     Args:
         script: a Python file (a script of the workflow, a module of the package) or a notebook.
@@ -65,6 +72,7 @@ def _fingerprint(script: Path, modules: tuple[str, ...], counted_only: bool) -> 
     reached = closure(script, modules, counts if counted_only else lambda name: True)
     if counted_only:
         return _digest({name: read(path).numbers for name, path in reached.items()})
+    # A script outside the package has no module name, so `closure` does not list the script itself.
     return _digest({"script": read(script).code, "modules": {name: read(path).code for name, path in reached.items()}})
 
 
@@ -76,10 +84,10 @@ def counts(name: str) -> bool:
 def closure(
     script: Path, modules: Iterable[str] = (), follow: Callable[[str], bool] = lambda name: True
 ) -> dict[str, Path]:
-    """The package's modules that `script` and the named `modules` reach by static imports, dotted name → file.
+    """The modules of this package that `script` and `modules` reach by `import` statements: dotted name → file.
 
-    Imports inside functions count. A module that is loaded by name at run time only counts if `modules` has it. Modules
-    that `follow` refuses are left out, and so is what only they import.
+    Imports inside functions count. Modules that are loaded by name at run time are not found: the caller lists them in
+    `modules`. A module for which `follow` returns False is left out, and its imports are not followed.
 
     Raises FileNotFoundError for a name in `modules` without a file.
     """
@@ -97,6 +105,7 @@ def closure(
             continue
         files[name] = path
         pending.extend(read(path).imports)
+        # To import a module, Python first runs the `__init__.py` of each package around it.
         pending.extend(name[:index] for index, letter in enumerate(name) if letter == ".")
     return dict(sorted(files.items()))
 
@@ -118,14 +127,16 @@ def stage_code(stage: str, modules: Sequence[str]) -> str:
 
 
 def run_code(run: Mapping[str, Any]) -> dict[str, str]:
-    """Code fingerprints of the stages up to a run's training, and "trainer": training without the scheme."""
+    """Code fingerprints of a run: "dataset", "base", "train", and "trainer" for "train" without the scheme's file."""
     modules = run_plugins(run)
     code = {stage: stage_code(stage, modules[stage]) for stage in ("dataset", "base", "train")}
+    # Runs of two schemes may be compared only if the rest of their training code is the same (`verdicts/finished.py`).
+    # `modules["dataset"]` lists the task alone.
     return code | {"trainer": stage_code("train", modules["dataset"])}
 
 
 def run_fingerprint(run: Mapping[str, Any]) -> str:
-    """Hash of what a run's files depend on: its settings, and the code of every stage up to its training."""
+    """Hash of a run's settings and of the code of every stage up to its training. A change starts the run again."""
     return _digest({"run": run, "code": run_code(run)})
 
 
@@ -135,12 +146,13 @@ def evaluation_fingerprint(run: Mapping[str, Any]) -> str:
 
 
 def run_record(run: Mapping[str, Any], *, data: str, base: str, device: str) -> dict[str, Any]:
-    """The content of `run.json`.
+    """The content of `run.json`; the trainer adds a few keys.
 
     Args:
         run: the resolved run, `config.run.Run.to_dict()`.
-        data, base: sha256 from the manifests of the data set and of the base model.
-        device: the device of the training, as the trainer names it.
+        data: sha256 from the manifest of the data set.
+        base: sha256 from the manifest of the base model.
+        device: the training device, as `models.checkpoint.device_name` names it.
     """
     code = run_code(run)
     return {
@@ -158,7 +170,10 @@ def run_record(run: Mapping[str, Any], *, data: str, base: str, device: str) -> 
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform, processor and git revision ("+dirty" if tracked files were changed; None outside git)."""
+    """Versions, platform, processor and git revision.
+
+    The revision ends with "+dirty" if tracked files have uncommitted changes. It is None outside a git checkout.
+    """
     return {
         "versions": {name: metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         "platform": platform.platform(),
@@ -174,7 +189,7 @@ def _digest(value: Any) -> str:
 
 
 def _file(name: str) -> Path | None:
-    """The file of a module of this package by its dotted name; None for other names, such as a function's."""
+    """The file of the module with this dotted name. None for other names, such as a function of a module."""
     first, *rest = name.split(".")
     if first != PACKAGE.name:
         return None
@@ -199,14 +214,14 @@ def _parse(path: Path) -> ast.Module:
 
 
 class Parsed(NamedTuple):
-    """What provenance knows of a file."""
+    """The imports of a file and its two hashes."""
 
     imports: tuple[str, ...]
-    """Every dotted name that it imports; for `from a import b` both a and a.b, because b may be a module."""
+    """Every dotted name that the file imports. `from a import b` gives a and a.b, because b may be a module."""
     code: str
-    """Hash of its syntax without docstrings and descriptions of options."""
+    """Hash of the file's syntax, without docstrings and without descriptions of options."""
     numbers: str
-    """The same without messages, in a module that decides numbers (`counts`); else ""."""
+    """Like `code`, but also without log lines and error messages. "" if the module decides no numbers (`counts`)."""
 
 
 @functools.cache
@@ -215,6 +230,7 @@ def read(path: Path) -> Parsed:
     tree = _parse(path)
     nodes = list(ast.walk(tree))
     names = _imports(path, nodes)
+    # Nodes are removed from the tree's own lists. The tree is only hashed afterwards, so an empty body does no harm.
     blocks = [value for node in nodes for value in vars(node).values() if isinstance(value, list)]
     for block in blocks:
         block[:] = [node for node in block if not _is_documentation(node)]
@@ -225,7 +241,7 @@ def read(path: Path) -> Parsed:
         block[:] = [node for node in block if not _is_log(node)]
     for node in nodes:
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            node.exc = node.exc.func  # the kind of error counts, its message does not
+            node.exc = node.exc.func  # the error's class counts, its message does not
     return Parsed(names, code, _hash(tree))
 
 
@@ -249,7 +265,7 @@ def _anchor(path: Path, level: int) -> str:
 
 
 def _is_documentation(node: ast.AST) -> bool:
-    """Whether a node only describes: a docstring, or the `description` in `Field(default=3, description="…")`."""
+    """Whether a node is only text for readers: a docstring, or the `description` in `Field(description="…")`."""
     if isinstance(node, ast.keyword):
         return node.arg == "description"
     return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
@@ -261,7 +277,8 @@ def _is_log(node: ast.AST) -> bool:
 
 
 def _hash(tree: ast.AST) -> str:
-    # Python 3.13 leaves empty lists out of a dump. Earlier versions write them, and not all have the same ones.
+    # Python 3.13 leaves empty lists out of a dump. Earlier versions write them, and 3.12 has more of them than 3.11
+    # (`type_params`).
     text = re.sub(r"(, )?\b\w+=\[\]", "", ast.dump(tree))
     return hashlib.sha256(text.encode()).hexdigest()
 

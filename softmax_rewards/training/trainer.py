@@ -1,6 +1,6 @@
-"""The training loop, to be read from top to bottom: sample, score, weight, update; log, evaluate, checkpoint.
+"""The training loop: sample, score, weight, update; log, evaluate, save checkpoints. Read it from top to bottom.
 
-`step.py` computes the numbers of a step, `run_folder.py` keeps files on disk. There is no value model.
+`step.py` computes the numbers of a step. `run_folder.py` writes the files. There is no value model.
 """
 
 import dataclasses
@@ -33,20 +33,22 @@ from softmax_rewards.training.termination import TerminationRequest
 
 
 def train(run: Run, data: Path, base: Path, out: Path) -> None:
-    """Train one ablation with one seed from the base model in `base` on the puzzles in `data`; all files go to `out`.
+    """Train one ablation with one seed. Start from the base model in `base`, train on the puzzles in `data`.
 
-    An interrupted run continues from its last whole checkpoint in `out` and ends with the same bytes as an
-    uninterrupted one (on a GPU only up to rounding, because the order of sums is not fixed there). A finished run is
-    not trained again.
+    All files go to `out`. An interrupted run continues from its newest undamaged checkpoint there. On a CPU, it ends
+    with the same bytes as an uninterrupted run. On a GPU, results may differ by rounding, because the order of sums is
+    not fixed there. A finished run is not trained again.
 
     Raises:
-        SystemExit: after SIGTERM or Control-C, with a checkpoint written.
+        SystemExit: after SIGTERM or Control-C, when the step is done and a checkpoint is written.
+        KeyboardInterrupt: after a second Control-C, at once and without a checkpoint.
         ValueError: if a file of the puzzles or the base model differs from its manifest.
         RuntimeError: if another process trains in `out`.
         NotWritten: if a file cannot be written.
-        FloatingPointError: if the loss, the gradient or the weights are no longer finite.
+        FloatingPointError: if loss, gradient or model weights are not finite and the update may not be skipped.
         scoring.RewardError: if the verifier fails.
-        torch.OutOfMemoryError: if memory does not suffice for the smallest batches.
+        torch.OutOfMemoryError: if memory is too small. One process first halves its batches as often as possible;
+            several ranks do not.
     """
     with ExitStack() as stack:
         processes = stack.enter_context(world.opened(run.training.device))
@@ -54,12 +56,14 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
         manifests = {"data": verified_manifest(data), "base": verified_manifest(base)}
         sources = {name: manifest["sha256"] for name, manifest in manifests.items()}
         record = provenance.run_record(run.to_dict(), **sources, device=checkpoint.device_name(processes.device))
+        # The fingerprint covers settings and code, the checksums cover the puzzles and the base model. Files in `out`
+        # are used again only if they have the same identity.
         identity = " ".join((record["fingerprint"], *sources.values()))
         folder = stack.enter_context(shared_folder.opened(out, identity, processes))
         state = stack.enter_context(StateFile(out, run, record["fingerprint"], record["device"], processes.is_main))
         stack.enter_context(exhausted(run.training, alone=processes.size == 1))
         termination = stack.enter_context(TerminationRequest())
-        if folder.restore():
+        if folder.restore():  # the run has already finished in `out`
             return
         template = manifests["base"]["template"]
         steps = prepare(run, data, base, template, processes)
@@ -68,12 +72,12 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
 
 
 def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -> Steps:
-    """Load model and puzzles, and put together what the steps of the run need."""
+    """Load the model and the puzzles, and return the `Steps` of the run."""
     settings, device = run.training, processes.device
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)  # so that the peak is that of this run
+        torch.cuda.reset_peak_memory_stats(device)  # so that the logged peak is this run's
     tokenizer, limits = Tokenizer(base), Limits.of(settings)
-    # With several ranks, the sharded weights are float32; ranks compute in the run's precision.
+    # Several ranks load float32, because FSDP shards float32 weights. It computes in the run's precision itself.
     precision = getattr(torch, settings.precision) if processes.size == 1 else torch.float32
     policy = checkpoint.load(base, device, precision)
     policy.gradient_checkpointing = settings.gradient_checkpointing
@@ -91,7 +95,7 @@ def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -
 
 
 class Trainer:
-    """The loop of one run, with its logs and checkpoints."""
+    """Runs the loop of one run, and writes its logs and checkpoints."""
 
     def __init__(
         self,
@@ -108,7 +112,7 @@ class Trainer:
         self.guard = DivergenceGuard(folder, run.training)
 
     def train(self, base: Path, record: dict) -> None:
-        """Continue from the newest checkpoint to the last step, and write the finished run with its `record`."""
+        """Train from the newest checkpoint, or from the beginning. Then write the final files and the `record`."""
         settings, steps = self.run.training, self.steps
         start, self.tokens = self.folder.resume(self.engine, self.limits)
         self.state.begins(start)
@@ -118,7 +122,7 @@ class Trainer:
             began = time.perf_counter()
             rollouts = steps.collect(step)  # prompts → samples → scores, [Q, N]
             sampled = time.perf_counter()
-            batch, rewards = steps.teach(rollouts, step)  # reference answers, where they take part
+            batch, rewards = steps.teach(rollouts, step)  # adds reference answers if the settings use them
             weights, tau = steps.compute_weights(batch, rewards, step)
             facts = self.learn(step, batch, weights)  # gradients → clipping → AdamW
             seconds = (sampled - began, time.perf_counter() - sampled)
@@ -130,7 +134,11 @@ class Trainer:
             self.folder.finish(policy, base, record)
 
     def learn(self, step: int, batch: Rollouts, weights: np.ndarray) -> Facts:
-        """Update the policy. An update that is not finite is skipped, or ends the run after its inputs are saved."""
+        """Update the policy with the `batch` and its `weights`.
+
+        If loss, gradient or model weights are not finite, the guard decides: it skips the update, or it saves the
+        update's inputs and raises FloatingPointError.
+        """
         try:
             facts = self.steps.learn(step, batch, weights)
         except Diverged as error:
@@ -138,7 +146,7 @@ class Trainer:
         return facts | self.guard.passed(step)
 
     def log_evaluation(self, step: int) -> None:
-        """Evaluate the policy on held-out puzzles after `step` updates; log rates, and the texts of the first few."""
+        """Evaluate the policy after `step` updates. Log its rates and its answers to a few held-out puzzles."""
         rollouts = self.steps.evaluate()
         row = records.evaluation_row(step, self.tokens, rollouts)
         self.folder.append("evaluations", row)
@@ -155,13 +163,13 @@ class Trainer:
         facts: Facts,
         seconds: tuple[float, float],
     ) -> None:
-        """Log a step's rates, weights, every sample, and its `seconds` of rollout and update."""
+        """Log the rates and weights of a step, each of its samples, and its `seconds`: (rollout, update)."""
         generated = int(rollouts.lengths.sum())
         self.tokens += generated
         head = {"step": step + 1, "tokens": self.tokens, "tau": tau}
         rates = records.rollout_row(rollouts) | records.weight_row(weights)
         self.folder.append("metrics", head | facts | rates)
-        # An injected reference answer also has a weight, but it is no sample.
+        # An injected reference answer has a weight too, in the last column. But the policy did not sample it.
         sample_weights = weights[:, : rollouts.group_size]
         indices = self.steps.prompt_indices(step)
         self.folder.append("episodes", records.episode_row(step + 1, indices, rollouts, sample_weights))
@@ -170,12 +178,14 @@ class Trainer:
         self.state.stepped(step + 1, timing["seconds"])
 
     def save_or_stop(self, step: int) -> None:
-        """Write a checkpoint every few steps. If the end was requested, write one and end the run."""
-        stopping = self.world.any(bool(self.termination.requested))  # all ranks stop at the same step
+        """Write a checkpoint every `training.checkpoint_every` steps. If the end was requested, write one and exit."""
+        # The signal may have reached only some ranks, but all must stop after the same step: they compute together.
+        stopping = self.world.any(bool(self.termination.requested))
         if (step + 1) % self.run.training.checkpoint_every == 0 or stopping:
             self.folder.checkpoint(step + 1, self.tokens, self.engine, self.limits)
             self.state.saved(step + 1)
         if stopping:
             text = f"{self.folder.out}: stopped on request after step {step + 1}; the next start goes on from there"
             self.folder.on_disk(lambda: log("train", text))
+            # 128 + signal number is the usual exit status. A rank that got no signal itself exits as after SIGTERM.
             raise SystemExit(128 + (self.termination.requested or signal.SIGTERM))
