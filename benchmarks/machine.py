@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from softmax_rewards.common import files, provenance
+from softmax_rewards.common import environment, files
 
 
 def write_result(out: Path | None, name: str, results: Any) -> None:
@@ -19,7 +19,7 @@ def write_result(out: Path | None, name: str, results: Any) -> None:
 def described() -> dict[str, Any]:
     """Machine, versions and revision."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return provenance.environment() | {"gpu": gpu, "cuda": torch.version.cuda, "memory_gb": memory_gb()}
+    return environment.described() | {"gpu": gpu, "cuda": torch.version.cuda, "memory_gb": memory_gb()}
 
 
 def memory_gb() -> float:

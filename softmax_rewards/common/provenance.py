@@ -14,19 +14,14 @@ import ast
 import functools
 import hashlib
 import json
-import os
-import platform
 import re
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from softmax_rewards.common import plugins
+from softmax_rewards.common import environment, plugins
 
 PACKAGE = Path(__file__).resolve().parents[1]
-LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "torch", "tokenizers", "safetensors")
 
 COUNTED = (
     "common.randomness",
@@ -165,21 +160,7 @@ def run_record(run: Mapping[str, Any], *, data: str, base: str, device: str) -> 
         "data": data,
         "base": base,
         "device": device,
-        **environment(),
-    }
-
-
-def environment() -> dict[str, Any]:
-    """Versions, platform, processor and git revision.
-
-    The revision ends with "+dirty" if tracked files have uncommitted changes. It is None outside a git checkout.
-    """
-    return {
-        "versions": {name: metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()},
-        "platform": platform.platform(),
-        "cpu": _processor(),
-        "cores": os.cpu_count(),
-        "revision": _revision(),
+        **environment.described(),
     }
 
 
@@ -281,23 +262,3 @@ def _hash(tree: ast.AST) -> str:
     # (`type_params`).
     text = re.sub(r"(, )?\b\w+=\[\]", "", ast.dump(tree))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _revision() -> str | None:
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):  # no git, or not a checkout
-            return None
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "HEAD")
-    return f"{commit}+dirty" if commit and git("status", "--porcelain", "--untracked-files=no") else commit

@@ -63,7 +63,7 @@ def _setting(experiment: Experiment, measures: pd.DataFrame) -> str:
     base = 100 * measures.loc[experiment.baseline, "base"].mean()
     updates = f"{training.steps} updates on {training.prompts_per_step} × {training.group_size} answers"
     return (
-        f"The embedded model on Countdown. Its base answers {base:.0f} % of held-out puzzles right. Training is "
+        f"The embedded model on Countdown. Its base answers {base:.1f} % of held-out puzzles right. Training is "
         f"{updates}, and every evaluation has {experiment.evaluation.puzzles} puzzles. All ablations of a seed start "
         f"from the same model and see the same prompts and noise. A difference is the mean over paired seeds, with its "
         f"95 % interval. *Exploratory* comparisons were not planned, and are not adjusted.\n\n"

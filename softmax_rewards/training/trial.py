@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softmax_rewards.common import files, plugins, provenance
+from softmax_rewards.common import environment, files, plugins
 from softmax_rewards.config import cost
 from softmax_rewards.config.processor_cost import Speed
 from softmax_rewards.config.run import Run, canonical
@@ -45,8 +45,8 @@ def measure(run: Run, folder: Path) -> Speed:
 
 def _identity(run: Run) -> str:
     """What a trial depends on: task, model, settings of a step, versions and processor."""
-    environment = {key: value for key, value in provenance.environment().items() if key != "revision"}
-    values = [run.task, run.model, asdict(replace(run.training, steps=1)), environment]
+    machine = {key: value for key, value in environment.described().items() if key != "revision"}
+    values = [run.task, run.model, asdict(replace(run.training, steps=1)), machine]
     return hashlib.sha256(canonical(values).encode()).hexdigest()[:16]
 
 

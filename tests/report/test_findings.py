@@ -76,7 +76,7 @@ def test_the_setting_is_that_of_the_archived_runs(section):
     groups = pd.read_parquet(ARCHIVE / "groups.parquet")
     per_step = groups[(groups["ablation"] == "baseline") & (groups["seed"] == 0) & (groups["step"] == 1)]
     puzzles = pd.read_parquet(ARCHIVE / "puzzles.parquet")["puzzle"].nunique()
-    assert f"Its base answers {100 * base:.0f} %" in section
+    assert f"Its base answers {100 * base:.1f} %" in section
     assert f"{metrics['step'].max()} updates on " in section
     assert f"every evaluation has {puzzles} puzzles" in section
     (size,) = {len(rewards.split()) for rewards in per_step["rewards"]}

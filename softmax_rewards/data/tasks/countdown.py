@@ -92,12 +92,10 @@ class Options:
         default=0.1,
         description="Search traces: probability that an attempt is the reference answer instead of a random one.",
     )
-    max_attempts: Count = Field(
-        default=4, description="Search traces: number of attempts after which a trace gives up."
-    )
+    max_attempts: Count = Field(default=4, description="Search traces: attempts after which a trace gives up.")
     slips: Share = Field(
         default=0.0,
-        description="Search traces: probability that the answer is not closed. It is then wrong and has not the format.",
+        description="Search traces: probability that the answer is not closed, so that it is wrong and unformatted.",
     )
 
     @model_validator(mode="after")
@@ -156,8 +154,7 @@ def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFram
             int(1.2 * share),
             rng,
         )
-    # The split is by multiset of numbers and not by puzzle. Otherwise training on the same numbers with another target
-    # would help with a test puzzle.
+    # The split is by multiset of numbers: training on the same numbers with another target would help with the test.
     multisets = sorted({numbers for numbers, _ in puzzles})
     held_out = {multisets[i] for i in rng.permutation(len(multisets))[: round(options.held_out * len(multisets))]}
 
@@ -194,8 +191,7 @@ def _table(
             f"{len({numbers for numbers, _ in pool})} multisets of numbers (held_out: {options.held_out}); "
             "ask for fewer, widen low..high, or change held_out"
         )
-    # If there are more rows than puzzles, puzzles repeat. Each comes equally often (or once more than another), and
-    # every row has its numbers in a new order.
+    # With more rows than puzzles, puzzles repeat equally often, up to one. Every row has its numbers in a new order.
     chosen = [chosen[i % len(chosen)] for i in range(rows)]
     return pd.DataFrame(
         {

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -98,7 +99,8 @@ def heatmap(axes: Axes, values: pd.DataFrame, **options: Any) -> None:
     """seaborn's heat map of `values`, with upright labels and numbers that can be read on every color."""
     sns.heatmap(values, cmap="viridis", ax=axes, **options)
     axes.tick_params(rotation=0)
-    colors = axes.collections[0].get_facecolor()[values.notna().to_numpy().ravel()]  # a missing value has no text
+    shown = values.notna().to_numpy().ravel()  # a missing value has no text
+    colors = np.asarray(axes.collections[0].get_facecolor())[shown]
     for text, color in zip(axes.texts, colors, strict=True):
         # At this luminance black and white have the same contrast (WCAG 2); seaborn changes from white too late.
         text.set_color("white" if relative_luminance(color) < 0.18 else "black")
