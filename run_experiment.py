@@ -17,7 +17,7 @@ add = parser.add_argument
 add("--dataset", required=True, help="a task: a file of softmax_rewards/data/tasks/")
 add("--ablations", required=True, help="baseline,softmax,softmax-0.25,centered-0.5,anneal-0.75-0.25,…")
 add("--model", required=True, help="Qwen2.5-0.5B, …, mini, smollm2, random:Qwen2.5-0.5B or a folder")
-add("--seeds", help="0,1,2")
+add("--seeds", help="seeds of every ablation, such as 0,1,2")
 add("--set", action="append", default=[], metavar="KEY=VALUE", help="any other key: training.lr=1e-6; may be repeated")
 add("--dry-run", action="store_true", help="show the file, the plan and what it would cost")
 add("--cores", default="all", help="as for snakemake")

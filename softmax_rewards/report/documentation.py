@@ -17,7 +17,7 @@ README = "README.md"
 EPILOG = """\
 example:
   softmax-rewards generate-docs           # after a change of an option, or of the archive
-  softmax-rewards generate-docs --check   # what a test and a reviewer want to know
+  softmax-rewards generate-docs --check   # only check, for a test or a review
 """
 
 

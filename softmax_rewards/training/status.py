@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="folder of an experiment, results/NAME; default: all experiments in results/",
     )
     parser.add_argument(
-        "--watch", type=float, metavar="SECONDS", help="draw the page again after so many seconds, until Control-C"
+        "--watch", type=float, metavar="SECONDS", help="draw the page again every SECONDS seconds, until Control-C"
     )
     options = parser.parse_args(arguments)
     if options.watch is not None and not options.watch > 0:

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line `softmax-rewards tensorboard`. Without the folder or the extra it ends with one line."""
     parser = argparse.ArgumentParser(prog="softmax-rewards tensorboard", description=DESCRIPTION, epilog=EXAMPLE)
     parser.add_argument("experiment", type=Path, metavar="EXPERIMENT", help="folder of the experiment, results/NAME")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the event files; it is made if need be")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the event files, made if missing")
     options = parser.parse_args(arguments)
     if not options.experiment.is_dir():
         sys.exit(f"{options.experiment}: no such folder; allowed: results/<experiment>")

@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "ablation and seed, and all other archived runs stay",
     )
     options = parser.parse_args(arguments)
+    if not options.results.is_dir():
+        sys.exit(plain(f"{options.results}: no such folder; allowed: results/<experiment>"))
     try:
         names = archive.keep(options.results, options.archive)
     except ValueError as error:

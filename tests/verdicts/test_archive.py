@@ -198,6 +198,8 @@ def test_the_command(results, tmp_path, capsys):
     table.write_bytes(table.read_bytes()[:-1])
     with pytest.raises(SystemExit, match=r"metrics\.parquet.*restore the archive"):
         archiving.main([str(results), str(tmp_path / "kept")])
+    with pytest.raises(SystemExit, match="nowhere: no such folder; allowed: results/<experiment>"):
+        archiving.main([str(tmp_path / "nowhere"), str(tmp_path / "kept")])
     with pytest.raises(SystemExit):
         archiving.main(["--help"])
     assert "softmax-rewards archive results/" in capsys.readouterr().out
