@@ -1,10 +1,15 @@
 """Shorthand for experiments: the names of a data set, of some ablations and of a model become an experiment file.
 
-Settings come from the first file of `config/experiments/` that has this data set and this model. If there is none, a
-pretrained model gets the puzzles of the first file with a model of the hub, so that the two can be compared. Its other
-settings are those that the notes used for their 3B model (`NOTES`), with a larger learning rate for the smallest
-models. Settings that save memory are added if the estimate of `cost.py` is above `MEMORY`. The user's changes come
-last.
+Settings come from the first file of `config/experiments/` that has this data set and this model. If there is none, the
+experiment gets its own settings:
+
+* Puzzles: a model from the hub or from a folder gets those of the first file with this data set and a model from the
+  hub, so that results can be compared. Other models get the data set's defaults.
+* Training: the settings of the notes for their 3B model (`NOTES`), with a larger learning rate for the smallest models.
+  Settings that save memory are added if the estimate of `cost.py` is above `MEMORY`. Only the embedded model `mini` has
+  the default of every key instead.
+
+The user's changes come last.
 """
 
 import hashlib
@@ -32,10 +37,10 @@ NOTES: dict[str, Any] = {
     "max_new_tokens": 1024,
     "precision": "bfloat16",
 }
-LEARNING_RATES = ((3e8, 2e-5), (float("inf"), 1e-5))  # up to so many parameters
+LEARNING_RATES = ((3e8, 2e-5), (float("inf"), 1e-5))  # (largest number of parameters, learning rate)
 MEMORY = 60e9  # bytes; a GPU has 80 GB
 EVALUATION: dict[str, Any] = {"every": 10, "puzzles": 128, "pass_puzzles": 128}
-TAU = 0.5  # if the ablation's name has none
+TAU = 0.5  # for an ablation whose name has no temperature
 NUMBER = r"[\d.]+(?:e-?\d+)?"  # what a temperature looks like in an ablation's name
 LONGEST_NAME = 100
 
@@ -51,12 +56,12 @@ def experiment(
     changes: Sequence[str] = (),
     folder: Path = Path("config/experiments"),
 ) -> tuple[str, dict[str, Any]]:
-    """The name and the content of the experiment file that the words stand for.
+    """The name and the content of the experiment file that the arguments describe.
 
     `ablations` and `seeds` are lists with commas. `changes` are `key=value` with dotted keys and values as in YAML. The
     name consists of data set, model, changes and a hash of all settings. Ablations and seeds are not part of the hash:
-    they are folders within an experiment, so more of them can be added later. Raises ValueError, one line, for every
-    mistake.
+    they are folders within an experiment, so more of them can be added later. Raises ValueError with a message of one
+    line for every mistake.
     """
     task = dataset.lower()
     if task not in (known := plugins.names(plugins.TASKS)):
@@ -73,6 +78,7 @@ def experiment(
         names.append(f"{key.removeprefix('training.')}-{value}")
     if seeds is not None:
         values["seeds"] = [_seed(seed.strip()) for seed in seeds.split(",")]
+    # Only after the changes, because one of them may set the number of steps.
     steps = strict.build(Training, values["training"], "training").steps
     specs: dict[str, dict[str, Any]] = {}
     for name in (word.strip() for word in ablations.split(",")):
@@ -80,6 +86,7 @@ def experiment(
         if twins := [other for other in specs if specs[other] == spec]:
             raise ConfigError(f"ablations: {name!r} is the same ablation as {twins[0]!r}; allowed: each once")
         specs[name.lower()] = spec
+    # The baseline is the linear ablation if there is one, else the first ablation.
     linear = [name for name, spec in specs.items() if spec["weighting"]["scheme"] == "linear"]
     values |= {"ablations": specs, "baseline": next(iter(linear or specs))}
     experiments.check("adhoc", values)
@@ -87,7 +94,7 @@ def experiment(
 
 
 def write(name: str, values: dict[str, Any], results: Path) -> Path:
-    """Write the experiment's file into the folder of its results; returns the file's path."""
+    """Write the experiment's file into the folder of its results. Returns the file's path."""
     path = results / name / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110)
@@ -98,11 +105,15 @@ def write(name: str, values: dict[str, Any], results: Path) -> Path:
 
 
 def command(cores: str, resources: Sequence[str], dry: bool, others: Sequence[str]) -> list[str]:
-    """Snakemake's command line without the experiment; `others` are further arguments, passed on unchanged."""
+    """Snakemake's command line without the experiment. `others` are further arguments, passed on unchanged.
+
+    Raises ValueError for a malformed resource, and for an argument that would replace the experiment.
+    """
     for word in resources:
         if not re.fullmatch(r"\w+=.+", word):
             raise ConfigError(f"resources: {word!r} is not allowed; allowed: NAME=N, such as gpu=8")
     for word in others:
+        # Short options can be joined: -nC is -n and -C. -C is short for --config.
         if re.match("--config|-[A-Za-z]*C", word):
             instead = "--set KEY=VALUE, or keys in config/config.yaml"
             raise ConfigError(f"{word}: not allowed, it would replace the experiment; allowed: {instead}")
@@ -118,15 +129,17 @@ def _settings(task: str, name: str, folder: Path) -> dict[str, Any]:
         shape = cost.shape_of(model)
     except ValueError as error:
         raise ConfigError(f"model: {error}") from None
+    # The other keys, such as the revision, are settings. A file in which they differ still has this model.
     identity = {key: value for key, value in model.items() if key in ("source", "repository", "shape", "path")}
     files = [strict.read(file) for file in sorted(folder.glob("*.yaml"))]
     whole = [file for file in files if all(isinstance(file.get(key), dict) for key in ("task", "model"))]
+    # A file that extends another one has only its changes, so its settings are not complete.
     ours = [file for file in whole if file["task"].get("name") == task and INHERIT not in file]
     for file in ours:
         if file["model"].items() >= identity.items():
             return {key: file.get(key, {}) for key in (*SECTIONS, "seeds")}
     settings = {"task": {"name": task}, "model": model, "training": {}, "evaluation": {}, "seeds": [0, 1, 2]}
-    if shape is not None:  # the embedded model has none, and is trained with every key's default
+    if shape is not None:  # only the embedded model has no shape; it is trained with the default of every key
         settings |= {"training": _fitting(shape), "evaluation": dict(EVALUATION)}
     if model["source"] in ("hub", "local"):
         fetched = [file["task"] for file in ours if file["model"].get("source") == "hub"]
@@ -135,13 +148,14 @@ def _settings(task: str, name: str, folder: Path) -> dict[str, Any]:
 
 
 def _fitting(shape: Shape) -> dict[str, Any]:
-    """The `training` section for a pretrained model, with options that save memory only if they are needed."""
+    """The `training` section for a model of this shape. It saves memory only if the estimate says it must."""
     rate = next(rate for most, rate in LEARNING_RATES if shape.parameters <= most)
     training = NOTES | {"learning_rate": rate}
 
     def memory() -> cost.Memory:
         return cost.memory(shape, Training(**training), Evaluation(**EVALUATION))
 
+    # The cheaper option comes first. The next one is added only if memory is still too small.
     for saving in ({"gradient_checkpointing": True}, {"optimizer_state": "host"}):
         if memory().update > MEMORY:
             training |= saving
@@ -152,7 +166,10 @@ def _fitting(shape: Shape) -> dict[str, Any]:
 
 
 def _model(name: str) -> dict[str, Any]:
-    """The `model` section for a name or repository of the catalogue, `mini`, `smollm2`, `random:…` or a folder."""
+    """The `model` section for `name`: an entry of the catalogue, `mini`, `smollm2`, `random:…` or a folder.
+
+    An entry is found by its name or by its repository.
+    """
     words = name.lower()
     if words in ("mini", "smollm2"):
         return {"source": words}
@@ -170,9 +187,10 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _weighting(word: str, steps: int) -> dict[str, Any]:
-    """The weighting that an ablation's name stands for: a scheme (`softmax_` may be left out) and its temperature.
+    """The weighting that an ablation's name `word` stands for: a scheme and, if the scheme has one, a temperature.
 
-    `anneal-0.75-0.25` is softmax with τ falling over the first half of the `steps`.
+    `softmax_` at the start may be left out. `anneal-0.75-0.25` is softmax with τ that goes from 0.75 to 0.25 over the
+    first half of the `steps`.
     """
     words = word.lower().replace("_", "-")
     schemes = {scheme.replace("_", "-"): scheme for scheme in weighting.names()}
@@ -181,7 +199,7 @@ def _weighting(word: str, steps: int) -> dict[str, Any]:
     allowed = [*sorted(known), "softmax-0.25 (any τ, also auto)", "anneal-0.75-0.25"]
     if match := re.fullmatch(f"anneal-({NUMBER})-({NUMBER})", words):
         start, end = map(_tau, match.groups())
-        if start and end:
+        if start and end:  # both are allowed temperatures
             return {"scheme": "softmax", "tau": {"from": start, "to": end, "steps": max(steps // 2, 1)}}
     name, tau = words, None
     match = re.fullmatch(f"(.+?)-(auto|{NUMBER})", words)
@@ -194,7 +212,7 @@ def _weighting(word: str, steps: int) -> dict[str, Any]:
 
 
 def _tau(text: str) -> float | str | None:
-    """A temperature as a config may have it, None if `text` is none."""
+    """The temperature that `text` says: a number or "auto". None if `text` is not an allowed temperature."""
     try:
         tau = text if text == "auto" else float(text)
         temperature.validate(tau)
@@ -204,7 +222,7 @@ def _tau(text: str) -> float | str | None:
 
 
 def _changes(texts: Sequence[str]) -> list[tuple[str, Any]]:
-    """`training.lr=1e-6` → ("training.learning_rate", 1e-6), in the order of the keys."""
+    """`training.lr=1e-6` → ("training.learning_rate", 1e-6), sorted by key."""
     changes: dict[str, Any] = {}
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
@@ -217,12 +235,14 @@ def _changes(texts: Sequence[str]) -> list[tuple[str, Any]]:
         if key in changes:
             raise ConfigError(f"set: {key} is given twice; allowed: each key once")
         changes[key] = strict.value(value, f"set: {key}")
+    # Sorted, so that the experiment's name does not depend on the order in which the user gives the changes.
     return sorted(changes.items())
 
 
 def _name(words: Sequence[str], settings: dict[str, Any]) -> str:
-    """A folder's name: the words, without unusual characters and not too long, and a hash of the settings."""
+    """A folder's name: the words, shortened and without unusual characters, then a hash of the settings."""
     name = re.sub("[^A-Za-z0-9._-]+", "-", "-".join(words)).strip("-")
+    # The hash takes 9 characters: a hyphen and 8 digits.
     return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(canonical(settings).encode()).hexdigest()[:8]}"
 
 

@@ -1,7 +1,7 @@
 """The claims C1–C12 of the earlier notes and the predictions P1–P3, as data.
 
-Each claim names the ablations it needs by their weighting, and the rule that decides it. Claims, endpoints and
-thresholds were fixed before the runs: see docs/analysis-plan.md.
+Each claim has a rule that decides it. The rule finds the ablations it needs by their weighting, not by their name.
+Claims, endpoints and thresholds were fixed before the runs: see docs/analysis-plan.md.
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ HALF = softmax(0.5)
 def _habit(name: str, statement: str, endpoint: str, sign: int, yes: str, no: str, same: str = "") -> Claim:
     """A claim that `endpoint` is higher (`sign` 1) or lower (−1) with softmax τ = 0.5 than with GRPO."""
     than = "with softmax at τ = 0.5 than with GRPO{size}"
-    level = f"{same} with softmax at τ = 0.5 as with GRPO{{size}}" if same else ""
+    level = f"{same} with softmax at τ = 0.5 as with GRPO{{size}}" if same else ""  # a share can count as equal
     measure = ENDPOINTS[endpoint].text
     about = f"{measure[0].upper()}{measure[1:]}, softmax at τ = 0.5 against GRPO"
     words = Words(about, f"{yes} {than}", f"{no} {than}", level)
@@ -46,6 +46,7 @@ def _habit(name: str, statement: str, endpoint: str, sign: int, yes: str, no: st
 
 
 def _peak(name: str, statement: str, scheme: str, words: str) -> Claim:
+    """A claim that `scheme`, called `words` in sentences, is best at τ = half the reward range."""
     first = words[0].upper() + words[1:]
     outcomes = Words(
         f"The best τ of {words}",
@@ -87,7 +88,7 @@ def _noise(tau: float) -> Claim:
             Contrast(centered(tau), BASE, "final", +1),
             Contrast(centered(tau), softmax(tau), "auc", +1),
         ),
-        Words(
+        Words(  # without {size}, because one number cannot sum up three contrasts
             f"Softmax at τ = {tau}, with and without the push on every answer (three conditions, at least one open)",
             f"At τ = {tau}, softmax made the model worse, and without the push on every answer it made it better",
             f"At τ = {tau}, softmax did not make the model worse, or it did not work without the push on every answer",
@@ -96,12 +97,12 @@ def _noise(tau: float) -> Claim:
 
 
 def _rises(ablation: dict[str, Any], **training: Any) -> Contrast:
-    # A cold start begins near 0 %, where even a gain below 2 points is learning. So no difference counts as equal.
+    # A cold start begins near 0 %. There even a gain below 2 points is learning, so it must not count as equal.
     return Contrast(ablation, BASE, "final", tolerant=False, training=training)
 
 
 def _taught(how: str, training: dict[str, float]) -> list[Claim]:
-    (form,) = training
+    (form,) = training  # the only key: injection, imitation or target
     name = f"{form} {training[form]:g}"
     where = f"Where a reference answer {how}, "
     return [
@@ -114,14 +115,14 @@ def _taught(how: str, training: dict[str, float]) -> list[Claim]:
                 f"{where}GRPO improved a base model that finds almost no right answer{{size}}",
                 f"{where}GRPO harmed a base model that finds almost no right answer{{size}}",
             ),
-            gated=False,
+            gated=False,  # a cold start is where GRPO may not learn
         ),
         Claim(
             f"C12 {name}, softmax",
             f"Where a reference answer {how}, softmax τ=0.5 beats linear on a cold start",
             cold_start(Contrast(HALF, LINEAR, tolerant=False, training=training)),
             better(f"{where}softmax at τ = 0.5", "GRPO"),
-            gated=False,
+            gated=False,  # a cold start is where GRPO may not learn
         ),
     ]
 
@@ -265,7 +266,7 @@ CLAIMS: tuple[Claim, ...] = (
             "Softmax at τ = 0.5 improved a base model that finds almost no right answer{size}",
             "Softmax at τ = 0.5 harmed a base model that finds almost no right answer{size}",
         ),
-        gated=False,
+        gated=False,  # a cold start is where GRPO may not learn
     ),
     *_taught("is injected as a right answer", {"injection": 1.0}),
     *_taught("is injected with the highest reward", {"injection": 1.1}),

@@ -1,9 +1,9 @@
 """Verdicts: the claims of `claims.py`, judged by the rules of `rules.py` on an experiment's evidence.
 
-The first row, `gate`, says whether the baseline learned. If it did not, every comparison with it is not resolved. A
-claim whose ablations were not trained is not resolved either, and its row has 0 seeds. `effect`, `low` and `high` are
-in `unit`; points are percentage points. `sentence` gives every figure behind a verdict, `plain` explains the verdict
-to a newcomer.
+The first row, `gate`, says whether the baseline learned. If it did not, no claim with `gated` is resolved, whatever it
+compares. A claim whose ablations were not trained is not resolved either, and its row has 0 seeds. `effect`, `low` and
+`high` are in `unit`; points are percentage points. `sentence` gives every number behind a verdict. `plain` explains the
+verdict to a newcomer.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ class Claim:
     statement: str
     rule: Rule
     plain: Words
-    gated: bool = True  # whether the claim means nothing unless the baseline learned
+    gated: bool = True  # the claim can be resolved only if the baseline learned
 
 
 GATE = Claim(
@@ -57,7 +57,7 @@ def judge(claims: Iterable[Claim], evidence: Evidence, experiment: str, model: s
 
 
 def _closed(evidence: Evidence) -> str:
-    """Why nothing can be compared with the baseline; "" if it learned."""
+    """Why the gate is closed, in words. Empty if the baseline learned."""
     try:
         learned = GATE.rule(evidence)
     except Untested as missing:
@@ -66,6 +66,7 @@ def _closed(evidence: Evidence) -> str:
 
 
 def _row(claim: Claim, evidence: Evidence, closed: str, subject: str) -> dict[str, Any]:
+    """The columns of `judge` that hold the result. `closed` is the reason from `_closed`."""
     try:
         finding = claim.rule(evidence)
     except Untested as missing:
@@ -91,12 +92,13 @@ def _row(claim: Claim, evidence: Evidence, closed: str, subject: str) -> dict[st
 
 
 def overview(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The verdicts of several experiments, claim by claim, from the experiments that tested the claim.
+    """The verdicts of several experiments in one table, sorted by claim: one row per experiment that tested the claim.
 
-    A claim that none of them tested keeps the row of the first experiment. Its sentence says what is missing.
+    If no experiment tested a claim, the table has the row of the first one. Its sentence says what is missing.
     """
     every_row = pd.concat(tables, ignore_index=True)
     tested = every_row["seeds"] > 0
     untested = ~every_row["claim"].isin(every_row.loc[tested, "claim"]) & ~every_row.duplicated("claim")
     order = {claim: position for position, claim in enumerate(every_row["claim"].unique())}
+    # A stable sort keeps the experiments of a claim in the order of `tables`.
     return every_row[tested | untested].sort_values("claim", key=lambda ids: ids.map(order), kind="stable")

@@ -13,20 +13,21 @@ UNTESTED = "Not tested in this experiment."
 
 @dataclass(frozen=True)
 class Words:
-    """What a claim's outcomes mean, as clauses without a final full stop.
+    """The outcomes of a claim in words: clauses without a full stop at the end.
 
-    `{size}` in a clause is replaced by the measured number. A clause without it names no number.
+    `{size}` in `yes`, `no` or `same` is replaced by the measured number. A clause without it names no number.
     """
 
-    about: str  # what is compared or asked; stands before an open result
+    about: str  # what is compared or asked; begins the sentence of a claim that is not resolved
     yes: str  # the claim holds
     no: str  # the claim is contradicted
-    same: str = ""  # contradicted because both sides are equally good; default: `no`
+    same: str = ""  # the claim is contradicted because both sides are equally good; if empty, `no` is used
 
 
 def better(first: str, second: str) -> Words:
     """The outcomes of "`first` learns better than `second`"."""
-    name = first.replace("{", "{{").replace("}", "}}")  # the name of somebody's folder may contain braces
+    # `first` may be the name of a user's folder, which may contain braces. `plain` formats every clause except `about`.
+    name = first.replace("{", "{{").replace("}", "}}")
     return Words(
         f"{first} against {second}",
         f"{name} did better than {second}{{size}}",
@@ -42,7 +43,10 @@ def worse(first: str, second: str) -> Words:
 
 
 def plain(words: Words, verdict: str, interval: Interval, measure: Endpoint, close: bool = False) -> str:
-    """One or two short sentences. `close`: the claim is contradicted because the difference is too small to matter."""
+    """The verdict in one or two short sentences.
+
+    close  whether the claim is contradicted only because the difference is too small to matter
+    """
     if verdict == SUPPORTED:
         return f"Yes. {words.yes.format(size=_size(interval, measure))}."
     if verdict == CONTRADICTED and close and words.same:
@@ -55,7 +59,7 @@ def plain(words: Words, verdict: str, interval: Interval, measure: Endpoint, clo
 def _size(interval: Interval, measure: Endpoint) -> str:
     """The measured number as the end of a clause: ": about 1 right answer in 100 fewer"."""
     if measure is PEAK:
-        # A maximum at the edge of the grid is not estimated.
+        # The estimate is NaN if the best temperature is at the edge of the grid, because the maximum may lie outside.
         edge = math.isnan(interval.estimate)
         return ", at the edge of the temperatures tried" if edge else f", at {interval.estimate:.2f} of the range"
     if not measure.fraction:
@@ -64,11 +68,13 @@ def _size(interval: Interval, measure: Endpoint) -> str:
 
 
 def _within(interval: Interval, measure: Endpoint) -> str:
+    """Why both sides count as equal, as the end of a clause."""
     margin = f"{100 * EQUIVALENCE:g} {measure.counted}s in 100"
     return f": the difference is below {margin} (measured: {_number(measure, interval.estimate)})"
 
 
 def _open(interval: Interval, measure: Endpoint) -> str:
+    """Why the claim is not resolved."""
     if math.isnan(interval.low):
         if measure is PEAK:
             return "these runs show no clear maximum"
@@ -78,23 +84,25 @@ def _open(interval: Interval, measure: Endpoint) -> str:
     if interval.low <= 0 <= interval.high:
         limits = f"{_number(measure, interval.low)} to {_signed(measure, interval.high)}"
         return f"with these seeds the difference could be anything from {limits}"
-    # The interval alone would decide. Another condition of the rule, such as Holm's correction, does not agree.
+    # The interval excludes 0, but another condition of the rule, such as Holm's correction, is not met.
     return f"{_signed(measure, interval.estimate)} was measured, but that alone does not decide the claim"
 
 
 def _count(measure: Endpoint, fraction: float) -> str:
-    """ "1 right answer in 100", "0.9 right answers in 100"."""
+    """A size without its sign: "1 right answer in 100", "0.9 right answers in 100"."""
     number = _number(measure, abs(fraction)).removeprefix("+").removesuffix(".0")
     return f"{number} {measure.counted}{'' if number == '1' else 's'} in 100"
 
 
 def _signed(measure: Endpoint, difference: float) -> str:
+    """A difference with sign and unit: "+1.6 right answers in 100", "−0.0321 nats per token"."""
     unit = f"{measure.counted}s in 100" if measure.fraction else measure.unit
     return f"{_number(measure, difference)} {unit}".strip()
 
 
 def _number(measure: Endpoint, difference: float) -> str:
-    # One decimal of a point would show a small difference as 0.
+    """A signed difference without its unit. Fractions are multiplied by 100."""
+    # One decimal would round a small difference to 0, so it gets two.
     tiny = measure.fraction and abs(100 * difference) < 0.05
     text = f"{100 * difference:+.2f}" if tiny else measure.number(difference)
     return text.replace("-", "−")

@@ -1,4 +1,4 @@
-"""What figures are made of: panels, lines with bands, whiskers, legends and logarithmic axes."""
+"""Building blocks of figures: panels, lines with bands, whiskers, legends and logarithmic axes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from seaborn.utils import relative_luminance
 from softmax_rewards.report.plots.style import BASELINE, MUTED, ablation_name, scheme_name, styled
 
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}%")
-_DASHES = {"-": "", "--": (4, 1.5)}
+_DASHES = {"-": "", "--": (4, 1.5)}  # seaborn does not know "--"; it takes the lengths of dash and gap
 
 
 @styled
@@ -27,23 +27,25 @@ def empty_figure(reason: str) -> Figure:
 
 
 def panels(data: pd.DataFrame, size: tuple[float, float], **facets: Any) -> sns.FacetGrid:
-    """Empty panels for the values of columns of `data`, with titles. `size`: width and height of all panels together.
+    """A grid of empty panels for the values of one or two columns of `data`. Each value of `col` is a title.
 
-    `facets`: arguments of seaborn.FacetGrid, such as `col`, `row` and `col_wrap`.
+    `size`: width and height of the whole figure, in inches. `facets`: arguments of seaborn.FacetGrid, such as `col`,
+    `row` and `col_wrap`.
     """
     grid = sns.FacetGrid(data, **facets)
     plt.close(grid.figure)  # else pyplot keeps the figure, and a notebook shows it a second time
     grid.figure.set(size_inches=size, layout_engine="constrained")
     grid.set_titles("")
+    # With `row` there are more panels than names. Only those of the first row get a title.
     for name, axes in zip(grid.col_names, grid.axes.flat, strict=False):
         axes.set_title(name)
     return grid
 
 
 def parts(grid: sns.FacetGrid) -> Iterator[tuple[Axes, pd.DataFrame]]:
-    """Each panel with its rows."""
+    """Each panel with its rows of the data."""
     for (row, column, _), rows in grid.facet_data():
-        # A wrapped grid has one dimension.
+        # With `col_wrap`, `grid.axes` has one dimension instead of two.
         yield (grid.axes[column] if grid.axes.ndim == 1 else grid.axes[row, column]), rows
 
 
@@ -57,9 +59,10 @@ def lines(
     markers: bool = True,
     **style: Any,
 ) -> None:
-    """One line per value of the column `by`, in the order of `look`, and its band if `rows` has `low` and `high`.
+    """One line per value of the column `by`, in the order of `look`. Values without a look are not drawn.
 
-    `look`: value -> color, marker and line style. The lines are labeled for `legend_below`.
+    `look`: value -> color, marker and line style. If `rows` has the columns `low` and `high`, each line gets a band
+    between them. The lines are labeled for `legend_below`.
     """
     look = {ablation_name(name): look[name] for name in look if name in set(rows[by])}
     rows = rows.assign(**{by: rows[by].map(ablation_name)})
@@ -77,7 +80,7 @@ def lines(
         dashes={name: _DASHES[chosen.get("linestyle", "-")] for name, chosen in look.items()},
         estimator=None,  # the rows are estimates already
         errorbar=None,
-        legend="full",
+        legend="full",  # gives the labels for `legend_below`; this legend itself is removed below
         ax=axes,
         markeredgewidth=0,  # seaborn's white edges hide the crosses
         **style,
@@ -90,31 +93,35 @@ def lines(
 
 
 def whiskers(axes: Axes, rows: pd.DataFrame, x: Any, y: str = "mean", **style: Any) -> None:
-    """The estimates `y` of `rows` with their intervals, the columns `low` and `high`."""
+    """One mark per row at the estimate in the column `y`, with a whisker from `low` to `high`."""
     error = [rows[y] - rows["low"], rows["high"] - rows[y]]
     axes.errorbar(x, rows[y], error, **({"capsize": 2, "elinewidth": 1.2, "markersize": 4} | style))
 
 
 def heatmap(axes: Axes, values: pd.DataFrame, **options: Any) -> None:
-    """seaborn's heat map of `values`, with upright labels and numbers that can be read on every color."""
+    """seaborn's heat map of `values`. All labels are horizontal, and numbers are readable on every color.
+
+    `options`: arguments of seaborn.heatmap. They must include `annot`, the numbers to write.
+    """
     sns.heatmap(values, cmap="viridis", ax=axes, **options)
     axes.tick_params(rotation=0)
     shown = values.notna().to_numpy().ravel()  # a missing value has no text
     colors = np.asarray(axes.collections[0].get_facecolor())[shown]
     for text, color in zip(axes.texts, colors, strict=True):
-        # At this luminance black and white have the same contrast (WCAG 2); seaborn changes from white too late.
+        # Black and white have the same contrast at a luminance of 0.18 (WCAG 2). seaborn writes white up to 0.41.
         text.set_color("white" if relative_luminance(color) < 0.18 else "black")
     axes.set(xlabel="", ylabel="")
 
 
 def linear_line(axes: Axes, height: float) -> None:
-    """The dashed line of GRPO's scheme, which has no temperature."""
+    """A dashed horizontal line for GRPO's scheme. It has no temperature, so its value is the same at every τ."""
     axes.axhline(height, color=BASELINE["color"], linestyle="--", label=scheme_name("linear"))
 
 
 def legend_below(axes: Axes, columns: int = 1) -> None:
-    """A legend under the axes; its padding, in font sizes, clears tick and axis labels at any height."""
+    """A legend under the axes."""
     if axes.get_legend_handles_labels()[0]:  # matplotlib warns about a legend without entries
+        # The padding leaves room for tick and axis labels. It is in font sizes, so it fits at any height of the figure.
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4.4, handlelength=2.4, ncols=columns)
 
 
