@@ -1,4 +1,4 @@
-"""The verdicts of several experiments in one table, one row per claim."""
+"""The verdicts of several experiments in one table, sorted by claim."""
 
 import argparse
 from pathlib import Path
