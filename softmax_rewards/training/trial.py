@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 FLOPS = 5e10  # of one try, about; a core does 10^10 to 10^11 per second
 LEAST = (8, 16)  # answers, and tokens of each: with fewer a step's overhead outweighs its work
 COST = 8  # FLOPs per parameter and token: 2 to decode, 6 to learn
+# The settings of a run on which a trial depends.
+SIZES = (
+    "prompts_per_step",
+    "group_size",
+    "max_new_tokens",
+    "rollout_batch_size",
+    "max_microbatch_tokens",
+    "precision",
+    "gradient_checkpointing",
+    "threads",
+)
 PUZZLES = 64  # whose prompts and traces give the lengths
 TRIES = 3  # of a small model; the cheapest counts, because other processes only make a step dearer
 
@@ -44,9 +55,9 @@ def measure(run: Run, folder: Path) -> Speed:
 
 
 def _identity(run: Run) -> str:
-    """What a trial depends on: task, model, settings of a step, versions and processor."""
+    """What a trial depends on: task, model, the settings that it uses, versions and processor."""
     machine = {key: value for key, value in environment.described().items() if key != "revision"}
-    values = [run.task, run.model, asdict(replace(run.training, steps=1)), machine]
+    values = [run.task, run.model, {key: getattr(run.training, key) for key in SIZES}, machine]
     return hashlib.sha256(canonical(values).encode()).hexdigest()[:16]
 
 
@@ -76,6 +87,7 @@ def speed(run: Run) -> Speed:
     settings = replace(run.training, device="cpu", optimizer_state="device")
     torch.set_num_threads(settings.threads)
     model, prompt_tokens, answer_tokens = _model(run)
+    model.gradient_checkpointing = settings.gradient_checkpointing
     engine = Engine(model.to(getattr(torch, settings.precision)), settings)
     # Seconds of processor time, not of a clock: other processes do not count, and threads count each.
     start = time.process_time()

@@ -27,6 +27,7 @@ PATTERNS = ("model*.safetensors", "*.json", "*.jinja")
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(huggingface_hub.file_download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # another file of tests may have set it
     with serving(Hub(REPOSITORY, dict(FILES))) as standin:
         monkeypatch.setenv("HF_ENDPOINT", standin.url)
         yield standin

@@ -302,8 +302,7 @@ def test_from_the_command_line(tmp_path):
     assert done.returncode == 0, done.stderr
     name, values = made(model=str(elsewhere / "model"), seeds="0")
     assert f"[estimate] {name}: 2 runs, each about " in done.stderr
-    assert re.findall(r"\d (GPU|core)-hours in all", done.stderr) == ["GPU", "core"], "each estimate once"
-    assert done.stderr.count("[estimate]") == 2
+    assert done.stderr.count("[estimate]") == 1
     assert done.stdout.startswith("# Made by run_experiment.py")
     assert yaml.safe_load(done.stdout.partition("\n\n")[0].partition("Building DAG")[0]) == values
     assert f"results/{name}/runs/softmax/seed-0/run.json" in done.stdout + done.stderr

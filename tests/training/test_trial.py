@@ -29,7 +29,8 @@ def test_the_embedded_model_is_tried_with_the_lengths_of_its_traces(run):
 def test_what_was_measured_is_kept_for_equal_settings(run, tmp_path, monkeypatch):
     first = trial.measure(run, tmp_path)  # in a process of its own
     assert min(first.rollout, first.update, first.start) > 0
-    longer = dataclasses.replace(run, seed=5, training=dataclasses.replace(run.training, steps=7))
+    other_rate = dataclasses.replace(run.training, steps=7, learning_rate=1e-5)
+    longer = dataclasses.replace(run, seed=5, training=other_rate)
     monkeypatch.setattr(trial, "_measure", lambda run: pytest.fail("measured again"))
     assert trial.measure(longer, tmp_path) == first
     other = dataclasses.replace(run, training=dataclasses.replace(run.training, group_size=4))
