@@ -285,7 +285,7 @@ CLAIMS: tuple[Claim, ...] = (
         "P2",
         "Success falls with τ, without an optimum at half the range",
         falls_with_tau("softmax"),
-        Words(
+        Words(  # the factor is e: the rule fits a line over log τ
             "How success of softmax changes when τ grows by a factor of 2.7",
             "Success of softmax fell with τ, and half the reward range was nothing special",
             "Success of softmax rose with τ, or it was best at half the reward range",

@@ -1,4 +1,4 @@
-"""The three verdicts, and each verdict on a claim as a sentence for a newcomer, without statistics."""
+"""The names of the three verdicts, and sentences that explain a verdict to a newcomer without statistics."""
 
 import math
 from dataclasses import dataclass, replace
