@@ -58,10 +58,10 @@ def experiment(
 ) -> tuple[str, dict[str, Any]]:
     """The name and the content of the experiment file that the arguments describe.
 
-    `ablations` and `seeds` are lists with commas. `changes` are `key=value` with dotted keys and values as in YAML. The
-    name consists of data set, model, changes and a hash of all settings. Ablations and seeds are not part of the hash:
-    they are folders within an experiment, so more of them can be added later. Raises ValueError with a message of one
-    line for every mistake.
+    `ablations` and `seeds` are lists with commas. Each entry of `changes` is `key=value`, with a dotted key and a value
+    as in YAML. The name consists of data set, model, changes and a hash of all settings. Ablations and seeds are not
+    part of the hash: they are folders within an experiment, so more of them can be added later. Raises ValueError with
+    a message of one line for every mistake.
     """
     task = dataset.lower()
     if task not in (known := plugins.names(plugins.TASKS)):
@@ -84,7 +84,7 @@ def experiment(
     for name in (word.strip() for word in ablations.split(",")):
         spec = {"weighting": _weighting(name, steps)}
         if twins := [other for other in specs if specs[other] == spec]:
-            raise ConfigError(f"ablations: {name!r} is the same ablation as {twins[0]!r}; allowed: each once")
+            raise ConfigError(f"ablations: {name!r} is the same ablation as {twins[0]!r}; allowed: each ablation once")
         specs[name.lower()] = spec
     # The baseline is the linear ablation if there is one, else the first ablation.
     linear = [name for name, spec in specs.items() if spec["weighting"]["scheme"] == "linear"]
@@ -116,7 +116,7 @@ def command(cores: str, resources: Sequence[str], dry: bool, others: Sequence[st
         # Short options can be joined: -nC is -n and -C. -C is short for --config.
         if re.match("--config|-[A-Za-z]*C", word):
             instead = "--set KEY=VALUE, or keys in config/config.yaml"
-            raise ConfigError(f"{word}: not allowed, it would replace the experiment; allowed: {instead}")
+            raise ConfigError(f"{word} is not allowed, because it would replace the experiment; allowed: {instead}")
     dry = dry or any(re.fullmatch(r"--dry-?run|-[A-Za-z]*n[A-Za-z]*", word) for word in others)
     more = ["--resources", *resources] * bool(resources) + ["--dry-run"] * dry
     return [sys.executable, "-m", "snakemake", *others, "--cores", cores, *more]
@@ -155,7 +155,7 @@ def _fitting(shape: Shape) -> dict[str, Any]:
     def memory() -> cost.Memory:
         return cost.memory(shape, Training(**training), Evaluation(**EVALUATION))
 
-    # The cheaper option comes first. The next one is added only if memory is still too small.
+    # The cheaper option comes first. The next one is added only if the estimate is still above MEMORY.
     for saving in ({"gradient_checkpointing": True}, {"optimizer_state": "host"}):
         if memory().update > MEMORY:
             training |= saving
@@ -229,7 +229,7 @@ def _changes(texts: Sequence[str]) -> list[tuple[str, Any]]:
         section, _, rest = ("training.lr" if key == "lr" else key).partition(".")
         if not equals or not rest or section not in SECTIONS:
             allowed = ", ".join(f"{name}.<key>=<value>" for name in SECTIONS)
-            more = "lr stands for training.learning_rate, nothing else is short"
+            more = "lr stands for training.learning_rate, and no other key has a short name"
             raise ConfigError(f"set: {text!r} is not allowed; allowed: {allowed}; {more}")
         key = f"{section}.{ALIASES.get(rest, rest) if section == 'training' else rest}"
         if key in changes:

@@ -89,9 +89,9 @@ def _noise(tau: float) -> Claim:
             Contrast(centered(tau), softmax(tau), "auc", +1),
         ),
         Words(  # without {size}, because one number cannot sum up three contrasts
-            f"Softmax at τ = {tau}, with and without the push on every answer (three conditions, at least one open)",
-            f"At τ = {tau}, softmax made the model worse, and without the push on every answer it made it better",
-            f"At τ = {tau}, softmax did not make the model worse, or it did not work without the push on every answer",
+            f"Softmax at τ = {tau}, with and without the push on every answer (three conditions, not all resolved)",
+            f"At τ = {tau}, softmax made the model worse, and softmax without the push on every answer made it better",
+            f"At τ = {tau}, softmax did not make the model worse, or leaving out the push on every answer did not help",
         ),
     )
 
@@ -154,9 +154,9 @@ CLAIMS: tuple[Claim, ...] = (
         "A critical τ lies between 0.5 and 1.0: 0.5 learns, 1.0 breaks",
         every(Contrast(HALF, BASE, "final"), Contrast(softmax(1.0), BASE, "final", -1)),
         Words(
-            "Softmax at τ = 0.5 and at τ = 1.0 against its base model (two conditions, at least one open)",
+            "Softmax at τ = 0.5 and at τ = 1.0 against its base model (two conditions, not all resolved)",
             "Softmax made the model better at τ = 0.5 and worse at τ = 1.0",
-            "Softmax did not make the model better at τ = 0.5, or it did not make it worse at τ = 1.0",
+            "Softmax did not make the model better at τ = 0.5, or did not make the model worse at τ = 1.0",
         ),
     ),
     Claim(
@@ -167,9 +167,9 @@ CLAIMS: tuple[Claim, ...] = (
             Contrast(softmax(0.75), BASE, "final", -1),
         ),
         Words(
-            "Softmax with τ lowered from 0.75 to 0.25 (two conditions, at least one open)",
-            "Lowering τ from 0.75 to 0.25 rescued a softmax that makes the model worse at τ = 0.75",
-            "Lowering τ from 0.75 to 0.25 brought no gain, or softmax at τ = 0.75 did not need a rescue",
+            "Softmax with τ lowered from 0.75 to 0.25 (two conditions, not all resolved)",
+            "Softmax at τ = 0.75 made the model worse, and lowering τ from 0.75 to 0.25 did better",
+            "Softmax at τ = 0.75 did not make the model worse, or lowering τ from 0.75 to 0.25 did no better",
         ),
     ),
     Claim(
@@ -178,7 +178,7 @@ CLAIMS: tuple[Claim, ...] = (
         no_better(Contrast(anneal(0.75, 0.25), HALF)),
         Words(
             "Softmax with τ lowered from 0.75 to 0.25, against τ = 0.5",
-            "Lowering τ from 0.75 to 0.25 was no better than keeping τ = 0.5{size}",
+            "Lowering τ from 0.75 to 0.25 brought no gain of 2 or more right answers in 100 over keeping τ = 0.5{size}",
             "Lowering τ from 0.75 to 0.25 was better than keeping τ = 0.5{size}",
         ),
     ),
@@ -188,9 +188,9 @@ CLAIMS: tuple[Claim, ...] = (
         every(Contrast(anneal(1.0, 0.3), BASE, "first_half", -1)),
         Words(
             "Softmax with τ lowered from 1.0 to 0.3, against its base model in the first half of training",
-            "With τ lowered from 1.0 to 0.3, the model was worse than before in the first half of training{size}",
-            "With τ lowered from 1.0 to 0.3, the model was better than before in the first half of training{size}",
-            "With τ lowered from 1.0 to 0.3, the model was as good as before in the first half of training{size}",
+            "With τ lowered from 1.0 to 0.3, the model was worse in the first half than before training{size}",
+            "With τ lowered from 1.0 to 0.3, the model was better in the first half than before training{size}",
+            "With τ lowered from 1.0 to 0.3, the model was as good in the first half as before training{size}",
         ),
     ),
     _peak("C6a", "The best softmax τ is half the reward range", "softmax", "softmax"),
@@ -205,8 +205,8 @@ CLAIMS: tuple[Claim, ...] = (
         "Entropy falls earlier with softmax τ=0.5 than with linear",
         "entropy_early",
         -1,
-        "The model became sure of its answers earlier",
-        "The model became sure of its answers later",
+        "Early in training, the model was surer of its answers (lower entropy)",
+        "Early in training, the model was less sure of its answers (higher entropy)",
     ),
     _habit(
         "C8a",
@@ -285,10 +285,10 @@ CLAIMS: tuple[Claim, ...] = (
         "P2",
         "Success falls with τ, without an optimum at half the range",
         falls_with_tau("softmax"),
-        Words(
-            "How success of softmax changes when τ grows by a factor of 2.7",
-            "Success of softmax fell with τ, and half the reward range was nothing special",
-            "Success of softmax rose with τ, or it was best at half the reward range",
+        Words(  # the factor is e: the rule fits a line over log τ
+            "How the success of softmax changes when τ grows by a factor of 2.7",
+            "The success of softmax fell as τ grew, and it was not best at half the reward range",
+            "The success of softmax rose as τ grew, or it was best at half the reward range",
         ),
     ),
     Claim(

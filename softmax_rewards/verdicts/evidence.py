@@ -52,10 +52,10 @@ class Endpoint:
 ENDPOINTS = {
     "auc": Endpoint("mean success over training"),
     "final": Endpoint("success at the end"),
-    "first_half": Endpoint("mean success over the first half"),
+    "first_half": Endpoint("mean success over the first half of training"),
     "entropy_early": Endpoint("policy entropy in steps 1–10", "nats per token"),
     "length_early": Endpoint("answer length in steps 1–10", "tokens"),
-    "length_late": Endpoint("answer length in the last fifth", "tokens"),
+    "length_late": Endpoint("answer length in the last fifth of training", "tokens"),
     "grad_norm_early": Endpoint("gradient norm before clipping in steps 1–10", ""),
     "attempts": Endpoint("equations tried per answer", "attempts"),
     "self_checks": Endpoint("self-checks per answer", "checks"),

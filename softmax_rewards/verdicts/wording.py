@@ -1,4 +1,4 @@
-"""The three verdicts, and each verdict on a claim as a sentence for a newcomer, without statistics."""
+"""The names of the three verdicts, and sentences that explain a verdict to a newcomer without statistics."""
 
 import math
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from softmax_rewards.common.stats import EQUIVALENCE, Interval
 from softmax_rewards.verdicts.evidence import PEAK, Endpoint
 
 SUPPORTED, CONTRADICTED, UNRESOLVED = "supported", "contradicted", "not resolved"
-CLOSED = "Not resolved. GRPO did not clearly improve the model, so nothing can be compared with it."
+CLOSED = "Not resolved. No clear improvement by GRPO was measured, so nothing can be compared with it."
 UNTESTED = "Not tested in this experiment."
 
 
@@ -78,9 +78,11 @@ def _open(interval: Interval, measure: Endpoint) -> str:
     if math.isnan(interval.low):
         if measure is PEAK:
             return "these runs show no clear maximum"
-        return f"{interval.n} seed{'' if interval.n == 1 else 's'} cannot show how much chance decides"
+        return f"{interval.n} seed{' is' if interval.n == 1 else 's are'} not enough to tell the effect from chance"
     if measure is PEAK:
-        return f"it could be anything from {interval.low:.2f} to {interval.high:.2f} of the reward range"
+        # `peak_at_half` has an interval without a verdict only if the grid contradicts the fit.
+        limits = f"{interval.low:.2f} to {interval.high:.2f} of the reward range"
+        return f"a fitted curve says {limits}, but success at the temperatures tried does not confirm this"
     if interval.low <= 0 <= interval.high:
         limits = f"{_number(measure, interval.low)} to {_signed(measure, interval.high)}"
         return f"with these seeds the difference could be anything from {limits}"

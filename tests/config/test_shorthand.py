@@ -198,7 +198,10 @@ WRONG = [
     ({"ablations": "anneal-1-0"}, ["unknown ablation 'anneal-1-0'"]),
     ({"ablations": "softmax-1..5"}, ["unknown ablation 'softmax-1..5'"]),
     ({"ablations": "passk-4"}, ["unknown ablation 'passk-4'"]),
-    ({"ablations": "softmax,softmax"}, ["ablations: 'softmax' is the same ablation as 'softmax'; allowed: each once"]),
+    (
+        {"ablations": "softmax,softmax"},
+        ["ablations: 'softmax' is the same ablation as 'softmax'; allowed: each ablation once"],
+    ),
     ({"ablations": "Softmax,softmax"}, ["ablations: 'softmax' is the same ablation as 'softmax'"]),
     ({"ablations": "softmax,softmax-0.50"}, ["ablations: 'softmax-0.50' is the same ablation as 'softmax'"]),
     ({"ablations": "baseline,linear"}, ["ablations: 'linear' is the same ablation as 'baseline'"]),
@@ -263,7 +266,7 @@ def test_a_folder_without_a_model(text, message, tmp_path):
 
 @pytest.mark.parametrize("word", ["--config", "--config=results=/x", "--configfile", "--configfiles=x", "-C", "-nC"])
 def test_nothing_replaces_the_experiment(word):
-    with pytest.raises(ValueError, match=f"^{word}: not allowed, .*; allowed: --set KEY=VALUE, or "):
+    with pytest.raises(ValueError, match=f"^{word} is not allowed, .*; allowed: --set KEY=VALUE, or "):
         shorthand.command("1", [], False, ["-n", word, "results=/x"])
 
 

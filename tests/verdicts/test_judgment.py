@@ -344,9 +344,9 @@ def test_verdicts_in_plain_words():
         plain_of(evidence({"baseline": 0.15, "half": 0.17}, spread=0.04)),
     )
     closed = plain_of(evidence({"baseline": 0.0, "half": 0.15}))
-    assert closed == "Not resolved. GRPO did not clearly improve the model, so nothing can be compared with it."
+    assert closed == "Not resolved. No clear improvement by GRPO was measured, so nothing can be compared with it."
     one = plain_of(evidence({"baseline": 0.05, "half": 0.15}, seeds=1), "gate")
-    assert one.endswith("its own base model: 1 seed cannot show how much chance decides.")
+    assert one.endswith("its own base model: 1 seed is not enough to tell the effect from chance.")
 
 
 def test_a_difference_too_small_to_matter_is_called_better_or_worse_only_if_it_is():
@@ -394,8 +394,8 @@ def test_other_measures_in_plain_words():
     values = {"entropy_early": {"baseline": 0.89, "half": 0.53}, "gave_up": {"baseline": 0.2, "half": 0.3}}
     known = evidence({"baseline": 0.1, "half": 0.2}, **values)
     assert re.fullmatch(
-        r"Yes\. The model became sure of its answers earlier with softmax at τ = 0\.5 than with GRPO: "
-        r"a difference of −0\.3\d+ nats per token\.",
+        r"Yes\. Early in training, the model was surer of its answers \(lower entropy\) with softmax at τ = 0\.5 "
+        r"than with GRPO: a difference of −0\.3\d+ nats per token\.",
         plain_of(known, "C7"),
     )
     assert re.search(

@@ -28,7 +28,7 @@ from softmax_rewards.report.plots.training import over_seeds
 
 @styled
 def forest(comparisons: pd.DataFrame, endpoint: str, baseline: str = "baseline") -> Figure:
-    """Differences to the baseline in percentage points with intervals, one row per ablation.
+    """Differences from the baseline in percentage points with intervals, one row per ablation.
 
     `comparisons`: ablation, endpoint, delta, low, high, p_holm, family. Filled marks are the primary family,
     with Holm's p; hollow ones are exploratory. The band is ±2 points, within which ablations count as equal.
@@ -45,7 +45,7 @@ def forest(comparisons: pd.DataFrame, endpoint: str, baseline: str = "baseline")
     _equivalence_band(axes)
     for y, row in enumerate(rows.to_dict("records")):
         axes.text(1.01, y, _effect(row), transform=axes.get_yaxis_transform(), va="center", fontsize=9)
-    axes.set_xlabel(f"difference to {baseline} in percentage points")
+    axes.set_xlabel(f"difference from {baseline} in percentage points")
     return figure
 
 

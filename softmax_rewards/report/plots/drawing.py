@@ -33,7 +33,7 @@ def panels(data: pd.DataFrame, size: tuple[float, float], **facets: Any) -> sns.
     `row` and `col_wrap`.
     """
     grid = sns.FacetGrid(data, **facets)
-    plt.close(grid.figure)  # else pyplot keeps the figure, and a notebook shows it a second time
+    plt.close(grid.figure)  # otherwise pyplot keeps the figure, and a notebook shows it a second time
     grid.figure.set(size_inches=size, layout_engine="constrained")
     grid.set_titles("")
     # With `row` there are more panels than names. Only those of the first row get a title.
