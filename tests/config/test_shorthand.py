@@ -286,13 +286,7 @@ def test_from_the_command_line(tmp_path):
     script = shutil.copy(ROOT / "run_experiment.py", repository.folder)
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "model").mkdir(parents=True)
-    small = {
-        "num_hidden_layers": 1,
-        "hidden_size": 36,
-        "intermediate_size": 64,
-        "vocab_size": 512,
-    }  # for the trial step
-    config = catalogue.find("smollm2-135m-instruct").config | small
+    config = catalogue.find("qwen2.5-1.5b").config  # too large to be tried out on a processor
     (elsewhere / "model/config.json").write_text(json.dumps(config))
     environment = {**os.environ, "PYTHONPATH": str(repository.folder), "TMPDIR": str(elsewhere)}
 
