@@ -124,9 +124,9 @@ def estimate(experiment: Experiment) -> str | None:
     each = [run.training.gpus * hours(shape, run.training, run.evaluation) for run in runs]
     most = max((memory(shape, run.training, run.evaluation) for run in runs), key=lambda figure: figure.peak)
     return (
-        f"{experiment.name}: {len(runs)} runs, each about {_number(max(each))} GPU-hours on one {DEVICE}, "
+        f"{experiment.name}: {len(runs)} runs, each about {two_digits(max(each))} GPU-hours on one {DEVICE}, "
         f"peak {most.peak / 1e9:.0f} GB device memory ({most.phase}), {most.host / 1e9:.0f} GB host; "
-        f"{_number(sum(each))} GPU-hours in all"
+        f"{two_digits(sum(each))} GPU-hours in all"
     )
 
 
@@ -167,8 +167,8 @@ def _shape_in(folder: Path) -> Shape:
         raise ConfigError(f"{folder}/{error}") from None
 
 
-def _number(value: float) -> str:
-    """Two digits, because the estimate is not more exact."""
+def two_digits(value: float) -> str:
+    """A positive number with two digits, because no estimate is more exact."""
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
@@ -230,6 +230,11 @@ def cache_bytes(shape: Shape, size: int) -> int:
     return shape.num_hidden_layers * 2 * shape.num_key_value_heads * shape.head_dim * size
 
 
+def curve_points(training: Training, evaluation: Evaluation) -> int:
+    """How often a run is evaluated while training: at step 0, every few steps, and at the last step."""
+    return training.steps // evaluation.every + 1 + (training.steps % evaluation.every > 0)
+
+
 def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
     """Hours of one run, its final evaluation included."""
     prompts = -(-training.prompts_per_step // training.gpus)
@@ -240,7 +245,7 @@ def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
     if training.kl_coef:
         tokens = batch * (PROMPT_TOKENS + training.max_new_tokens)
         step += 2 * shape.parameters * tokens / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])
-    points = training.steps // evaluation.every + 1 + (training.steps % evaluation.every > 0)
+    points = curve_points(training, evaluation)
     # At the end sampled and greedy answers again, and those of pass@k.
     alone = _sampling(shape, training, evaluation.puzzles, 1)
     curve = points * _sampling(shape, training, -(-evaluation.puzzles // training.gpus), 1) + 2 * alone

@@ -50,9 +50,10 @@ def run_seconds(run: Run, speed: Speed) -> float:
     """Core-seconds of one run: two starts, its steps, the evaluations while training, and the final one."""
     training, evaluation = run.training, run.evaluation
     answers = training.steps * training.prompts_per_step * training.group_size
-    points = training.steps // evaluation.every + 1 + (training.steps % evaluation.every > 0)
     # The final evaluation has sampled answers, greedy answers, and those of pass@k.
-    evaluated = (points + 2) * evaluation.puzzles + evaluation.pass_puzzles * evaluation.pass_samples
+    evaluated = (
+        cost.curve_points(training, evaluation) + 2
+    ) * evaluation.puzzles + evaluation.pass_puzzles * evaluation.pass_samples
     decoded = (answers + evaluated) * speed.rollout
     learned = answers * training.updates_per_batch * speed.update
     return 2 * speed.start + speed.answer_tokens * (decoded + learned)
@@ -81,9 +82,7 @@ def estimate(experiment: Experiment, speed: Speed, cores: int) -> str:
 
 
 def _hours(seconds: float) -> str:
-    """Hours with two digits, because the estimate is not more exact."""
-    hours = seconds / 3600
-    return f"{hours:.0f}" if hours >= 10 else f"{hours:.2g}"
+    return cost.two_digits(seconds / 3600)
 
 
 def _duration(seconds: float) -> str:

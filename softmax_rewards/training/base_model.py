@@ -5,7 +5,7 @@ from typing import Any
 
 from softmax_rewards.common import plugins
 from softmax_rewards.common.files import write_manifest
-from softmax_rewards.config import strict
+from softmax_rewards.config import experiments
 from softmax_rewards.data import tasks
 from softmax_rewards.models import model_folder
 from softmax_rewards.models.prompt_template import choose_template, unreadable
@@ -20,7 +20,7 @@ def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) ->
     ValueError, one line, for wrong options and for a model that cannot be fetched, found or loaded.
     """
     module = plugins.load(plugins.SOURCES, model["source"], "model source")
-    options = strict.build(module.Options, {key: value for key, value in model.items() if key != "source"}, "model")
+    options = experiments.options("sources", model)
     if getattr(options, "template", None) == "compact":
         _need_compact(task)  # fail before a model is downloaded
     out.mkdir(parents=True, exist_ok=True)

@@ -13,10 +13,10 @@ import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from softmax_rewards.common import environment, files, plugins
-from softmax_rewards.config import cost
+from softmax_rewards.config import cost, experiments
 from softmax_rewards.config.processor_cost import Speed
 from softmax_rewards.config.run import Run, canonical
 
@@ -160,7 +160,7 @@ def _embedded(run: Run) -> "tuple[Decoder, int, float]":
     module, options = tasks.load(run.task)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        template = source.make(_options(source, run.model), run.task, folder, folder)["template"]
+        template = source.make(experiments.options("sources", run.model), run.task, folder, folder)["template"]
         tokenizer, model = Tokenizer(folder), checkpoint.load(folder)
     if module.public(options):  # a dry run fetches nothing
         return model, cost.PROMPT_TOKENS, float(run.training.max_new_tokens)
@@ -171,12 +171,6 @@ def _embedded(run: Run) -> "tuple[Decoder, int, float]":
     traces = [len(tokenizer.encode(module.trace(puzzle, dice, options, template))) + 1 for puzzle in puzzles]
     longest = run.training.max_new_tokens
     return model, round(sum(prompts) / len(prompts)), sum(min(trace, longest) for trace in traces) / len(traces)
-
-
-def _options(source: Any, model: dict[str, Any]) -> Any:
-    from softmax_rewards.config import strict
-
-    return strict.build(source.Options, {key: value for key, value in model.items() if key != "source"}, "model")
 
 
 if __name__ == "__main__":
