@@ -105,6 +105,6 @@ def print_estimates(experiments: Iterable[Experiment], cores: int, trials: Path)
 def _processor_estimate(experiment: Experiment, cores: int, trials: Path) -> str:
     try:
         speed = trial.measure(experiment.run(experiment.baseline, experiment.runs()[0].seed), trials)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # the trial failed, or the file of an earlier one is damaged
         return f"{experiment.name}: no estimate for this machine's processor, {error}"
     return processor_cost.estimate(experiment, speed, cores)

@@ -130,6 +130,15 @@ def test_a_failed_trial_is_told(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == line
 
 
+def test_a_damaged_trial_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(trial, "_identity", lambda run: "kept")
+    (tmp_path / "kept.json").write_text("{")
+    session.print_estimates([experiments.load(ROOT / "config/experiments/countdown-mini.yaml")], 2, tmp_path)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("[estimate] countdown-mini: no estimate for this machine's processor, ")
+    assert f"{tmp_path / 'kept.json'}: not a readable JSON file" in line
+
+
 def test_equal_settings_share_a_folder(experiment):
     other = dataclasses.replace(experiment, name="other", seeds=(7,))
     assert folders.task_key(experiment) == folders.task_key(other)
