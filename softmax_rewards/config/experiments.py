@@ -10,7 +10,6 @@ what is allowed. `config/README.md` explains every key.
 import dataclasses
 import inspect
 import json
-import math
 import re
 import tempfile
 import types
@@ -28,6 +27,7 @@ from softmax_rewards.config.inheritance import INHERIT, project_folder, read_mer
 from softmax_rewards.config.run import Evaluation, Run, Training, canonical
 from softmax_rewards.config.strict import build
 from softmax_rewards.weighting import temperature
+from softmax_rewards.weighting.number import Number
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # ablations and experiments become folders
 TAKEN = ("archive", "overview")  # folders of `results/` that are no experiment's
@@ -209,6 +209,7 @@ def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, 
 # --- from mappings to an experiment ---------------------------------------------------------------
 
 _KINDS = {"tasks": ("task", "name"), "sources": ("model", "source")}  # section and key that choose a plug-in
+_ANY = Number("")  # a hyperparameter that its scheme does not describe: any finite number
 _PACKAGES = {"tasks": plugins.TASKS, "sources": plugins.SOURCES, "weighting": plugins.SCHEMES}
 _NOUNS = {"tasks": "task", "sources": "model source", "weighting": "scheme"}
 
@@ -263,7 +264,7 @@ def _weighting(spec: Any) -> dict[str, Any]:
         raise ConfigError(f"weighting.scheme: missing or not text; allowed: {allowed}")
     scheme = weighting.scheme_of(spec["scheme"])
     _plugin("weighting", scheme, "weighting.scheme")
-    parameters = weighting.hyperparameters(scheme)
+    parameters, numbers = weighting.hyperparameters(scheme), weighting.numbers(scheme)
     if unknown := [key for key in spec if key not in {"scheme", *parameters}]:
         message = plugins.unknown(f"hyperparameter of {scheme}", unknown[0], parameters)
         raise ConfigError(f"weighting.{unknown[0]}: {message}")
@@ -278,8 +279,8 @@ def _weighting(spec: Any) -> dict[str, Any]:
             except ValueError as error:
                 raise ConfigError(f"weighting.{error}") from None
             value = float(value) if isinstance(value, int) else value
-        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
-            raise wrong(f"weighting.{key}", value, "a finite number")
+        elif not (number := numbers.get(key, _ANY)).admits(value):
+            raise wrong(f"weighting.{key}", value, number.allowed())
         resolved[key] = value
     return resolved
 

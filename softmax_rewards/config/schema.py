@@ -74,8 +74,10 @@ def _weightings(definitions: dict[str, Any]) -> list[dict[str, Any]]:
     for scheme in weighting.names():
         names = [scheme, *(alias for alias, name in weighting.ALIASES.items() if name == scheme)]
         keys: dict[str, Any] = {"scheme": {"enum": names}}
+        numbers = weighting.numbers(scheme)
         for name, default in weighting.hyperparameters(scheme).items():
-            keys[name] = tau if name == "tau" else {"type": "number"}
+            number = numbers[name].schema() if name in numbers else {"type": "number"}
+            keys[name] = tau if name == "tau" else number
             if default is not inspect.Parameter.empty:
                 keys[name] = keys[name] | {"default": default}
         kinds.append(_closed(keys))

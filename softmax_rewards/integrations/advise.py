@@ -21,7 +21,7 @@ from softmax_rewards.common.terminal import plain
 from softmax_rewards.integrations import reward_log
 from softmax_rewards.integrations.reward_log import RewardLog
 from softmax_rewards.weighting.study import analysis, signal_noise
-from softmax_rewards.weighting.study.populations import Population, summarize
+from softmax_rewards.weighting.study.populations import Population, summarize, weigh
 
 SHARES = (0.1, 0.25, 0.5, 1.0, 2.0)  # tau/range
 DRAWS = 1000  # bootstrap samples of the groups
@@ -58,7 +58,7 @@ def table(groups: Population, reward_range: float, seed: int = 0) -> pd.DataFram
     rows, moments = [], []
     for scheme, hyperparameters in chosen:
         figures = summarize(groups, scheme, hyperparameters, seed)
-        w = weighting.compute(scheme, groups.rewards, groups.correct, **hyperparameters)
+        w = weigh(groups, scheme, hyperparameters)
         signal, square = signal_noise.moments(w, groups)
         moments.append((signal, square))
         hopeless = ~groups.correct.any(axis=-1)
@@ -121,7 +121,8 @@ def suggestion(figures: pd.DataFrame, mixed: int) -> str:
             "there is no difference that this log can show."
         )
     worth = MATERIAL * linear["snr"]
-    others = figures.iloc[1:]
+    # What a scheme that couples groups does depends on the batch of the training, which is smaller than the log.
+    others = figures[1:][[not weighting.couples_groups(scheme) for scheme in figures["scheme"][1:]]]
     best = others.loc[others["better"].idxmax()]
     interval = f"{best['better']:+.3f} [{best['low']:+.3f}, {best['high']:+.3f}]"
     if best["low"] > 0 and best["better"] >= worth:

@@ -56,7 +56,7 @@ class Scheme:
         groups   [B], labels; samples of one prompt have the same label
         step     the trainer's update, counted from 0
         Raises ValueError for what `weighting.compute` refuses, and for groups of several sizes if the scheme couples
-        the groups of a batch.
+        the groups of a batch and has no rule for such groups.
         """
         hyperparameters = {key: value for key, value in self.weighting.items() if key != "scheme"}
         if "tau" in hyperparameters:
@@ -65,10 +65,17 @@ class Scheme:
         rewards, right = np.asarray(rewards, dtype=np.float64), np.asarray(right)
         _, label, counts = np.unique(groups, return_inverse=True, return_counts=True)
         sizes = np.unique(counts).tolist()
-        # Such a scheme needs the batch as one array [Q, N].
-        if len(sizes) > 1 and weighting.couples_groups(scheme):
-            raise ValueError(f"scheme {scheme!r}: groups of {', '.join(map(str, sizes))} samples; allowed: one size")
         weights = np.zeros(len(rewards))
+        if len(sizes) > 1 and weighting.couples_groups(scheme):
+            if not weighting.takes_unequal_groups(scheme):  # it needs the batch as one array [Q, N]
+                said = ", ".join(map(str, sizes))
+                raise ValueError(f"scheme {scheme!r}: groups of {said} samples; allowed: one size")
+            order = np.argsort(label, kind="stable")
+            order = order[counts[label[order]] > 1]
+            weights[order] = weighting.compute_unequal(
+                scheme, rewards[order], right[order], counts[counts > 1], **hyperparameters
+            )
+            return weights
         for size in sizes:
             if size > 1:
                 members = np.flatnonzero(counts[label] == size)

@@ -340,7 +340,7 @@ def test_wrong_hyperparameters_are_named():
         weighting.compute("softmax", CANONICAL, CANONICAL > 1)
     with pytest.raises(ValueError, match=r"unknown hyperparameter of scheme 'softmax' 'tua' \(nearest: 'tau'\)"):
         weighting.compute("softmax", CANONICAL, CANONICAL > 1, tau=1.0, tua=1.0)
-    with pytest.raises(ValueError, match=r"unknown scheme 'sofmax' \(nearest: 'softmax'\); allowed: best_of_n"):
+    with pytest.raises(ValueError, match=r"unknown scheme 'sofmax' \(nearest: 'softmax'\); allowed: batch_std, best_of_n"):
         weighting.compute("sofmax", CANONICAL, CANONICAL > 1)
 
 

@@ -23,9 +23,14 @@ def exponents(rewards: np.ndarray, tau: float) -> np.ndarray:
 
 def softmax_contrast(rewards: np.ndarray, tau: float) -> np.ndarray:
     """N * softmax(r/tau) - 1; [Q, N]."""
+    return contrast(exponents(rewards, tau))
+
+
+def contrast(z: np.ndarray) -> np.ndarray:
+    """N * softmax(z) - 1 for exponents z <= 0 whose maximum in each group is 0; [Q, N]."""
     # With e_i = exp(z_i) - 1, N exp(z_i) / sum exp(z) - 1 = (e_i - mean(e)) / (1 + mean(e)). The left side loses all
-    # digits when tau is much larger than the range. The right side does not.
-    e = np.expm1(exponents(rewards, tau))
+    # digits when the exponents are close to 0. The right side does not.
+    e = np.expm1(z)
     mean = e.mean(axis=-1, keepdims=True)
     return (e - mean) / (1.0 + mean)
 

@@ -2,7 +2,9 @@
 
     w_i = N / (number of best samples)   if r_i = max(r), else 0
 
-It is the limit tau -> 0 of `softmax`. In a group of equal rewards every sample gets 1.
+In a group of equal rewards every sample gets 1.
+
+Limit: the limit tau -> 0 of `softmax`.
 """
 
 import numpy as np

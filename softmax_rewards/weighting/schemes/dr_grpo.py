@@ -3,6 +3,8 @@
     w_i = r_i - mu
 
 Liu et al., "Understanding R1-Zero-Like Training", arXiv 2503.20783.
+
+Limit: the limit tau -> infinity of `softmax_scaled`; for 0/1 rewards `power` with q = 0.
 """
 
 import numpy as np

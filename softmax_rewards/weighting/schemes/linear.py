@@ -3,6 +3,8 @@
     w_i = (r_i - mu) / (sigma + 1e-4)        mu, sigma: mean and population standard deviation of the group
 
 Shao et al., "DeepSeekMath", arXiv 2402.03300. A group of equal rewards gets exact zeros.
+
+Limit: the limit T -> infinity of T (w - 1) of `softmax_z`; for 0/1 rewards `passk` with k = 1.
 """
 
 import numpy as np

@@ -2,8 +2,9 @@
 
     w_i = (c_i - mean(c)) / mean(c),   0 if no sample is right
 
-"Maximum Likelihood Reinforcement Learning", arXiv 2602.02710. For 0/1 rewards it is the limit
-tau -> 0 of `softmax_centered`.
+"Maximum Likelihood Reinforcement Learning", arXiv 2602.02710.
+
+Limit: for 0/1 rewards the limit tau -> 0 of `softmax_centered`; `power` with q = 1.
 """
 
 import numpy as np

@@ -6,19 +6,27 @@ mean z-score of the trials that contain it. If K of N samples are right:
     R = 1 - C(N-K, k)/C(N, k),   s = sqrt(R (1-R))
     right: (1 - R)/s             wrong: (1 - R - C(N-K-1, k-1)/C(N-1, k-1))/s             all 0 if s = 0
 
-Chen et al., "Pass@k Training", arXiv 2508.10751. With k = 1 it is the z-score of 0/1 rewards.
+Chen et al., "Pass@k Training", arXiv 2508.10751.
+
+Limit: k = 1: the z-score of 0/1 rewards, which is `linear` but for its 1e-4.
 """
 
 from math import comb, sqrt
+from typing import Annotated
 
 import numpy as np
 
+from softmax_rewards.weighting.number import Number
 
-def weights(rewards: np.ndarray, correct: np.ndarray, *, k: int = 4) -> np.ndarray:
+
+def weights(
+    rewards: np.ndarray,
+    correct: np.ndarray,
+    *,
+    k: Annotated[int, Number("Number of samples in a trial.", low=1, high="N", whole=True)] = 4,
+) -> np.ndarray:
     """rewards (unused), correct [Q, N], 1 <= k <= N -> mean-zero weights [Q, N]."""
     samples = rewards.shape[-1]
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= samples:
-        raise ValueError(f"scheme 'passk': k is {k!r}; allowed: a whole number from 1 to N = {samples}")
     table = np.array([_right_and_wrong(samples, right, int(k)) for right in range(samples + 1)])
     right, wrong = table[correct.sum(axis=-1)].T
     return np.where(correct, right[:, None], wrong[:, None])

@@ -3,6 +3,8 @@
     w_i = c_i
 
 Xiong et al., "A Minimalist Approach to LLM Reasoning", arXiv 2504.11343.
+
+Limit: `signed` with right = 1, wrong = 0.
 """
 
 import numpy as np

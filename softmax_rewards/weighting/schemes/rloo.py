@@ -2,8 +2,10 @@
 
     w_i = r_i - mean of the other N - 1 rewards = N/(N-1) (r_i - mu)
 
-Ahmadian et al., "Back to Basics", arXiv 2402.14740. The weights are those of `dr_grpo` times a constant.
-Adam cancels that constant, so `rloo` is a negative control.
+Ahmadian et al., "Back to Basics", arXiv 2402.14740. Adam cancels a constant factor, so `rloo` is
+a negative control.
+
+Limit: `dr_grpo` times N/(N-1); `shrunk` with alpha = 0 and lambda = 1.
 """
 
 import numpy as np

@@ -4,14 +4,17 @@
 
 In a group of equal rewards `softmax` gives every sample the weight 1, so the policy imitates itself. Here such groups
 have no weight.
+
+Limit: as `softmax`, in groups whose rewards differ.
 """
 
 import numpy as np
 
+from softmax_rewards.weighting.number import Temperature
 from softmax_rewards.weighting.schemes import softmax
 
 
-def weights(rewards: np.ndarray, correct: np.ndarray, *, tau: float) -> np.ndarray:
+def weights(rewards: np.ndarray, correct: np.ndarray, *, tau: Temperature) -> np.ndarray:
     """rewards, correct [Q, N], tau > 0 in units of reward -> weights [Q, N] in [0, N]."""
     # The comparison is exact because rewards come from a small set of values. Any difference counts.
     contrast = rewards.max(axis=-1, keepdims=True) > rewards.min(axis=-1, keepdims=True)

@@ -4,6 +4,8 @@
 
 A control. The policy imitates all its own samples, whatever their rewards. The expected gradient is 0, so only noise is
 left.
+
+Limit: the limit tau -> infinity of `softmax`.
 """
 
 import numpy as np

@@ -76,9 +76,9 @@ def settings(group_size: int, taus: Iterable[float] = TAUS) -> list[tuple[str, d
     """(scheme, hyperparameters) of every scheme. Schemes with a temperature appear once per τ in `taus`."""
     pairs = []
     for scheme in weighting.names():
-        allowed = weighting.hyperparameters(scheme)
-        # pass@k needs at least k samples.
-        fixed = {"k": min(allowed["k"], group_size)} if "k" in allowed else {}
+        allowed, limits = weighting.hyperparameters(scheme), weighting.numbers(scheme)
+        # A hyperparameter such as the k of pass@k is at most the group size.
+        fixed = {name: min(allowed[name], group_size) for name, limit in limits.items() if limit.high == "N"}
         temperatures = [{"tau": float(tau)} for tau in taus] if "tau" in allowed else [{}]
         pairs += [(scheme, fixed | temperature) for temperature in temperatures]
     return pairs

@@ -1,8 +1,9 @@
 """Populations: many groups of rewards, stored as their distinct compositions with counts.
 
-The weights of a group depend only on its composition: how many samples are right, how many are well formed but wrong,
-and how many are neither. So a million simulated groups are one multinomial draw of composition counts. It has exactly
-the distribution of a million separate draws. An average over groups weighs each composition by its count.
+The weights of a group depend only on its composition (how many samples are right, how many are well formed but wrong,
+and how many are neither) and, for a scheme that couples groups, on the rest of the batch. So a million simulated groups
+are one multinomial draw of composition counts. It has exactly the distribution of a million separate draws. An average
+over groups weighs each composition by its count.
 """
 
 from dataclasses import dataclass
@@ -11,13 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import binom
+from scipy.stats import binom, multinomial
 
 from softmax_rewards import weighting
 from softmax_rewards.weighting import concentration
 
 FORMAT_REWARD = 1 / 11  # share of the reward range: 0.1 in [0, 1.1]
 COUPLED_BATCH = 8192  # groups in the batch for a scheme that couples groups
+WEIGHED_BATCH = 2048  # the same, where every distinct group is weighted
+RARE_BATCHES = 64  # most batches for the rare groups
+NEVER = 1e-12  # share of the groups
 FIGURES = (
     "groups",
     "weight_right",
@@ -97,6 +101,24 @@ def by_right(success: float, group_size: int) -> Population:
     return composed(right, 0 * right, group_size, (0.0, 1.0), binom.pmf(right, group_size, success))
 
 
+def independent(
+    success: float, well_formed: float, group_size: int, reward_range: tuple[float, float] = (0.0, 1.1)
+) -> Population:
+    """The exact distribution of groups of independent answers: one group per composition, its probability as count.
+
+    success      probability that an answer is right
+    well_formed  probability that an answer is well formed; a right answer always is, so it is at least `success`
+    Raises ValueError unless 0 < success <= well_formed <= 1.
+    """
+    if not 0 < success <= well_formed <= 1:
+        raise ValueError(f"success {success}, well_formed {well_formed}; allowed: 0 < success <= well_formed <= 1")
+    right, formed = (grid.ravel() for grid in np.indices((group_size + 1, group_size + 1)))
+    right, formed = right[right + formed <= group_size], formed[right + formed <= group_size]
+    kinds = np.stack([right, formed, group_size - right - formed], axis=-1)
+    chance = multinomial.pmf(kinds, group_size, [success, well_formed - success, 1 - well_formed])
+    return composed(right, formed, group_size, reward_range, chance)
+
+
 def from_log(table: pd.DataFrame) -> Population:
     """Groups of one size as training logs them. Counts of equal groups are added.
 
@@ -123,6 +145,30 @@ def batch(population: Population, size: int, seed: int) -> Population:
         counts = np.random.default_rng(seed).multivariate_hypergeometric(counts, size)
     rewards, correct = (np.repeat(x, counts, axis=0) for x in (population.rewards, population.correct))
     return Population(rewards, correct, np.ones(len(rewards)))
+
+
+def weigh(population: Population, scheme: str, hyperparameters: dict[str, Any]) -> np.ndarray:
+    """The weights [G, N] of the distinct groups.
+
+    A scheme that couples groups sees all groups, or WEIGHED_BATCH groups in the population's proportions if there are
+    more. A group too rare for this batch is added to it to be weighted, alone unless there are many such groups,
+    because rare groups are unlike the others and would change what the scheme estimates. A group rarer than NEVER has
+    weight 0.
+    """
+    rewards, correct, counts = population.rewards, population.correct, population.counts
+    if not weighting.couples_groups(scheme):
+        return weighting.compute(scheme, rewards, correct, **hyperparameters)
+    share = counts / counts.sum()
+    if counts.sum() > WEIGHED_BATCH or np.any(counts % 1):
+        counts = np.diff(np.floor(np.cumsum(share) * WEIGHED_BATCH + 0.5), prepend=0.0)
+    drawn = np.repeat(np.arange(len(counts)), counts.astype(int))
+    rare = np.flatnonzero((counts == 0) & (share > NEVER))
+    w = np.zeros(rewards.shape)
+    w[drawn] = weighting.compute(scheme, rewards[drawn], correct[drawn], **hyperparameters)
+    for added in np.array_split(rare, min(len(rare), RARE_BATCHES)) if len(rare) else []:
+        rows = np.concatenate([drawn, added])
+        w[added] = weighting.compute(scheme, rewards[rows], correct[rows], **hyperparameters)[len(drawn) :]
+    return w
 
 
 def summarize(population: Population, scheme: str, hyperparameters: dict[str, Any], seed: int = 0) -> dict[str, float]:

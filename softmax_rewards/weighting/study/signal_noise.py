@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from softmax_rewards import weighting
-from softmax_rewards.weighting.study.populations import Population, by_right
+from softmax_rewards.weighting.study.populations import Population, by_right, weigh
 
 
 def at_success(scheme: str, hyperparameters: dict[str, Any], success: float, group_size: int) -> tuple[float, float]:
@@ -20,9 +19,15 @@ def at_success(scheme: str, hyperparameters: dict[str, Any], success: float, gro
 
     The ratio is at most sqrt(p (1 - p)).
     """
-    # A scheme that couples groups sees each composition once. Its common factor is then off, but cancels in the ratio.
     groups = by_right(success, group_size)
-    w = weighting.compute(scheme, groups.rewards, groups.correct, **hyperparameters)
+    return exact(weigh(groups, scheme, hyperparameters), groups, success)
+
+
+def exact(w: np.ndarray, groups: Population, success: float) -> tuple[float, float]:
+    """The same for weights w [G, N] of a population whose counts are probabilities.
+
+    success  success rate, the same for all prompts
+    """
     signal = _signals(w, groups.correct, success) @ groups.counts
     # Rounding makes the signal of a scheme without signal exactly 0 on every machine.
     return round(float(signal), 15), float(np.sqrt(np.mean(w**2, axis=-1) @ groups.counts))
@@ -37,7 +42,7 @@ def moments(w: np.ndarray, groups: Population) -> tuple[np.ndarray, np.ndarray]:
 
 def of_groups(scheme: str, hyperparameters: dict[str, Any], groups: Population) -> float:
     """The predicted ratio for a sample of groups, per square root of the number of samples."""
-    w = weighting.compute(scheme, groups.rewards, groups.correct, **hyperparameters)
+    w = weigh(groups, scheme, hyperparameters)
     signal, square = (part @ groups.counts / groups.counts.sum() for part in moments(w, groups))
     return float(signal / np.sqrt(square)) if square > 0 else 0.0
 
