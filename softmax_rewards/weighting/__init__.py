@@ -44,14 +44,12 @@ def names() -> list[str]:
 
 def hyperparameters(scheme: str) -> dict[str, Any]:
     """Hyperparameter → default; `inspect.Parameter.empty` if there is no default."""
-    parameters = inspect.signature(_module(scheme).weights).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {p.name: p.default for p in _parameters(scheme)}
 
 
 def numbers(scheme: str) -> dict[str, Number]:
     """Hyperparameter → what it means and what is allowed, for those whose annotation says so."""
-    parameters = inspect.signature(_module(scheme).weights).parameters.values()
-    notes = {p.name: getattr(p.annotation, "__metadata__", ()) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    notes = {p.name: getattr(p.annotation, "__metadata__", ()) for p in _parameters(scheme)}
     return {name: note for name, found in notes.items() for note in found if isinstance(note, Number)}
 
 
@@ -101,6 +99,13 @@ def compute_unequal(
 @cache  # finding the module takes longer than computing most weights
 def _module(scheme: str) -> ModuleType:
     return plugins.load(plugins.SCHEMES, scheme_of(scheme), "scheme")
+
+
+@cache
+def _parameters(scheme: str) -> list[inspect.Parameter]:
+    """The parameters of `weights` that are hyperparameters."""
+    parameters = inspect.signature(_module(scheme).weights).parameters.values()
+    return [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def _checked(rewards: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

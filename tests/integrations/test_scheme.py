@@ -87,6 +87,24 @@ def test_a_scheme_that_couples_groups_wants_them_of_one_size():
         scheme.weights([1, 0, 1, 0, 0], [1, 0, 1, 0, 0], [0, 0, 1, 1, 1])
 
 
+@pytest.mark.parametrize("name", ["shrunk", "batch_std"])
+def test_a_scheme_may_couple_groups_of_several_sizes(name):
+    """The same weights as with one size, wherever the samples stand; a group of one counts nowhere."""
+    scheme = Scheme({"scheme": name}, (0, 1))
+    groups = np.array([0, 1, 1, 0, 2, 2, 2, 3, 3, 4, 3, 3])
+    rewards = np.array([1, 0, 1, 0, 0, 0, 1, 1, 1, 1, 1, 0], dtype=float)
+    found = scheme.weights(rewards, rewards > 0, groups)
+    assert found[groups == 4] == 0 and np.count_nonzero(found) > 6
+    order = np.argsort(groups, kind="stable")
+    order = order[groups[order] != 4]
+    sizes = np.array([2, 2, 3, 4])
+    assert found[order] == pytest.approx(weighting.compute_unequal(name, rewards[order], rewards[order] > 0, sizes))
+    if name == "batch_std":
+        group = rewards[groups == 3]
+        kept = rewards[groups != 4]
+        assert found[groups == 3] == pytest.approx((group - group.mean()) / (kept.std() + 1e-4))
+
+
 def test_nan_rewards_are_refused():
     with pytest.raises(ValueError, match="allowed: a finite number"):
         Scheme(CENTRED, (0, 1)).weights([np.nan, 0], [0, 0], [0, 0])

@@ -23,8 +23,11 @@ UNRESOLVED = Decimal("1e-50")  # what the reference itself cannot resolve
 
 SCHEMES = weighting.names()
 SOFTMAXES = [scheme for scheme in SCHEMES if "tau" in weighting.hyperparameters(scheme)]
-MEAN_ZERO = ["linear", "softmax_centered", "softmax_scaled", "dr_grpo", "rloo", "maxrl", "passk"]
-MEAN_ONE = ["softmax", "linear_plus_one", "uniform", "best_of_n"]
+MEAN_ZERO = [
+    *("linear", "softmax_centered", "softmax_scaled", "dr_grpo", "rloo", "maxrl", "passk"),
+    *("power", "softmax_ess", "batch_std"),
+]
+MEAN_ONE = ["softmax", "linear_plus_one", "uniform", "best_of_n", "softmax_z", "normal_scores_softmax"]
 TAUS = (0.1, 0.25, 0.5, 1.0, 2.0)
 CANONICAL = np.array([[1.1, 0.1, 0.1, 0.1, 0.0, 0.0, 0.0, 0.0]])
 seldom = configure(deadline=None, derandomize=True, max_examples=25)
@@ -92,6 +95,8 @@ def test_signature_and_documentation(scheme):
     assert all(p.kind is p.KEYWORD_ONLY for p in parameters[2:])
     defaults = weighting.hyperparameters(scheme)
     assert all(default is not inspect.Parameter.empty for name, default in defaults.items() if name != "tau")
+    numbers = weighting.numbers(scheme)
+    assert numbers.keys() == defaults.keys() and all(number.description.endswith(".") for number in numbers.values())
     assert f"`{scheme}`" in module.__doc__ and module.weights.__doc__
 
 
@@ -261,7 +266,13 @@ def test_linear_against_exact_arithmetic(row):
         assert abs(Decimal(float(found)) - reference) <= Decimal("1e-14") * scale
 
 
-@pytest.mark.parametrize("scheme", ["linear", "linear_plus_one", "softmax", "softmax_centered", "softmax_masked"])
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        *("linear", "linear_plus_one", "softmax", "softmax_centered", "softmax_masked", "softmax_ess", "softmax_z"),
+        *("normal_scores", "normal_scores_softmax", "batch_std", "group_soft", "power", "signed", "reinforce_rej"),
+    ],
+)
 @pytest.mark.parametrize("tau", [5e-324, 1e-300, 1.0, 1e300, 1.7e308])
 def test_finite_for_every_finite_reward_and_positive_tau(scheme, tau):
     top = np.finfo(float).max
@@ -340,7 +351,9 @@ def test_wrong_hyperparameters_are_named():
         weighting.compute("softmax", CANONICAL, CANONICAL > 1)
     with pytest.raises(ValueError, match=r"unknown hyperparameter of scheme 'softmax' 'tua' \(nearest: 'tau'\)"):
         weighting.compute("softmax", CANONICAL, CANONICAL > 1, tau=1.0, tua=1.0)
-    with pytest.raises(ValueError, match=r"unknown scheme 'sofmax' \(nearest: 'softmax'\); allowed: batch_std, best_of_n"):
+    with pytest.raises(
+        ValueError, match=r"unknown scheme 'sofmax' \(nearest: 'softmax'\); allowed: batch_std, best_of_n"
+    ):
         weighting.compute("sofmax", CANONICAL, CANONICAL > 1)
 
 

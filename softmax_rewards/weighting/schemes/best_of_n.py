@@ -4,7 +4,7 @@
 
 In a group of equal rewards every sample gets 1.
 
-Limit: the limit tau -> 0 of `softmax`.
+Limit: `softmax` for tau -> 0.
 """
 
 import numpy as np

@@ -4,7 +4,7 @@
 
 Liu et al., "Understanding R1-Zero-Like Training", arXiv 2503.20783.
 
-Limit: the limit tau -> infinity of `softmax_scaled`; for 0/1 rewards `power` with q = 0.
+Limit: `softmax_scaled` for tau -> infinity. For 0/1 rewards `power` with q = 0.
 """
 
 import numpy as np

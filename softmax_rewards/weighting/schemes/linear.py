@@ -1,10 +1,10 @@
 """`linear`: the z-score of GRPO. It is the baseline of every experiment.
 
-    w_i = (r_i - mu) / (sigma + 1e-4)        mu, sigma: mean and population standard deviation of the group
+    w_i = (r_i - mu) / (sigma + 1e-4),   mu, sigma: mean and population standard deviation of the group
 
 Shao et al., "DeepSeekMath", arXiv 2402.03300. A group of equal rewards gets exact zeros.
 
-Limit: the limit T -> infinity of T (w - 1) of `softmax_z`; for 0/1 rewards `passk` with k = 1.
+Limit: T (w - 1) of `softmax_z` for T -> infinity. For 0/1 rewards `passk` with k = 1, but for the 1e-4.
 """
 
 import numpy as np

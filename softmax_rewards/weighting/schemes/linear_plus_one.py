@@ -5,7 +5,7 @@
 A control. With `linear`, `softmax_centered` and `softmax` it separates two effects: z-score or softmax, and with or
 without the constant 1.
 
-Limit: the limit T -> infinity of T (w - 1) + 1 of `softmax_z`.
+Limit: T (w - 1) + 1 of `softmax_z` for T -> infinity.
 """
 
 import numpy as np

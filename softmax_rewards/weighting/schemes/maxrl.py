@@ -4,7 +4,7 @@
 
 "Maximum Likelihood Reinforcement Learning", arXiv 2602.02710.
 
-Limit: for 0/1 rewards the limit tau -> 0 of `softmax_centered`; `power` with q = 1.
+Limit: for 0/1 rewards `softmax_centered` for tau -> 0. `power` with q = 1.
 """
 
 import numpy as np

@@ -4,11 +4,13 @@ Every subset of k samples counts as one trial. A trial succeeds if any of its sa
 mean z-score of the trials that contain it. If K of N samples are right:
 
     R = 1 - C(N-K, k)/C(N, k),   s = sqrt(R (1-R))
-    right: (1 - R)/s             wrong: (1 - R - C(N-K-1, k-1)/C(N-1, k-1))/s             all 0 if s = 0
+    right: (1 - R)/s
+    wrong: (1 - R - C(N-K-1, k-1)/C(N-1, k-1))/s
+    all 0 if s = 0
 
 Chen et al., "Pass@k Training", arXiv 2508.10751.
 
-Limit: k = 1: the z-score of 0/1 rewards, which is `linear` but for its 1e-4.
+Limit: k = 1: for 0/1 rewards `linear`, but for its 1e-4.
 """
 
 from math import comb, sqrt

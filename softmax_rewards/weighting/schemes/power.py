@@ -4,7 +4,7 @@
 
 arXiv 2604.25907. A larger q counts groups with few right samples more.
 
-Limit: for 0/1 rewards q = 0 is `dr_grpo` and q = 1 is `maxrl`.
+Limit: q = 1: `maxrl`. q = 0: `dr_grpo` for 0/1 rewards.
 """
 
 from typing import Annotated

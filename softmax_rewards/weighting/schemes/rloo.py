@@ -5,7 +5,7 @@
 Ahmadian et al., "Back to Basics", arXiv 2402.14740. Adam cancels a constant factor, so `rloo` is
 a negative control.
 
-Limit: `dr_grpo` times N/(N-1); `shrunk` with alpha = 0 and lambda = 1.
+Limit: `dr_grpo` times N/(N-1). `shrunk` with alpha = 0 and lambda = 1.
 """
 
 import numpy as np

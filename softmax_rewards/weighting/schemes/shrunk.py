@@ -3,8 +3,8 @@
     w_i = (r_i - b_i) p_i^-alpha
     b_i = lambda mean(r of the group without i) + (1 - lambda) mean(r of the other groups)
 
-p_i is the same mixture of the verdicts c instead of r, with its own lambda and a floor of 0.001. lambda is the weight of
-a group's own n - 1 samples in Bühlmann's credibility theory,
+p_i is the same mixture of the verdicts c instead of r, with its own lambda and a floor of 0.001. lambda is the weight
+of a group's own n - 1 samples in Bühlmann's credibility theory,
 
     lambda = (n - 1) V / ((n - 1) V + S),   S: variance within groups, V: variance between the means of groups
 

@@ -5,7 +5,7 @@
 A control. The policy imitates all its own samples, whatever their rewards. The expected gradient is 0, so only noise is
 left.
 
-Limit: the limit tau -> infinity of `softmax`.
+Limit: `softmax` for tau -> infinity.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """The exchange rate X of a scheme: how much success it gives up for format.
 
-A direction in which the policy can move changes the success rate by Δp and the share of well-formed answers by ΔF. Let W
-be the expected weight of an answer of some kind: right, well formed but wrong, or unformatted. The expected update of a
-scheme follows the direction if Σ W·(change of the kind's share) is positive. So a direction that trades success for
+A direction in which the policy can move changes the success rate by Δp and the share of well-formed answers by ΔF. Let
+W be the expected weight of an answer of some kind: right, well formed but wrong, or unformatted. The expected update of
+a scheme follows the direction if Σ W·(change of the kind's share) is positive. So a direction that trades success for
 format is followed if and only if it gives up less than X points of success for a point of format:
 
     X = (W_formed - W_unformatted) / (W_right - W_formed)
@@ -10,7 +10,7 @@ format is followed if and only if it gives up less than X points of success for 
 The rewards themselves say 0.1/(1.1 - 0.1) = 0.1. A scheme above that pays more for format than the reward does.
 
 Independent answers are assumed, N to a group. W is then an exact sum over the compositions of a group. A scheme that
-couples groups sees them in a large batch (`populations.weigh`), so its X is that of a batch of thousands of groups.
+couples groups sees them in a large batch (`populations.weigh`), so its X is that of such a batch.
 """
 
 from typing import Any, NamedTuple

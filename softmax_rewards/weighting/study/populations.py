@@ -21,7 +21,7 @@ FORMAT_REWARD = 1 / 11  # share of the reward range: 0.1 in [0, 1.1]
 COUPLED_BATCH = 8192  # groups in the batch for a scheme that couples groups
 WEIGHED_BATCH = 2048  # the same, where every distinct group is weighted
 RARE_BATCHES = 64  # most batches for the rare groups
-NEVER = 1e-12  # share of the groups
+NEVER = 1e-9  # share of the groups
 FIGURES = (
     "groups",
     "weight_right",

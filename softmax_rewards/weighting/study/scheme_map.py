@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from softmax_rewards import weighting
 from softmax_rewards.weighting.study import analysis, signal_noise
 from softmax_rewards.weighting.study.exchange_rate import expected_weights
 from softmax_rewards.weighting.study.populations import Population, independent, weigh
@@ -71,10 +72,14 @@ def settings() -> list[tuple[str, dict[str, Any]]]:
 
 
 def table() -> pd.DataFrame:
-    """Columns: scheme, setting ("" for the defaults), success, well_formed, rho, tilt, x. Rows: settings × POINTS."""
+    """Columns: scheme, setting (its hyperparameters, "" if it has none), success, well_formed, rho, tilt, x.
+
+    One row per setting of `settings` and point of POINTS.
+    """
     rows = []
     for scheme, chosen in settings():
-        setting = ", ".join(f"{name} = {value:g}" for name, value in chosen.items())
+        complete = weighting.hyperparameters(scheme) | chosen
+        setting = ", ".join(f"{name} = {value:g}" for name, value in complete.items() if value is not None)
         for success, well_formed in POINTS:
             names = {"scheme": scheme, "setting": setting, "success": success, "well_formed": well_formed}
             rows.append(names | figures(scheme, chosen, success, well_formed)._asdict())
