@@ -183,6 +183,10 @@ def test_no_text_breaks_the_verifier(completion):
     ("thinking", "expression", "attempts", "self_checks", "gave_up"),
     [
         ("3+5*7=38no\n3*5+7=22yes", "3*5+7", 2, 2, False),
+        ("3+5*7=3+35=38:22no\n3*5+7=15+7=22:22yes", "3*5+7", 2, 2, False),
+        ("3+5*7=38:22no", "3+5*7", 1, 1, True),
+        ("3/5+7=38/5:22no\n3 - 5 - 7 = -9:22 no", "3-5-7", 2, 2, True),
+        ("3+5*7=38:22", "3+5*7", 1, 0, True),
         ("3+5*7=38no", "3+5*7", 1, 1, True),
         ("3+5*7=38no\n3*5+7=22yes", "3+5*7", 2, 2, True),
         ("3-5-7=-9no", "3*5+7", 1, 1, True),
