@@ -297,4 +297,4 @@ def solution(completion: str, row: dict[str, Any]) -> str | None:
 
 def arithmetic(completion: str) -> tuple[int, int]:
     """The number of right equations `expression = number` in the thinking, and the number of all."""
-    return _equations.right_and_written(completion.partition("</think>")[0])
+    return _equations.right_and_written(_answers.split(completion).thinking)
