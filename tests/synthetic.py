@@ -94,7 +94,7 @@ def write_run(
     with (out / "samples.jsonl").open("w") as file:
         for step in steps:
             for puzzle in range(8):
-                completion = "3*5+7=22yes</think>\n<answer>3*5+7</answer>" if puzzle else "3+5=<b>8</b>no & so on"
+                completion = "3*5+7=22:22yes</think>\n<answer>3*5+7</answer>" if puzzle else "3+5=<b>8</b>:22no & so on"
                 row = {
                     "step": int(step),
                     "puzzle": puzzle,

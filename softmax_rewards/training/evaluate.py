@@ -17,7 +17,8 @@ from softmax_rewards.data import dataset, tasks
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.policy.limits import Limits
-from softmax_rewards.policy.rollout import Sampler
+from softmax_rewards.policy.rollout import Rollouts, Sampler
+from softmax_rewards.training import records
 
 KS = (1, 4, 16)  # of pass@k
 Solutions = list[list[str | None]]  # [puzzle][sample]: the canonical right solution, or None
@@ -31,11 +32,12 @@ def final(run_folder: Path, data: Path) -> None:
     """
     record = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
     run = Run.from_dict(record["config"])
-    solutions = _Solver(run, run_folder / "model", data, record["template"])
+    solver = _Solver(run, run_folder / "model", data, record["template"])
     settings = run.evaluation
-    sampled = solutions(settings.puzzles, 1, "evaluation")
-    greedy = solutions(settings.puzzles, 1, None)
-    many = solutions(settings.pass_puzzles, settings.pass_samples, "pass@k")
+    rollouts = solver.rollout(settings.puzzles, 1, "evaluation")
+    sampled = solver.solutions(rollouts)
+    greedy = solver.solutions(solver.rollout(settings.puzzles, 1, None))
+    many = solver.solutions(solver.rollout(settings.pass_puzzles, settings.pass_samples, "pass@k"))
     table = pd.DataFrame({"puzzle": range(settings.puzzles), "sampled": _right(sampled), "greedy": _right(greedy)})
     write_csv(table, run_folder / "puzzles.csv")
     right = np.array([sum(solution is not None for solution in row) for row in many])
@@ -50,6 +52,7 @@ def final(run_folder: Path, data: Path) -> None:
         "passk_samples": settings.pass_samples,
         "fingerprint": record["fingerprint"],
         "code": provenance.evaluation_fingerprint(record["config"]),
+        **records.flexible_rate(rollouts),
     }
     write_json(summary, run_folder / "evaluation.json")
 
@@ -70,10 +73,14 @@ class _Solver:
             Tokenizer(model), run.task, template, limits, settings.max_new_tokens, settings.reward_timeout
         )
 
-    def __call__(self, count: int, samples: int, purpose: str | None) -> Solutions:
-        """The solutions of the first `count` puzzles, `samples` for each; without a `purpose` decoding is greedy."""
+    def rollout(self, count: int, samples: int, purpose: str | None) -> Rollouts:
+        """Answers to the first `count` puzzles, `samples` for each; without a `purpose` decoding is greedy."""
         stream = None if purpose is None else (self.seed, purpose)
-        rollouts = self.sampler.rollout(self.policy, self.puzzles[:count], samples, stream)
+        return self.sampler.rollout(self.policy, self.puzzles[:count], samples, stream)
+
+    def solutions(self, rollouts: Rollouts) -> Solutions:
+        """The solutions in the answers to the first puzzles."""
+        samples = rollouts.group_size
         every = [self.task.solution(text, self.puzzles[row // samples]) for row, text in enumerate(rollouts.texts)]
         return [every[start : start + samples] for start in range(0, len(every), samples)]
 

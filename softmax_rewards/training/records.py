@@ -86,7 +86,13 @@ def evaluation_row(step: int, tokens: int, rollouts: Rollouts) -> dict[str, floa
     names = ("success", "format", "length", "finished", "attempts", "self_checks", "gave_up")
     surprise = -float(rollouts.completions.log_probs.sum()) / float(rollouts.lengths.sum())
     head = {"step": step, "tokens": tokens, "puzzles": len(rollouts.prompts)}
-    return head | {name: rates[name] for name in names} | {"entropy": surprise}
+    return head | {name: rates[name] for name in names} | {"entropy": surprise} | flexible_rate(rollouts)
+
+
+def flexible_rate(rollouts: Rollouts) -> dict[str, float]:
+    """`flexible`: the share of answers that are right by the task's second, unpaid verdict; empty if it has none."""
+    verdicts = [score.flexible for score in rollouts.scores if score.flexible is not None]
+    return {"flexible": float(np.mean(verdicts))} if verdicts else {}
 
 
 def sample_rows(step: int, rollouts: Rollouts, count: int) -> list[dict[str, Any]]:

@@ -77,13 +77,14 @@ def curves(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 
 def final(runs: Sequence[FinishedRun], measures: pd.DataFrame) -> pd.DataFrame:
     """One row per run: its endpoints and the evaluation of its final model."""
-    keys = ("greedy", "pass@1", "pass@4", "pass@16", "distinct")
+    keys = ["greedy", "pass@1", "pass@4", "pass@16", "distinct"]
+    keys += ["flexible"] * any("flexible" in run.evaluation for run in runs)  # only tasks with a second verdict
     rows = [
         {
             "ablation": run.ablation,
             "seed": run.seed,
             **measures.loc[(run.ablation, run.seed), ["auc", "final", "base"]],
-            **{key: run.evaluation[key] for key in keys},
+            **{key: run.evaluation.get(key, np.nan) for key in keys},
             "tokens": run.evaluations["tokens"].iloc[-1],
         }
         for run in runs

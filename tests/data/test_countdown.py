@@ -97,7 +97,6 @@ def test_hostile_and_wrong_answers(expression):
         ("</think>\n</answer>3*5+7<answer>", False),
         ("</think>\n<answer>3*5+7</answer><answer>3*5+7</answer>", False),
         ("</think>\n<answer>1</answer>\n<answer>3*5+7</answer>", False),
-        ("<answer>1</answer></think>\n<answer>3*5+7</answer>", False),
         ("</THINK>\n<ANSWER>3*5+7</ANSWER>", False),
         ("", False),
     ],
@@ -105,6 +104,36 @@ def test_hostile_and_wrong_answers(expression):
 def test_malformed_completions(completion, correct):
     score = countdown.score(completion, ROW)
     assert (score.formatted, score.correct, score.reward) == (False, correct, float(correct))
+
+
+@pytest.mark.parametrize(
+    ("thinking", "formatted"),
+    [
+        ("I put it in <answer> </answer> tags.", True),
+        ("First the <answer> tag", True),
+        ("for example <answer> (1 + 2) / 3 </answer>.", True),
+        ("<answer>1</answer>", True),
+        ("</answer><answer><answer>", True),
+        ("I work in <think> </think> tags.", True),
+        ("<think></think>, <think>a</think>", True),
+        ("<think>", False),
+        ("I close it with </think>.", False),
+        ("<think><think></think></think>", False),
+        ("</think>\n<answer>1</answer>", False),
+        ("<think>a</think>b</think>", False),
+    ],
+)
+def test_thinking_that_mentions_tags_loses_no_right_answer(thinking, formatted):
+    score = countdown.score(answer("3*5+7", thinking), ROW)
+    assert (score.correct, score.formatted) == (True, formatted)
+    wrong = countdown.score(answer("1", f"{thinking}<answer>3*5+7</answer>"), ROW)
+    assert (wrong.correct, wrong.formatted) == (False, formatted), "an answer inside the thinking is not paid"
+
+
+@pytest.mark.parametrize("space", ["\t", "\r", "\v", "\f", "\x1c", "\x85", "\xa0", "\u2003", "\u2028", "\u3000", " \n\t"])
+def test_white_space_around_an_answer_is_ignored(space):
+    assert countdown.score(answer(f"{space}3*5+7{space}"), ROW).reward == 1.1
+    assert countdown.score(f"</think>{space}<answer>3*5+7</answer>", ROW).reward == 1.0, "not around the tags"
 
 
 def test_only_an_answer_that_is_the_whole_rest_is_formatted():
@@ -183,6 +212,10 @@ def test_no_text_breaks_the_verifier(completion):
     ("thinking", "expression", "attempts", "self_checks", "gave_up"),
     [
         ("3+5*7=38no\n3*5+7=22yes", "3*5+7", 2, 2, False),
+        ("3+5*7=3+35=38:22no\n3*5+7=15+7=22:22yes", "3*5+7", 2, 2, False),
+        ("3+5*7=38:22no", "3+5*7", 1, 1, True),
+        ("3/5+7=38/5:22no\n3 - 5 - 7 = -9:22 no", "3-5-7", 2, 2, True),
+        ("3+5*7=38:22", "3+5*7", 1, 0, True),
         ("3+5*7=38no", "3+5*7", 1, 1, True),
         ("3+5*7=38no\n3*5+7=22yes", "3+5*7", 2, 2, True),
         ("3-5-7=-9no", "3*5+7", 1, 1, True),

@@ -15,7 +15,7 @@ from softmax_rewards.data import dataset
 from softmax_rewards.data.tasks import _numbers, gsm8k
 from softmax_rewards.data.tasks.gsm8k import Options
 from softmax_rewards.models import catalogue, sources
-from softmax_rewards.training import base_model, trainer
+from softmax_rewards.training import base_model, evaluate, trainer
 
 ROW = {"question": "How much?", "solution": "9 * 2 = $18 a day.", "answer": "18"}
 TASK = {"name": "gsm8k", "train": 3, "warm_start": 2, "test": 2}
@@ -114,7 +114,8 @@ def test_hostile_and_wrong_answers(text):
     ("completion", "reward"),
     [
         ("<answer>18</answer></think>", 0.0),
-        ("<answer>18</answer></think>\n<answer>17</answer>", 0.0),
+        ("<answer>18</answer></think>\n<answer>17</answer>", 0.1),
+        ("I use <answer> </answer> tags.</think>\n<answer>18</answer>", 1.1),
         ("</think>\n<answer>17</answer>\n<answer>18</answer>", 0.0),
         ("</think>\n<answer>18</answer> dollars", 1.0),
         ("#### 18", 0.0),
@@ -124,6 +125,25 @@ def test_hostile_and_wrong_answers(text):
 )
 def test_malformed_completions(completion, reward):
     assert gsm8k.score(completion, ROW).reward == reward
+
+
+@pytest.mark.parametrize(
+    ("completion", "flexible"),
+    [
+        ("So it is $18.", True), ("18", True), ("18 dollars", True), ("1,8", False), ("17, 18,", True), ("18.00", True),
+        ("18 and 1", False), ("-18", False), ("-$18", False), ("\\boxed{18}", True), ("#### 18", True), ("", False),
+        ("9 * 2", False), ("9*2=18", True), ("18" + ",1" * 5000, False), ("9" * 10_000 + " 18", True), ("\u0661", False),
+        ("</think>\n<answer>18</answer>", True), ("</think>\n<answer>18</answer> for 2 days", False),
+    ],
+)  # fmt: skip
+def test_the_flexible_verdict_reads_the_last_number_and_is_not_paid(completion, flexible):
+    score = gsm8k.score(completion, ROW)
+    assert score.flexible is flexible
+    assert score.reward == pytest.approx(score.correct + 0.1 * score.formatted)
+
+
+def test_the_flexible_verdict_has_values_with_commas():
+    assert gsm8k.score("It is $1,800.", ROW | {"answer": "1800"}).flexible
 
 
 def test_format_reward_is_an_option():
@@ -291,4 +311,8 @@ def test_a_language_model_takes_a_step_with_a_warm_start_and_teacher_forcing(pub
     base_model.build(run.model, run.task, tmp_path / "data", tmp_path / "base")
     trainer.train(run, tmp_path / "data", tmp_path / "base", tmp_path / "run")
     (metrics,) = pd.read_csv(tmp_path / "run/metrics.csv").to_dict("records")
+    evaluations = pd.read_csv(tmp_path / "run/evaluations.csv")
+    assert evaluations["flexible"].between(0, 1).all(), "the second verdict is logged"
+    evaluate.final(tmp_path / "run", tmp_path / "data")
+    assert 0 <= json.loads((tmp_path / "run/evaluation.json").read_text())["flexible"] <= 1
     assert np.isfinite(metrics["loss"]) and metrics["grad_norm"] > 0

@@ -59,7 +59,8 @@ def test_hostile_and_wrong_answers(text):
     [
         ("</think>\n<answer>4042</answer> done", 1.0),
         ("<answer>4042</answer></think>", 0.0),
-        ("<answer>4042</answer></think>\n<answer>1</answer>", 0.0),
+        ("<answer>4042</answer></think>\n<answer>1</answer>", 0.1),
+        ("I use <answer> </answer> tags.</think>\n<answer>4042</answer>", 1.1),
         ("</think>\n<answer>1</answer>\n<answer>4042</answer>", 0.0),
         ("</think>\n4042", 0.0),
         ("47*86=4042yes", 0.0),

@@ -38,7 +38,7 @@ def mixed():
     return found
 
 
-@pytest.mark.parametrize(("insight", "success", "length"), [(0.0, 0.108, 42.8), (0.1, 0.275, 40.6)])
+@pytest.mark.parametrize(("insight", "success", "length"), [(0.0, 0.108, 48.6), (0.1, 0.275, 46.1)])
 def test_traces_are_fluent_right_in_arithmetic_and_mostly_unsuccessful(puzzles, insight, success, length):
     rng, options = np.random.default_rng(0), replace(SEARCH, insight=insight)
     traces = [countdown.trace(row, rng, options) for row in puzzles]
@@ -50,7 +50,7 @@ def test_traces_are_fluent_right_in_arithmetic_and_mostly_unsuccessful(puzzles, 
     assert all(len(set(countdown.arithmetic(trace))) == 1 for trace in traces)
     assert np.mean([score.correct for score in scores]) == pytest.approx(success, abs=0.025)
     assert np.mean(lengths) == pytest.approx(length, abs=2)
-    assert max(lengths) <= 100
+    assert max(lengths) <= 112
     for row, trace in zip(puzzles[:500], traces, strict=False):
         text = countdown.prompt(row, "compact") + trace + countdown.reference_answer(row)
         assert set(TOKEN.findall(text)) <= set(countdown.ALPHABET)
@@ -83,7 +83,7 @@ def test_a_trace_with_full_insight_is_the_reference_at_once(puzzles):
         score = countdown.score(trace, row)
         assert (score.reward, score.attempts, score.self_checks, score.gave_up) == (1.1, 1, 1, False)
         assert trace.startswith(f"{row['solution']}=")
-        assert trace.endswith(f"={row['target']}yes</think>\n<answer>{row['solution']}</answer>")
+        assert trace.endswith(f"={row['target']}:{row['target']}yes</think>\n<answer>{row['solution']}</answer>")
 
 
 def test_a_trace_without_insight_does_not_know_the_reference():
@@ -107,6 +107,18 @@ def test_a_trace_with_one_attempt_and_one_that_never_gives_up():
     assert countdown.trace(hopeless, rng, Options(insight=0.0, persistence=0)).count("no\n") == 0
     stubborn = Options(insight=0.0, persistence=1.0, max_attempts=4)
     assert countdown.trace(hopeless, rng, stubborn).count("no") == 4
+
+
+def test_a_compact_trace_restates_the_target_before_each_mark(puzzles):
+    rng = np.random.default_rng(0)
+    for row in puzzles[:300]:
+        thinking = countdown.trace(row, rng, SEARCH).partition("</think>")[0]
+        ends = [re.fullmatch(r".*=(-?\d+(?:/\d+)?):(\d+)(no|yes)", line).groups() for line in thinking.split("\n")]
+        assert all(int(target) == row["target"] for _, target, _ in ends)
+        assert all((value == target) == (mark == "yes") for value, target, mark in ends)
+    assert countdown.reference_answer({"target": 22, "solution": "3*5+7"}) == (
+        "3*5+7=15+7=22:22yes</think>\n<answer>3*5+7</answer>"
+    )
 
 
 # --- English --------------------------------------------------------------------------------------
@@ -190,5 +202,5 @@ def test_the_english_reference_is_one_right_attempt(mixed, template):
         assert (score.reward, score.attempts, score.self_checks, score.gave_up) == (1.1, 1, 1, False)
         assert reference == countdown.reference_answer(row, template), "nothing is drawn"
     assert countdown.reference_answer({"target": 22, "solution": "3*5+7"}, template) == (
-        "Let me try 3 * 5 + 7 = 15 + 7 = 22. That works!</think>\n<answer>3 * 5 + 7</answer>"
+        "Let me try 3 * 5 + 7 = 15 + 7 = 22, target 22: yes.</think>\n<answer>3 * 5 + 7</answer>"
     )

@@ -228,6 +228,16 @@ def refuse(runs, tmp_path, plan, match: str) -> None:
     assert not (tmp_path / "summary").exists()
 
 
+def test_a_second_verdict_has_a_column_only_where_a_run_has_it(runs, summary, tmp_path, plan):
+    assert "flexible" not in pd.read_csv(summary / "final.csv")
+    for path in (run / "evaluation.json" for run in runs[1:]):  # the first run is an archived one of earlier code
+        edit(path, lambda record: record.update(flexible=0.25))
+    evaluations = runs[1] / "evaluations.csv"
+    pd.read_csv(evaluations).assign(flexible=0.5).to_csv(evaluations, index=False)
+    final = pd.read_csv(summarize(runs, tmp_path / "summary", plan) / "final.csv")
+    assert final["flexible"].isna().sum() == 1 and (final["flexible"].dropna() == 0.25).all()
+
+
 def test_refuses_a_missing_file(runs, tmp_path, plan):
     (runs[0] / "evaluation.json").unlink()
     refuse(runs, tmp_path, plan, r"baseline/seed-0: evaluation\.json missing")

@@ -20,6 +20,9 @@ class Score:
 
     `attempts` counts the equations in the thinking. `self_checks` counts those that the thinking itself marks as right
     or wrong. `gave_up` is true if the thinking did not mark the answer as right, or if it ends by giving up.
+
+    `flexible` is a second, unpaid verdict, for tasks whose results are compared with a more lenient benchmark. It is
+    None for a task without one.
     """
 
     reward: float
@@ -28,6 +31,7 @@ class Score:
     attempts: int
     self_checks: int
     gave_up: bool
+    flexible: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

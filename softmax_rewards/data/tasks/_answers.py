@@ -1,6 +1,9 @@
 """The format of a completion: `THINKING</think>`, a newline, `<answer>ANSWER</answer>`, and nothing else."""
 
+import re
 from typing import NamedTuple
+
+_PAIR = re.compile(r"<think>[^<]*</think>")
 
 
 class Completion(NamedTuple):
@@ -8,7 +11,7 @@ class Completion(NamedTuple):
 
     thinking: str
     answer: str | None
-    """The text inside `<answer>`; None if there is no valid answer."""
+    """The text inside `<answer>`, without white space around it; None if there is no valid answer."""
     formatted: bool
     """Whether the whole completion has exactly the right format."""
 
@@ -16,17 +19,23 @@ class Completion(NamedTuple):
 def split(text: str) -> Completion:
     """Split a completion into its parts; never raises.
 
-    An answer is valid if the completion has exactly one `<answer>` and one `</answer>`, both behind the last
-    `</think>`, and no `<think>` follows that `</think>`.
+    Only what follows the last `</think>` can be the answer. It is valid if exactly one `<answer>` and one `</answer>`
+    follow, and no `<think>`.
     """
     thinking, closed, rest = text.rpartition("</think>")
     if not closed:
         return Completion(text, None, False)
     before, opened, after = rest.partition("<answer>")
     inside, ended, behind = after.partition("</answer>")
-    if not (opened and ended) or text.count("<answer>") != 1 or text.count("</answer>") != 1:
+    if not (opened and ended) or rest.count("<answer>") != 1 or rest.count("</answer>") != 1 or "<think>" in rest:
         return Completion(thinking, None, False)
-    if "<think>" in rest:
-        return Completion(thinking, None, False)
-    formatted = before == "\n" and not behind and "<think>" not in thinking and "</think>" not in thinking
-    return Completion(thinking, inside.strip(" \n"), formatted)
+    formatted = before == "\n" and not behind and _is_one_thought(thinking)
+    return Completion(thinking, inside.strip(), formatted)
+
+
+def _is_one_thought(thinking: str) -> bool:
+    """Whether the thinking is closed only once. It may mention tags as the prompt does: `<think> </think>`."""
+    # Tags of the answer may stand here, because no text inside the thinking is ever read as an answer. A model that
+    # repeats the prompt's words would lose the format reward otherwise, and a long thinking more often than a short one.
+    unpaired = _PAIR.sub("", thinking)
+    return "<think>" not in unpaired and "</think>" not in unpaired

@@ -15,10 +15,28 @@ _QUESTION = (
     "operations (+, -, *, /) and each number can only be used once. Show your work in <think> </think> tags. "
     "And return the final answer in <answer> </answer> tags, for example <answer> (1 + 2) / 3 </answer>."
 )
+# Every verdict restates the target directly behind the value. A small model compares two neighboring numbers reliably,
+# and does not learn to compare the value with the target in the prompt.
 _PHRASES = _searches.Phrases(
-    right=(". That works!", ", which is {target}. Yes!", ". It works!", ", and that is the target."),
-    too_big=(", which is too big.", ", too high.", ", not {target}.", ". That is not {target}."),
-    too_small=(", which is too small.", ", too low.", ", not {target}.", ". That is not {target}."),
+    right=(
+        ", target {target}: yes.",
+        ", target {target}: yes, that works!",
+        ". The target is {target}: yes!",
+        ", and the target is {target}. It works!",
+    ),
+    too_big=(
+        ", target {target}: no.",
+        ", target {target}: no, too big.",
+        ". The target is {target}: too high.",
+        ", but the target is {target}. That is too big.",
+    ),
+    too_small=(
+        ", target {target}: no.",
+        ", target {target}: no, too small.",
+        ". The target is {target}: too low.",
+        ", but the target is {target}. That is too small.",
+    ),
+    compact_target=":{target}",
 )
 
 

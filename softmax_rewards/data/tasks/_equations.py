@@ -1,8 +1,9 @@
-"""Finds equations in free text, such as `3+5*7=3+35=38no` or `3 + 5 * 7 = 38, which is too big`.
+"""Finds equations in free text, such as `3+5*7=3+35=38:22no` or `3 + 5 * 7 = 38, which is too big`.
 
 An equation is an expression and its value. The steps between them may be written too. The *mark* of an equation says
-whether the text itself calls it right or wrong. The mark is `yes` or `no` directly behind the value. Without either, it
-is the first of these phrases, after a space, in the next 60 characters before the next `=`:
+whether the text itself calls it right or wrong. The mark is `yes` or `no` directly behind the value, or behind the
+value, a colon and the target (`38:22no`). Without either, it is the first of these phrases, after a space, in the next
+60 characters before the next `=`:
 
 * right: that/this/it/which works (unless after "if"), is/that's/it's correct/right, correct! and "correct.",
   is/equals/matches/reaches/hits (exactly) the/our target, yes
@@ -24,7 +25,7 @@ _CHARACTER = "[-+*/() 0-9]"
 # possessive: they never give characters back.
 _EQUATION = re.compile(
     rf"(?<!{_CHARACTER})(?=[-+*/( ]*+[0-9]++[ )]*+[-+*/])({_CHARACTER}++)(?:={_CHARACTER}++(?==)){{0,5}}+="
-    r" ?(-?[0-9]{1,40}+(?:[./][0-9]{1,40}+)?)(?: ?(no|yes)\b)?(?=([^=]{0,60}+))"
+    r" ?(-?[0-9]{1,40}+(?:[./][0-9]{1,40}+)?)(?::[0-9]{1,40}+)?(?: ?(no|yes)\b)?(?=([^=]{0,60}+))"
 )
 # For text in lower case. Every phrase begins with one of a few characters, so the search is fast. Every phrase has a
 # character that a compact trace cannot contain, so the search never matches in one.

@@ -22,6 +22,8 @@ class Phrases(NamedTuple):
     right: tuple[str, ...]
     too_big: tuple[str, ...]
     too_small: tuple[str, ...]
+    compact_target: str = ""
+    """Between the value and the mark of a compact attempt."""
     first: tuple[str, ...] = ("Let me try", "First I try", "Start with", "Try")
     next: tuple[str, ...] = ("Now try", "Next I try", "Maybe", "Let me try")
     surrender: tuple[str, ...] = (
@@ -43,13 +45,14 @@ def completion(
     """A search for `target` as a completion of the prompt. `rng` chooses the phrases; without it the first is used."""
     _conversation.check(template)
     compact = template == "compact"
-    thinking = _compact(attempts, target) if compact else _english(attempts, target, phrases, rng)
+    thinking = _compact(attempts, target, phrases) if compact else _english(attempts, target, phrases, rng)
     return f"{thinking}</think>\n<answer>{_expressions.text(answer, spaced=not compact)}</answer>"
 
 
-def _compact(attempts: Sequence[Sequence[Step]], target: int) -> str:
+def _compact(attempts: Sequence[Sequence[Step]], target: int, phrases: Phrases) -> str:
+    restated = phrases.compact_target.format(target=target)
     return "\n".join(
-        "=".join(map(_expressions.text, steps[:-1])) + f"={steps[-1]}{'yes' if steps[-1] == target else 'no'}"
+        "=".join(map(_expressions.text, steps[:-1])) + f"={steps[-1]}{restated}{'yes' if steps[-1] == target else 'no'}"
         for steps in attempts
     )
 

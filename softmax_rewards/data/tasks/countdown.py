@@ -8,8 +8,8 @@ The puzzles are generated, or come from the public `Jiayi-Pan/Countdown-Tasks-3t
 warm start imitates search traces (Gandhi et al., Stream of Search, 2024, arXiv 2404.03683). On the left is a trace
 behind the embedded model's compact prompt, `[3,5,7]=22:<think>`. On the right is a trace for real models:
 
-    3+5*7=3+35=38no               Let me try 3 + 5 * 7 = 3 + 35 = 38, which is too big.
-    3*5+7=15+7=22yes</think>      Now try 3 * 5 + 7 = 15 + 7 = 22. That works!</think>
+    3+5*7=3+35=38:22no            Let me try 3 + 5 * 7 = 3 + 35 = 38, target 22: no, too big.
+    3*5+7=15+7=22:22yes</think>   Now try 3 * 5 + 7 = 15 + 7 = 22, target 22: yes.</think>
     <answer>3*5+7</answer>        <answer>3 * 5 + 7</answer>
 
 A new task is a module like this one. The private modules beside it have what several tasks need.
@@ -297,4 +297,4 @@ def solution(completion: str, row: dict[str, Any]) -> str | None:
 
 def arithmetic(completion: str) -> tuple[int, int]:
     """The number of right equations `expression = number` in the thinking, and the number of all."""
-    return _equations.right_and_written(completion.partition("</think>")[0])
+    return _equations.right_and_written(_answers.split(completion).thinking)

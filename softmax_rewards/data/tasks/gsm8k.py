@@ -37,6 +37,8 @@ _CALCULATION = re.compile(r"<<[^<>\n]*>>")
 # A comma within a number. The pattern begins with the comma, which is rare, so the search is fast.
 _COMMA = re.compile(r",(?<=[0-9],)(?=[0-9]{3})")
 
+_NUMBER_IN_TEXT = re.compile(r"-?\$?[0-9][0-9,]*+(?:\.[0-9]++)?")
+
 
 @option_class("task")
 class Options:
@@ -153,11 +155,18 @@ def _right(answer: str | None, row: dict[str, Any]) -> bool:
     return answer is not None and _numbers.parse(answer) == Fraction(row["answer"])
 
 
+def _flexible(completion: str, row: dict[str, Any]) -> bool:
+    """Whether the last number of the whole text is the answer, as lm-evaluation-harness counts (flexible-extract)."""
+    numbers = _NUMBER_IN_TEXT.findall(completion)
+    return bool(numbers) and _right(numbers[-1].rstrip(","), row)
+
+
 def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> Score:
     """The verdict on a completion without its end-of-sequence token. Never raises, whatever the text.
 
     Reward = 1.0 · correct + `format_reward` · formatted, judged separately. An answer is correct if it is one number
     and has exactly the value of the reference answer. Commas, $ and a final dot are allowed; units are not.
+    `flexible` is lm-evaluation-harness's more lenient verdict. It is not paid.
     """
     thinking, answer, formatted = _answers.split(completion)
     correct = _right(answer, row)
@@ -170,6 +179,7 @@ def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> 
         self_checks=sum(equation.mark is not None for equation in equations),
         # Solutions of word problems do not mark each result as right. So only the end of the thinking counts.
         gave_up=_equations.gives_up(thinking),
+        flexible=_flexible(completion, row),
     )
 
 
@@ -180,4 +190,4 @@ def solution(completion: str, row: dict[str, Any]) -> str | None:
 
 def arithmetic(completion: str) -> tuple[int, int]:
     """The number of right equations `expression = number` in the thinking, and the number of all."""
-    return _equations.right_and_written(_bare(completion.partition("</think>")[0]))
+    return _equations.right_and_written(_bare(_answers.split(completion).thinking))

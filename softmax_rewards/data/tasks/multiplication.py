@@ -38,6 +38,7 @@ _QUESTION = (
     "Multiply {a} by {b}. Show your work in <think> </think> tags. And return the final answer, one number, in "
     "<answer> </answer> tags, for example <answer> 12 </answer>."
 )
+# A mark here says that the working has no slip. The product is not in the prompt, so no verdict restates it.
 _WRONG = (". That is wrong.", ", which is not right.", ". No, a slip.", ", which is incorrect.")
 _PHRASES = _searches.Phrases(
     right=(". That is right.", ", which is correct.", ". Yes.", ", and that is correct."),
@@ -239,4 +240,4 @@ def solution(completion: str, row: dict[str, Any]) -> str | None:
 
 def arithmetic(completion: str) -> tuple[int, int]:
     """The number of right equations `expression = number` in the thinking, and the number of all."""
-    return _equations.right_and_written(completion.partition("</think>")[0])
+    return _equations.right_and_written(_answers.split(completion).thinking)
