@@ -23,7 +23,9 @@ class Options:
 
     hidden_size: Count = Field(default=64, description="Width of the model. A multiple of 2·`heads`.")
     layers: Count = Field(default=2, description="Number of layers.")
-    heads: Count = Field(default=4, description="Number of attention heads.")
+    heads: Count = Field(
+        default=2, description="Number of attention heads. Some engines refuse heads of fewer than 32 numbers."
+    )
     kv_heads: Count = Field(default=1, description="Number of key and value heads. A divisor of `heads`.")
     intermediate_size: Count = Field(default=192, description="Width of the feed-forward part.")
     seed: int = Field(default=0, description="Seed of the initial weights.")
