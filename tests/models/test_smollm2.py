@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from spelling import TASKS, check_tokenizer
 
 from softmax_rewards.common import files
 from softmax_rewards.models import checkpoint
@@ -85,6 +86,11 @@ def test_text_without_digits_is_cut_as_by_transformers(folder, theirs, text):
     tokenizer = Tokenizer(folder)
     assert tokenizer.encode(text) == theirs[1].encode(text, add_special_tokens=False)
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize("template", ["chat", "base"])
+def test_whole_traces_have_the_same_ids_in_transformers(folder, template):
+    check_tokenizer(folder, template, TASKS)
 
 
 def test_digits_stand_alone(folder):

@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from softmax_rewards.common.options import Count, need, option_class
+from softmax_rewards.models.sources import _byte_level
 from softmax_rewards.models.warm_start import Start, WarmStart
 
 TRAINED_HERE = WarmStart(steps=1500, traces=48, learning_rate=4e-3, max_microbatch_tokens=1024, threads=2, device="cpu")
@@ -22,7 +23,9 @@ class Options:
 
     hidden_size: Count = Field(default=64, description="Width of the model. A multiple of 2·`heads`.")
     layers: Count = Field(default=2, description="Number of layers.")
-    heads: Count = Field(default=4, description="Number of attention heads.")
+    heads: Count = Field(
+        default=2, description="Number of attention heads. Some engines refuse heads of fewer than 32 numbers."
+    )
     kv_heads: Count = Field(default=1, description="Number of key and value heads. A divisor of `heads`.")
     intermediate_size: Count = Field(default=192, description="Width of the feed-forward part.")
     seed: int = Field(default=0, description="Seed of the initial weights.")
@@ -66,20 +69,15 @@ def make(options: Options, task: dict[str, Any], data: Path, out: Path) -> dict[
 
 
 def write_tokenizer(alphabet: tuple[str, ...], out: Path) -> dict[str, Any]:
-    """Write `tokenizer.json` and its settings, with one token per symbol. Returns the keys of `config.json` for it."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+    """Write `tokenizer.json` and its settings, with one token per symbol. Returns the keys of `config.json` for it.
 
-    from softmax_rewards.common.files import write_json
-
-    vocabulary = {symbol: index for index, symbol in enumerate(("<pad>", "<eos>", "<unk>", *alphabet))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    tokenizer.add_special_tokens(["<pad>", "<eos>", "<unk>"])
-    tokenizer.add_tokens([AddedToken(symbol, normalized=False) for symbol in alphabet if len(symbol) > 1])
-    tokenizer.save(str(out / "tokenizer.json"))
-    ends = {"eos_token_id": vocabulary["<eos>"], "pad_token_id": vocabulary["<pad>"]}
-    write_json(ends, out / "generation_config.json")
+    A character outside the alphabet becomes one `<unk>` per byte.
+    """
+    # Byte-level BPE without merges. Every trainer and engine that takes the folder for a Qwen2 model builds this kind
+    # of tokenizer from the vocabulary, and then a newline must have its name in the byte alphabet.
+    special = ["<pad>", "<eos>", "<unk>"]
+    tokens = [*special, *map(_byte_level.in_byte_alphabet, alphabet)]
     names = {"eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    write_json({"tokenizer_class": "PreTrainedTokenizerFast", **names}, out / "tokenizer_config.json")
-    return {"vocab_size": len(vocabulary), **ends}
+    symbols = [symbol for symbol in alphabet if len(symbol.encode()) > 1]
+    ids = _byte_level.write_tokenizer(out, tokens, [], names, special, symbols=symbols, unknown="<unk>")
+    return {"vocab_size": len(tokens), **ids}
