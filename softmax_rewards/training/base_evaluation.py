@@ -11,17 +11,31 @@ import numpy as np
 import pandas as pd
 import torch
 
+from softmax_rewards.common.files import verified_manifest, write_csv, write_json
 from softmax_rewards.common.terminal import log
 from softmax_rewards.data import dataset, tasks
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.rollout import Rollouts, Sampler
-from softmax_rewards.training import search_counts
-from softmax_rewards.training.evaluate import KS, pass_at_k
+from softmax_rewards.training import coverage, search_counts
 from softmax_rewards.training.search_counts import completed, sampling_error
 
-CHUNK = 1024  # answers sampled in one call, which bounds the memory for their random numbers and their texts
+CHUNK = 4096  # answers sampled in one call, which bounds the memory of their random numbers and texts
+
+
+def write(settings: dict[str, Any], data: Path, base: Path, out: Path, threads: int) -> None:
+    """Evaluate the base model in the folder `base`: write `puzzles.csv` and `evaluation.json` to the folder `out`.
+
+    `settings` are those of `config.base_settings`. `data` has the puzzles. Raises ValueError if a file of the puzzles
+    or the base model differs from its manifest.
+    """
+    manifests = {"data": verified_manifest(data), "base": verified_manifest(base)}
+    options = {key: value for key, value in settings.items() if key not in ("model", "task")}
+    figures, table = measure(base, data, settings["task"], manifests["base"]["template"], threads=threads, **options)
+    write_csv(table, out / "puzzles.csv")
+    sources = {name: manifest["sha256"] for name, manifest in manifests.items()}
+    write_json({"name": out.name, "settings": settings, **sources, **figures}, out / "evaluation.json")
 
 
 def measure(
@@ -37,7 +51,7 @@ def measure(
     threads: int = 1,
     device: str = "auto",
     precision: str = "float32",
-    rollout_batch_size: int = CHUNK,
+    rollout_batch_size: int = 1024,
     reward_timeout: float = 60.0,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Evaluate the model in the folder `model` on the first `puzzles` held-out puzzles in the folder `data`.
@@ -106,7 +120,7 @@ def _figures(answers: pd.DataFrame, table: pd.DataFrame, samples: int, pass_puzz
         "success": float(answers["right"].mean()),
         "success_error": sampling_error(answers["right"].to_numpy(float).reshape(-1, samples)),
         "greedy": float(table["greedy"].mean()),
-        **{f"pass@{k}": float(np.mean(pass_at_k(counts, samples, k))) for k in KS},
+        **coverage.rates(counts, samples),
         "distinct": float(table["distinct"][:pass_puzzles].mean()),
         **{name: float(answers[name].mean()) for name in ("formatted", "finished", "gave_up", "length")},
         "format_length_correlation": _correlation(answers["formatted"], answers["length"]),

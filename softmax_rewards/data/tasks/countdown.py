@@ -35,16 +35,7 @@ from softmax_rewards.data.tasks import (
     _expressions,
 )
 
-ALPHABET: tuple[str, ...] = (
-    *"0123456789+-*/()=[],:\n",
-    "<think>",
-    "</think>",
-    "<answer>",
-    "</answer>",
-    "no",
-    "yes",
-)
-"""The tokens of compact prompts, traces and reference answers."""
+ALPHABET = _countdown_wording.ALPHABET
 
 
 @option_class("task")
