@@ -15,10 +15,10 @@ float32 state; each gathers the layers that it computes with, and for sampling a
 *Time.* Decoding a token takes the longest of reading memory (weights, cache, `LOGIT_PASSES` over the logits),
 2 FLOPs per parameter and row, and starting every layer's kernels; the update takes 6 FLOPs per parameter and token, 8
 with gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits; a KL reference takes 2. Evaluations while
-training and at the end are counted; making and evaluating the base model is not. Several GPUs are assumed to share a run's training
-without loss, but not its final evaluation. The device is an H100 (80 GB, SXM) with NVIDIA's peaks for dense matrices.
-PyTorch's eager mode is assumed to reach the shares `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH` of them. These shares are
-guesses: the hours may be wrong by a factor of two.
+training and at the end are counted; making and evaluating the base model is not. Several GPUs are assumed to share a
+run's training without loss, but not its final evaluation. The device is an H100 (80 GB, SXM) with NVIDIA's peaks for
+dense matrices. PyTorch's eager mode is assumed to reach the shares `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH` of them.
+These shares are guesses: the hours may be wrong by a factor of two.
 """
 
 import json
