@@ -95,7 +95,9 @@ def unable(runs: Sequence[FinishedRun]) -> str:
 def _checks(base: Mapping[str, Any]) -> list[dict[str, str]]:
     correlation = base["format_length_correlation"]
     only = {"check": "correlation of format and length", "wanted": "–", "passed": "–"}
-    reported = only | {"measured": "format or length is constant" if correlation is None else f"{correlation:+.2f}"}
+    reported = only | {
+        "measured": "not applicable: format or length is constant" if correlation is None else f"{correlation:+.2f}"
+    }
     search = base["search"]
     if not search:
         missing = {"check": "search", "measured": "not applicable: this task has no attempts", "wanted": "–"}
