@@ -28,7 +28,10 @@ COUNTED = (
     "data",
     "models",
     "policy",
+    "training.base_evaluation",
+    "training.coverage",
     "training.evaluate",
+    "training.search_counts",
     "training.step",
     "training.warm_start",
     "weighting",
@@ -42,6 +45,7 @@ calls the functions of `training.step`.
 ENTRY = {
     "dataset": "data/dataset.py",
     "base": "training/base_model.py",
+    "base_evaluation": "training/base_evaluation.py",
     "train": "training/trainer.py",
     "evaluate": "training/evaluate.py",
 }
@@ -113,6 +117,7 @@ def run_plugins(run: Mapping[str, Any]) -> dict[str, list[str]]:
         "base": [task, source],
         "train": [task, f"{plugins.SCHEMES}.{run['weighting']['scheme']}"],
         "evaluate": [task],
+        "base_evaluation": [task],
     }
 
 

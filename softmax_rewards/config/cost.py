@@ -15,10 +15,10 @@ float32 state; each gathers the layers that it computes with, and for sampling a
 *Time.* Decoding a token takes the longest of reading memory (weights, cache, `LOGIT_PASSES` over the logits),
 2 FLOPs per parameter and row, and starting every layer's kernels; the update takes 6 FLOPs per parameter and token, 8
 with gradient checkpointing, and `UPDATE_LOGIT_PASSES` over the logits; a KL reference takes 2. Evaluations while
-training and at the end are counted; making the base model is not. Several GPUs are assumed to share a run's training
-without loss, but not its final evaluation. The device is an H100 (80 GB, SXM) with NVIDIA's peaks for dense matrices.
-PyTorch's eager mode is assumed to reach the shares `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH` of them. These shares are
-guesses: the hours may be wrong by a factor of two.
+training and at the end are counted; making and evaluating the base model is not. Several GPUs are assumed to share a
+run's training without loss, but not its final evaluation. The device is an H100 (80 GB, SXM) with NVIDIA's peaks for
+dense matrices. PyTorch's eager mode is assumed to reach the shares `ACHIEVED_FLOPS` and `ACHIEVED_BANDWIDTH` of them.
+These shares are guesses: the hours may be wrong by a factor of two.
 """
 
 import json
@@ -235,6 +235,11 @@ def curve_points(training: Training, evaluation: Evaluation) -> int:
     return training.steps // evaluation.every + 1 + (training.steps % evaluation.every > 0)
 
 
+def pass_points(training: Training, evaluation: Evaluation) -> int:
+    """How often a run measures pass@k: at its end, and while training where the settings ask for it."""
+    return 1 + ((training.steps - 1) // evaluation.pass_every if evaluation.pass_every else 0)
+
+
 def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
     """Hours of one run, its final evaluation included."""
     prompts = -(-training.prompts_per_step // training.gpus)
@@ -250,7 +255,7 @@ def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
     alone = _sampling(shape, training, evaluation.puzzles, 1)
     curve = points * _sampling(shape, training, -(-evaluation.puzzles // training.gpus), 1) + 2 * alone
     passes = _sampling(shape, training, evaluation.pass_puzzles, evaluation.pass_samples)
-    return (training.steps * step + curve + passes) / 3600
+    return (training.steps * step + curve + pass_points(training, evaluation) * passes) / 3600
 
 
 def _sampling(shape: Shape, training: Training, prompts: int, samples: int) -> float:

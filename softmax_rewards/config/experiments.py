@@ -124,8 +124,10 @@ class Experiment:
         puzzles, most = self.evaluation.puzzles, self.task.get("test")
         if most is not None and puzzles > most:
             raise Unfit("evaluation.puzzles", puzzles, f"at most task.test ({most})")
-        if puzzles < (gpus := max(ablation.training.gpus for ablation in self.ablations.values())):
-            raise Unfit("evaluation.puzzles", puzzles, f"at least training.gpus ({gpus})")
+        gpus = max(ablation.training.gpus for ablation in self.ablations.values())
+        for key in ("puzzles", "pass_puzzles") if self.evaluation.pass_every else ("puzzles",):
+            if (count := getattr(self.evaluation, key)) < gpus:
+                raise Unfit(f"evaluation.{key}", count, f"at least training.gpus ({gpus})")
         return self
 
     @model_validator(mode="after")

@@ -1,10 +1,11 @@
-"""Folders of `data/` that experiments share: one per task and one per base model, named after their settings."""
+"""Folders of `data/` that experiments share, named after settings: tasks, base models, evaluations of base models."""
 
 import hashlib
 from typing import Any
 
+from softmax_rewards.config import base_settings
 from softmax_rewards.config.experiments import Experiment
-from softmax_rewards.config.run import canonical
+from softmax_rewards.config.run import Run, canonical
 
 
 def key(name: str, *specs: Any) -> str:
@@ -20,3 +21,8 @@ def task_key(experiment: Experiment) -> str:
 def model_key(experiment: Experiment) -> str:
     """The folder of the experiment's base model in `data/models/`. The model learned from the task's puzzles."""
     return key(experiment.model["source"], experiment.model, experiment.task)
+
+
+def base_evaluation_key(run: Run) -> str:
+    """The folder of the evaluation of the run's base model in `data/base-evaluations/`."""
+    return key(run.model["source"], base_settings.of(run))

@@ -7,11 +7,9 @@ Answers are taken to be as long as the traces that the base model imitates, or a
 are none. Every answer is taken to be trained. Schemes that give most answers the weight 0 take less.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from softmax_rewards.config import cost
+from softmax_rewards.config import base_settings, cost
 from softmax_rewards.config.experiments import Experiment
 from softmax_rewards.config.run import Run
 from softmax_rewards.models.shape import Shape
@@ -51,24 +49,25 @@ def run_seconds(run: Run, speed: Speed) -> float:
     training, evaluation = run.training, run.evaluation
     answers = training.steps * training.prompts_per_step * training.group_size
     # The final evaluation has sampled answers, greedy answers, and those of pass@k.
-    evaluated = (
-        cost.curve_points(training, evaluation) + 2
-    ) * evaluation.puzzles + evaluation.pass_puzzles * evaluation.pass_samples
+    evaluated = (cost.curve_points(training, evaluation) + 2) * evaluation.puzzles
+    evaluated += cost.pass_points(training, evaluation) * evaluation.pass_puzzles * evaluation.pass_samples
     decoded = (answers + evaluated) * speed.rollout
     learned = answers * training.updates_per_batch * speed.update
     return 2 * speed.start + speed.answer_tokens * (decoded + learned)
 
 
-def base_seconds(model: Mapping[str, Any], speed: Speed) -> float:
-    """Core-seconds of making the base model: one start, and its warm start."""
-    warm_start = model["warm_start"]
-    return speed.start + warm_start["steps"] * warm_start["traces"] * speed.answer_tokens * speed.update
+def base_seconds(run: Run, speed: Speed) -> float:
+    """Core-seconds of making and evaluating the run's base model: two starts, its warm start, its answers."""
+    warm_start, evaluated = run.model["warm_start"], base_settings.of(run)
+    learned = warm_start["steps"] * warm_start["traces"]
+    decoded = evaluated["puzzles"] * (evaluated["samples"] + 1)  # the greedy answer as well
+    return 2 * speed.start + speed.answer_tokens * (learned * speed.update + decoded * speed.rollout)
 
 
 def estimate(experiment: Experiment, speed: Speed, cores: int) -> str:
     """One line on all runs of an experiment; `cores` is how many cores the workflow may use."""
     each = [run_seconds(run, speed) for run in experiment.runs()]
-    base = base_seconds(experiment.model, speed)
+    base = base_seconds(experiment.runs()[0], speed)
     total = sum(each) + base
     memory = speed.memory
     if shape := _shape(experiment):  # of a large model less than a whole step was tried

@@ -192,7 +192,13 @@ class Evaluation:
         default=1024,
         description="Held-out puzzles per point, each answered once at temperature 1. At most `task.test`.",
     )
-    pass_puzzles: Count = Field(default=256, description="Puzzles for pass@k of the final model. At most `puzzles`.")
+    pass_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps between two measurements of pass@k while training. A multiple of `every`. `null`: pass@k of "
+        "the base and the final model only.",
+    )
+    pass_puzzles: Count = Field(default=256, description="Puzzles for pass@k. At most `puzzles`.")
     pass_samples: int = Field(
         default=32, ge=16, description="Answers per puzzle for pass@k. pass@16 needs at least 16."
     )
@@ -202,6 +208,8 @@ class Evaluation:
 
     @model_validator(mode="after")
     def _check_puzzles(self) -> Self:
+        often = self.pass_every is None or self.pass_every % self.every == 0
+        need(self, "pass_every", often, f"a multiple of evaluation.every ({self.every}), or null")
         for key in ("pass_puzzles", "samples"):
             need(self, key, getattr(self, key) <= self.puzzles, f"at most evaluation.puzzles ({self.puzzles})")
         return self

@@ -1,8 +1,6 @@
 """Evaluation of a finished run's final model on held-out puzzles."""
 
 import json
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,8 @@ from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.rollout import Rollouts, Sampler
-from softmax_rewards.training import records
+from softmax_rewards.training import coverage, records
 
-KS = (1, 4, 16)  # of pass@k
 Solutions = list[list[str | None]]  # [puzzle][sample]: the canonical right solution, or None
 
 
@@ -42,8 +39,8 @@ def final(run_folder: Path, data: Path) -> None:
     write_csv(table, run_folder / "puzzles.csv")
     right = np.array([sum(solution is not None for solution in row) for row in many])
     distinct = [len({solution for solution in row if solution is not None}) for row in many]
-    summary: dict[str, Any] = {f"pass@{k}": float(np.mean(pass_at_k(right, settings.pass_samples, k))) for k in KS}
-    summary |= {
+    summary: dict[str, Any] = {
+        **coverage.rates(right, settings.pass_samples),
         "success": float(table["sampled"].mean()),
         "greedy": float(table["greedy"].mean()),
         "distinct": float(np.mean(distinct)),
@@ -88,15 +85,3 @@ class _Solver:
 def _right(solutions: Solutions) -> np.ndarray:
     """1 where the only sample of a puzzle is right, else 0."""
     return np.array([row[0] is not None for row in solutions], int)
-
-
-def pass_at_k(right: Sequence[int] | np.ndarray, samples: int, k: int) -> np.ndarray:
-    """Unbiased pass@k [P] from the number of right answers `right` [P] among `samples`.
-
-    1 − C(n − c, k) / C(n, k) with exact binomials (Chen et al. 2021, arXiv 2107.03374, eq. 1). Raises ValueError if
-    k > samples.
-    """
-    if not 1 <= k <= samples:
-        raise ValueError(f"pass@k: k = {k} must lie in 1..{samples}, the number of samples per puzzle")
-    total = math.comb(samples, k)
-    return np.array([1 - math.comb(samples - int(count), k) / total for count in right])

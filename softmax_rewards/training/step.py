@@ -18,6 +18,7 @@ from softmax_rewards.data import tasks
 from softmax_rewards.policy.rollout import Rollouts, Sampler
 from softmax_rewards.policy.teacher import inject, log_ratios
 from softmax_rewards.policy.update import Facts, Updater
+from softmax_rewards.training import coverage
 from softmax_rewards.weighting import temperature
 
 Puzzles = Sequence[dict[str, Any]]
@@ -37,6 +38,19 @@ class Steps:
         """One sampled answer per held-out puzzle. The sampling noise is the same at every step and in all ablations."""
         with self.updater.engine.gathered_policy() as policy:
             return self.sampler.rollout(policy, self.held_out, 1, (self.run.seed, "evaluation"))
+
+    def passes(self, step: int) -> dict[str, float]:
+        """pass@k after `step` updates, if the settings ask for it there; otherwise nothing.
+
+        Puzzles and noise are those of the final model's pass@k. Both ends of the run are measured elsewhere.
+        """
+        settings = self.run.evaluation
+        if settings.pass_every is None or step % settings.pass_every or step in (0, self.run.training.steps):
+            return {}
+        puzzles, samples = self.held_out[: settings.pass_puzzles], settings.pass_samples
+        with self.updater.engine.gathered_policy() as policy:
+            rollouts = self.sampler.rollout(policy, puzzles, samples, (self.run.seed, "pass@k"))
+        return coverage.rates(rollouts.field("correct", int).sum(1), samples)
 
     def collect(self, step: int) -> Rollouts:
         """The rollouts of a step: its prompts, a group of samples for each, their scores."""

@@ -148,7 +148,7 @@ class Trainer:
     def log_evaluation(self, step: int) -> None:
         """Evaluate the policy after `step` updates. Log its rates and its answers to a few held-out puzzles."""
         rollouts = self.steps.evaluate()
-        row = records.evaluation_row(step, self.tokens, rollouts)
+        row = records.evaluation_row(step, self.tokens, rollouts) | self.steps.passes(step)
         self.folder.append("evaluations", row)
         for text in records.sample_rows(step, rollouts, self.run.evaluation.samples):
             self.folder.append("samples", text)

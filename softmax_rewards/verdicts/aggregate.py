@@ -15,6 +15,7 @@ import pandas as pd
 from softmax_rewards.common import files
 from softmax_rewards.data import tasks
 from softmax_rewards.verdicts import (
+    bases,
     claims,
     contrasts,
     failures,
@@ -38,14 +39,17 @@ def write(
     experiment: Mapping[str, Any],
     plan: Path,
     archived: Sequence[FinishedRun] = (),
+    evaluated: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the summary of `runs` (their folders) and of `archived` runs into `out_dir`.
 
+    evaluated   evaluations of the base models of `runs`
     experiment  a checked `config.Experiment` as a mapping, with all defaults
     plan        the analysis plan; its sha256 goes into provenance.json
     Raises ValueError, one line with the runs' names, for an incomplete run or for runs that do not belong together.
     """
     loaded = finished.load(runs, experiment, archived)
+    loaded = [run if run.base else replace(run, base=bases.find(run.record, evaluated)) for run in loaded]
     arithmetic = getattr(
         tasks.load(experiment["task"])[0], "arithmetic", None
     )  # only tasks whose answers contain equations
@@ -61,6 +65,7 @@ def write(
         scheme: {endpoint: _finite(asdict(fit)) for endpoint, fit in both.items()} for scheme, both in fits.items()
     }
     files.write_json(described, out_dir / "temperature_fit.json")
+    files.write_json({"bases": bases.distinct(loaded)}, out_dir / "bases.json")
     files.write_json(provenance(loaded, experiment["name"], plan_sha256), out_dir / "provenance.json")
 
 
@@ -75,7 +80,7 @@ def _tables(
     ablations = {run.ablation: run.record["config"] for run in loaded}
     adjusted = dict(planned.set_index("ablation")["p_holm"])
     # The sweep over τ is read from the evidence, and its fits then become part of the evidence.
-    evidence = Evidence(measures, ablations, baseline, p_holm=adjusted)
+    evidence = Evidence(measures, ablations, baseline, p_holm=adjusted, unable=bases.unable(loaded))
     task, options = tasks.load(experiment["task"])
     low, high = reward_range = task.reward_range(options)
     sweep = summary.temperatures(evidence, reward_range)
@@ -98,6 +103,10 @@ def _tables(
         "ablations": contrasts.ablations(evidence),
         "contrasts": contrasts.table(evidence),
         "signal_noise": signal_noise.measured(loaded, reward_range),
+        "bases": bases.table(loaded),
+        "base_checks": bases.checks(loaded),
+        "base_attempts": bases.attempts(loaded),
+        "passes": summary.passes(loaded),
         "reasoning": behavior,
         "behaviors": reasoning.over_seeds(behavior),
         "failures": failures.detect(loaded, baseline),

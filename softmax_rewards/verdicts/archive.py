@@ -17,7 +17,7 @@ import pyarrow as pa
 from softmax_rewards.common import files, provenance
 from softmax_rewards.config import renamed
 from softmax_rewards.config.run import Run
-from softmax_rewards.verdicts import archive_files, finished
+from softmax_rewards.verdicts import archive_files, bases, finished
 from softmax_rewards.verdicts.archive_files import Name
 from softmax_rewards.verdicts.finished import FinishedRun
 
@@ -89,12 +89,14 @@ def _read(
     origin: str,
     record: dict[str, Any],
     judged: dict[str, Any],
+    base: dict[str, Any] | None,
     tables: Mapping[str, Mapping[Name, pa.Table]],
     name: Name,
 ) -> FinishedRun:
     frames = {table: tables[table][name].to_pandas() for table in FRAMES}
     samples = tables["samples"][name].to_pylist() if name in tables["samples"] else []
-    return finished.complete(FinishedRun(origin, record, evaluation=judged, samples=samples, **frames))
+    run = FinishedRun(origin, record, evaluation=judged, samples=samples, base=base, **frames)
+    return finished.complete(run)
 
 
 def keep(results: Path, folder: Path) -> list[str]:
@@ -112,20 +114,25 @@ def keep(results: Path, folder: Path) -> list[str]:
                 record = renamed.record(record)
                 new[record["ablation"], record["seed"]] = source
     if new:
+        summary = results / "summary" / "bases.json"
+        evaluated = files.read_json(summary)["bases"] if summary.is_file() else []
         old = _records(folder, archive_files.sums(folder))
         tables = {}
         for table in archive_files.TABLES:
             parts = archive_files.by_run(archive_files.read(folder, table)) if old else {}
-            tables[table] = archive_files.together(parts | {name: _rows(new[name], table) for name in new})
+            tables[table] = archive_files.together(parts | {name: _rows(new[name], table, evaluated) for name in new})
         archive_files.write(folder, tables)
     return [f"{ablation}/seed-{seed}" for ablation, seed in new]
 
 
-def _rows(source: Path, table: str) -> pa.Table:
-    """The rows of one run, in the folder `source`, for one table of the archive."""
+def _rows(source: Path, table: str, evaluated: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The rows of one run, in the folder `source`, for one table; `evaluated` are evaluations of base models."""
     if table == "runs":
-        texts = [(source / name).read_bytes().decode() for name in ("run.json", "evaluation.json")]
-        return pa.table({"record": texts[:1], "evaluation": texts[1:]})
+        record, judged = ((source / name).read_bytes().decode() for name in ("run.json", "evaluation.json"))
+        columns = {"record": [record], "evaluation": [judged]}
+        if base := bases.find(json.loads(record), evaluated):
+            columns["base"] = [json.dumps(base, sort_keys=True)]
+        return pa.table(columns)
     file = source / SOURCES[table]
     if file.suffix == ".jsonl":
         return pa.Table.from_pylist(finished.read_samples(file))
@@ -142,7 +149,7 @@ def _finished(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     name = run["ablation"], run["seed"]
     if name not in records:
         return None
-    record, judged = records[name]
+    record, judged, _ = records[name]
     config = record["config"]
     training = Run.from_dict(config).to_dict()["training"]
     same = config["weighting"] == run["weighting"] and training == run["training"]
@@ -150,8 +157,8 @@ def _finished(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Any], dic
 
 
 @functools.cache  # Snakemake asks for every run; the archive is verified and read once
-def _records(folder: Path, sums: str) -> dict[Name, tuple[dict[str, Any], dict[str, Any]]]:
-    """Name of a run → its record, with today's names of settings, and its evaluation.
+def _records(folder: Path, sums: str) -> dict[Name, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]]:
+    """Name of a run → its record, with today's names of settings, its evaluation, and that of its base model.
 
     `sums` is the text of the checksums. It belongs to the cache's key, so that a changed archive is read again.
     """
@@ -159,7 +166,11 @@ def _records(folder: Path, sums: str) -> dict[Name, tuple[dict[str, Any], dict[s
         return {}
     archive_files.verify(folder)
     return {
-        (row["ablation"], row["seed"]): (renamed.record(json.loads(row["record"])), json.loads(row["evaluation"]))
+        (row["ablation"], row["seed"]): (
+            renamed.record(json.loads(row["record"])),
+            json.loads(row["evaluation"]),
+            json.loads(row["base"]) if row.get("base") else None,  # runs of the first series have none
+        )
         for row in archive_files.read(folder, "runs").to_pylist()
     }
 

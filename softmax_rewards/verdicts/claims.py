@@ -39,10 +39,10 @@ def _habit(name: str, statement: str, endpoint: str, sign: int, yes: str, no: st
     """A claim that `endpoint` is higher (`sign` 1) or lower (−1) with softmax τ = 0.5 than with GRPO."""
     than = "with softmax at τ = 0.5 than with GRPO{size}"
     level = f"{same} with softmax at τ = 0.5 as with GRPO{{size}}" if same else ""  # a share can count as equal
-    measure = ENDPOINTS[endpoint].text
-    about = f"{measure[0].upper()}{measure[1:]}, softmax at τ = 0.5 against GRPO"
+    measure = ENDPOINTS[endpoint]
+    about = f"{measure.text[0].upper()}{measure.text[1:]}, softmax at τ = 0.5 against GRPO"
     words = Words(about, f"{yes} {than}", f"{no} {than}", level)
-    return Claim(name, statement, every(Contrast(HALF, LINEAR, endpoint, sign)), words)
+    return Claim(name, statement, every(Contrast(HALF, LINEAR, endpoint, sign)), words, search=measure.search)
 
 
 def _peak(name: str, statement: str, scheme: str, words: str) -> Claim:

@@ -26,6 +26,7 @@ class Endpoint:
     text: str
     unit: str = "points"
     counted: str = "right answer"  # what a fraction counts
+    search: bool = False  # whether it is about how the model searches
 
     @property
     def fraction(self) -> bool:
@@ -54,12 +55,12 @@ ENDPOINTS = {
     "final": Endpoint("success at the end"),
     "first_half": Endpoint("mean success over the first half of training"),
     "entropy_early": Endpoint("policy entropy in steps 1–10", "nats per token"),
-    "length_early": Endpoint("answer length in steps 1–10", "tokens"),
-    "length_late": Endpoint("answer length in the last fifth of training", "tokens"),
+    "length_early": Endpoint("answer length in steps 1–10", "tokens", search=True),
+    "length_late": Endpoint("answer length in the last fifth of training", "tokens", search=True),
     "grad_norm_early": Endpoint("gradient norm before clipping in steps 1–10", ""),
-    "attempts": Endpoint("equations tried per answer", "attempts"),
-    "self_checks": Endpoint("self-checks per answer", "checks"),
-    "gave_up": Endpoint("share of answers that admit defeat", counted="answer"),
+    "attempts": Endpoint("equations tried per answer", "attempts", search=True),
+    "self_checks": Endpoint("self-checks per answer", "checks", search=True),
+    "gave_up": Endpoint("share of answers that admit defeat", counted="answer", search=True),
 }
 PEAK = Endpoint("temperature of the highest success", "τ/range")
 
@@ -84,11 +85,13 @@ class Untested(Exception):
 class Evidence:
     """What an experiment measured.
 
-    measures   one row per run, index (ablation, seed); columns: ENDPOINTS, "base" (success at step 0) and "base_format"
+    measures   one row per run, index (ablation, seed); columns: ENDPOINTS, "base" (success of the base model) and
+               "base_format" (its share of well-formed answers)
     configs    ablation → {"weighting": …, "training": …}, with all defaults filled in
     baseline   the ablation whose training settings every compared ablation must share
     fits       scheme → fit of its AUC over τ; only schemes that were trained at several τ
     p_holm     ablation → Holm's adjusted p of its AUC against the baseline; only the primary family
+    unable     why the base models cannot search, in words; empty if they can, or if that was not checked
     """
 
     measures: pd.DataFrame
@@ -96,6 +99,7 @@ class Evidence:
     baseline: str
     fits: Mapping[str, Fit] = field(default_factory=dict)
     p_holm: Mapping[str, float] = field(default_factory=dict)
+    unable: str = ""
 
     def find(self, pattern: Mapping[str, Any], changes: Mapping[str, Any] = MappingProxyType({})) -> str:
         """The ablation with this weighting, trained like the baseline except for `changes`. Raises Untested."""
@@ -119,7 +123,7 @@ class Evidence:
         """Values of both sides, [S] and [S], for the S seeds that both have. Raises Untested."""
         first = self.measures.loc[self.find(contrast.ablation, contrast.training)]
         if isinstance(contrast.against, str):
-            # A run's base success is measured with the run's own seed, so both sides are paired here too.
+            # Without an evaluation of the base model, its success is that of the run's step 0, with the run's own seed.
             return first[contrast.endpoint].to_numpy(), first["base"].to_numpy()
         second = self.measures.loc[self.find(contrast.against, contrast.training)]
         # The same seed means the same prompts, initial weights and noise. Pairing removes what they share.

@@ -123,9 +123,9 @@ def watches(run: FinishedRun, gradients: pd.Series | None) -> Iterator[Watch]:
     unfinished = 1 - metrics["finished"].to_numpy()
     yield Watch("unfinished answers", steps, unfinished, 1 - base["finished"] + UNFINISHED, above=True)
 
-    rate = base["success"]
-    # Both rates come from a sample of puzzles, so the variance counts twice.
-    margin = ERRORS * math.sqrt(2 * rate * (1 - rate) / base["puzzles"])
+    # Two rates that come from one answer per puzzle count the variance twice. A base model's own evaluation is exact.
+    rate, noisy = (run.base["success"], 1) if run.base else (base["success"], 2)
+    margin = ERRORS * math.sqrt(noisy * rate * (1 - rate) / base["puzzles"])
     evaluated, success = evaluations["step"].to_numpy(), evaluations["success"].to_numpy()
     yield Watch("success below base", evaluated, success, rate - margin, above=False, persistence=EVALUATIONS)
 

@@ -48,6 +48,8 @@ class FinishedRun:
     puzzles: pd.DataFrame
     samples: list[dict[str, Any]]
     """The texts kept at each evaluation: step, puzzle, prompt, completion, reward, correct."""
+    base: dict[str, Any] | None = None
+    """The evaluation of the run's base model (`bases.py`); None if it was not evaluated."""
 
     @property
     def ablation(self) -> str:

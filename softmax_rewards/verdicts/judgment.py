@@ -30,6 +30,7 @@ class Claim:
     rule: Rule
     plain: Words
     gated: bool = True  # the claim can be resolved only if the baseline learned
+    search: bool = False  # the claim can be resolved only if the base model can search
 
 
 GATE = Claim(
@@ -78,6 +79,9 @@ def _row(claim: Claim, evidence: Evidence, closed: str, subject: str) -> dict[st
         # The measured difference stays in the row. Only the verdict is withheld.
         verdict, sentence = UNRESOLVED, f"the baseline did not learn, so nothing is compared ({closed})"
         plain = wording.CLOSED
+    if claim.search and evidence.unable:
+        verdict, sentence = UNRESOLVED, f"the base model cannot search, so this cannot be judged ({evidence.unable})"
+        plain = wording.UNABLE
     estimate, low, high = (finding.measure.scale * x for x in finding.interval[:3])
     return {
         "verdict": verdict,

@@ -48,9 +48,10 @@ def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
         steps, last = curve["step"], curve["step"].iloc[-1]
         # Entropy, length and gradient norm are measured while training, success and behavior on held-out puzzles.
         early, late = metrics[metrics["step"] <= EARLY], metrics[metrics["step"] > 0.8 * last]
+        # Step 0 is one answer per puzzle. Where the base model itself was evaluated, its success is known better.
         rows[run.ablation, run.seed] = {
-            "base": curve["success"].iloc[0],
-            "base_format": curve["format"].iloc[0],
+            "base": run.base["success"] if run.base else curve["success"].iloc[0],
+            "base_format": run.base["formatted"] if run.base else curve["format"].iloc[0],
             "auc": stats.area(steps, curve["success"]),
             "final": curve["success"].iloc[-1],
             # Step 0 is the base model, which is the other side of this comparison.
@@ -90,6 +91,20 @@ def final(runs: Sequence[FinishedRun], measures: pd.DataFrame) -> pd.DataFrame:
         for run in runs
     ]
     return pd.DataFrame(rows)
+
+
+def passes(runs: Sequence[FinishedRun]) -> pd.DataFrame:
+    """pass@1, 4 and 16 of each run: of its base model (step 0), at evaluations that measured it, and at the end."""
+    names = ["pass@1", "pass@4", "pass@16"]
+    parts = []
+    for run in runs:
+        ends = [(0, run.base)] * (run.base is not None) + [(run.evaluations["step"].iloc[-1], run.evaluation)]
+        inner = run.evaluations.reindex(columns=["step", *names]).dropna(subset=names)
+        rows = pd.DataFrame([{"step": step, **{name: figures[name] for name in names}} for step, figures in ends])
+        # The last step is measured by the evaluation of the final model too, with the same random numbers.
+        both = pd.concat([inner, rows]).drop_duplicates("step", keep="last")
+        parts.append((run, both.sort_values("step")))
+    return long(parts)
 
 
 def comparisons(runs: Sequence[EvaluatedRun], baseline: str, primary: Sequence[str]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from softmax_rewards.verdicts.evidence import PEAK, Endpoint
 
 SUPPORTED, CONTRADICTED, UNRESOLVED = "supported", "contradicted", "not resolved"
 CLOSED = "Not resolved. No clear improvement by GRPO was measured, so nothing can be compared with it."
+UNABLE = "Not resolved. The base model cannot search, so nothing can be said about how training changes its search."
 UNTESTED = "Not tested in this experiment."
 
 

@@ -130,7 +130,8 @@ def test_the_rooms_that_decide_a_runs_numbers_count_and_no_others(run):
     assert rooms == {"common", "data", "models", "policy", "training", "weighting"}
     assert {name for name in modules if name.startswith("common.")} == {"common.randomness"}
     assert {name for name in modules if name.startswith("training.")} == {
-        "training.evaluate", "training.step", "training.warm_start"
+        "training.base_evaluation", "training.coverage", "training.evaluate", "training.search_counts", "training.step",
+        "training.warm_start",
     }  # fmt: skip
     assert not {name for name in modules if name.startswith("weighting.study")}
     # What a step computes is all there.

@@ -348,6 +348,10 @@ WRONG = {
         changed(evaluation={"puzzles": 9999}),
         ["evaluation.puzzles: 9999", "task.test"],
     ),
+    "coverage between two evaluations": (
+        changed(evaluation={"every": 10, "pass_every": 15}),
+        ["evaluation.pass_every: 15", "a multiple of evaluation.every (10), or null"],
+    ),
     "no ablations": (changed(ablations={}), ["ablations: {}", "at least one"]),
     "an ablation's name": (changed(ablations={"a/b": {}}), ["ablations.a/b", "letters"]),
     "unknown baseline": (changed(baseline="base"), ["baseline: unknown ablation 'base'", "'baseline'"]),

@@ -310,6 +310,13 @@ def test_the_verifier_takes_linear_time_on_any_text(unit):
     assert min(seconds(40_000) for _ in range(3)) < 10 * max(least, 0.001)  # quadratic would be 16
 
 
+def test_attempts_hit_by_the_value_that_is_written():
+    row = {"nums": [3, 5, 7], "target": 22, "solution": "3*5+7"}
+    thinking = "3+5*7=3+35=38no\n3*5+7=15+7=22yes\n3+5+7=22no\n5*7-3=22"
+    assert countdown.attempts(thinking, row) == [(False, False), (True, True), (True, False), (True, None)]
+    assert countdown.attempts(thinking + "</think>\n<answer>3*5+7=22</answer>", row) == countdown.attempts(thinking, row)
+
+
 def test_arithmetic_of_the_thinking():
     thinking = "3+5*7=38no\n3*5+7=23no\n3-5-7=-9no\n5/(3*7)=5/21no\n1/2 = 0.5, 1/0=1, 1+=2, 5 = 5, 2+2=4=4, "
     assert countdown.arithmetic(thinking + "</think>\n<answer>1+1=2</answer>") == (5, 7)

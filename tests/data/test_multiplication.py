@@ -118,6 +118,12 @@ def test_counts_of_the_thinking(thinking, number, attempts, self_checks, gave_up
     assert (score.attempts, score.self_checks, score.gave_up) == (attempts, self_checks, gave_up)
 
 
+def test_attempts_hit_by_the_value_that_is_written():
+    thinking = "47*86=4052no\n47*86=4042yes\n47*80=4042no\n47*86=4042\n47*86=1/0yes"
+    expected = [(False, False), (True, True), (True, False), (True, None), (False, True)]
+    assert multiplication.attempts(answer("4042", thinking), ROW) == expected
+
+
 # --- Data -----------------------------------------------------------------------------------------
 
 

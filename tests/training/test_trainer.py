@@ -153,6 +153,23 @@ def test_a_run_that_saves_memory_resumes_exactly_too(tiny, tmp_path, interrupted
     assert (tmp_path / "resumed/model/tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
 
 
+def test_coverage_measured_while_training_changes_nothing_else_and_resumes_exactly(
+    tiny, finished, tmp_path, interrupted_at
+):
+    run, data, base = tiny
+    run = dataclasses.replace(run, evaluation=dataclasses.replace(run.evaluation, pass_every=4))
+    with interrupted_at(6):
+        trainer.train(run, data, base, tmp_path)
+    trainer.train(run, data, base, tmp_path)
+    curve, names = pd.read_csv(tmp_path / "evaluations.csv"), ["pass@1", "pass@4", "pass@16"]
+    # Step 0 is the base model, and step 8 the final one. Both are measured by evaluations of their own.
+    assert curve.loc[curve[names].notna().all(axis=1), "step"].tolist() == [4]
+    (rates,) = curve[names].dropna().to_numpy()
+    assert 0 <= rates[0] <= rates[1] <= rates[2] <= 1
+    pd.testing.assert_frame_equal(curve.drop(columns=names), pd.read_csv(finished / "evaluations.csv"))
+    assert (tmp_path / "metrics.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
+
+
 def test_a_resumed_run_remembers_that_memory_ran_out(tiny, tmp_path, start_training):
     process = start_training(tmp_path)
     until_checkpoint(process, tmp_path, 2)

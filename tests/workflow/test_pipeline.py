@@ -31,7 +31,7 @@ def append(text: str) -> Callable[[str], str]:
 REPORTS = Counter({("notebook", "", ""): NOTEBOOKS})
 AGGREGATE = Counter({("aggregate", "", ""): 1})
 ANALYSIS = Counter({("weight_analysis", "", ""): 1, ("bandit", "", ""): 1})
-BASE = Counter({("base_model", "", ""): 1})
+BASE = Counter({("base_model", "", ""): 1, ("evaluate_base", "", ""): 1})
 ALL = runs(*[(ablation, seed) for ablation in ("baseline", "softmax-0.5") for seed in (0, 1)])
 ABLATION = "  centered: {weighting: {scheme: softmax_centered, tau: 0.5}}\n"
 
@@ -59,7 +59,16 @@ def test_the_pipeline(finished):
     lines = re.findall(r"\[train\] run (\d) of 4 .* step (\d)/4  success \d+\.\d %", output)
     assert Counter(step for _, step in lines) == {"0": 4, "2": 4, "4": 4}
     assert max(lines)[0] in "34"
-    for stage in ("dataset", "base model", "weight analysis", "bandit", "evaluate", "aggregate", "report"):
+    for stage in (
+        "dataset",
+        "base model",
+        "base evaluation",
+        "weight analysis",
+        "bandit",
+        "evaluate",
+        "aggregate",
+        "report",
+    ):
         assert f"[{stage}]" in output
     assert output.count("[report]") == NOTEBOOKS
 

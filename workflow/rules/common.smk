@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from softmax_rewards.common import files, plugins, provenance
-from softmax_rewards.config import cost, folders
+from softmax_rewards.config import base_settings, cost, folders
 from softmax_rewards.config import experiments as configuration
 from softmax_rewards.training import holders, session
 from softmax_rewards.verdicts import archive
@@ -30,6 +30,12 @@ RUN = f"{RESULTS}/{{experiment}}/runs/{{ablation}}/seed-{{seed}}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 TASKS = {folders.task_key(experiment): experiment for experiment in EXPERIMENTS.values()}
 MODELS = {folders.model_key(experiment): experiment for experiment in EXPERIMENTS.values()}
+# A base model is evaluated once per setting that matters. Every run of an entry has the same settings.
+BASES = {
+    folders.base_evaluation_key(run): (experiment, run)
+    for experiment in EXPERIMENTS.values()
+    for run in experiment.runs()
+}
 
 holders.mark_jobs(Path(RESULTS))
 if workflow.is_main_process:

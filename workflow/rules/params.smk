@@ -6,6 +6,17 @@ def warm_start(wildcards):
     return MODELS[wildcards.key].model["warm_start"]
 
 
+def base_run(wildcards):
+    """A run whose base model an evaluation is of."""
+    return BASES[wildcards.key][1]
+
+
+def base_evaluations(wildcards):
+    """The evaluations of the base models of the runs that are trained here."""
+    keys = sorted({folders.base_evaluation_key(run) for run in to_train(wildcards.experiment)})
+    return [f"{DATA}/base-evaluations/{key}/evaluation.json" for key in keys]
+
+
 def gpus(wildcards):
     """The number of GPUs that a job of the run needs."""
     training = run_of(wildcards).training

@@ -15,6 +15,11 @@ SUMMARY_TABLES = expand(
         "ablations.csv",
         "contrasts.csv",
         "signal_noise.csv",
+        "bases.csv",
+        "bases.json",
+        "base_checks.csv",
+        "base_attempts.csv",
+        "passes.csv",
         "reasoning.csv",
         "behaviors.csv",
         "failures.csv",
@@ -31,6 +36,7 @@ VERDICTS = f"{RESULTS}/{{experiment}}/summary/verdicts.csv"
 rule aggregate:
     input:
         files=run_files,
+        bases=base_evaluations,
         plan="docs/analysis-plan.md",
     output:
         SUMMARY_TABLES,
@@ -52,7 +58,7 @@ rule aggregate:
         out=f"{RESULTS}/{{experiment}}/summary",
     shell:
         "python workflow/scripts/aggregate.py --experiment {params.run:q} --plan {input.plan:q}"
-        " --out {params.out:q} --archived {params.archived:q} {params.runs:q} 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"
+        " --out {params.out:q} --archived {params.archived:q} --bases {input.bases:q} -- {params.runs:q} 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"
 
 
 rule notebook:

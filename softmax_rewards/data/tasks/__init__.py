@@ -2,14 +2,14 @@
 
 A task module has `Options`, `DEFAULTS`, `ALPHABET` and the functions `reward_range`, `public`, `build`, `identity`,
 `prompt`, `score`, `reference_answer`, `trace`, `solution` and `arithmetic`. `countdown.py` documents them. Every
-verifier returns a `Score`.
+verifier returns a `Score`. A task whose thinking consists of attempts at the answer also has `attempts`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from softmax_rewards.common import plugins
 
@@ -32,6 +32,14 @@ class Score:
     self_checks: int
     gave_up: bool
     flexible: bool | None = None
+
+
+class Attempt(NamedTuple):
+    """One attempt in the thinking. `mark` is True if the text calls it right, False if wrong, None otherwise."""
+
+    hit: bool
+    """Whether the value that is written for the attempt is the right answer."""
+    mark: bool | None
 
 
 @dataclass(frozen=True, slots=True)

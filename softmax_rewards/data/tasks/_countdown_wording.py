@@ -10,6 +10,17 @@ import numpy as np
 from softmax_rewards.data.tasks import _conversation, _searches
 from softmax_rewards.data.tasks._expressions import Step
 
+ALPHABET: tuple[str, ...] = (
+    *"0123456789+-*/()=[],:\n",
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "no",
+    "yes",
+)
+"""The tokens of compact prompts, traces and reference answers."""
+
 _QUESTION = (
     "Using the numbers [{numbers}], create an equation that equals {target}. You can use basic arithmetic "
     "operations (+, -, *, /) and each number can only be used once. Show your work in <think> </think> tags. "

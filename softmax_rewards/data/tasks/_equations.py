@@ -18,7 +18,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from softmax_rewards.data.tasks import _expressions
+from softmax_rewards.data.tasks import Attempt, _expressions
 
 _CHARACTER = "[-+*/() 0-9]"
 # The time is linear because a match can start only where a run of such characters starts, and because the repeats are
@@ -50,6 +50,13 @@ class Equation(NamedTuple):
     claimed: str
     mark: bool | None
 
+    def claims(self, number: int) -> bool:
+        """Whether the claimed value is `number`."""
+        try:
+            return Fraction(self.claimed) == number
+        except ZeroDivisionError:  # a text may claim 3/0
+            return False
+
     def holds(self) -> bool | None:
         """Whether the expression has the claimed value, exactly; None if it is no expression."""
         tree = _expressions.parse(self.written)
@@ -67,6 +74,12 @@ def find(text: str) -> list[Equation]:
         Equation(written.strip(), claimed, mark == "yes" if mark else _judged(behind))
         for written, claimed, mark, behind in _EQUATION.findall(text)
     ]
+
+
+def attempts(text: str, target: int) -> list[Attempt]:
+    """The equations in `text` as attempts at `target`. The value that is written counts, not the true one."""
+    # What a text says of its value can only be judged by the value that stands there.
+    return [Attempt(equation.claims(target), equation.mark) for equation in find(text)]
 
 
 def right_and_written(text: str) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from pydantic import Field, model_validator
 
 from softmax_rewards.common.options import Count, Seed, Share, need, option_class
 from softmax_rewards.data.tasks import (
+    Attempt,
     Public,
     Score,
     _answers,
@@ -34,16 +35,7 @@ from softmax_rewards.data.tasks import (
     _expressions,
 )
 
-ALPHABET: tuple[str, ...] = (
-    *"0123456789+-*/()=[],:\n",
-    "<think>",
-    "</think>",
-    "<answer>",
-    "</answer>",
-    "no",
-    "yes",
-)
-"""The tokens of compact prompts, traces and reference answers."""
+ALPHABET = _countdown_wording.ALPHABET
 
 
 @option_class("task")
@@ -298,3 +290,8 @@ def solution(completion: str, row: dict[str, Any]) -> str | None:
 def arithmetic(completion: str) -> tuple[int, int]:
     """The number of right equations `expression = number` in the thinking, and the number of all."""
     return _equations.right_and_written(_answers.split(completion).thinking)
+
+
+def attempts(completion: str, row: dict[str, Any]) -> list[Attempt]:
+    """The attempts in the thinking, in order."""
+    return _equations.attempts(_answers.split(completion).thinking, int(row["target"]))

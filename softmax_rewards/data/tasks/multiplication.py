@@ -26,7 +26,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from softmax_rewards.common.options import Count, Seed, Share, need, option_class
-from softmax_rewards.data.tasks import Score, _answers, _conversation, _equations, _numbers, _searches
+from softmax_rewards.data.tasks import Attempt, Score, _answers, _conversation, _equations, _numbers, _searches
 from softmax_rewards.data.tasks._expressions import Step
 
 ALPHABET: tuple[str, ...] = (*"0123456789+*=\n", "<think>", "</think>", "<answer>", "</answer>", "no", "yes")
@@ -241,3 +241,8 @@ def solution(completion: str, row: dict[str, Any]) -> str | None:
 def arithmetic(completion: str) -> tuple[int, int]:
     """The number of right equations `expression = number` in the thinking, and the number of all."""
     return _equations.right_and_written(_answers.split(completion).thinking)
+
+
+def attempts(completion: str, row: dict[str, Any]) -> list[Attempt]:
+    """The attempts in the thinking, in order."""
+    return _equations.attempts(_answers.split(completion).thinking, int(row["a"]) * int(row["b"]))

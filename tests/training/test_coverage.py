@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from softmax_rewards.training.evaluate import pass_at_k
+from softmax_rewards.training.coverage import pass_at_k
 
 
 @pytest.mark.parametrize("samples", [1, 4, 6])
