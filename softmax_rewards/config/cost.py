@@ -244,9 +244,8 @@ def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
     """Hours of one run, its final evaluation included."""
     prompts = -(-training.prompts_per_step // training.gpus)
     batch = prompts * training.group_size
-    step = _sampling(shape, training, prompts, training.group_size) + training.updates_per_batch * _update(
-        shape, training, batch
-    )
+    rollout = training.max_num_gen_batches * _sampling(shape, training, prompts, training.group_size)
+    step = rollout + training.updates_per_batch * _update(shape, training, batch)
     if training.kl_coef:
         tokens = batch * (PROMPT_TOKENS + training.max_new_tokens)
         step += 2 * shape.parameters * tokens / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])

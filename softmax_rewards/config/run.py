@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from softmax_rewards.common.option_errors import ConfigError as ConfigError
-from softmax_rewards.common.options import Count, NotNegative, Positive, need, option_class
+from softmax_rewards.common.options import Count, NotNegative, Positive, Share, need, option_class
 
 DAY = 24 * 60 * 60  # seconds
 
@@ -50,6 +50,28 @@ class Training:
     )
     skip_unfinished: bool = Field(default=False, description="Leave out answers that reach `max_new_tokens`.")
     skip_equal: bool = Field(default=False, description="Leave out groups whose rewards are all equal.")
+    max_num_gen_batches: Count = Field(
+        default=1,
+        description="Greatest number of batches of prompts sampled per step. Above 1 (dynamic sampling, DAPO), groups "
+        "whose rewards are all equal are replaced by groups of further prompts, as long as batches are left. If groups "
+        "are still missing, equal ones of the first batch fill the step. All samples count in the columns `tokens` and "
+        "`sampled`; logged rates are those of the groups that are kept.",
+    )
+    hidden_budget: Share = Field(
+        default=0.0,
+        description="Each attempt after the first loses the answer with this probability. The text is then scored as "
+        "if it ended within that attempt, without an answer; the model never sees this. The draw is the same in all "
+        "ablations. Evaluations during training have the budget too; their column `success_without_budget` scores the "
+        "same answers as written. The evaluation of the final model has no budget.",
+    )
+    placebo: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Placebo reward: each sample's reward in training is drawn at random. It is the task's highest "
+        "reward with this probability, else the lowest. The logged rewards and rates stay the verifier's. `null`: no "
+        "placebo.",
+    )
     updates_per_batch: Count = Field(
         default=1, description="Updates of the weights per batch of answers. Above 1, PPO's clipping is used."
     )
@@ -174,12 +196,26 @@ class Training:
         teachers = [name for name in ("injection", "imitation") if getattr(self, name) is not None]
         for other in (teachers + ["target"] * (self.target > 0))[1:]:
             need(self, other, False, f"null beside training.{teachers[0]}")
+        for teacher in teachers + ["target"] * (self.target > 0):
+            need(self, "placebo", self.placebo is None, f"null beside training.{teacher}")
         for teacher in teachers:
             # The penalty is an expectation under the policy, and a reference answer is not one of its samples.
             need(self, "kl_coef", self.kl_coef == 0, f"0 beside training.{teacher}")
         if self.imitation is not None:
             allowed = "1 beside training.imitation, which has no ratio to clip"
             need(self, "updates_per_batch", self.updates_per_batch == 1, allowed)
+        return self
+
+    @model_validator(mode="after")
+    def _check_dynamic_sampling(self) -> Self:
+        """Dynamic sampling needs rewards that can be equal, and that tell something of the answers."""
+        others = {
+            "injection, with which no group's rewards are equal": self.injection is not None,
+            "target, with which no group's rewards are equal": self.target > 0,
+            "placebo, whose rewards do not depend on the answers": self.placebo is not None,
+        }
+        for other in (name for name, used in others.items() if used):
+            need(self, "max_num_gen_batches", self.max_num_gen_batches == 1, f"1 beside training.{other}")
         return self
 
 

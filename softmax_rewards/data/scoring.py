@@ -4,6 +4,7 @@ A verifier is the user's code, and its input is whatever a model writes. So anyt
 """
 
 import faulthandler
+import functools
 import math
 import signal
 import threading
@@ -11,10 +12,10 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
-from softmax_rewards.data import tasks
+from softmax_rewards.data import budget, tasks
 from softmax_rewards.data.tasks import Score
 
 EXCERPT = 200  # characters
@@ -36,10 +37,17 @@ class _Unusable(Exception):
 
 
 def score(
-    task: Mapping[str, Any], puzzles: Sequence[Mapping[str, Any]], texts: Sequence[str], *, batch: str, seconds: float
+    task: Mapping[str, Any],
+    puzzles: Sequence[Mapping[str, Any]],
+    texts: Sequence[str],
+    *,
+    batch: str,
+    seconds: float,
+    allowed: Sequence[float] | None = None,
 ) -> list[Score]:
     """The verdicts of `task` (name and options) on Q·N answers to Q puzzles, group by group.
 
+    With `allowed`, the number of attempts of each answer, an answer with more attempts is cut first (`budget.cut`).
     All answers together may take `seconds`. Messages call them `batch`. Raises RewardError if the verifier raises,
     returns something that is not a `Score`, returns a reward that is not finite, or takes longer.
 
@@ -53,7 +61,10 @@ def score(
     try:
         with _limit(seconds):
             for row, text in enumerate(texts):
-                verdict = _checked(module.score(text, puzzles[row // samples], options))
+                judge = functools.partial(_verdict, module, options, puzzles[row // samples])
+                verdict = judge(text)
+                if allowed is not None and verdict.attempts > allowed[row]:
+                    verdict = judge(budget.cut(text, allowed[row], judge))
                 if time.monotonic() > deadline:  # the verifier caught the signal, or ran in a thread without one
                     raise _Expired
                 scores.append(verdict)
@@ -68,7 +79,8 @@ def score(
     return scores
 
 
-def _checked(verdict: Any) -> Score:
+def _verdict(module: ModuleType, options: Any, puzzle: Mapping[str, Any], text: str) -> Score:
+    verdict = module.score(text, puzzle, options)
     if not isinstance(verdict, Score):
         raise _Unusable(f"returned {type(verdict).__name__}; wanted: a Score")
     # Only Python's own numbers: the reward is also written to JSON, which cannot write those of NumPy or PyTorch.

@@ -7,12 +7,16 @@ interface, so that trainer and updater need not know which one they use.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+import torch
 from torch import Tensor
 
 from softmax_rewards.config.run import Training
 from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.models.prefix import SharedPrefix
 from softmax_rewards.policy import optimizer
 from softmax_rewards.policy.gradients import Gradients
+from softmax_rewards.policy.micro_batches import Samples
+from softmax_rewards.policy.objective import token_log_probs
 
 
 class Engine:
@@ -31,6 +35,19 @@ class Engine:
     def gathered_policy(self) -> AbstractContextManager[Decoder]:
         """Within the block, the whole policy as a model in this process, for sampling and for saving."""
         return nullcontext(self.policy)
+
+    @torch.no_grad()
+    def log_probs(self, samples: Samples, rows: Sequence[int], token_budget: int) -> Tensor:
+        """log π of every token of `rows`, in the passes of an update without gradients, float32 `[Q·N, T]`.
+
+        It is 0 after the ends, and it may be 0 in other rows.
+        """
+        values = torch.zeros(samples.completions.shape, device=samples.completions.device)
+        for chunk, batches in self.gradients.passes(samples, rows, token_budget):
+            prefix = SharedPrefix(self.policy, chunk.prompts)
+            for batch in batches:
+                values[batch.samples, batch.token_index] = token_log_probs(self.policy, prefix, batch)[0]
+        return values
 
     def share(self, prompts: int) -> range:
         """The range of a step's `prompts` that this process computes."""

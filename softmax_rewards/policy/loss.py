@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from softmax_rewards.policy.micro_batches import MicroBatch
-from softmax_rewards.policy.objective import policy_loss
+from softmax_rewards.policy.objective import is_clipped, policy_loss
 
 
 class Term(Protocol):
@@ -35,6 +35,8 @@ class ClippedLoss(PolicyLoss):
     def __init__(self, epsilon_low: float, epsilon_high: float, sampled: Tensor) -> None:
         self.clip = (epsilon_low, epsilon_high)
         self.old = torch.zeros_like(sampled)  # [Q·N, T], filled by the first update
+        self.clipped = torch.zeros_like(sampled, dtype=torch.bool)  # [Q·N, T], of the present update
+        self.counts: list[Tensor] = []  # of clipped tokens, in each update after the first
         self.is_first = True
 
     def __call__(self, batch: MicroBatch, log_probs: Tensor, factors: Tensor) -> Tensor:
@@ -42,10 +44,20 @@ class ClippedLoss(PolicyLoss):
         # agree. In bfloat16 they differ so much that some tokens would be clipped before any update.
         if self.is_first:
             self.old[batch.samples, batch.token_index] = log_probs.detach()
-        return policy_loss(log_probs, batch.gather(self.old), factors, self.clip)
+        old = batch.gather(self.old)
+        if not (self.is_first or batch.spare):  # a spare micro-batch repeats samples that are counted elsewhere
+            # Marked and not counted, because the pass may be repeated after memory has run out.
+            self.clipped[batch.samples, batch.token_index] = is_clipped(log_probs.detach(), old, factors, self.clip)
+        return policy_loss(log_probs, old, factors, self.clip)
 
     def update_done(self) -> None:
+        if not self.is_first:
+            self.counts.append(self.clipped.sum())
         self.is_first = False
+
+    def clipped_tokens(self) -> int:
+        """The number of clipped tokens in this process, summed over the updates."""
+        return sum(int(count) for count in self.counts)
 
 
 class EntropyBonus:

@@ -79,6 +79,15 @@ def policy_loss(log_probs: Tensor, old: Tensor, weights: Tensor, clip: tuple[flo
         return -(weights * log_probs).sum()
     ratio = (log_probs - old).exp()
     clipped = ratio.clamp(1 - clip[0], 1 + clip[1])
-    # The minimum has no gradient where the update has already gone far enough. That is where the ratio is above
-    # 1 + ε_high and the weight is positive, or below 1 − ε_low and the weight is negative.
+    # The minimum has no gradient where the update has already gone far enough, see `is_clipped`.
     return -torch.minimum(ratio * weights, clipped * weights).sum()
+
+
+def is_clipped(log_probs: Tensor, old: Tensor, weights: Tensor, clip: tuple[float, float]) -> Tensor:
+    """Where the clipped surrogate has no gradient, bool `[tokens]`. The arguments are those of `policy_loss`.
+
+    That is where the ratio is above 1 + ε_high and the weight is positive, or below 1 − ε_low and the weight is
+    negative.
+    """
+    ratio = (log_probs - old).exp()
+    return ((ratio > 1 + clip[1]) & (weights > 0)) | ((ratio < 1 - clip[0]) & (weights < 0))

@@ -73,6 +73,13 @@ class ShardedEngine(Engine):
         finally:
             copy.to("meta")  # frees the memory even if another object still refers to the copy
 
+    def log_probs(self, samples: Samples, rows: Sequence[int], token_budget: int) -> Tensor:
+        values = super().log_probs(samples, rows, token_budget)
+        assert isinstance(self.policy, FSDPModule)
+        # Without a backward pass FSDP keeps the root module gathered, and would not see the optimizer's next weights.
+        self.policy.reshard()
+        return values
+
     def share(self, prompts: int) -> range:
         return self.world.share(prompts)
 

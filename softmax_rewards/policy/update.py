@@ -69,11 +69,12 @@ class Updater:
 
         With `imitation`, the rollouts have N + 1 answers per group: N samples, then the reference answer, which has no
         weight. Returns `loss` and `grad_norm` (before clipping) of the first update. With a KL penalty, `kl` is its
-        mean over the tokens (nats). With `settings.measure_noise`, `gradient_cosine` is that of the first update.
-        Raises Diverged if loss, gradient or new weights are not finite.
+        mean over the tokens (nats). With `settings.measure_noise`, `gradient_cosine` is that of the first update. With
+        several updates, `clip_fraction` is the share of tokens without a gradient in those after the first. Raises
+        Diverged if loss, gradient or new weights are not finite.
         """
         settings, completions = self.settings, rollouts.completions
-        mask = _mask(settings, rollouts)
+        mask = sample_mask(settings, rollouts)
         scales, factors = (self.imitation.sample_factors if self.imitation else sample_factors)(
             settings, rollouts, mask, weights
         )
@@ -99,7 +100,15 @@ class Updater:
             if index == 0:
                 facts = {"loss": value, "grad_norm": norm} | facts | ({"gradient_cosine": cosine} if measured else {})
             loss.policy.update_done()  # the clipped loss has now recorded its denominators
-        return facts
+        return facts | self._clip_fraction(loss, samples, factors)
+
+    def _clip_fraction(self, loss: StepLoss, samples: Samples, factors: np.ndarray) -> Facts:
+        """The fact `clip_fraction`, if there are several updates per batch."""
+        if not isinstance(loss.policy, ClippedLoss):
+            return {}
+        later = self.settings.updates_per_batch - 1
+        tokens = later * sum(length for length, factor in zip(samples.lengths, factors, strict=True) if factor)
+        return {"clip_fraction": self.engine.sum(loss.policy.clipped_tokens()) / tokens if tokens else None}
 
     def _policy_loss(self, sampled: Tensor) -> PolicyLoss:
         settings = self.settings
@@ -123,7 +132,7 @@ class Updater:
         if kl is None:
             return {}
         share = self.engine.share(len(samples.prompts))
-        penalty = self._within_memory(samples, rows, lambda budget: kl.prepare(samples, share, sampled, budget))
+        penalty = self.within_memory(samples, rows, lambda budget: kl.prepare(samples, share, sampled, budget))
         return {"kl": self.engine.sum(penalty) / sum(samples.lengths)}
 
     def _add_gradients(self, samples: Samples, rows: np.ndarray, loss: StepLoss, measured: bool) -> tuple[float, float]:
@@ -135,9 +144,9 @@ class Updater:
                 return noise.add_halves(self.engine, samples, rows, budget, loss, entropies)
             return self.engine.gradients.add(samples, rows.tolist(), budget, loss, entropies), math.nan
 
-        return self._within_memory(samples, rows, compute)
+        return self.within_memory(samples, rows, compute)
 
-    def _within_memory(self, samples: Samples, rows: np.ndarray, compute: Callable[[int], Result]) -> Result:
+    def within_memory(self, samples: Samples, rows: np.ndarray, compute: Callable[[int], Result]) -> Result:
         """The result of `compute(token budget)`. The budget is halved until the computation fits into memory."""
         # Without `rows` a KL penalty may still run out of memory. Its passes end at a budget of one token.
         shortest, total = min((samples.lengths[row] for row in rows), default=1), sum(samples.lengths)
@@ -195,7 +204,7 @@ def sample_factors(
     return scales, scales * weights.ravel()
 
 
-def _mask(settings: Training, rollouts: Rollouts) -> np.ndarray:
+def sample_mask(settings: Training, rollouts: Rollouts) -> np.ndarray:
     """The samples that take part in the update, bool `[Q·N]`."""
     finished = rollouts.completions.finished.cpu().numpy()
     mask = finished if settings.skip_unfinished else np.ones_like(finished)

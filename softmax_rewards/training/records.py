@@ -13,9 +13,11 @@ from softmax_rewards.weighting import concentration
 def rollout_row(rollouts: Rollouts) -> dict[str, float]:
     """Means over the samples, and the shares of groups in which all answers are wrong or all are right.
 
-    Fractions are in 0 … 1 and lengths in tokens. `entropy` is the policy's, in nats per sampled token.
+    Fractions are in 0 … 1 and lengths in tokens. `entropy` is the policy's, in nats per sampled token. A hidden budget
+    acts on success, format and reward. `attempts`, `self_checks` and `gave_up` are those of the texts as written.
     """
-    correct = rollouts.field("correct", bool)
+    correct, written = rollouts.field("correct", bool), rollouts.as_written
+    without_budget = {"success_without_budget": float(written.field("correct").mean())}
     return {
         "success": float(correct.mean()),
         "format": float(rollouts.field("formatted").mean()),
@@ -23,12 +25,12 @@ def rollout_row(rollouts: Rollouts) -> dict[str, float]:
         "entropy": float(rollouts.completions.entropies.sum() / rollouts.completions.lengths.sum()),
         "length": float(rollouts.lengths.mean()),
         "finished": float(rollouts.completions.finished.float().mean()),
-        "attempts": float(rollouts.field("attempts").mean()),
-        "self_checks": float(rollouts.field("self_checks").mean()),
-        "gave_up": float(rollouts.field("gave_up").mean()),
+        "attempts": float(written.field("attempts").mean()),
+        "self_checks": float(written.field("self_checks").mean()),
+        "gave_up": float(written.field("gave_up").mean()),
         "all_wrong": float((~correct.any(1)).mean()),
         "all_right": float(correct.all(1).mean()),
-    }
+    } | (without_budget if rollouts.written is not None else {})
 
 
 def weight_row(weights: np.ndarray) -> dict[str, float]:
@@ -56,12 +58,15 @@ def episode_row(step: int, puzzles: np.ndarray, rollouts: Rollouts, weights: np.
         "weight": weights.ravel().tolist(),
         "length": rollouts.lengths.ravel().tolist(),
         "finished": rollouts.completions.finished.tolist(),
-        "attempts": rollouts.field("attempts", int).ravel().tolist(),
+        "attempts": rollouts.as_written.field("attempts", int).ravel().tolist(),
     }
 
 
-def timing_row(step: int, rollout: float, update: float, tokens: int, device: torch.device) -> dict[str, float]:
-    """Seconds of the step's two halves, tokens per second in each, and the peak memory so far in MB."""
+def timing_row(
+    step: int, seconds: tuple[float, float], tokens: tuple[int, int], device: torch.device
+) -> dict[str, float]:
+    """The step's two halves, (rollout, update), in seconds and in tokens per second; the peak memory so far in MB."""
+    rollout, update = seconds
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device) / 1e6
     else:
@@ -71,8 +76,8 @@ def timing_row(step: int, rollout: float, update: float, tokens: int, device: to
         "rollout_s": rollout,
         "update_s": update,
         "seconds": rollout + update,
-        "rollout_tokens_per_s": tokens / rollout,
-        "update_tokens_per_s": tokens / update,
+        "rollout_tokens_per_s": tokens[0] / rollout,
+        "update_tokens_per_s": tokens[1] / update,
         "memory_mb": peak,
     }
 
@@ -83,7 +88,8 @@ def evaluation_row(step: int, tokens: int, rollouts: Rollouts) -> dict[str, floa
     `entropy` is the mean −log π of the sampled tokens, an unbiased estimate of the policy's entropy in nats per token.
     """
     rates = rollout_row(rollouts)
-    names = ("success", "format", "length", "finished", "attempts", "self_checks", "gave_up")
+    names = ["success", "format", "reward", "length", "finished", "attempts", "self_checks", "gave_up"]
+    names += ["success_without_budget"] * (rollouts.written is not None)
     surprise = -float(rollouts.completions.log_probs.sum()) / float(rollouts.lengths.sum())
     head = {"step": step, "tokens": tokens, "puzzles": len(rollouts.prompts)}
     return head | {name: rates[name] for name in names} | {"entropy": surprise} | flexible_rate(rollouts)

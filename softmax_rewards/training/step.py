@@ -15,6 +15,9 @@ from softmax_rewards import weighting
 from softmax_rewards.common.randomness import numpy_stream
 from softmax_rewards.config.run import Run
 from softmax_rewards.data import tasks
+from softmax_rewards.policy import dynamic_sampling, placebo
+from softmax_rewards.policy.dynamic_sampling import Collected
+from softmax_rewards.policy.policy_change import PolicyChange
 from softmax_rewards.policy.rollout import Rollouts, Sampler
 from softmax_rewards.policy.teacher import inject, log_ratios
 from softmax_rewards.policy.update import Facts, Updater
@@ -52,22 +55,36 @@ class Steps:
             rollouts = self.sampler.rollout(policy, puzzles, samples, (self.run.seed, "pass@k"))
         return coverage.rates(rollouts.field("correct", int).sum(1), samples)
 
-    def collect(self, step: int) -> Rollouts:
+    def collect(self, step: int) -> Collected:
         """The rollouts of a step: its prompts, a group of samples for each, their scores."""
-        chosen, size = self._chosen(step), self.run.training.group_size
+        settings, seed = self.run.training, self.run.seed
         with self.updater.engine.gathered_policy() as policy:
-            return self.sampler.rollout(policy, chosen, size, (self.run.seed, "rollout", step))
 
-    def teach(self, rollouts: Rollouts, step: int) -> tuple[Rollouts, np.ndarray]:
+            def sample(batch: int) -> tuple[np.ndarray, Rollouts]:
+                indices = prompt_indices(seed, step, settings.prompts_per_step, len(self.puzzles), batch)
+                stream = (seed, "rollout", step, batch) if batch else (seed, "rollout", step)
+                return indices, self.sampler.rollout(policy, self._chosen(indices), settings.group_size, stream)
+
+            return dynamic_sampling.collect(sample, settings.max_num_gen_batches)
+
+    def teach(self, collected: Collected, step: int) -> tuple[Rollouts, np.ndarray]:
         """The batch to learn from, and the rewards to weight; the settings say whether reference answers take part.
+
+        With `training.placebo` both have random rewards.
 
         With `training.imitation` each group of the batch has one answer more than the rewards `[Q, N]`. That reference
         answer has a loss of its own and gets no weight.
         """
-        settings, rewards = self.run.training, rollouts.field("reward")
+        settings, rollouts = self.run.training, collected.rollouts
+        rewards = rollouts.field("reward")
+        if settings.placebo is not None:
+            task, options = tasks.load(self.run.task)
+            key = (self.run.seed, "placebo", step)
+            batch = placebo.drawn(rollouts, settings.placebo, task.reward_range(options), *key)
+            return batch, batch.field("reward")
         if settings.injection is None and settings.imitation is None and not settings.target:
             return rollouts, rewards
-        answers = self._reference_answers(step)
+        answers = self._reference_answers(collected.indices)
         if settings.target:
             vocabulary = self.updater.engine.policy.shape.vocab_size
             return rollouts, rewards + settings.target * log_ratios(
@@ -88,31 +105,35 @@ class Steps:
 
     def learn(self, step: int, batch: Rollouts, weights: np.ndarray) -> Facts:
         """Gradients → clipping → AdamW. Returns the facts for the step's row. Raises `update.Diverged`."""
-        return self.updater.update(step, batch, weights)
+        change = PolicyChange(self.updater, batch)
+        return self.updater.update(step, batch, weights) | change.facts()
 
-    def prompt_indices(self, step: int) -> np.ndarray:
-        """Which train puzzles a step uses, `[Q]`."""
-        return prompt_indices(self.run.seed, step, self.run.training.prompts_per_step, len(self.puzzles))
+    def _chosen(self, indices: np.ndarray) -> Puzzles:
+        return [self.puzzles[index] for index in indices]
 
-    def _chosen(self, step: int) -> Puzzles:
-        return [self.puzzles[index] for index in self.prompt_indices(step)]
-
-    def _reference_answers(self, step: int) -> list[list[int]]:
-        """Token ids of the reference answers of a step's puzzles, the end token included."""
+    def _reference_answers(self, indices: np.ndarray) -> list[list[int]]:
+        """Token ids of the reference answers of the train puzzles `indices`, the end token included."""
         task, _ = tasks.load(self.run.task)
         tokenizer, template = self.sampler.tokenizer, self.sampler.template
         return [
             [*tokenizer.encode(task.reference_answer(puzzle, template)), tokenizer.end_id]
-            for puzzle in self._chosen(step)
+            for puzzle in self._chosen(indices)
         ]
 
 
-def prompt_indices(seed: int, step: int, count: int, puzzles: int) -> np.ndarray:
-    """Indices `[count]` of a step's puzzles: one random order of all `puzzles` per epoch, cut into steps."""
+def prompt_indices(seed: int, step: int, count: int, puzzles: int, batch: int = 0) -> np.ndarray:
+    """Indices `[count]` of a step's puzzles: one random order of all `puzzles` per epoch, cut into steps.
+
+    The further batches that dynamic sampling may need have an order of their own in every step.
+    """
+    # How many batches the earlier steps needed depends on the policy. So a further batch must not depend on them.
+    if batch:
+        order = numpy_stream(seed, "further prompts", step).permutation(puzzles)
+        return order[np.arange((batch - 1) * count, batch * count) % puzzles]
     positions = range(step * count, (step + 1) * count)
     return np.array([_epoch_order(seed, position // puzzles, puzzles)[position % puzzles] for position in positions])
 
 
-@functools.lru_cache(maxsize=2)  # a step asks several times, and may lie in two epochs
+@functools.lru_cache(maxsize=2)  # a step asks for every prompt, and may lie in two epochs
 def _epoch_order(seed: int, epoch: int, puzzles: int) -> np.ndarray:
     return numpy_stream(seed, "prompts", epoch).permutation(puzzles)

@@ -20,11 +20,12 @@ from softmax_rewards.data import dataset
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.policy import kl, sharded, world
+from softmax_rewards.policy.dynamic_sampling import Collected
 from softmax_rewards.policy.limits import Limits, exhausted
 from softmax_rewards.policy.rollout import Rollouts, Sampler
 from softmax_rewards.policy.update import Diverged, Facts, Updater
 from softmax_rewards.policy.world import World
-from softmax_rewards.training import records, shared_folder
+from softmax_rewards.training import records, shared_folder, step_log
 from softmax_rewards.training.divergence import DivergenceGuard
 from softmax_rewards.training.run_folder import Folder
 from softmax_rewards.training.state_file import StateFile
@@ -86,7 +87,14 @@ def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -
     return Steps(
         run,
         Sampler(
-            tokenizer, run.task, template, limits, settings.max_new_tokens, settings.reward_timeout, world=processes
+            tokenizer,
+            run.task,
+            template,
+            limits,
+            settings.max_new_tokens,
+            settings.reward_timeout,
+            world=processes,
+            hidden_budget=settings.hidden_budget,
         ),
         Updater.of(settings, run.seed, engine, limits, reference),
         dataset.read(data, "train"),
@@ -120,21 +128,22 @@ class Trainer:
             if step % self.run.evaluation.every == 0:
                 self.log_evaluation(step)
             began = time.perf_counter()
-            rollouts = steps.collect(step)  # prompts → samples → scores, [Q, N]
+            collected = steps.collect(step)  # prompts → samples → scores, [Q, N]
             sampled = time.perf_counter()
-            batch, rewards = steps.teach(rollouts, step)  # adds reference answers if the settings use them
+            batch, rewards = steps.teach(collected, step)  # adds reference answers if the settings use them
             weights, tau = steps.compute_weights(batch, rewards, step)
-            facts = self.learn(step, batch, weights)  # gradients → clipping → AdamW
+            facts = self.learn(step, collected.indices, batch, weights)  # gradients → clipping → AdamW
             seconds = (sampled - began, time.perf_counter() - sampled)
-            self.log_step(step, rollouts, weights, tau, facts, seconds)
+            facts |= step_log.row(settings, collected.rollouts, batch, weights)
+            self.log_step(step, collected, weights, tau, facts, seconds)
             self.save_or_stop(step)
         self.log_evaluation(settings.steps)
         self.guard.finished()
         with self.engine.gathered_policy() as policy:
             self.folder.finish(policy, base, record)
 
-    def learn(self, step: int, batch: Rollouts, weights: np.ndarray) -> Facts:
-        """Update the policy with the `batch` and its `weights`.
+    def learn(self, step: int, puzzles: np.ndarray, batch: Rollouts, weights: np.ndarray) -> Facts:
+        """Update the policy with the `batch` and its `weights`. `puzzles[Q]` index the train split.
 
         If loss, gradient or model weights are not finite, the guard decides: it skips the update, or it saves the
         update's inputs and raises FloatingPointError.
@@ -142,7 +151,7 @@ class Trainer:
         try:
             facts = self.steps.learn(step, batch, weights)
         except Diverged as error:
-            return self.guard.failed(step, self.steps.prompt_indices(step), batch, weights, error)
+            return self.guard.failed(step, puzzles, batch, weights, error)
         return facts | self.guard.passed(step)
 
     def log_evaluation(self, step: int) -> None:
@@ -157,23 +166,23 @@ class Trainer:
     def log_step(
         self,
         step: int,
-        rollouts: Rollouts,
+        collected: Collected,
         weights: np.ndarray,
         tau: float | None,
         facts: Facts,
         seconds: tuple[float, float],
     ) -> None:
         """Log the rates and weights of a step, each of its samples, and its `seconds`: (rollout, update)."""
-        generated = int(rollouts.lengths.sum())
-        self.tokens += generated
-        head = {"step": step + 1, "tokens": self.tokens, "tau": tau}
+        rollouts = collected.rollouts
+        self.tokens += collected.tokens
+        head = {"step": step + 1, "tokens": self.tokens, "sampled": collected.samples, "tau": tau}
         rates = records.rollout_row(rollouts) | records.weight_row(weights)
         self.folder.append("metrics", head | facts | rates)
         # An injected reference answer has a weight too, in the last column. But the policy did not sample it.
         sample_weights = weights[:, : rollouts.group_size]
-        indices = self.steps.prompt_indices(step)
-        self.folder.append("episodes", records.episode_row(step + 1, indices, rollouts, sample_weights))
-        timing = records.timing_row(step + 1, *seconds, generated, self.world.device)
+        self.folder.append("episodes", records.episode_row(step + 1, collected.indices, rollouts, sample_weights))
+        tokens = (collected.tokens, int(rollouts.lengths.sum()))
+        timing = records.timing_row(step + 1, seconds, tokens, self.world.device)
         self.folder.append("timing", timing | dataclasses.asdict(self.limits))
         self.state.stepped(step + 1, timing["seconds"])
 

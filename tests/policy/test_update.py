@@ -114,7 +114,7 @@ def test_without_rows_running_out_of_memory_ends_too(model, rollouts):
 
     samples = Samples(rollouts.prompts, rollouts.completions.tokens, rollouts.completions.lengths.tolist())
     with pytest.raises(torch.OutOfMemoryError):
-        updater._within_memory(samples, np.array([], dtype=int), compute)
+        updater.within_memory(samples, np.array([], dtype=int), compute)
     assert budgets == sorted(set(budgets), reverse=True) and budgets[-1] == 1
 
 
@@ -137,6 +137,7 @@ def test_loss_and_weights_equal_a_direct_computation(model, rollouts, options):
     lengths, ended = rollouts.completions.lengths.tolist(), rollouts.completions.finished.tolist()
     kept = [row for row in range(len(lengths)) if ended[row] or not options.get("skip_unfinished")]
     total, old, found = sum(lengths[row] for row in kept), {}, []
+    clipped = []
     for _ in range(options.get("updates_per_batch", 1)):
         loss = 0.0
         for row in kept:
@@ -146,6 +147,8 @@ def test_loss_and_weights_equal_a_direct_computation(model, rollouts, options):
             own = logits.gather(1, answer[:, None])[:, 0]
             ratio = (own - old.setdefault(row, own.detach())).exp()
             weight = WEIGHTS[row // SAMPLES, row % SAMPLES]
+            if found:  # every update after the first
+                clipped += ((ratio > 1.2) if weight > 0 else (ratio < 0.8)).tolist()
             gain = (
                 torch.minimum(ratio * weight, ratio.clamp(0.8, 1.2) * weight)
                 if "updates_per_batch" in options
@@ -159,7 +162,8 @@ def test_loss_and_weights_equal_a_direct_computation(model, rollouts, options):
         found.append({"loss": loss.item(), "grad_norm": norm})
         adamw.step()
         adamw.zero_grad()
-    assert facts == pytest.approx(found[0], rel=1e-4, abs=1e-6)
+    expected = found[0] | ({"clip_fraction": np.mean(clipped)} if clipped else {})
+    assert facts == pytest.approx(expected, rel=1e-4, abs=1e-6)
     expected = torch.cat([value.detach().flatten() for value in policy.parameters()])
     torch.testing.assert_close(weights, expected, atol=2e-5 * len(found), rtol=0)
     assert isinstance(updater.engine.optimizer, optimizer.DeviceAdamW)
@@ -237,6 +241,7 @@ def test_the_kl_penalty_equals_a_direct_computation(model, rollouts, monkeypatch
         settings, policy, reference=lambda samples, budget: gradients.log_probs(other, samples, budget)
     )
     facts = updater.update(0, rollouts, WEIGHTS)
+    assert facts.pop("clip_fraction", None) is None  # no token has a weight that could be clipped
 
     direct, loss, mean = copy.deepcopy(model), 0.0, 0.0
     for row, length in enumerate(lengths):
