@@ -21,6 +21,7 @@ from softmax_rewards.data.tasks._expressions import (
 )
 
 MAX_NUMBERS = 6
+_DRAWS = 100  # of an attempt, until all its steps are in range
 _ENUMERABLE = 1_000_000  # the most expressions that are enumerated; if there are more, expressions are drawn
 
 Shape: TypeAlias = int | tuple[int, "Shape", "Shape"]
@@ -55,18 +56,32 @@ def _fill(shape: Shape, numbers: Sequence[int], operators: Sequence[str]) -> Tre
     return (operators[gap], _fill(left, numbers, operators), _fill(right, numbers, operators))
 
 
-def attempt(numbers: Sequence[int], operators: str, rng: np.random.Generator) -> list[Step]:
-    """The steps of a random expression over all `numbers`, uniform over (order, operators, tree shape)."""
+def attempt(
+    numbers: Sequence[int], operators: str, rng: np.random.Generator, largest_step: int | None = None
+) -> list[Step]:
+    """The steps of a random expression over all `numbers`, uniform over (order, operators, tree shape).
+
+    With `largest_step`, an expression with a step below 0 or above it is drawn again, up to 100 times.
+    """
     count = len(numbers)
     orders, shapes = _orders(count), _shapes(count)
+    draws = 0
     while True:
         ordered = [int(numbers[i]) for i in orders[rng.integers(len(orders))]]
         chosen = [operators[i] for i in rng.integers(len(operators), size=count - 1)]
         tree = _fill(shapes[rng.integers(len(shapes))], ordered, chosen)
+        draws += 1
         try:
-            return work_out(tree)
+            steps = work_out(tree)
         except ZeroDivisionError:  # this expression has no value, so draw another one
             continue
+        # Some numbers have no expression in range, so the search for one ends.
+        if largest_step is None or draws >= _DRAWS or _in_range(steps, largest_step):
+            return steps
+
+
+def _in_range(steps: Sequence[Step], largest: int) -> bool:
+    return all(0 <= number <= largest for step in steps[1:] for number in leaves(step))
 
 
 def work_out(tree: Tree) -> list[Step]:
@@ -243,7 +258,7 @@ def generate(
             except ZeroDivisionError:
                 continue
             if target.denominator == 1 and int(target) in targets:
-                puzzle = tuple(sorted(leaves(tree))), int(target)
+                puzzle = tuple(sorted(map(int, leaves(tree)))), int(target)
                 if puzzle not in puzzles:
                     puzzles[puzzle] = text(tree)
 

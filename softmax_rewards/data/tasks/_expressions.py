@@ -109,13 +109,13 @@ def reduced(tree: tuple[str, Step, Step]) -> Step:
     return value(tree)
 
 
-def leaves(tree: Tree) -> Iterator[int]:
+def leaves(tree: Step) -> Iterator[Value]:
     """The numbers of `tree` from left to right."""
-    if isinstance(tree, int):
-        yield tree
-    else:
+    if isinstance(tree, tuple):
         yield from leaves(tree[1])
         yield from leaves(tree[2])
+    else:
+        yield tree
 
 
 def text(tree: Step, *, spaced: bool = False) -> str:

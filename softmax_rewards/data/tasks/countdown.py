@@ -85,6 +85,11 @@ class Options:
         description="Search traces: probability that an attempt is the reference answer instead of a random one.",
     )
     max_attempts: Count = Field(default=4, description="Search traces: attempts after which a trace gives up.")
+    largest_step: Count | None = Field(
+        default=99,
+        description="Search traces: no step of a random attempt is below 0 or above this number, if the numbers allow "
+        "it. `null`: any step.",
+    )
     slips: Share = Field(
         default=0.0,
         description="Search traces: probability that the answer is not closed, so that it is wrong and unformatted.",
@@ -233,7 +238,7 @@ def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFA
         if rng.random() < options.insight:
             worked = _known_solution(row)
         else:
-            worked = _countdown.attempt(row["nums"], options.operators, rng)
+            worked = _countdown.attempt(row["nums"], options.operators, rng, options.largest_step)
         attempts.append(worked)
         if worked[-1] == row["target"] or number == options.max_attempts or rng.random() >= options.persistence:
             break
