@@ -220,7 +220,7 @@ def test_no_text_breaks_the_verifier(completion):
         ("3+5*7=38no\n3*5+7=22yes", "3+5*7", 2, 2, True),
         ("3-5-7=-9no", "3*5+7", 1, 1, True),
         ("", "3*5+7", 0, 0, True),
-        ("Numbers 3, 5, 7; target = 22. 3 + 5 = 8 fails, so (3 * 5) + 7 = 22.", "3*5+7", 2, 0, True),
+        ("Numbers 3, 5, 7; target = 22. 3 + 5 = 8 fails, so (3 * 5) + 7 = 22.", "3*5+7", 2, 1, False),
         ("[3,5,7]=22", "3*5+7", 0, 0, True),
         ("3/5+7=38/5no\n3 * 5 + 7 = 22 yes", "3 * 5 + 7", 2, 2, False),
         ("5 = 5, x = 5, 35=35, 3+5=x, 3+5", "3*5+7", 0, 0, True),
@@ -260,7 +260,7 @@ def test_what_marks_an_equation(behind, mark):
     assert _equations.find(f"3 * 5 + 7 = 22{behind}\nNow try 5 + 7 = 12")[0].mark is mark
     score = countdown.score(answer("3*5+7", f"So (1 + 2) = 3, too small. 3 * 5 + 7 = 22{behind}"), ROW)
     assert score.self_checks == 1 + (mark is not None) + behind.endswith("9 too big")
-    assert score.gave_up == (mark is not True)
+    assert score.gave_up == (mark is False), "an unmarked equation that reaches the target claims success"
 
 
 def test_a_mark_belongs_to_the_equation_before_it():
