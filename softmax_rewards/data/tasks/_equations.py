@@ -5,7 +5,7 @@ read as well. Between expression and value stands `=`, `≈`, an arrow, a commen
 table, the value may stand in the next cell.
 
 The *mark* of an equation says whether the text itself calls it right or wrong. The mark is `yes` or `no` directly behind
-the value, or behind the value, a colon and the target (`38:22no`). Without either, `_marks` reads the next 60 characters,
+the value, or behind the value, a colon and the target (`38:22no`). Without either, `_marks` reads the next 80 characters,
 up to the next `=` or equation.
 
 Everything here takes linear time on any text.
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from softmax_rewards.data.tasks import _expressions, _marks
 from softmax_rewards.data.tasks._plain_text import is_compact, plain
 
-WINDOW = 60
+WINDOW = 80
 """A mark stands within so many characters behind its equation."""
 
 _CHARACTER = r"(?:[-+*/() 0-9]|\.(?=[0-9]))"
@@ -31,9 +31,13 @@ _NAME = r"= ?(?!no|yes)[a-zA-Z?]"  # 15 + 7 = 22 = T
 _NUMBER = r"[0-9]{1,40}+"
 # The time is linear because a match can start only where a run of such characters starts, and because the repeats are
 # possessive: they never give characters back.
+_OPERATION = r"[-+*/( ]*+[0-9]++(?:\.[0-9]++)?+[ )]*+[-+*/]"
+# A step is followed by another `=`. Another sign may follow only if the step is an expression: in `= 70 → 5 short` it is
+# no equation's.
+_STEP = rf"[=≈](?:{_CHARACTER}++(?=(?!{_NAME})=)|(?={_OPERATION}){_CHARACTER}++(?={_SIGN}))"
 _EQUATION = re.compile(
-    rf"(?<![-+*/() 0-9])(?=[-+*/( ]*+[0-9]++(?:\.[0-9]++)?+[ )]*+[-+*/])({_CHARACTER}++)"
-    rf"(?:(?:[=≈]{_CHARACTER}++(?=(?!{_NAME}){_SIGN})){{0,5}}+(?:{_SIGN})|, (?:which|and this|and that) {_VERB})"
+    rf"(?<![-+*/() 0-9])(?={_OPERATION})({_CHARACTER}++)"
+    rf"(?:(?:{_STEP}){{0,5}}+(?:{_SIGN})|, (?:which|and this|and that) {_VERB})"
     rf" ?(-?{_NUMBER}(?:[./]{_NUMBER})?)(?! [-+*/] [0-9(])(?::{_NUMBER})?(?: ?(no|yes)\b)?"
 )
 _DECIMAL = re.compile(r"([0-9]+)\.([0-9]+)")

@@ -30,7 +30,7 @@ _RIGHT = "|".join(
         rf"(?:is|are|that's|it's|looks) {_ADVERB}(?:correct|right|perfect|valid|good|great|it)\b",
         rf"(?:correct|perfect|great|excellent|success|awesome|good|match|true|nice|there we go|there it is){_END}",
         rf"(?:is|equals?|match(?:es)?|reach(?:es|ed)?|hits?|gives?(?: us)?|gets?(?: us)?(?: to)?|meets) {_ADVERB}{_TARGET}\b",
-        r"ok(?= ?[.!)|\n]| ?$)",
+        r"ok(?= ?[.!)|\n]| ?$)|right(?=!| ?$)|pass(?:es|ed)\b|y(?<=[0-9] y)(?=\n|$)",
         r"(?:exactly|precisely) (?:-?[0-9]|what|the|our|as)",
         r"what (?:we|i|you|was|is|were) (?:need|want|require|look)",
         r"as (?:required|desired|needed|wanted|requested)\b",
@@ -46,8 +46,9 @@ _WRONG = "|".join(
         r"(?:wrong|incorrect|invalid|nope|mismatch|false|unfortunately|exceeds)\b",
         r"no(?<=[ (|\"'—–]no)(?= ?[.,;:!)|/\n—–-]| ?$| (?:good|luck|wait|match)\b)|no(?<=\nno)(?:[.!;]|, )",
         rf"{_NOT} {_ADVERB}(?:-?[0-9]|{_TARGET}\b|(?:equal|right|correct|quite|enough|what|work|working|match|reach|give|"
-        r"hit|it|there|valid|good|close|a solution|the (?:solution|answer))\b)|not quite\b",
-        r"fail(?:s|ed)?\b",
+        r"hit|it|there|valid|good|helpful|useful|allowed|close|a solution|the (?:solution|answer))\b)|not quite\b",
+        rf"not{_END}|(?:low|high|small|big|large){_END}|n(?<=[0-9] n)(?=\n|$)",
+        r"(?:fail|miss)(?:s|es|ed)?\b",
         rf"(?:more|less|greater|smaller|higher|lower|larger|bigger) than (?:-?[0-9]|what|we|{_THE}|needed|desired)",
         rf"(?:above|below|over|under|beyond|exceed(?:s|ing)?|short of|shy of|away from|far from|instead of) "
         rf"(?:-?[0-9]|what|{_THE})",

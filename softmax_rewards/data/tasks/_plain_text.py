@@ -22,6 +22,8 @@ _CHARACTERS = {
     **dict.fromkeys(map(ord, "\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"), " "),
     **dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufe0e\ufe0f\ufeff"), ""),  # without width
     **dict(zip(map(ord, "＋＝（）’‘"), "+=()''", strict=True)),
+    ord("²"): "**2",
+    ord("³"): "**3",
 }
 
 _COMMANDS = {
@@ -43,9 +45,9 @@ _COMMAND = re.compile(r"\\([a-zA-Z]+|.)", re.DOTALL)
 _STARS = re.compile(r"([0-9)]?)( ?)(\*++)( ?)(?=([0-9(]?))")
 _BULLET = re.compile(r"^[ >]*(?:[-+•◦▪‣–—]|[0-9]{1,2}[.)]|\(?[a-z0-9]\)|#{1,6}|//?)(?: +(?:\[[ xX]\] +)?|$)", re.MULTILINE)
 _TABLE_ROW = re.compile(r"^ ?\|.*$", re.MULTILINE)
-_CELL_EXPRESSION = re.compile(r" *[-+*/(]*[0-9][-+*/() 0-9.]*[-+*/][-+*/() 0-9.]*")
-_CELL_NUMBER = re.compile(r" *=? *-?[0-9]+(?:[./][0-9]+)? *")
-_SIGN_FIRST = re.compile(rf"^ *([{RIGHT_SIGNS}{WRONG_SIGNS}]+)[ :.-]*([^\n=≈]*+[=≈][^\n]*)$", re.MULTILINE)
+_CELL_EXPRESSION = re.compile(r"(?=[-+*/( ]*+[0-9]++(?:\.[0-9]++)?+[ )]*+[-+*/])[-+*/() 0-9.]++")
+_CELL_NUMBER = re.compile(r" *(?:= ?-?[0-9].*|-?[0-9]+(?:[./][0-9]+)? *)")
+_SIGN_FIRST = re.compile(rf"^ *([{RIGHT_SIGNS}{WRONG_SIGNS}]++)[ :.-]*+([^\n=≈]*+[=≈][^\n]*)$", re.MULTILINE)
 _REWRITTEN = (
     (re.compile(r"<<[^<>\n]*+>>"), ""),  # GSM8K's calculations
     (re.compile(r",(?<=[0-9],)(?=[0-9]{3}(?![0-9]))"), ""),  # 40,000
@@ -53,6 +55,8 @@ _REWRITTEN = (
     (re.compile(r"={2,}(?!>)"), "="),
     (re.compile(r"[-=]{1,2}>"), "→"),
     (re.compile(r"<-+"), "←"),
+    (re.compile(r"(?<!\n)\n++ ?=(?= ?[-(0-9])"), " ="),  # a step on a line of its own
+    (re.compile(r"; ?//"), " #"),
     (re.compile(r"~=|=~"), "≈"),
     (re.compile(r"(?<=[0-9)]) ?[xX✕✖•] ?(?=[0-9(])"), " * "),
     (re.compile(r"(?<=[0-9)]) ?– ?(?=[0-9(])"), " - "),
@@ -91,7 +95,7 @@ def _without_latex(text: str) -> str:
     for _ in range(2):  # a fraction may stand in a fraction
         text = _FRACTION.sub(_divided, text)
     text = _COMMAND.sub(lambda command: _COMMANDS.get(command[1], " "), text)
-    return re.sub(r"[{}&]", "", text)
+    return re.sub(r"[{}&]", "", text.replace("}{", " "))
 
 
 def _divided(fraction: re.Match[str]) -> str:
