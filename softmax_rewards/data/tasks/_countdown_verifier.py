@@ -42,7 +42,10 @@ def _hits(equation: Equation, target: int) -> bool:
 
 
 def _of(equations: Sequence[Equation], expression: str) -> list[Equation]:
-    """The equations whose left side is `expression`, up to order and grouping."""
+    """The equations whose left side is `expression`; if there is none, those that differ by order and grouping only."""
+    bare = expression.replace(" ", "")
+    if same := [item for item in equations if item.written.replace(" ", "") == bare]:
+        return same
     form, numbers = _form(expression), _numbers(expression)
     # Most equations have other numbers, which is much faster to see.
     return [item for item in equations if _numbers(item.written) == numbers and _form(item.written) == form]

@@ -32,8 +32,7 @@ _NUMBER = r"[0-9]{1,40}+"
 # The time is linear because a match can start only where a run of such characters starts, and because the repeats are
 # possessive: they never give characters back.
 _OPERATION = r"[-+*/( ]*+[0-9]++(?:\.[0-9]++)?+[ )]*+[-+*/]"
-# A step is followed by another `=`. Another sign may follow only if the step is an expression: in `= 70 → 5 short` it is
-# no equation's.
+# A step is followed by another `=`. Other signs may follow only a step that is an expression: `= 70 → 5 short` ends at 70.
 _STEP = rf"[=≈](?:{_CHARACTER}++(?=(?!{_NAME})=)|(?={_OPERATION}){_CHARACTER}++(?={_SIGN}))"
 _EQUATION = re.compile(
     rf"(?<![-+*/() 0-9])(?={_OPERATION})({_CHARACTER}++)"
@@ -116,6 +115,8 @@ def right_and_written(text: str) -> tuple[int, int]:
 def gives_up(text: str) -> bool:
     """Whether the text behind the last equation says that it gives up or cannot find a solution."""
     text = plain(text)
+    if is_compact(text):  # it has no words
+        return False
     end = text.rfind("=") + 1
     # An equation with a verb may follow the last `=`.
     ends = [end, *(match.end() for match in _EQUATION.finditer(text, end))]

@@ -21,8 +21,10 @@ _NOT = r"(?:not|(?:is|do|does|did|was|wo|ca|would|are)n'?t|cannot)"
 _END = r"(?= ?[!.,;:)|\n]| ?$)"
 
 # For text in lower case. Every alternative begins a word, so most positions of a text are skipped at once.
-_NEITHER = rf"(?:if|whether|to) (?:(?:this|that|it|which) )?(?:works|match|reach|hit|equal|get)\b|to be {_TARGET}|hope "
-_NEITHER += r"(?:that )?(?:it|this|that)(?:'s| is) (?:correct|right)\b"
+_NEITHER = (
+    rf"(?:if|whether|to) (?:(?:this|that|it|which) )?(?:works|match|reach|hit|equal|get)\b|to be {_TARGET}"
+    r"|hope (?:that )?(?:it|this|that)(?:'s| is) (?:correct|right)\b"
+)
 _RIGHT = "|".join(
     [
         r"(?:that|this|it|which|these|one|solution|expression|equation|combination) "
