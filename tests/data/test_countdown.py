@@ -348,7 +348,7 @@ def test_the_verifier_takes_linear_time_on_any_text(unit):
         return time.process_time() - start
 
     least = min(seconds(10_000) for _ in range(3))
-    assert least < 0.03  # a tenth of it on an idle processor
+    assert least < 0.1  # a quarter of it on an idle processor
     assert min(seconds(40_000) for _ in range(3)) < 10 * max(least, 0.001)  # quadratic would be 16
 
 
