@@ -12,8 +12,9 @@ from operator import add, mul, sub, truediv
 from typing import Any
 
 _PLAIN = r"(?:(?!</?(?:think|answer)>).)*"  # text without any of the four tags
-FORMATTED = re.compile(rf"{_PLAIN}</think>\n<answer>({_PLAIN})</answer>", re.DOTALL)
-ANSWERED = re.compile(rf"(?:(?!</?answer>).)*</think>{_PLAIN}<answer>({_PLAIN})</answer>{_PLAIN}", re.DOTALL)
+_THOUGHT = r"(?:<think>[^<]*</think>|(?!</?think>).)*"  # its own tags only in pairs
+FORMATTED = re.compile(rf"{_THOUGHT}</think>\n<answer>({_PLAIN})</answer>", re.DOTALL)
+ANSWERED = re.compile(rf".*</think>{_PLAIN}<answer>({_PLAIN})</answer>{_PLAIN}", re.DOTALL)
 _OPERATIONS = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.Div: truediv}
 
 
@@ -71,4 +72,4 @@ ORACLES: dict[str, Callable[[str, dict[str, Any]], bool]] = {
 def is_right(task: str, completion: str, row: dict[str, Any]) -> bool:
     """Whether there is exactly one answer behind the thinking, and it is right."""
     answer = ANSWERED.fullmatch(completion)
-    return answer is not None and ORACLES[task](answer[1].strip(" \n"), row)
+    return answer is not None and ORACLES[task](answer[1].strip(), row)

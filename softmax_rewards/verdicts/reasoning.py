@@ -2,8 +2,8 @@
 
 There are two sources:
 
-* The verifier counts attempts, self-checks and admissions of defeat in the answers to *all* held-out puzzles. It knows
-  one wording only.
+* The verifier counts attempts, self-checks and admissions of defeat in the answers to *all* held-out puzzles. It reads
+  equations, and the usual words and signs behind them. Runs of earlier code were read with fewer words.
 * A *few* texts are kept at each evaluation. They show whether the written arithmetic is right, and how often a language
   model checks itself, starts again or admits defeat in its own words. Phrases are counted, as is usual for
   self-reflection (Liu et al. 2025, arXiv 2503.20783). Other wordings are missed.

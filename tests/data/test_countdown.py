@@ -220,7 +220,7 @@ def test_no_text_breaks_the_verifier(completion):
         ("3+5*7=38no\n3*5+7=22yes", "3+5*7", 2, 2, True),
         ("3-5-7=-9no", "3*5+7", 1, 1, True),
         ("", "3*5+7", 0, 0, True),
-        ("Numbers 3, 5, 7; target = 22. 3 + 5 = 8 fails, so (3 * 5) + 7 = 22.", "3*5+7", 2, 0, True),
+        ("Numbers 3, 5, 7; target = 22. 3 + 5 = 8 fails, so (3 * 5) + 7 = 22.", "3*5+7", 2, 1, False),
         ("[3,5,7]=22", "3*5+7", 0, 0, True),
         ("3/5+7=38/5no\n3 * 5 + 7 = 22 yes", "3 * 5 + 7", 2, 2, False),
         ("5 = 5, x = 5, 35=35, 3+5=x, 3+5", "3*5+7", 0, 0, True),
@@ -260,12 +260,51 @@ def test_what_marks_an_equation(behind, mark):
     assert _equations.find(f"3 * 5 + 7 = 22{behind}\nNow try 5 + 7 = 12")[0].mark is mark
     score = countdown.score(answer("3*5+7", f"So (1 + 2) = 3, too small. 3 * 5 + 7 = 22{behind}"), ROW)
     assert score.self_checks == 1 + (mark is not None) + behind.endswith("9 too big")
-    assert score.gave_up == (mark is not True)
+    assert score.gave_up == (mark is False), "an unmarked equation that reaches the target claims success"
 
 
 def test_a_mark_belongs_to_the_equation_before_it():
     found = _equations.find("3 + 5 = 8. 8 * 7 = 56, too big. It works. 3 * 5 = 15\n15 + 7 = 22, that works, 4 * 4 = 16")
     assert [equation.mark for equation in found] == [None, False, None, True, None]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "3 * 5 + 7 = 22 (15 + 7)", "**3 * 5 + 7 = 22**", "3 * 5 + 7 = 22 🎉", "\\(3 \\times 5 + 7 = 22\\)", "3 × 5 + 7 = 22 ✅",
+        "5 * 3 = 15\n15 + 7 = 22", "$7 + 5 \\cdot 3 = \\boxed{22}$", "| 3 * 5 + 7 | 22 | ✓ |", "7 + (3 * 5) = 22.0", "3*5+7 → 22",
+        "- `3 * 5 + 7` = **22** (uses every number)", "3 times 5 is 15, and 15 plus 7 gives 22", "First 15, then 22. That works!",
+    ],
+)  # fmt: skip
+def test_an_answer_that_the_thinking_reaches_is_not_given_up(found):
+    for before in ("", "3 + 5 * 7 = 38, too big.\n", "I can't find it with 3 + 5 = 8.\n"):
+        score = countdown.score(answer("3*5+7", before + found), ROW)
+        assert (score.correct, score.gave_up) == (True, False)
+        assert countdown.score(answer("3*5+7", f"{before}{found}\nNo, I give up."), ROW).gave_up
+
+
+@pytest.mark.parametrize(
+    "thinking",
+    [
+        "3 + 5 * 7 = 38", "**3 + 5 * 7 = 38** ❌", "3 + 5 * 7 = 38. But we need 22.", "I don't know.", "3 + 5 = 8\n8 * 7 = 56",
+        "3 * 5 + 7 = 22? No, wrong.", "3 + 5 * 7 = 22 ✗", "3 + 5 * 7 = 38 (close)",
+    ],
+)  # fmt: skip
+def test_an_answer_that_the_thinking_does_not_reach_is_given_up(thinking):
+    assert countdown.score(answer("3+5*7", thinking), ROW).gave_up
+
+
+@pytest.mark.parametrize(
+    ("thinking", "counts"),
+    [
+        ("**79 - 60 + 17 = 36**", (1, 1)), ("- 3 × 5 = 15\n* 3 ÷ 5 = 0.6", (2, 2)), ("2.5 * 4 = 10, 0.5 * 20 = 11", (1, 2)),
+        ("10 / 3 = 3.33, 10 / 3 ≈ 3.3, 20 / 3 = 6.66", (2, 3)), ("$40,000 * 2 = $80,000", (1, 1)), ("2 ** 3 = 8", (0, 0)),
+        (r"\(\frac{12}{4} \times 2 = 6\)", (1, 1)), ("9 * 2 = <<9*2=18>>18", (1, 1)), ("3 * (-2) = -6", (0, 0)),
+        ("3 * 5 = 15, which is 7 less", (1, 1)), ("9 * 2 = 10 + 8 is 18", (1, 1)),
+    ],
+)  # fmt: skip
+def test_arithmetic_as_language_models_write_it(thinking, counts):
+    assert countdown.arithmetic(f"{thinking}</think>\n<answer>1</answer>") == counts
 
 
 @pytest.mark.parametrize(
@@ -292,6 +331,9 @@ UNITS = [
     "(", "9", "=", " ", "1+", "1+ =", "1+1=", "1+1=2", "1+1=2no\n", "1+1=2,", "1+1=2 t t t t", "1+1=1/", "too ", "not ",
     "1+1=2 that is that is that is that is", "1+1=2 isn't isn't isn't isn't", "1+1=2" + "n" * 59, "<think>", "<answer>",
     "give give ", "can not ", "1+1=2 it is exactly the it equals exactly our", "\u0663", "-", " yes", "9**9", "/0",
+    "\\frac{", "\\", "**", "* ", "1*", "|", "| 1+1 | 2 ", "\n- ", "\n| 1+1 ", "1.", "1,000", "[1+1", "1+1 is ", "1+1 is 2 ",
+    "\n", "\n=", "1+1\n=2", " plus 1", "→", "1 →", "✓", "\n✓ 1", "\n✓ 1=", "`", "<<1", "{", "x 1", "1+1 = (2", "×", "= # ",
+    "1+1=2 close need to get ", "1+1=2, which is 3", "; //",
 ]  # fmt: skip
 
 
@@ -306,7 +348,7 @@ def test_the_verifier_takes_linear_time_on_any_text(unit):
         return time.process_time() - start
 
     least = min(seconds(10_000) for _ in range(3))
-    assert least < 0.03  # a tenth of it on an idle processor
+    assert least < 0.1  # a quarter of it on an idle processor
     assert min(seconds(40_000) for _ in range(3)) < 10 * max(least, 0.001)  # quadratic would be 16
 
 

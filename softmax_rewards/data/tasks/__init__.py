@@ -19,7 +19,7 @@ class Score:
     """The verdict on one completion.
 
     `attempts` counts the equations in the thinking. `self_checks` counts those that the thinking itself marks as right
-    or wrong. `gave_up` is true if the thinking did not mark the answer as right, or if it ends by giving up.
+    or wrong. `gave_up` is true if the thinking ends its search without claiming success.
 
     `flexible` is a second, unpaid verdict, for tasks whose results are compared with a more lenient benchmark. It is
     None for a task without one.

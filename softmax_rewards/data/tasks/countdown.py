@@ -30,6 +30,7 @@ from softmax_rewards.data.tasks import (
     _answers,
     _countdown,
     _countdown_file,
+    _countdown_verifier,
     _countdown_wording,
     _equations,
     _expressions,
@@ -252,21 +253,15 @@ def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFA
 
 
 def _right(expression: str | None, row: dict[str, Any]) -> _expressions.Tree | None:
-    """The tree of `expression` if it uses each number once and equals the target, otherwise None."""
-    tree = None if expression is None else _expressions.parse(expression)
-    if tree is None or sorted(_expressions.leaves(tree)) != sorted(map(int, row["nums"])):
-        return None
-    try:
-        return tree if _expressions.value(tree) == int(row["target"]) else None
-    except ZeroDivisionError:
-        return None
+    """The tree of `expression` if it is a right answer, otherwise None."""
+    return _countdown_verifier.right(expression, [int(number) for number in row["nums"]], int(row["target"]))
 
 
 def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> Score:
     """The verdict on a completion without its end-of-sequence token. Never raises, whatever the text.
 
     Reward = 1.0 · correct + `format_reward` · formatted. The two are judged separately, as usual for this task: a right
-    answer with text behind it is correct and not formatted.
+    answer with text behind it is correct and not formatted. docs/tasks.md shows what is paid, example by example.
     """
     thinking, expression, formatted = _answers.split(completion)
     correct = _right(expression, row) is not None
@@ -274,15 +269,13 @@ def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> 
     if options.partial_format and not formatted:
         credit = 0.1 * ("</think>" in completion) + 0.5 * ("</answer>" in completion.partition("<answer>")[2])
     equations = _equations.find(thinking)
-    marks = {equation.written.replace(" ", ""): equation.mark for equation in equations if equation.mark is not None}
-    unmarked = expression is not None and marks.get(expression.replace(" ", "")) is not True
     return Score(
         reward=correct + options.format_reward * credit,
         correct=correct,
         formatted=formatted,
         attempts=len(equations),
         self_checks=sum(equation.mark is not None for equation in equations),
-        gave_up=unmarked or _equations.gives_up(thinking),
+        gave_up=_countdown_verifier.gave_up(thinking, equations, expression, int(row["target"])),
     )
 
 

@@ -34,9 +34,6 @@ _QUESTION = (
     "<answer> </answer> tags, for example <answer> 12 </answer>."
 )
 _CALCULATION = re.compile(r"<<[^<>\n]*>>")
-# A comma within a number. The pattern begins with the comma, which is rare, so the search is fast.
-_COMMA = re.compile(r",(?<=[0-9],)(?=[0-9]{3})")
-
 _NUMBER_IN_TEXT = re.compile(r"-?\$?[0-9][0-9,]*+(?:\.[0-9]++)?")
 
 
@@ -146,11 +143,6 @@ def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFA
 # --- Verifier -------------------------------------------------------------------------------------
 
 
-def _bare(text: str) -> str:
-    """`text` without `$` and without commas in numbers, so that equations can be read."""
-    return _COMMA.sub("", text.replace("$", ""))
-
-
 def _right(answer: str | None, row: dict[str, Any]) -> bool:
     return answer is not None and _numbers.parse(answer) == Fraction(row["answer"])
 
@@ -170,7 +162,7 @@ def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> 
     """
     thinking, answer, formatted = _answers.split(completion)
     correct = _right(answer, row)
-    equations = _equations.find(_bare(thinking))
+    equations = _equations.find(thinking)
     return Score(
         reward=correct + options.format_reward * formatted,
         correct=correct,
@@ -190,4 +182,4 @@ def solution(completion: str, row: dict[str, Any]) -> str | None:
 
 def arithmetic(completion: str) -> tuple[int, int]:
     """The number of right equations `expression = number` in the thinking, and the number of all."""
-    return _equations.right_and_written(_bare(_answers.split(completion).thinking))
+    return _equations.right_and_written(_answers.split(completion).thinking)

@@ -16,6 +16,7 @@ A small model that imitates them slips as often and makes other mistakes too. So
 right.
 """
 
+from fractions import Fraction
 from functools import reduce
 from math import isqrt
 from pathlib import Path
@@ -26,7 +27,16 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from softmax_rewards.common.options import Count, Seed, Share, need, option_class
-from softmax_rewards.data.tasks import Attempt, Score, _answers, _conversation, _equations, _numbers, _searches
+from softmax_rewards.data.tasks import (
+    Attempt,
+    Score,
+    _answers,
+    _conversation,
+    _equations,
+    _marks,
+    _numbers,
+    _searches,
+)
 from softmax_rewards.data.tasks._expressions import Step
 
 ALPHABET: tuple[str, ...] = (*"0123456789+*=\n", "<think>", "</think>", "<answer>", "</answer>", "no", "yes")
@@ -211,6 +221,15 @@ def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFA
 # --- Verifier -------------------------------------------------------------------------------------
 
 
+def _claimed(number: Fraction | None, equations: list[_equations.Equation], thinking: str) -> bool:
+    """Whether the thinking claims that `number` is right: its last equation with this value is not called wrong.
+
+    Without such an equation the words at the end decide.
+    """
+    marks = [item.mark for item in equations if number is not None and _numbers.parse(item.claimed) == number]
+    return marks[-1] is not False if marks else _marks.ends_right(thinking)
+
+
 def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> Score:
     """The verdict on a completion without its end-of-sequence token. Never raises, whatever the text.
 
@@ -221,15 +240,13 @@ def score(completion: str, row: dict[str, Any], options: Options = DEFAULTS) -> 
     number = None if answer is None else _numbers.parse(answer)
     correct = number == int(row["a"]) * int(row["b"])
     equations = _equations.find(thinking)
-    marks = {_numbers.parse(equation.claimed): equation.mark for equation in equations if equation.mark is not None}
-    unmarked = answer is not None and (number is None or marks.get(number) is not True)
     return Score(
         reward=correct + options.format_reward * formatted,
         correct=correct,
         formatted=formatted,
         attempts=len(equations),
         self_checks=sum(equation.mark is not None for equation in equations),
-        gave_up=unmarked or _equations.gives_up(thinking),
+        gave_up=_equations.gives_up(thinking) or (answer is not None and not _claimed(number, equations, thinking)),
     )
 
 
