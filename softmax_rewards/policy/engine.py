@@ -7,6 +7,7 @@ interface, so that trainer and updater need not know which one they use.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,10 @@ class Engine:
     def gathered_policy(self) -> AbstractContextManager[Decoder]:
         """Within the block, the whole policy as a model in this process, for sampling and for saving."""
         return nullcontext(self.policy)
+
+    def own_rows(self, samples: Samples, rows: np.ndarray) -> np.ndarray:
+        """Those of a step's `rows` that this process computes."""
+        return rows[np.isin(rows // samples.per_prompt, self.share(len(samples.prompts)))]
 
     @torch.no_grad()
     def log_probs(self, samples: Samples, rows: Sequence[int], token_budget: int) -> Tensor:

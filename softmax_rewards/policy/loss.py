@@ -20,30 +20,41 @@ class Term(Protocol):
 
 
 class PolicyLoss:
-    """−Σ factor·log π, for one update per batch. The policy has not changed since sampling, so there is no ratio."""
+    """−Σ factor·log π, for one update per batch. The policy has not changed since sampling, so there is no ratio.
+
+    `sampled[Q·N, T]` are the log-probabilities while sampling. `old[Q·N, T]` are those in the pass of the first update.
+    """
+
+    def __init__(self, sampled: Tensor) -> None:
+        self.sampled, self.old = sampled, torch.zeros_like(sampled)
+        self.is_first = True
 
     def __call__(self, batch: MicroBatch, log_probs: Tensor, factors: Tensor) -> Tensor:
+        self._record(batch, log_probs)
         return policy_loss(log_probs, log_probs, factors, None)
+
+    def _record(self, batch: MicroBatch, log_probs: Tensor) -> None:
+        if self.is_first:
+            self.old[batch.samples, batch.token_index] = log_probs.detach()
 
     def update_done(self) -> None:
         """Called after each update of the batch."""
+        self.is_first = False
 
 
 class ClippedLoss(PolicyLoss):
     """PPO's clipped surrogate (arXiv 1707.06347) for several updates per batch."""
 
     def __init__(self, epsilon_low: float, epsilon_high: float, sampled: Tensor) -> None:
+        super().__init__(sampled)
         self.clip = (epsilon_low, epsilon_high)
-        self.old = torch.zeros_like(sampled)  # [Q·N, T], filled by the first update
         self.clipped = torch.zeros_like(sampled, dtype=torch.bool)  # [Q·N, T], of the present update
         self.counts: list[Tensor] = []  # of clipped tokens, in each update after the first
-        self.is_first = True
 
     def __call__(self, batch: MicroBatch, log_probs: Tensor, factors: Tensor) -> Tensor:
         # The denominator of the ratio comes from the first update's own pass and not from sampling. In float32 both
         # agree. In bfloat16 they differ so much that some tokens would be clipped before any update.
-        if self.is_first:
-            self.old[batch.samples, batch.token_index] = log_probs.detach()
+        self._record(batch, log_probs)
         old = batch.gather(self.old)
         if not (self.is_first or batch.spare):  # a spare micro-batch repeats samples that are counted elsewhere
             # Marked and not counted, because the pass may be repeated after memory has run out.
@@ -53,7 +64,7 @@ class ClippedLoss(PolicyLoss):
     def update_done(self) -> None:
         if not self.is_first:
             self.counts.append(self.clipped.sum())
-        self.is_first = False
+        super().update_done()
 
     def clipped_tokens(self) -> int:
         """The number of clipped tokens in this process, summed over the updates."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from softmax_rewards.common.randomness import torch_stream
 from softmax_rewards.config.run import Training
-from softmax_rewards.policy import noise
+from softmax_rewards.policy import noise, policy_change
 from softmax_rewards.policy.engine import Engine
 from softmax_rewards.policy.kl import KLPenalty, Reference
 from softmax_rewards.policy.limits import Limits
@@ -49,20 +49,27 @@ class Updater:
         limits: Limits,
         kl: KLPenalty | None = None,
         imitation: Imitation | None = None,
+        measures_change: bool = False,
     ) -> None:
         self.settings, self.seed, self.engine, self.limits = settings, seed, engine, limits
-        self.kl, self.imitation = kl, imitation
+        self.kl, self.imitation, self.measures_change = kl, imitation, measures_change
         self.terms: list[Term] = [EntropyBonus(settings.entropy_coef)] if settings.entropy_coef else []
         self.terms += [kl] if kl else []
 
     @classmethod
     def of(
-        cls, settings: Training, seed: int, engine: Engine, limits: Limits, kl_reference: Reference | None = None
+        cls,
+        settings: Training,
+        seed: int,
+        engine: Engine,
+        limits: Limits,
+        kl_reference: Reference | None = None,
+        measures_change: bool = False,
     ) -> "Updater":
         """The updater with the parts that `settings` ask for. A KL penalty needs a `kl_reference`."""
         penalty = KLPenalty(settings.kl_coef, kl_reference) if kl_reference is not None else None
         imitation = Imitation(settings.imitation) if settings.imitation is not None else None
-        return cls(settings, seed, engine, limits, penalty, imitation)
+        return cls(settings, seed, engine, limits, penalty, imitation, measures_change)
 
     def update(self, step: int, rollouts: Rollouts, weights: np.ndarray) -> Facts:
         """Update `settings.updates_per_batch` times on one batch of rollouts with `weights[Q, N]`.
@@ -70,8 +77,10 @@ class Updater:
         With `imitation`, the rollouts have N + 1 answers per group: N samples, then the reference answer, which has no
         weight. Returns `loss` and `grad_norm` (before clipping) of the first update. With a KL penalty, `kl` is its
         mean over the tokens (nats). With `settings.measure_noise`, `gradient_cosine` is that of the first update. With
-        several updates, `clip_fraction` is the share of tokens without a gradient in those after the first. Raises
-        Diverged if loss, gradient or new weights are not finite.
+        several updates, `clip_fraction` is the share of tokens without a gradient in those after the first. With
+        `measures_change`, the facts of `policy_change` are added.
+
+        Raises Diverged if loss, gradient or new weights are not finite.
         """
         settings, completions = self.settings, rollouts.completions
         mask = sample_mask(settings, rollouts)
@@ -79,7 +88,8 @@ class Updater:
             settings, rollouts, mask, weights
         )
         samples = Samples(rollouts.prompts, completions.tokens, completions.lengths.tolist())
-        rows = self._rows(samples, mask, factors)
+        passed = self._passed(mask, factors)
+        rows = self.engine.own_rows(samples, passed)
         loss = StepLoss(
             self._policy_loss(completions.log_probs), scales, factors, completions.tokens.device, self.terms
         )
@@ -100,7 +110,20 @@ class Updater:
             if index == 0:
                 facts = {"loss": value, "grad_norm": norm} | facts | ({"gradient_cosine": cosine} if measured else {})
             loss.policy.update_done()  # the clipped loss has now recorded its denominators
-        return facts | self._clip_fraction(loss, samples, factors)
+        return facts | self._clip_fraction(loss, samples, factors) | self._change(loss, samples, passed)
+
+    def _change(self, loss: StepLoss, samples: Samples, passed: np.ndarray) -> Facts:
+        """The facts of `policy_change`, if they are measured."""
+        if not self.measures_change:
+            return {}
+        if self.settings.injection is not None or self.settings.imitation is not None:
+            passed = passed[passed % samples.per_prompt < samples.per_prompt - 1]  # reference answers were not sampled
+
+        def log_probs(rows: np.ndarray) -> Tensor:
+            indices = rows.tolist()
+            return self.within_memory(samples, rows, lambda budget: self.engine.log_probs(samples, indices, budget))
+
+        return policy_change.facts(self.engine, samples, passed, loss.policy.sampled, loss.policy.old, log_probs)
 
     def _clip_fraction(self, loss: StepLoss, samples: Samples, factors: np.ndarray) -> Facts:
         """The fact `clip_fraction`, if there are several updates per batch."""
@@ -113,18 +136,18 @@ class Updater:
     def _policy_loss(self, sampled: Tensor) -> PolicyLoss:
         settings = self.settings
         if settings.updates_per_batch == 1:
-            return PolicyLoss()
+            return PolicyLoss(sampled)
         return ClippedLoss(settings.epsilon_low, settings.epsilon_high, sampled)
 
-    def _rows(self, samples: Samples, mask: np.ndarray, factors: np.ndarray) -> np.ndarray:
-        """The samples that this process computes: those of its share that can have a gradient."""
+    def _passed(self, mask: np.ndarray, factors: np.ndarray) -> np.ndarray:
+        """The samples that can have a gradient, of all processes. The update passes them, and no others."""
         rows = np.flatnonzero(mask)
         if not self.terms:  # a KL penalty or an entropy bonus has a gradient for every sample
             # A factor of zero gives a gradient of zero, so these samples are skipped. If all factors are zero, one row
             # stays. Its gradient is zero, but without any gradient AdamW would skip the update. With it, momentum still
             # moves the weights.
             rows = rows[factors[rows] != 0] if factors[rows].any() else rows[:1]
-        return rows[np.isin(rows // samples.per_prompt, self.engine.share(len(samples.prompts)))]
+        return rows
 
     def _prepare_kl(self, samples: Samples, rows: np.ndarray, sampled: Tensor) -> Facts:
         """If there is a KL penalty, compute log π_ref of the step's samples. Returns the penalty's mean as a fact."""

@@ -17,7 +17,6 @@ from softmax_rewards.config.run import Run
 from softmax_rewards.data import tasks
 from softmax_rewards.policy import dynamic_sampling, placebo
 from softmax_rewards.policy.dynamic_sampling import Collected
-from softmax_rewards.policy.policy_change import PolicyChange
 from softmax_rewards.policy.rollout import Rollouts, Sampler
 from softmax_rewards.policy.teacher import inject, log_ratios
 from softmax_rewards.policy.update import Facts, Updater
@@ -105,8 +104,7 @@ class Steps:
 
     def learn(self, step: int, batch: Rollouts, weights: np.ndarray) -> Facts:
         """Gradients → clipping → AdamW. Returns the facts for the step's row. Raises `update.Diverged`."""
-        change = PolicyChange(self.updater, batch)
-        return self.updater.update(step, batch, weights) | change.facts()
+        return self.updater.update(step, batch, weights)
 
     def _chosen(self, indices: np.ndarray) -> Puzzles:
         return [self.puzzles[index] for index in indices]

@@ -27,7 +27,7 @@ def row(settings: Training, rollouts: Rollouts, batch: Rollouts, weights: np.nda
     correct, lengths = rollouts.field("correct", bool), rollouts.lengths
     scales = sample_scales(lengths.ravel(), mask.ravel(), settings.loss_aggregation, settings.max_new_tokens)
     return {
-        "weight_all_wrong": _share(mask * weights**2, ~correct.any(axis=1, keepdims=True)),
+        "weight_all_wrong": _share(mask * weights**2, np.logical_not(correct.any(axis=1, keepdims=True))),
         **gradient_mass(scales.reshape(weights.shape) * weights, lengths, correct),
         "corr_format_length": within_group_correlation(rollouts.field("formatted"), lengths),
         "corr_weight_length": within_group_correlation(weights, lengths),

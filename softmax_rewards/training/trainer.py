@@ -96,7 +96,7 @@ def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -
             world=processes,
             hidden_budget=settings.hidden_budget,
         ),
-        Updater.of(settings, run.seed, engine, limits, reference),
+        Updater.of(settings, run.seed, engine, limits, reference, measures_change=True),
         dataset.read(data, "train"),
         dataset.read(data, "test", run.evaluation.puzzles),
     )

@@ -11,10 +11,11 @@ import toy
 from softmax_rewards.config.run import Training
 from softmax_rewards.data.tasks import Score
 from softmax_rewards.policy import policy_change
+from softmax_rewards.policy.engine import Engine
 from softmax_rewards.policy.limits import Limits
-from softmax_rewards.policy.policy_change import PolicyChange
 from softmax_rewards.policy.rollout import Rollouts
 from softmax_rewards.policy.sampling import sample
+from softmax_rewards.policy.update import Updater
 
 PROMPTS, SAMPLES, LONGEST = [[1, 2, 3], [3, 4], [6, 5, 4, 3, 2, 1]], 8, 20
 
@@ -40,26 +41,47 @@ def log_probs(policy, rollouts, row):
     return logits.log_softmax(-1).gather(1, answer[:, None])[:, 0].double().numpy()
 
 
-@pytest.mark.parametrize(("share", "rows"), [(32, [0]), (8, [0, 8, 16]), (1, [0, 8, 16])])
-def test_both_figures_equal_a_direct_computation(model, rollouts, monkeypatch, share, rows):
-    monkeypatch.setattr(policy_change, "SHARE", share)
+def updated(model, rollouts, weights, **settings):
+    """The facts of an update that measures the change, and the new policy."""
     policy = copy.deepcopy(model)
-    updater = toy.updater(Training(max_new_tokens=LONGEST, learning_rate=1e-2, max_microbatch_tokens=30), policy)
+    options = {"max_new_tokens": LONGEST, "learning_rate": 1e-2, "max_microbatch_tokens": 30, **settings}
+    training = Training(**options)
+    updater = Updater.of(training, 0, Engine(policy, training), Limits.of(training), measures_change=True)
+    return updater.update(0, rollouts, weights), policy
+
+
+@pytest.mark.parametrize("share", [64, 5, 1])
+@pytest.mark.parametrize("options", [{}, {"updates_per_batch": 2}, {"entropy_coef": 0.1}, {"injection": 1.0}])
+def test_both_figures_equal_a_direct_computation(model, rollouts, monkeypatch, share, options):
+    monkeypatch.setattr(policy_change, "SHARE", share)
     shifted = dataclasses.replace(rollouts.completions, log_probs=rollouts.completions.log_probs.clone())
-    shifted.log_probs[0, 0] += 0.25
-    batch = dataclasses.replace(rollouts, completions=shifted)
-    change = PolicyChange(updater, batch)
-    updater.update(0, batch, np.random.default_rng(0).normal(size=(len(PROMPTS), SAMPLES)))
-    facts = change.facts()
-    before = np.concatenate([log_probs(model, rollouts, row) for row in rows])
-    ratio = np.concatenate([log_probs(policy, rollouts, row) for row in rows]) - before
+    shifted.log_probs[3, 0] += 0.25
+    weights = np.random.default_rng(0).normal(size=(len(PROMPTS), SAMPLES))
+    weights[0, 0] = 0.0  # such a sample has no gradient, and is passed only if another term needs it
+    facts, policy = updated(model, dataclasses.replace(rollouts, completions=shifted), weights, **options)
+    passed = [row for row in range(len(PROMPTS) * SAMPLES) if row > 0 or "entropy_coef" in options]
+    if "injection" in options:  # the last sample of each group stands for the reference answer
+        passed = [row for row in passed if row % SAMPLES < SAMPLES - 1]
+    few = passed[::share]
+    before = np.concatenate([log_probs(model, rollouts, row) for row in few])
+    ratio = np.concatenate([log_probs(policy, rollouts, row) for row in few]) - before
     assert facts["approx_kl"] == pytest.approx((np.exp(ratio) - 1 - ratio).mean(), rel=1e-3)
     assert facts["approx_kl"] > 1e-5
-    assert facts["sampling_logp_difference"] == pytest.approx(0.25 / len(before), rel=1e-3)
+    tokens = rollouts.completions.lengths[passed].sum().item()
+    assert facts["sampling_logp_difference"] == pytest.approx(0.25 / tokens, rel=1e-2)
 
 
-def test_without_a_change_of_the_weights_it_is_exactly_zero(model, rollouts):
-    change = PolicyChange(toy.updater(Training(max_new_tokens=LONGEST), copy.deepcopy(model).bfloat16()), rollouts)
-    facts = change.facts()
+def test_without_a_change_of_the_weights_the_divergence_is_exactly_zero(model, rollouts):
+    nothing = np.zeros((len(PROMPTS), SAMPLES))
+    facts, _ = updated(
+        model.bfloat16(), rollouts, nothing, entropy_coef=1e-30, precision="bfloat16", max_microbatch_tokens=9999
+    )
     assert facts["approx_kl"] == 0.0
     assert facts["sampling_logp_difference"] > 1e-4  # sampled in float32, trained in bfloat16
+
+
+def test_without_samples_that_count_both_are_empty(model, rollouts):
+    cut = dataclasses.replace(rollouts.completions, finished=torch.zeros(len(rollouts.scores), dtype=torch.bool))
+    weights = np.ones((len(PROMPTS), SAMPLES))
+    facts, _ = updated(model, dataclasses.replace(rollouts, completions=cut), weights, skip_unfinished=True)
+    assert facts["approx_kl"] is None and facts["sampling_logp_difference"] is None
