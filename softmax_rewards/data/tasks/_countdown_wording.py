@@ -12,12 +12,9 @@ from softmax_rewards.data.tasks._expressions import Step
 
 ALPHABET: tuple[str, ...] = (
     *"0123456789+-*/()=[],:\n",
-    "<think>",
-    "</think>",
-    "<answer>",
-    "</answer>",
-    "no",
-    "yes",
+    *("<think>", "</think>", "<answer>", "</answer>", "no", "yes"),
+    # One token for each number of two digits: a small model learns to calculate with them much sooner than by digits.
+    *map(str, range(10, 100)),
 )
 """The tokens of compact prompts, traces and reference answers."""
 

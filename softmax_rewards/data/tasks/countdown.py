@@ -50,9 +50,9 @@ class Options:
     )
     numbers: int = Field(default=3, ge=2, le=_countdown.MAX_NUMBERS, description="How many numbers each puzzle has.")
     low: Count = Field(default=1, description="Smallest number.")
-    high: int = Field(default=12, le=1000, description="Largest number. At least `low`.")
-    target_low: int = Field(default=1, ge=0, description="Smallest target.")
-    target_high: int = Field(default=30, description="Largest target. At least `target_low`.")
+    high: int = Field(default=14, le=1000, description="Largest number. At least `low`.")
+    target_low: int = Field(default=30, ge=0, description="Smallest target.")
+    target_high: int = Field(default=99, description="Largest target. At least `target_low`.")
     operators: str = Field(
         default="+-*",
         description="Operators of the reference answers and search traces. An answer may use any of + - * /. With "
@@ -79,13 +79,13 @@ class Options:
         "if it closes the answer.",
     )
     persistence: Share = Field(
-        default=0.6, description="Search traces: probability of another attempt after a wrong one."
+        default=0.5, description="Search traces: probability of another attempt after a wrong one."
     )
     insight: Share = Field(
-        default=0.1,
+        default=0.05,
         description="Search traces: probability that an attempt is the reference answer instead of a random one.",
     )
-    max_attempts: Count = Field(default=4, description="Search traces: attempts after which a trace gives up.")
+    max_attempts: Count = Field(default=10, description="Search traces: attempts after which a trace gives up.")
     largest_step: Count | None = Field(
         default=99,
         description="Search traces: no step of a random attempt is below 0 or above this number, if the numbers allow "

@@ -1,8 +1,8 @@
 """`mini`: the embedded default, a small model in Qwen2's shape that the pipeline trains itself in minutes.
 
-It has one token per character. It learns only from a warm start on synthetic search traces (the idea of "Stream of
-Search", arXiv 2404.03683). After that its format is right, its arithmetic is mostly right, and it seldom succeeds. This
-is where reinforcement learning begins.
+It has one token per symbol of its task. It learns only from a warm start on synthetic search traces (the idea of
+"Stream of Search", arXiv 2404.03683). After that its format is right, and its arithmetic mostly. It recognizes a right
+value when it has written one, but it seldom succeeds. This is where reinforcement learning begins.
 """
 
 from pathlib import Path
@@ -14,20 +14,20 @@ from softmax_rewards.common.options import Count, need, option_class
 from softmax_rewards.models.sources import _byte_level
 from softmax_rewards.models.warm_start import Start, WarmStart
 
-TRAINED_HERE = WarmStart(steps=1500, traces=48, learning_rate=4e-3, max_microbatch_tokens=1024, threads=2, device="cpu")
+TRAINED_HERE = WarmStart(steps=1000, traces=64, learning_rate=4e-3, max_microbatch_tokens=1024, threads=2, device="cpu")
 
 
 @option_class("model")
 class Options:
     """Shape and warm start of the model."""
 
-    hidden_size: Count = Field(default=64, description="Width of the model. A multiple of 2·`heads`.")
+    hidden_size: Count = Field(default=96, description="Width of the model. A multiple of 2·`heads`.")
     layers: Count = Field(default=2, description="Number of layers.")
     heads: Count = Field(
-        default=2, description="Number of attention heads. Some engines refuse heads of fewer than 32 numbers."
+        default=3, description="Number of attention heads. Some engines refuse heads of fewer than 32 numbers."
     )
     kv_heads: Count = Field(default=1, description="Number of key and value heads. A divisor of `heads`.")
-    intermediate_size: Count = Field(default=192, description="Width of the feed-forward part.")
+    intermediate_size: Count = Field(default=288, description="Width of the feed-forward part.")
     seed: int = Field(default=0, description="Seed of the initial weights.")
     warm_start: Start = Field(default=TRAINED_HERE)
 
