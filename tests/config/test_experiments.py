@@ -246,8 +246,8 @@ def test_a_tag_runs_nothing_and_is_refused_in_one_line(tmp_path, monkeypatch, ta
 
 @pytest.mark.parametrize("number", [".nan", ".inf", "-.inf"])
 def test_hyperparameters_are_finite(tmp_path, number):
-    for weighting, allowed in (("scheme: power, q", "a finite number"), ("scheme: passk, k", "a whole number")):
-        text = f"{{ablations: {{baseline: {{weighting: {{{weighting}: {number}}}}}}}, "
+    for key, allowed in (("scheme: power, q", "a finite number"), ("scheme: passk, k", "a whole number")):
+        text = f"{{ablations: {{baseline: {{weighting: {{{key}: {number}}}}}}}, "
         text += "task: {name: countdown}, model: {source: mini}, seeds: [0]}"
         assert f"allowed: {allowed}" in refusal(write(tmp_path, text))
 
