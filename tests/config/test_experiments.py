@@ -246,9 +246,10 @@ def test_a_tag_runs_nothing_and_is_refused_in_one_line(tmp_path, monkeypatch, ta
 
 @pytest.mark.parametrize("number", [".nan", ".inf", "-.inf"])
 def test_hyperparameters_are_finite(tmp_path, number):
-    text = f"{{ablations: {{baseline: {{weighting: {{scheme: passk, k: {number}}}}}}}, "
-    text += "task: {name: countdown}, model: {source: mini}, seeds: [0]}"
-    assert "allowed: a finite number" in refusal(write(tmp_path, text))
+    for key, allowed in (("scheme: power, q", "a finite number"), ("scheme: passk, k", "a whole number")):
+        text = f"{{ablations: {{baseline: {{weighting: {{{key}: {number}}}}}}}, "
+        text += "task: {name: countdown}, model: {source: mini}, seeds: [0]}"
+        assert f"allowed: {allowed}" in refusal(write(tmp_path, text))
 
 
 @pytest.mark.parametrize("text", ["4e-4", "4.0e-4", "0.0004", "4E-04", "4.e-4"])

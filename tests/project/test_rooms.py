@@ -25,7 +25,7 @@ ROOMS = {
     "policy": "common data models config",
     "verdicts": "common data weighting config",
     "training": "common data weighting models config policy",
-    "report": "common config verdicts",
+    "report": "common weighting config verdicts",
     "integrations": "common weighting verdicts",
 }
 # Of some rooms only these parts.
