@@ -73,9 +73,8 @@ def test_both_figures_equal_a_direct_computation(model, rollouts, monkeypatch, s
 
 def test_without_a_change_of_the_weights_the_divergence_is_exactly_zero(model, rollouts):
     nothing = np.zeros((len(PROMPTS), SAMPLES))
-    facts, _ = updated(
-        model.bfloat16(), rollouts, nothing, entropy_coef=1e-30, precision="bfloat16", max_microbatch_tokens=9999
-    )
+    options = {"entropy_coef": 1e-30, "precision": "bfloat16", "max_microbatch_tokens": 9999}
+    facts, _ = updated(copy.deepcopy(model).bfloat16(), rollouts, nothing, **options)
     assert facts["approx_kl"] == 0.0
     assert facts["sampling_logp_difference"] > 1e-4  # sampled in float32, trained in bfloat16
 

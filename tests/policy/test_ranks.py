@@ -27,6 +27,8 @@ SETTINGS = {
             "kl_coef": 0.1,
             "updates_per_batch": 2,
             "measure_noise": True,
+            "hidden_budget": 0.5,
+            "max_num_gen_batches": 2,
             "max_microbatch_tokens": 100,
         },
     ),

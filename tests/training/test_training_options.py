@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -136,3 +137,10 @@ def test_a_placebo_decides_the_weights_and_not_the_logged_verdicts(tiny, trained
     powers = np.exp(rewards / run.weighting["tau"])
     expected = powers / powers.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(first["weight"].to_numpy().reshape(shape), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["plain", "refill"])
+def test_every_column_is_described(trained, name):
+    described = Path("docs/run-tables.md").read_text()
+    for table in (*tables(trained(name)), pd.read_csv(trained(name) / "timing.csv")):
+        assert [column for column in table if f"`{column}`" not in described] == []
