@@ -11,7 +11,7 @@ import pytest
 from softmax_rewards.data.tasks import _countdown, _equations, _expressions, countdown
 from softmax_rewards.data.tasks.countdown import Options
 
-SEARCH = Options(persistence=0.6, insight=0.1, max_attempts=4)
+SEARCH = Options(persistence=0.6, insight=0.1, max_attempts=4, largest_step=None)
 MINI = Options(low=1, high=12, target_low=1, target_high=100, held_out=0.3)
 ENGLISH = ("chat", "base")
 TOKEN = re.compile("|".join(map(re.escape, sorted(countdown.ALPHABET, key=len, reverse=True))) + "|(?s:.)")
