@@ -128,7 +128,7 @@ def test_with_two_values_every_mean_zero_scheme_is_g_of_k_times_the_deviation():
             found.add(scheme)
     # One group at a time, `shrunk` is `rloo`.
     others = {"power", "softmax_ess", "batch_std", "shrunk"}
-    assert found == {"linear", "softmax_centered", "softmax_scaled", "dr_grpo", "rloo", "maxrl", "passk"} | others
+    assert found >= {"linear", "softmax_centered", "softmax_scaled", "dr_grpo", "rloo", "maxrl", "passk"} | others
 
 
 @settings(deadline=None, derandomize=True, max_examples=30)
