@@ -4,6 +4,7 @@ Prompts and sampling noise come from random streams keyed by (seed, purpose, ste
 same, and a resumed run needs no generator state.
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +52,9 @@ class Steps:
             return {}
         puzzles, samples = self.held_out[: settings.pass_puzzles], settings.pass_samples
         with self.updater.engine.gathered_policy() as policy:
-            rollouts = self.sampler.rollout(policy, puzzles, samples, (self.run.seed, "pass@k"))
+            # Without a hidden budget, as for the base and the final model.
+            sampler = dataclasses.replace(self.sampler, hidden_budget=0.0)
+            rollouts = sampler.rollout(policy, puzzles, samples, (self.run.seed, "pass@k"))
         return coverage.rates(rollouts.field("correct", int).sum(1), samples)
 
     def collect(self, step: int) -> Collected:
