@@ -13,6 +13,7 @@ from softmax_rewards.config.run import Training
 from softmax_rewards.policy import noise
 from softmax_rewards.policy.engine import Engine
 from softmax_rewards.policy.kl import KLPenalty, Reference
+from softmax_rewards.policy.learning_rate import learning_rate
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.loss import ClippedLoss, EntropyBonus, PolicyLoss, StepLoss, Term
 from softmax_rewards.policy.micro_batches import Samples
@@ -69,8 +70,9 @@ class Updater:
 
         With `imitation`, the rollouts have N + 1 answers per group: N samples, then the reference answer, which has no
         weight. Returns `loss` and `grad_norm` (before clipping) of the first update. With a KL penalty, `kl` is its
-        mean over the tokens (nats). With `settings.measure_noise`, `gradient_cosine` is that of the first update.
-        Raises Diverged if loss, gradient or new weights are not finite.
+        mean over the tokens (nats). With `settings.measure_noise`, `gradient_cosine` is that of the first update. In
+        bfloat16, `unchanged_weights` is the share of weights whose value the first update did not change. Raises
+        Diverged if loss, gradient or new weights are not finite.
         """
         settings, completions = self.settings, rollouts.completions
         mask = _mask(settings, rollouts)
@@ -82,6 +84,7 @@ class Updater:
         loss = StepLoss(
             self._policy_loss(completions.log_probs), scales, factors, completions.tokens.device, self.terms
         )
+        self.engine.optimizer.learning_rate = learning_rate(settings, step)
         facts = self._prepare_kl(samples, rows, completions.log_probs)
         for index in range(settings.updates_per_batch):
             measured = settings.measure_noise and index == 0
@@ -94,10 +97,13 @@ class Updater:
                 norm = self._step(index, value, rounding)
             except Diverged as error:
                 unknown = {"loss": None, "grad_norm": None, **facts} | ({"gradient_cosine": None} if measured else {})
+                unknown |= {"unchanged_weights": None} if self.engine.optimizer.rounds else {}
                 error.facts = unknown if index == 0 else facts  # a later failure leaves the first update's facts valid
                 raise
             if index == 0:
                 facts = {"loss": value, "grad_norm": norm} | facts | ({"gradient_cosine": cosine} if measured else {})
+                unchanged = self.engine.optimizer.unchanged
+                facts |= {"unchanged_weights": unchanged} if unchanged is not None else {}
             loss.policy.update_done()  # the clipped loss has now recorded its denominators
         return facts
 

@@ -16,6 +16,7 @@ from softmax_rewards.common.randomness import numpy_stream
 from softmax_rewards.config.run import Run
 from softmax_rewards.data import tasks
 from softmax_rewards.policy.rollout import Rollouts, Sampler
+from softmax_rewards.policy.sampling_params import SamplingParams
 from softmax_rewards.policy.teacher import inject, log_ratios
 from softmax_rewards.policy.update import Facts, Updater
 from softmax_rewards.weighting import temperature
@@ -42,7 +43,8 @@ class Steps:
         """The rollouts of a step: its prompts, a group of samples for each, their scores."""
         chosen, size = self._chosen(step), self.run.training.group_size
         with self.updater.engine.gathered_policy() as policy:
-            return self.sampler.rollout(policy, chosen, size, (self.run.seed, "rollout", step))
+            params = SamplingParams.of(self.run.training)
+            return self.sampler.rollout(policy, chosen, size, (self.run.seed, "rollout", step), params)
 
     def teach(self, rollouts: Rollouts, step: int) -> tuple[Rollouts, np.ndarray]:
         """The batch to learn from, and the rewards to weight; the settings say whether reference answers take part.

@@ -20,6 +20,7 @@ from softmax_rewards.data import dataset
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.policy import kl, sharded, world
+from softmax_rewards.policy.learning_rate import learning_rate
 from softmax_rewards.policy.limits import Limits, exhausted
 from softmax_rewards.policy.rollout import Rollouts, Sampler
 from softmax_rewards.policy.update import Diverged, Facts, Updater
@@ -166,7 +167,8 @@ class Trainer:
         """Log the rates and weights of a step, each of its samples, and its `seconds`: (rollout, update)."""
         generated = int(rollouts.lengths.sum())
         self.tokens += generated
-        head = {"step": step + 1, "tokens": self.tokens, "tau": tau}
+        rate = learning_rate(self.run.training, step)
+        head = {"step": step + 1, "tokens": self.tokens, "tau": tau, "learning_rate": rate}
         rates = records.rollout_row(rollouts) | records.weight_row(weights)
         self.folder.append("metrics", head | facts | rates)
         # An injected reference answer has a weight too, in the last column. But the policy did not sample it.
