@@ -37,7 +37,32 @@ class Training:
         default=8, ge=2, description="Number of answers per prompt, N. One answer alone has no contrast."
     )
     learning_rate: Positive = Field(
-        default=4e-4, description="Learning rate of AdamW (β = 0.9, 0.999). It stays constant."
+        default=4e-4, description="Learning rate of AdamW (β = 0.9, 0.999), before `lr_warmup_steps` and `lr_decay`."
+    )
+    lr_warmup_steps: int = Field(
+        default=0,
+        ge=0,
+        description="Steps over which the learning rate grows linearly, from 0 in the first step. All updates of a "
+        "step have the same rate.",
+    )
+    lr_decay: Literal["constant", "linear", "cosine"] = Field(
+        default="constant",
+        description="The learning rate after the warm-up. `linear` and `cosine` fall to 0 at step `steps`, as in "
+        "`transformers`.",
+    )
+    temperature: Positive = Field(
+        default=1.0,
+        description="Divides the logits when training samples answers, and when it learns from them: the trained "
+        "policy is π_T, as in TRL and verl. `kl_coef`, `entropy_coef`, `target`, and all log-probabilities and "
+        "entropies of training are those of π_T, and so is π_ref. Evaluations use temperature 1.",
+    )
+    top_p: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Training samples only from the smallest set of most probable tokens whose sum reaches this "
+        "number. Log-probabilities stay those of all tokens, and nothing corrects for the difference. Evaluations "
+        "use 1.",
     )
     max_new_tokens: Count = Field(default=96, description="Greatest length of an answer, in tokens.")
     max_grad_norm: Positive = Field(
@@ -153,6 +178,11 @@ class Training:
         "that small updates are not lost, weights are rounded stochastically on the device, and have float32 "
         "copies on the host.",
     )
+    rounding: Literal["stochastic", "nearest"] = Field(
+        default="stochastic",
+        description="How AdamW rounds weights and first moment to `bfloat16` on the device. `nearest` loses updates "
+        "below 1/512 of a weight, as plain bfloat16 training does. The second moment is float32 with both.",
+    )
     optimizer_state: Literal["device", "host"] = Field(
         default="device",
         description="Where AdamW's moments (and the float32 copies of weights) are kept. `host` saves GPU memory.",
@@ -181,6 +211,21 @@ class Training:
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Device of the training. `auto`: a GPU if there is one, else the CPU."
     )
+
+    @model_validator(mode="after")
+    def _check_warmup(self) -> Self:
+        allowed = f"below training.steps ({self.steps})"
+        need(self, "lr_warmup_steps", self.lr_warmup_steps < self.steps, allowed)
+        return self
+
+    @model_validator(mode="after")
+    def _check_rounding(self) -> Self:
+        if self.rounding == "nearest":
+            # Elsewhere the weights that AdamW changes are float32, so nothing is rounded.
+            bfloat16 = self.precision == "bfloat16" and self.optimizer_state == "device" and self.gpus == 1
+            allowed = "stochastic, or precision: bfloat16 with optimizer_state: device and gpus: 1"
+            need(self, "rounding", bfloat16, allowed)
+        return self
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Self:

@@ -12,6 +12,7 @@ from torch import Tensor
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.kv_cache import Cache
 from softmax_rewards.models.replay import Replay
+from softmax_rewards.policy.sampling_params import PLAIN, SamplingParams
 
 PREFILL_TOKENS = 2**15
 """Prompt tokens in one pass. In a larger pass the activations of the feed-forward layers would need more memory than
@@ -37,8 +38,8 @@ class Completions:
     """The completions of R rows with at most T new tokens."""
 
     tokens: Tensor  # [R, T] int64, with the end token, and padding after it
-    log_probs: Tensor  # [R, T] float32, of the tokens under the policy (temperature 1); 0 after the end
-    entropies: Tensor  # [R, T] float32, of the policy's distribution at each token (nats); 0 after the end
+    log_probs: Tensor  # [R, T] float32, of the tokens under π_T, whatever top-p left out; 0 after the end
+    entropies: Tensor  # [R, T] float32, of π_T at each token (nats); 0 after the end
     lengths: Tensor  # [R] int64, number of generated tokens, with the end token
     finished: Tensor  # [R] bool, whether there is an end token
 
@@ -64,18 +65,19 @@ def decode(
     eos_ids: Sequence[int],
     pad_id: int,
     noise: Tensor | None,
+    params: SamplingParams = PLAIN,
 ) -> Completions:
     """Decode `group_size` samples of every prompt, all rows together.
 
     A sample ends with an id of `eos_ids`, or after `max_new_tokens`. `noise[R, T]` holds a uniform number in [0, 1) for
-    each token. Without `noise`, decoding is greedy.
+    each token, which is drawn with `params`. Without `noise`, decoding is greedy.
     """
     schedule = SCHEDULES[model.embed_tokens.weight.device.type]
     # Each prompt is computed once. Then its part of the cache is copied for each of its samples.
     cache, last, padding = _read(model, prompts, max_new_tokens, pad_id, schedule.width)
     cache.repeat(group_size)
     last, padding = last.repeat_interleave(group_size, 0), padding.repeat_interleave(group_size)
-    batch = DecodingBatch(model, cache, last, padding, max_new_tokens, noise, schedule)
+    batch = DecodingBatch(model, cache, last, padding, max_new_tokens, noise, schedule, params)
     ends = torch.tensor(list(eos_ids), device=last.device)
     for position in range(1, max_new_tokens):  # the new batch already has token 0
         if position % schedule.check_every == 0:
@@ -129,9 +131,10 @@ class DecodingBatch:
         max_new_tokens: int,
         noise: Tensor | None,
         schedule: DecodeSchedule,
+        params: SamplingParams = PLAIN,
     ) -> None:
         """Draw the first token of every row. `last[R, hidden]` are the hidden states of the prompts' last tokens."""
-        self.model, self.cache, self.noise, self.schedule = model, cache, noise, schedule
+        self.model, self.cache, self.noise, self.schedule, self.params = model, cache, noise, schedule, params
         rows, device = len(last), last.device
         self.tokens = torch.zeros((rows, max_new_tokens), dtype=torch.int64, device=device)
         self.log_probs, self.entropies = torch.zeros((2, rows, max_new_tokens), device=device)
@@ -201,10 +204,13 @@ class DecodingBatch:
     def _draw(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The next token of each row, its log-probability, and the entropy of its distribution, each `[rows]`."""
         # In float32, because the softmax sums over the whole vocabulary.
-        log_probs = self.model.lm_head(hidden).float().log_softmax(1)
+        log_probs = self.params.log_probs(self.model.lm_head(hidden).float())
         probabilities = log_probs.exp()
         entropies = -torch.linalg.vecdot(probabilities, log_probs)
-        token = log_probs.argmax(1, keepdim=True) if self.noise is None else draw(probabilities, self.uniform)
+        if self.noise is None:
+            token = log_probs.argmax(1, keepdim=True)
+        else:
+            token = draw(self.params.truncated(probabilities), self.uniform)
         return token[:, 0], log_probs.gather(1, token)[:, 0], entropies
 
     def _write(self, position: int, token: Tensor, log_probs: Tensor, entropies: Tensor) -> None:

@@ -28,10 +28,10 @@ class Engine:
     def __init__(self, policy: Decoder, settings: Training) -> None:
         self.policy = policy
         self.optimizer = self._optimizer(settings)
-        self.gradients = Gradients(policy, self.optimizer, settings.threads)
+        self.gradients = Gradients(policy, self.optimizer, settings.threads, settings.temperature)
 
     def _optimizer(self, settings: Training) -> optimizer.Optimizer:
-        return optimizer.build(self.policy, settings.learning_rate, settings.optimizer_state)
+        return optimizer.build(self.policy, settings.learning_rate, settings.optimizer_state, settings.rounding)
 
     def gathered_policy(self) -> AbstractContextManager[Decoder]:
         """Within the block, the whole policy as a model in this process, for sampling and for saving."""
@@ -51,7 +51,9 @@ class Engine:
         for chunk, batches in self.gradients.passes(samples, rows, token_budget):
             prefix = SharedPrefix(self.policy, chunk.prompts)
             for batch in batches:
-                values[batch.samples, batch.token_index] = token_log_probs(self.policy, prefix, batch)[0]
+                values[batch.samples, batch.token_index] = token_log_probs(
+                    self.policy, prefix, batch, temperature=self.gradients.temperature
+                )[0]
         return values
 
     def share(self, prompts: int) -> range:

@@ -24,8 +24,8 @@ Log-probabilities and entropies are `[tokens]`, one value per token of the micro
 
 
 @torch.no_grad()
-def log_probs(model: Decoder, samples: Samples, token_budget: int) -> Tensor:
-    """log π of every token of the completions, float32 `[Q·N, T]` on the model's device; 0 after their ends.
+def log_probs(model: Decoder, samples: Samples, token_budget: int, temperature: float = 1.0) -> Tensor:
+    """log π_T of every token of the completions, float32 `[Q·N, T]` on the model's device; 0 after their ends.
 
     Prompts and completions have separate passes. Each pass has at most `token_budget` tokens, padding included. A
     prompt or completion that is longer has its own pass.
@@ -36,15 +36,18 @@ def log_probs(model: Decoder, samples: Samples, token_budget: int) -> Tensor:
     for chunk in prompt_chunks(samples, range(len(samples.lengths)), token_budget):
         prefix = SharedPrefix(model, chunk.prompts)
         for batch in micro_batches(chunk, samples, token_budget):
-            values[batch.samples, batch.token_index] = token_log_probs(model, prefix, batch)[0]
+            values[batch.samples, batch.token_index] = token_log_probs(model, prefix, batch, temperature=temperature)[0]
     return values
 
 
 class Gradients:
-    """Computes gradients of `model` for `optimizer`. On a CPU, `threads` micro-batches are computed in parallel."""
+    """Computes gradients of `model` at a `temperature` for `optimizer`.
 
-    def __init__(self, model: Decoder, optimizer: Optimizer, threads: int) -> None:
-        self.model, self.optimizer = model, optimizer
+    On a CPU, `threads` micro-batches are computed in parallel.
+    """
+
+    def __init__(self, model: Decoder, optimizer: Optimizer, threads: int, temperature: float = 1.0) -> None:
+        self.model, self.optimizer, self.temperature = model, optimizer, temperature
         self.workers = Workers(threads if model.embed_tokens.weight.device.type == "cpu" else 1)
 
     def add(
@@ -71,7 +74,7 @@ class Gradients:
             prefix = SharedPrefix(self.model, chunk.prompts).detach()
 
             def compute(batch: MicroBatch, prefix: SharedPrefix = prefix) -> tuple[Tensor, Sequence[Tensor]]:
-                value = loss(batch, *token_log_probs(self.model, prefix, batch, entropies))
+                value = loss(batch, *token_log_probs(self.model, prefix, batch, entropies, self.temperature))
                 if batch.spare:  # repeated only to keep in step with other ranks, see `ShardedGradients.passes`
                     value = 0.0 * value  # has no effect on the sum, but has the backward pass that other ranks wait for
                 if self.workers.count == 1:

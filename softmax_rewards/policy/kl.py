@@ -27,8 +27,9 @@ def reference_model(settings: Training, base: Path, device: torch.device) -> Ref
 
     def reference(samples: Samples, token_budget: int) -> Tensor:
         # This runs before the update. Activations and gradients do not exist yet, so there is room for a loaded copy,
-        # which is freed again behind this line.
-        return log_probs(resident or checkpoint.load(base, device, dtype), samples, token_budget)
+        # which is freed when this function ends.
+        model = resident or checkpoint.load(base, device, dtype)
+        return log_probs(model, samples, token_budget, settings.temperature)
 
     return reference
 

@@ -42,11 +42,12 @@ def sample_scales(lengths: np.ndarray, mask: np.ndarray, aggregation: str, max_n
 
 
 def token_log_probs(
-    model: Decoder, prefix: SharedPrefix, batch: MicroBatch, entropies: bool = False
+    model: Decoder, prefix: SharedPrefix, batch: MicroBatch, entropies: bool = False, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """log π of every target token and the entropy of the policy's distribution for it (nats), both float32 `[tokens]`.
 
-    Entropies are 0 unless `entropies` is true. Both can be differentiated by the weights and by `prefix.values`.
+    The logits are divided by `temperature`, so π is π_T. Entropies are 0 unless `entropies` is true. Both can be
+    differentiated by the weights and by `prefix.values`.
     """
     length = batch.ids.shape[1]
     dtype = model.embed_tokens.weight.dtype
@@ -54,7 +55,8 @@ def token_log_probs(
     hidden = model(batch.ids, positions, mask, prefix.view(batch.prompt_index))
     # Logits are the most expensive part, so they are computed only at the positions `flat_index`, which predict a
     # completion token. The head is read after the model's pass, because with FSDP the pass gathers it.
-    return LogProbs.apply(hidden.flatten(0, 1)[batch.flat_index], model.lm_head.weight, batch.targets, entropies)
+    predicting = hidden.flatten(0, 1)[batch.flat_index]
+    return LogProbs.apply(predicting, model.lm_head.weight, batch.targets, entropies, temperature)
 
 
 def kl_penalty(log_probs: Tensor, kl_reference: Tensor) -> Tensor:

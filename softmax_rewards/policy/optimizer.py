@@ -5,6 +5,11 @@ learning rate of 1e-6 that is nearly every update. So all arithmetic is in float
 over micro-batches. The new weight either has a float32 master on the host, or is rounded stochastically: up or down,
 with probabilities that make its mean exact (arXiv 1502.02551).
 
+Rounding to nearest is there as well. The notes build on GRPO-Zero (github.com/policy-gradient/GRPO-Zero). Its default
+is PyTorch's AdamW on bfloat16 weights: gradients, their sums and both moments are bfloat16 too. There the second moment
+hardly ever falls, because 0.999·v is rounded back to v. (Its configuration for 24 GB has both moments in float32.) Here
+the second moment and the sums of gradients stay float32, so that the two ways of rounding differ in nothing else.
+
 Bytes per parameter on the device, with its gradient: 16 in float32 and 12 in bfloat16; with the state on the host 8 and
 6.
 """
@@ -19,21 +24,30 @@ SLICE = 2**24
 """Elements updated at once. All elements of the largest matrix at once would need temporaries of its size."""
 
 
-def build(policy: nn.Module, learning_rate: float, state: str) -> "Optimizer":
-    """The optimizer for the policy's dtype. `state`, `device` or `host`, says where its moments lie."""
+def build(policy: nn.Module, learning_rate: float, state: str, rounding: str = "stochastic") -> "Optimizer":
+    """The optimizer for the policy's dtype. `state`, `device` or `host`, says where its moments lie.
+
+    `rounding`, a key of `ROUNDINGS`, matters for bfloat16 weights with their state on the device.
+    """
     if state == "host":
         return HostAdamW(policy, learning_rate)
-    floats = next(policy.parameters()).dtype == torch.float32
-    return (DeviceAdamW if floats else StochasticAdamW)(policy, learning_rate)
+    if next(policy.parameters()).dtype == torch.float32:
+        return DeviceAdamW(policy, learning_rate)
+    return RoundedAdamW(policy, learning_rate, rounding)
 
 
 class Optimizer:
     """Sums the gradients of all micro-batches, then updates the policy's weights with `learning_rate`."""
 
+    unchanged: float | None = None
+    """The share of bfloat16 weights that the last step left as they were. None for float32, and before any step."""
+
     def __init__(self, policy: nn.Module, learning_rate: float) -> None:
         self.parameters = dict(policy.named_parameters())
         self.learning_rate = learning_rate
         self._sums: dict[str, Tensor] = {}  # float32 sums, only for weights that are not float32
+        self._changed: list[Tensor] = []  # of the last step: the numbers of bfloat16 weights with another value
+        self.rounds = any(parameter.dtype != torch.float32 for parameter in self.parameters.values())
         # PyTorch would sum a bfloat16 weight's gradients in bfloat16, and lose the small ones.
         for name, parameter in self.parameters.items():
             if parameter.dtype != torch.float32:
@@ -49,12 +63,16 @@ class Optimizer:
         norm = self.norm(gradients)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"training has diverged: gradient norm {norm.item()}")
+        self._changed.clear()
         if gradients:
             # As `torch.nn.utils.clip_grad_norm_` does it, but on the float32 sums.
             torch._foreach_mul_(list(gradients.values()), (max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
             with torch.no_grad():
                 self._apply(gradients, rounding)
         self.discard()
+        if self.rounds:
+            total = sum(parameter.numel() for parameter in self.parameters.values())
+            self.unchanged = 1 - sum(count.item() for count in self._changed) / total
         return norm.item()
 
     def add(self, gradients: Sequence[Tensor]) -> None:
@@ -99,6 +117,12 @@ class Optimizer:
 
     def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
         raise NotImplementedError
+
+    def _count_changed(self, before: Tensor | None, weight: Tensor) -> None:
+        """Note how many elements of `weight` differ from `before`, which is None where nothing is counted."""
+        # A number on the device, because reading it would make the CPU wait for the GPU here.
+        if before is not None:
+            self._changed.append((before != weight).sum())
 
     def _summing(self, name: str) -> Callable[[Tensor], None]:
         # `add` must not hold `self`. The parameter holds `add`, and `self` holds the parameter: Python's garbage
@@ -164,7 +188,11 @@ class HostAdamW(Optimizer):
             self._adamw[name].param_groups[0]["lr"] = self.learning_rate
             self._adamw[name].step()
             master.grad = None
-            self.parameters[name].copy_(master)  # rounded to nearest; small updates add up in the master
+            # Rounded to nearest; small updates add up in the master.
+            for weight, value in zip(*(v.view(-1).split(SLICE) for v in (self.parameters[name], master)), strict=True):
+                before = weight.clone() if self.rounds else None
+                weight.copy_(value)
+                self._count_changed(before, weight)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         tensors = {"master": self._masters}
@@ -181,11 +209,12 @@ class HostAdamW(Optimizer):
             self._adamw[name].state[master][kind] = value.clone()
 
 
-class StochasticAdamW(Optimizer):
-    """For bfloat16 weights, rounded stochastically, with the state on the same device."""
+class RoundedAdamW(Optimizer):
+    """For bfloat16 weights with the state on the same device. `rounding` is a key of `ROUNDINGS`."""
 
-    def __init__(self, policy: nn.Module, learning_rate: float) -> None:
+    def __init__(self, policy: nn.Module, learning_rate: float, rounding: str) -> None:
         super().__init__(policy, learning_rate)
+        self._round = ROUNDINGS[rounding]
         # The second moment changes by a thousandth per step (1 − β₂), which bfloat16 cannot hold. So it is float32.
         self._state = {
             "exp_avg": {name: torch.zeros_like(value) for name, value in self.parameters.items()},
@@ -206,8 +235,10 @@ class StochasticAdamW(Optimizer):
                 square.mul_(BETAS[1]).addcmul_(slope, slope, value=1 - BETAS[1])
                 scale = square.div(second).sqrt_().add_(EPSILON)
                 updated = weight.float().addcdiv_(average, scale, value=-self.learning_rate / first)
-                round_stochastically(updated, weight, rounding)
-                round_stochastically(average, mean, rounding)
+                before = weight.clone()
+                self._round(updated, weight, rounding)
+                self._round(average, mean, rounding)
+                self._count_changed(before, weight)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         return self._state | {"step": {name: torch.tensor(steps) for name, steps in self._steps.items()}}
@@ -227,3 +258,11 @@ def round_stochastically(values: Tensor, out: Tensor, generator: torch.Generator
     bits += torch.empty_like(bits).random_(0, 1 << 16, generator=generator)
     bits &= -(1 << 16)
     out.copy_(values)
+
+
+def round_to_nearest(values: Tensor, out: Tensor, generator: torch.Generator) -> None:
+    """Round the float32 `values` to the nearest bfloat16 in `out`. The `generator` is not used."""
+    out.copy_(values)
+
+
+ROUNDINGS = {"stochastic": round_stochastically, "nearest": round_to_nearest}

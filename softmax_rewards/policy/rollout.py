@@ -15,6 +15,7 @@ from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.policy.decoding import Completions, joined
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.sampling import Stream, sample
+from softmax_rewards.policy.sampling_params import PLAIN, SamplingParams
 from softmax_rewards.policy.world import ALONE, World
 
 
@@ -86,7 +87,12 @@ class Sampler:
     hidden_budget: float = 0.0  # probability that an attempt after the first loses the answer
 
     def rollout(
-        self, model: Decoder, puzzles: Sequence[dict[str, Any]], group_size: int, stream: Stream | None
+        self,
+        model: Decoder,
+        puzzles: Sequence[dict[str, Any]],
+        group_size: int,
+        stream: Stream | None,
+        params: SamplingParams = PLAIN,
     ) -> Rollouts:
         """Sample `group_size` completions of every puzzle and score them. `stream=None` decodes greedily.
 
@@ -107,6 +113,7 @@ class Sampler:
             pad_id=self.tokenizer.pad_id,
             limits=self.limits,
             stream=stream,
+            params=params,
             share=share,
         )
         lengths = (completions.lengths - completions.finished.long()).tolist()  # without the end token

@@ -15,6 +15,7 @@ from softmax_rewards.policy import decoding
 from softmax_rewards.policy.decoding import Completions, joined
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.parallel import Workers, one_core
+from softmax_rewards.policy.sampling_params import PLAIN, SamplingParams
 
 Stream = tuple[int | str, ...]
 """The name of a random stream (see `common/randomness.py`)."""
@@ -34,9 +35,10 @@ def sample(
     pad_id: int,
     limits: Limits,
     stream: Stream | None,
+    params: SamplingParams = PLAIN,
     share: range | None = None,
 ) -> Completions:
-    """Draw `group_size` completions of every prompt at temperature 1. `stream=None` decodes greedily.
+    """Draw `group_size` completions of every prompt with `params`. `stream=None` decodes greedily.
 
     With a `share`, only the prompts in this range are decoded; their completions are the same as without it. At most
     `limits.rollout_batch_size` sequences are decoded at once, but at least those of one prompt. Running out of memory
@@ -52,7 +54,7 @@ def sample(
 
     def decode(chosen: slice) -> Completions:
         uniform = None if noise is None else noise[chosen].flatten(0, 1)
-        return decoding.decode(model, prompts[chosen], group_size, max_new_tokens, eos_ids, pad_id, uniform)
+        return decoding.decode(model, prompts[chosen], group_size, max_new_tokens, eos_ids, pad_id, uniform, params)
 
     # On a CPU, rows of a large model are decoded in as many parts at once as PyTorch has threads.
     apart = model.shape.parameters >= LARGE and model.embed_tokens.weight.device.type == "cpu"

@@ -57,7 +57,7 @@ class ShardedEngine(Engine):
         self.world, self.precision = world, getattr(torch, settings.precision)
         shard(policy, world, self.precision)
         super().__init__(policy, settings)
-        self.gradients = ShardedGradients(policy, self.optimizer, world)
+        self.gradients = ShardedGradients(policy, self.optimizer, world, settings.temperature)
 
     def _optimizer(self, settings: Training) -> "ShardedAdamW":
         return ShardedAdamW(self.policy, settings.learning_rate, self.world)
@@ -104,8 +104,9 @@ class ShardedEngine(Engine):
 class ShardedGradients(Gradients):
     """Gradients of a sharded model. All ranks run their passes at the same time."""
 
-    def __init__(self, model: Decoder, optimizer: Optimizer, world: World) -> None:
-        super().__init__(model, optimizer, threads=1)  # the passes must have the same order on all ranks
+    def __init__(self, model: Decoder, optimizer: Optimizer, world: World, temperature: float) -> None:
+        # One thread: the passes must have the same order on all ranks.
+        super().__init__(model, optimizer, threads=1, temperature=temperature)
         self.world = world
 
     def passes(
@@ -152,7 +153,7 @@ class ShardedAdamW(DeviceAdamW):
 
     def load(self, kind: str, name: str, value: Tensor) -> None:
         parameter = self.parameters[name]
-        # The step is the same number on all ranks. It is an integer in a checkpoint of `StochasticAdamW`, and a float32
+        # The step is the same number on all ranks. It is an integer in a checkpoint of `RoundedAdamW`, and a float32
         # tensor here.
         if kind == "step":
             self._adamw.state[parameter][kind] = value.to(self.world.device, torch.float32, copy=True)

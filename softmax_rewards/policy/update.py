@@ -13,6 +13,7 @@ from softmax_rewards.config.run import Training
 from softmax_rewards.policy import noise, policy_change
 from softmax_rewards.policy.engine import Engine
 from softmax_rewards.policy.kl import KLPenalty, Reference
+from softmax_rewards.policy.learning_rate import learning_rate
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.loss import ClippedLoss, EntropyBonus, PolicyLoss, StepLoss, Term
 from softmax_rewards.policy.micro_batches import Samples
@@ -78,7 +79,8 @@ class Updater:
         weight. Returns `loss` and `grad_norm` (before clipping) of the first update. With a KL penalty, `kl` is its
         mean over the tokens (nats). With `settings.measure_noise`, `gradient_cosine` is that of the first update. With
         several updates, `clip_fraction` is the share of tokens without a gradient in those after the first. With
-        `measures_change`, the facts of `policy_change` are added.
+        `measures_change`, the facts of `policy_change` are added. In bfloat16, `unchanged_weights` is the share of weights
+        whose value the first update did not change.
 
         Raises Diverged if loss, gradient or new weights are not finite.
         """
@@ -93,6 +95,7 @@ class Updater:
         loss = StepLoss(
             self._policy_loss(completions.log_probs), scales, factors, completions.tokens.device, self.terms
         )
+        self.engine.optimizer.learning_rate = learning_rate(settings, step)
         facts = self._prepare_kl(samples, rows, completions.log_probs)
         for index in range(settings.updates_per_batch):
             measured = settings.measure_noise and index == 0
@@ -105,10 +108,13 @@ class Updater:
                 norm = self._step(index, value, rounding)
             except Diverged as error:
                 unknown = {"loss": None, "grad_norm": None, **facts} | ({"gradient_cosine": None} if measured else {})
+                unknown |= {"unchanged_weights": None} if self.engine.optimizer.rounds else {}
                 error.facts = unknown if index == 0 else facts  # a later failure leaves the first update's facts valid
                 raise
             if index == 0:
                 facts = {"loss": value, "grad_norm": norm} | facts | ({"gradient_cosine": cosine} if measured else {})
+                unchanged = self.engine.optimizer.unchanged
+                facts |= {"unchanged_weights": unchanged} if unchanged is not None else {}
             loss.policy.update_done()  # the clipped loss has now recorded its denominators
         return facts | self._clip_fraction(loss, samples, factors) | self._change(loss, samples, passed)
 

@@ -19,6 +19,7 @@ from softmax_rewards.data import tasks
 from softmax_rewards.policy import dynamic_sampling, placebo
 from softmax_rewards.policy.dynamic_sampling import Collected
 from softmax_rewards.policy.rollout import Rollouts, Sampler
+from softmax_rewards.policy.sampling_params import SamplingParams
 from softmax_rewards.policy.teacher import inject, log_ratios
 from softmax_rewards.policy.update import Facts, Updater
 from softmax_rewards.training import coverage
@@ -60,12 +61,14 @@ class Steps:
     def collect(self, step: int) -> Collected:
         """The rollouts of a step: its prompts, a group of samples for each, their scores."""
         settings, seed = self.run.training, self.run.seed
+        params = SamplingParams.of(settings)
         with self.updater.engine.gathered_policy() as policy:
 
             def sample(batch: int) -> tuple[np.ndarray, Rollouts]:
                 indices = prompt_indices(seed, step, settings.prompts_per_step, len(self.puzzles), batch)
                 stream = (seed, "rollout", step, batch) if batch else (seed, "rollout", step)
-                return indices, self.sampler.rollout(policy, self._chosen(indices), settings.group_size, stream)
+                chosen = self._chosen(indices)
+                return indices, self.sampler.rollout(policy, chosen, settings.group_size, stream, params)
 
             return dynamic_sampling.collect(sample, settings.max_num_gen_batches)
 

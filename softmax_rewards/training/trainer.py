@@ -21,6 +21,7 @@ from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.policy import kl, sharded, world
 from softmax_rewards.policy.dynamic_sampling import Collected
+from softmax_rewards.policy.learning_rate import learning_rate
 from softmax_rewards.policy.limits import Limits, exhausted
 from softmax_rewards.policy.rollout import Rollouts, Sampler
 from softmax_rewards.policy.update import Diverged, Facts, Updater
@@ -175,7 +176,14 @@ class Trainer:
         """Log the rates and weights of a step, each of its samples, and its `seconds`: (rollout, update)."""
         rollouts = collected.rollouts
         self.tokens += collected.tokens
-        head = {"step": step + 1, "tokens": self.tokens, "sampled": collected.samples, "tau": tau}
+        rate = learning_rate(self.run.training, step)
+        head = {
+            "step": step + 1,
+            "tokens": self.tokens,
+            "sampled": collected.samples,
+            "tau": tau,
+            "learning_rate": rate,
+        }
         rates = records.rollout_row(rollouts) | records.weight_row(weights)
         self.folder.append("metrics", head | facts | rates)
         # An injected reference answer has a weight too, in the last column. But the policy did not sample it.

@@ -79,11 +79,11 @@ def test_out_of_memory_halves_the_microbatch_and_leaves_the_result(model, rollou
     whole = updated(model, rollouts, dtype, max_microbatch_tokens=400)
     compute, passes = gradients.token_log_probs, []
 
-    def with_little_memory(policy, prompts, batch, entropies):
+    def with_little_memory(policy, prompts, batch, *options):
         passes.append(batch.ids.numel())
         if batch.ids.numel() > 150 or len(passes) == 4:  # the fourth after others have left their gradients
             raise torch.OutOfMemoryError("not enough memory")
-        return compute(policy, prompts, batch, entropies)
+        return compute(policy, prompts, batch, *options)
 
     monkeypatch.setattr(gradients, "token_log_probs", with_little_memory)
     again = updated(model, rollouts, dtype, max_microbatch_tokens=10**6)
@@ -173,7 +173,7 @@ def test_the_optimizer_is_that_of_the_settings(model, rollouts):
     for dtype, state, kind in [
         (torch.float32, "host", optimizer.HostAdamW),
         (torch.bfloat16, "host", optimizer.HostAdamW),
-        (torch.bfloat16, "device", optimizer.StochasticAdamW),
+        (torch.bfloat16, "device", optimizer.RoundedAdamW),
     ]:
         assert type(updated(model, rollouts, dtype, optimizer_state=state)[2].engine.optimizer) is kind
 
