@@ -60,6 +60,7 @@ START_MINUTES = 30  # until a job's first step, and from its last step to its fi
 START_MB = 6_000  # Python, PyTorch and the CUDA context
 COPIED = 8  # bytes per parameter on the host: one kind of checkpoint tensors in float32, and weights read or held
 LOGIT_PASSES = 12  # over the logits, to draw one token per row: log-probabilities, entropy, their running sum
+TOP_P_COPIES, TOP_P_PASSES = 7, 40  # more of both with top-p: sorted values, their order, running sums
 
 
 @dataclass(frozen=True)
@@ -191,23 +192,23 @@ def memory(shape: Shape, training: Training, evaluation: Evaluation) -> Memory:
     update += GATHERED * largest * (GRADIENT + size) * several
 
     samplings = (
-        (prompts, training.group_size),
-        (-(-evaluation.puzzles // training.gpus), 1),
-        (evaluation.pass_puzzles, evaluation.pass_samples),
+        (prompts, training.group_size, training.top_p < 1),
+        (-(-evaluation.puzzles // training.gpus), 1, False),
+        (evaluation.pass_puzzles, evaluation.pass_samples, False),
     )
     sampling = max(_sampling_memory(shape, training, *sizes) for sizes in samplings)
     rollout = state - gradient + size * shape.parameters * several + sampling
     return Memory(state, state + update, rollout, HOST[training.optimizer_state] * shape.parameters)
 
 
-def _sampling_memory(shape: Shape, training: Training, prompts: int, samples: int) -> int:
+def _sampling_memory(shape: Shape, training: Training, prompts: int, samples: int, truncated: bool) -> int:
     """Bytes beside weights and moments to answer `prompts` prompts `samples` times."""
     size = BYTES[training.precision]
     chosen = max(min(prompts, training.rollout_batch_size // samples), 1)  # prompts at once
     rows = chosen * samples
     # The prompts' own cache is there until it has been copied to their samples.
     cache = (rows + chosen * (samples > 1)) * (PROMPT_TOKENS + training.max_new_tokens) * cache_bytes(shape, size)
-    drawing = LOGIT_COPIES["rollout"] * 4 * rows * shape.vocab_size
+    drawing = (LOGIT_COPIES["rollout"] + TOP_P_COPIES * truncated) * 4 * rows * shape.vocab_size
     # Prompts are read some at a time. The feed-forward part is the widest of such a pass.
     read = min(chosen * PROMPT_TOKENS, PREFILL_TOKENS)
     return cache + max(drawing, read * size * (4 * shape.intermediate_size + 3 * shape.hidden_size))
@@ -244,8 +245,8 @@ def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
     """Hours of one run, its final evaluation included."""
     prompts = -(-training.prompts_per_step // training.gpus)
     batch = prompts * training.group_size
-    rollout = training.max_num_gen_batches * _sampling(shape, training, prompts, training.group_size)
-    step = rollout + training.updates_per_batch * _update(shape, training, batch)
+    rollout = _sampling(shape, training, prompts, training.group_size, training.top_p < 1)
+    step = training.max_num_gen_batches * rollout + training.updates_per_batch * _update(shape, training, batch)
     if training.kl_coef:
         tokens = batch * (PROMPT_TOKENS + training.max_new_tokens)
         step += 2 * shape.parameters * tokens / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])
@@ -257,7 +258,7 @@ def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
     return (training.steps * step + curve + pass_points(training, evaluation) * passes) / 3600
 
 
-def _sampling(shape: Shape, training: Training, prompts: int, samples: int) -> float:
+def _sampling(shape: Shape, training: Training, prompts: int, samples: int, truncated: bool = False) -> float:
     """Seconds to answer `prompts` prompts `samples` times, `rollout_batch_size` sequences at once."""
     size, flops = BYTES[training.precision], ACHIEVED_FLOPS * PEAK_FLOPS[training.precision]
     middle = PROMPT_TOKENS + training.max_new_tokens / 2  # length of a sequence, on average over decoding
@@ -265,7 +266,7 @@ def _sampling(shape: Shape, training: Training, prompts: int, samples: int) -> f
     whole, rest = divmod(prompts * samples, training.rollout_batch_size)
     for rows in [training.rollout_batch_size] * whole + [rest] * (rest > 0):
         read = size * shape.parameters + rows * middle * cache_bytes(shape, size)
-        read += LOGIT_PASSES * 4 * rows * shape.vocab_size
+        read += (LOGIT_PASSES + TOP_P_PASSES * truncated) * 4 * rows * shape.vocab_size
         token = max(
             read / (ACHIEVED_BANDWIDTH * PEAK_BANDWIDTH),
             2 * shape.parameters * rows / flops,

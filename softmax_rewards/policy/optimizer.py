@@ -7,7 +7,7 @@ with probabilities that make its mean exact (arXiv 1502.02551).
 
 Rounding to nearest is there as well. The notes build on GRPO-Zero (github.com/policy-gradient/GRPO-Zero). Its default
 is PyTorch's AdamW on bfloat16 weights: gradients, their sums and both moments are bfloat16 too. There the second moment
-hardly ever falls, because 0.999·v is rounded back to v. (Its configuration for 24 GB has both moments in float32.) Here
+never falls, because 0.999·v is rounded back to v. (Its configuration for 24 GB has both moments in float32.) Here
 the second moment and the sums of gradients stay float32, so that the two ways of rounding differ in nothing else.
 
 Bytes per parameter on the device, with its gradient: 16 in float32 and 12 in bfloat16; with the state on the host 8 and

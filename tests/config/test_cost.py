@@ -126,6 +126,18 @@ def test_a_kl_reference_costs_its_weights_and_a_forward_pass():
     assert longer * 3600 == pytest.approx(25 * 2 * PARAMETERS * 12 * LONGEST / (0.4 * 989e12), rel=1e-3)
 
 
+def test_top_p_costs_copies_of_the_logits_and_passes_over_them():
+    shape = dataclasses.replace(TINY, vocab_size=10**6)
+    plain, truncated = (cost.memory(shape, changed(top_p=top_p), EVALUATION) for top_p in (1.0, 0.9))
+    assert plain.update == truncated.update
+    # 12 rows are drawn with top-p in training, 100 without it in the evaluation of pass@k.
+    assert truncated.rollout == plain.rollout
+    assert cost.hours(shape, changed(top_p=0.9), EVALUATION) > cost.hours(shape, TRAINING, EVALUATION)
+    rows = {"prompts_per_step": 100}  # 99 rows at once
+    plain, truncated = (cost.memory(shape, changed(top_p=top_p, **rows), EVALUATION) for top_p in (1.0, 0.9))
+    assert truncated.rollout - plain.rollout > 6 * 4 * 99 * 10**6
+
+
 def test_measured_noise_costs_one_gradient_more():
     plain, measured = (cost.memory(TINY, changed(measure_noise=on), EVALUATION) for on in (False, True))
     assert measured.update - plain.update == 4 * PARAMETERS

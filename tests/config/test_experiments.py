@@ -328,6 +328,26 @@ WRONG = {
         changed(training={"imitation": 0.5, "updates_per_batch": 2}),
         ["training.updates_per_batch: 2", "1 beside training.imitation"],
     ),
+    "a warm-up over all steps": (
+        changed(training={"steps": 5, "lr_warmup_steps": 5}),
+        ["training.lr_warmup_steps: 5", "below training.steps (5)"],
+    ),
+    "an unknown decay": (changed(training={"lr_decay": "step"}), ["training.lr_decay", "constant, linear, cosine"]),
+    "a temperature of 0": (changed(training={"temperature": 0.0}), ["training.temperature: 0.0", "above 0"]),
+    "a top-p of 0": (changed(training={"top_p": 0.0}), ["training.top_p: 0.0", "above 0"]),
+    "a top-p above 1": (changed(training={"top_p": 1.5}), ["training.top_p: 1.5", "at most 1"]),
+    "rounding in float32": (
+        changed(training={"rounding": "nearest"}),
+        ['training.rounding: "nearest"', "stochastic, or precision: bfloat16 with optimizer_state: device and gpus: 1"],
+    ),
+    "rounding beside masters on the host": (
+        changed(training={"rounding": "nearest", "precision": "bfloat16", "optimizer_state": "host"}),
+        ['training.rounding: "nearest"', "optimizer_state: device"],
+    ),
+    "rounding of several GPUs": (
+        changed(training={"rounding": "nearest", "precision": "bfloat16", "gpus": 2, "prompts_per_step": 2}),
+        ['training.rounding: "nearest"', "gpus: 1"],
+    ),
     "a group of one": (changed(training={"group_size": 1}), ["training.group_size: 1", "at least 2"]),
     "a group of one in an ablation": (
         changed(ablations__baseline__training={"group_size": 1}),

@@ -17,14 +17,15 @@ def inputs(dtype=torch.float32):
     return hidden, head, torch.randint(VOCABULARY, (POSITIONS,))
 
 
-def expected(hidden, head, targets):
-    values = (hidden.double() @ head.double().T).log_softmax(-1)
+def expected(hidden, head, targets, temperature):
+    values = (hidden.double() @ head.double().T / temperature).log_softmax(-1)
     return values.gather(1, targets[:, None])[:, 0], -(values.exp() * values).sum(-1)
 
 
 @pytest.mark.parametrize("positions_at_once", [1, 5, 23, 1000])
 @pytest.mark.parametrize("used", ["log_probs", "entropy", "both"])
-def test_values_and_gradients_equal_those_of_log_softmax(monkeypatch, positions_at_once, used):
+@pytest.mark.parametrize("temperature", [1.0, 0.7, 2.5])
+def test_values_and_gradients_equal_those_of_log_softmax(monkeypatch, positions_at_once, used, temperature):
     monkeypatch.setattr(log_probs, "CHUNK_ELEMENTS", positions_at_once * VOCABULARY)
     hidden, head, targets = inputs()
     factors = torch.randn(2, POSITIONS) * torch.tensor([[used != "entropy"], [used != "log_probs"]])
@@ -34,7 +35,8 @@ def test_values_and_gradients_equal_those_of_log_softmax(monkeypatch, positions_
         loss = sum((f * o).sum() for f, o in zip(factors, outputs, strict=True) if bool(f.any()))
         return torch.autograd.grad(loss, (hidden, head))
 
-    got, wanted = LogProbs.apply(hidden, head, targets, True), expected(hidden, head, targets)
+    got = LogProbs.apply(hidden, head, targets, True, temperature)
+    wanted = expected(hidden, head, targets, temperature)
     for one, other in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, other.float(), atol=1e-5, rtol=1e-5)
     for one, other in zip(gradients(got), gradients(wanted), strict=True):

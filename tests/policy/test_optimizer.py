@@ -103,6 +103,64 @@ def test_stochastic_rounding_keeps_the_mean_and_takes_neighbors_only():
         assert len(rounded.unique()) <= 2
 
 
+@pytest.mark.parametrize(("rate", "moved"), [(1e-6, 0.0), (0.01, -0.1)])
+def test_rounding_to_nearest_loses_small_updates_and_keeps_large_ones(rate, moved):
+    model = nn.Linear(64, 64, bias=False)
+    nn.init.uniform_(model.weight, 0.5, 2.0)
+    model.to(torch.bfloat16)
+    before = model.weight.detach().float().clone()
+    update = optimizer.build(model, rate, "device", "nearest")
+    for step in range(10):
+        model.weight.sum().backward()
+        update.step(1e9, torch_stream(0, "rounding", step))
+    assert (model.weight.float() - before).mean().item() == pytest.approx(moved, abs=abs(moved) / 10)
+    assert update.unchanged == (1.0 if rate == 1e-6 else 0.0)
+
+
+def test_rounding_to_nearest_differs_from_adamw_in_float64_by_one_rounding():
+    """One step. The weight that is exact in float64 is rounded once."""
+    ours = policy(torch.bfloat16)
+    theirs = copy.deepcopy(ours).double()
+    gradients = slopes(ours, 0)
+    update = optimizer.build(ours, 1e-2, "device", "nearest")
+    update.add([gradients[name] for name in update.parameters])
+    update.step(1e9, torch_stream(0, "rounding"))
+    for name, value in theirs.named_parameters():
+        value.grad = gradients[name].double()
+    torch.optim.AdamW(theirs.parameters(), lr=1e-2, weight_decay=0.0).step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other.float().bfloat16(), atol=0, rtol=2**-7)
+        assert (one == other.float().bfloat16()).float().mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("state", "rounding"), [("device", "stochastic"), ("device", "nearest"), ("host", "stochastic")]
+)
+def test_the_share_of_unchanged_weights_is_counted(monkeypatch, state, rounding):
+    monkeypatch.setattr(optimizer, "SLICE", 100)  # several slices per weight
+    model = policy(torch.bfloat16)
+    update = optimizer.build(model, 1e-4, state, rounding)
+    assert update.unchanged is None
+    for step in range(3):
+        before = copy.deepcopy(model.state_dict())
+        backward(model, slopes(model, step))
+        update.step(1.0, torch_stream(0, "rounding", step))
+        same = torch.cat([(value == before[name]).flatten() for name, value in model.state_dict().items()])
+        assert update.unchanged == pytest.approx(same.double().mean().item(), abs=1e-12)
+        assert 0 < update.unchanged < 1
+    update.step(1.0, torch_stream(0, "rounding"))  # without gradients
+    assert update.unchanged == 1.0
+
+
+@pytest.mark.parametrize("state", ["device", "host"])
+def test_in_float32_unchanged_weights_are_not_counted(state):
+    model = policy(torch.float32)
+    update = optimizer.build(model, 1e-4, state)
+    backward(model, slopes(model, 0))
+    update.step(1.0, torch_stream(0, "rounding"))
+    assert update.unchanged is None
+
+
 @pytest.mark.parametrize(("dtype", "state"), KINDS)
 def test_a_resumed_optimizer_goes_on_exactly(dtype, state):
     def run(model, update, steps):

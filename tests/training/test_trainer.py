@@ -20,6 +20,7 @@ from softmax_rewards.common.files import read_manifest, write_manifest
 from softmax_rewards.config import experiments
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
+from softmax_rewards.policy.learning_rate import learning_rate
 from softmax_rewards.training import evaluate, trainer
 
 SAME = (
@@ -128,10 +129,14 @@ def test_how_often_checkpoints_are_saved_changes_nothing(tiny, finished, tmp_pat
     assert_same(finished, tmp_path)
 
 
+SCHEDULE = {"lr_warmup_steps": 2, "lr_decay": "cosine"}
+
+
 @pytest.mark.parametrize(
     "memory",
     [
         {"precision": "bfloat16"},
+        {"precision": "bfloat16", "rounding": "nearest", "temperature": 0.8, "top_p": 0.9, **SCHEDULE},
         {"precision": "bfloat16", "optimizer_state": "host", "gradient_checkpointing": True},
         {"optimizer_state": "host", "rollout_batch_size": 4, "max_microbatch_tokens": 100},
     ],
@@ -148,6 +153,10 @@ def test_a_run_that_saves_memory_resumes_exactly_too(tiny, tmp_path, interrupted
     assert limits == {name: getattr(run.training, name) for name in ("rollout_batch_size", "max_microbatch_tokens")}
     trainer.train(run, data, base, tmp_path / "resumed")
     assert_same(tmp_path / "undisturbed", tmp_path / "resumed")
+    metrics = pd.read_csv(tmp_path / "resumed/metrics.csv")
+    rates = [learning_rate(run.training, step) for step in range(5)]
+    assert metrics["learning_rate"].tolist() == pytest.approx(rates, rel=1e-12)
+    assert ("unchanged_weights" in metrics) == (run.training.precision == "bfloat16")
     saved = checkpoint.read_config(tmp_path / "resumed/model")
     assert saved["dtype"] == run.training.precision
     assert (tmp_path / "resumed/model/tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
