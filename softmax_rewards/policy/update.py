@@ -78,7 +78,7 @@ class Updater:
         With `imitation`, the rollouts have N + 1 answers per group: N samples, then the reference answer, which has no
         weight. Returns `loss` and `grad_norm` (before clipping) of the first update. With a KL penalty, `kl` is its
         mean over the tokens (nats). With `settings.measure_noise`, `gradient_cosine` is that of the first update. With
-        several updates, `clip_fraction` is the share of tokens without a gradient in those after the first. In bfloat16,
+        several updates, `clip_fraction` is the share of tokens without a gradient in the later ones. In bfloat16,
         `unchanged_weights` is the share of weights that the first update did not change. With `measures_change`, the
         facts of `policy_change` are added.
 
