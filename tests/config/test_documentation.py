@@ -64,7 +64,8 @@ ACROSS = {
     "no scheme", "no tau", "tau not a number", "two teachers", "a target beside imitation", "infinite",
     "a penalty on answers that nobody sampled", "imitation with a ratio", "more puzzles than there are", "no ablations",
     "unknown baseline", "unknown primary", "baseline in the family", "a negative seed",
-    "coverage between two evaluations", "a warm-up over all steps", "rounding in float32", "rounding beside masters on the host",
+    "coverage between two evaluations",
+    "a warm-up over all steps", "rounding in float32", "rounding beside masters on the host",
     "rounding of several GPUs",
 }  # fmt: skip
 
