@@ -32,8 +32,8 @@ def test_a_run_has_two_starts_its_steps_and_its_evaluations():
 
 def test_the_line_adds_up_runs_and_base_model():
     experiment = load("countdown-mini")
-    # The base model: two starts, 1200 updates on 64 traces of 40 tokens, and 33 answers to each of 1024 puzzles.
-    base = 2 * 5 + 1200 * 64 * 40 * 3e-3 + 1024 * 33 * 40 * 1e-3
+    # The base model: two starts, 1500 updates on 64 traces of 40 tokens, and 33 answers to each of 1024 puzzles.
+    base = 2 * 5 + 1500 * 64 * 40 * 3e-3 + 1024 * 33 * 40 * 1e-3
     runs = 21 * processor_cost.run_seconds(experiment.run("baseline", 0), SPEED)
     line = processor_cost.estimate(experiment, SPEED, 2)
     assert line.startswith("countdown-mini: 21 runs, each about 2 core-hours on this machine's processor")

@@ -82,7 +82,7 @@ class Options:
         default=0.5, description="Search traces: probability of another attempt after a wrong one."
     )
     insight: Share = Field(
-        default=0.05,
+        default=0.03,
         description="Search traces: probability that an attempt is the reference answer instead of a random one.",
     )
     max_attempts: Count = Field(default=10, description="Search traces: attempts after which a trace gives up.")

@@ -14,7 +14,7 @@ from softmax_rewards.common.options import Count, need, option_class
 from softmax_rewards.models.sources import _byte_level
 from softmax_rewards.models.warm_start import Start, WarmStart
 
-TRAINED_HERE = WarmStart(steps=1200, traces=64, learning_rate=3e-3, max_microbatch_tokens=1024, threads=2, device="cpu")
+TRAINED_HERE = WarmStart(steps=1500, traces=64, learning_rate=3e-3, max_microbatch_tokens=1024, threads=2, device="cpu")
 
 
 @option_class("model")
