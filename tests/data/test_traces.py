@@ -38,7 +38,7 @@ def mixed():
     return found
 
 
-@pytest.mark.parametrize(("insight", "success", "length"), [(0.0, 0.108, 48.6), (0.1, 0.275, 46.1)])
+@pytest.mark.parametrize(("insight", "success", "length"), [(0.0, 0.108, 41.9), (0.1, 0.275, 39.0)])
 def test_traces_are_fluent_right_in_arithmetic_and_mostly_unsuccessful(puzzles, insight, success, length):
     rng, options = np.random.default_rng(0), replace(SEARCH, insight=insight)
     traces = [countdown.trace(row, rng, options) for row in puzzles]
@@ -96,7 +96,7 @@ def test_a_trace_without_insight_does_not_know_the_reference():
 def test_insight_is_the_probability_that_an_attempt_is_the_reference():
     rng = np.random.default_rng(0)
     row = {"nums": [10, 11, 12], "target": 33, "solution": "10+11+12"}
-    once = Options(insight=0.25, persistence=0.0, operators="*")  # products alone never reach the target
+    once = Options(insight=0.25, persistence=0.0, operators="*", largest_step=None)  # products alone never reach the target
     found = [countdown.score(countdown.trace(row, rng, once), row).correct for _ in range(4000)]
     assert np.mean(found) == pytest.approx(0.25, abs=0.03)
 

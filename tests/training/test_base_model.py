@@ -136,7 +136,7 @@ def test_wrong_options_are_named(tmp_path, model, said):
 
 def test_a_nested_warm_start_keeps_the_sources_own_defaults():
     options = strict.build(plugins.load(plugins.SOURCES, "mini").Options, {"warm_start": {"steps": 7}}, "")
-    assert (options.warm_start.steps, options.warm_start.traces, options.warm_start.device) == (7, 48, "cpu")
+    assert (options.warm_start.steps, options.warm_start.traces, options.warm_start.device) == (7, 64, "cpu")
 
 
 def test_a_local_model_is_taken_over_without_a_second_copy(made, tmp_path):
