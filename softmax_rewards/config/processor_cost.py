@@ -51,7 +51,7 @@ def run_seconds(run: Run, speed: Speed) -> float:
     # The final evaluation has sampled answers, greedy answers, and those of pass@k.
     evaluated = (cost.curve_points(training, evaluation) + 2) * evaluation.puzzles
     evaluated += cost.pass_points(training, evaluation) * evaluation.pass_puzzles * evaluation.pass_samples
-    decoded = (answers + evaluated) * speed.rollout
+    decoded = (answers * training.max_num_gen_batches + evaluated) * speed.rollout
     learned = answers * training.updates_per_batch * speed.update
     return 2 * speed.start + speed.answer_tokens * (decoded + learned)
 

@@ -130,7 +130,7 @@ def _rows(source: Path, table: str, evaluated: Sequence[Mapping[str, Any]]) -> p
     if table == "runs":
         record, judged = ((source / name).read_bytes().decode() for name in ("run.json", "evaluation.json"))
         columns = {"record": [record], "evaluation": [judged]}
-        if base := bases.find(json.loads(record), evaluated):
+        if base := bases.find(renamed.record(json.loads(record)), evaluated):
             columns["base"] = [json.dumps(base, sort_keys=True)]
         return pa.table(columns)
     file = source / SOURCES[table]

@@ -103,13 +103,16 @@ def watches(run: FinishedRun, gradients: pd.Series | None) -> Iterator[Watch]:
     metrics, evaluations, base = run.metrics, run.evaluations, run.evaluations.iloc[0]
     steps = metrics["step"].to_numpy()
 
-    logged = group_figures(run)
-    for mode, threshold, above in (
-        ("collapse to one sample", ONE_SAMPLE, False),
-        ("flat weights", FLAT, False),
-        ("dead groups", DEAD, True),
-    ):
-        yield Watch(mode, logged.index.to_numpy(), logged[mode].to_numpy(), threshold, above)
+    training = run.record["config"]["training"]
+    # The weights of a placebo cannot be recomputed from the logged rewards, which are the verifier's.
+    if training.get("placebo") is None:
+        logged = group_figures(run)
+        for mode, threshold, above in (
+            ("collapse to one sample", ONE_SAMPLE, False),
+            ("flat weights", FLAT, False),
+            ("dead groups", DEAD, True),
+        ):
+            yield Watch(mode, logged.index.to_numpy(), logged[mode].to_numpy(), threshold, above)
 
     if gradients is not None:
         norms, other = metrics["grad_norm"].to_numpy(), gradients.reindex(steps).to_numpy()
@@ -118,13 +121,17 @@ def watches(run: FinishedRun, gradients: pd.Series | None) -> Iterator[Watch]:
         yield Watch("gradient too large", steps, ratio, GRADIENT, above=True)
         yield Watch("gradient too small", steps, ratio, 1 / GRADIENT, above=False)
 
-    yield Watch("entropy collapse", steps, metrics["entropy"].to_numpy(), ENTROPY * base["entropy"], above=False)
-    yield Watch("length explosion", steps, metrics["length"].to_numpy(), LENGTH * base["length"], above=True)
+    # Step 0 is evaluated at temperature 1. With other sampling in training, the first step is what compares.
+    plain = training.get("temperature", 1.0) == training.get("top_p", 1.0) == 1.0
+    first = base if plain else metrics.iloc[0]
+    yield Watch("entropy collapse", steps, metrics["entropy"].to_numpy(), ENTROPY * first["entropy"], above=False)
+    yield Watch("length explosion", steps, metrics["length"].to_numpy(), LENGTH * first["length"], above=True)
     unfinished = 1 - metrics["finished"].to_numpy()
-    yield Watch("unfinished answers", steps, unfinished, 1 - base["finished"] + UNFINISHED, above=True)
+    yield Watch("unfinished answers", steps, unfinished, 1 - first["finished"] + UNFINISHED, above=True)
 
     # Two rates that come from one answer per puzzle count the variance twice. A base model's own evaluation is exact.
-    rate, noisy = (run.base["success"], 1) if run.base else (base["success"], 2)
+    known = run.comparable_base
+    rate, noisy = (known["success"], 1) if known else (base["success"], 2)
     margin = ERRORS * math.sqrt(noisy * rate * (1 - rate) / base["puzzles"])
     evaluated, success = evaluations["step"].to_numpy(), evaluations["success"].to_numpy()
     yield Watch("success below base", evaluated, success, rate - margin, above=False, persistence=EVALUATIONS)

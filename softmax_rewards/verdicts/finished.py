@@ -52,6 +52,11 @@ class FinishedRun:
     """The evaluation of the run's base model (`bases.py`); None if it was not evaluated."""
 
     @property
+    def comparable_base(self) -> dict[str, Any] | None:
+        """`base`, unless the run's success was measured under a hidden budget, which the base's evaluation lacks."""
+        return None if self.record["config"]["training"].get("hidden_budget") else self.base
+
+    @property
     def ablation(self) -> str:
         return self.record["ablation"]
 

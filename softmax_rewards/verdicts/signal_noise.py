@@ -52,7 +52,9 @@ def measured(runs: Sequence[FinishedRun], reward_range: tuple[float, float]) -> 
         scheme, hyperparameters = _setting(config["weighting"], reward_range)
         predicted = math.nan
         # In another setting the gradient may have a further part, such as a KL term, that the prediction leaves out.
-        if hyperparameters is not None and config["training"] == runs[0].record["config"]["training"]:
+        # The logged rewards are not those of a placebo.
+        placebo = config["training"].get("placebo") is not None
+        if hyperparameters is not None and not placebo and config["training"] == runs[0].record["config"]["training"]:
             predicted = of_groups(scheme, hyperparameters, from_log(pd.concat([run.groups for run in members])))
         tau = (hyperparameters or {}).get("tau", math.nan)
         rows.append((ablation, scheme, tau, len(members), undefined, *limits, *map(of_cosine, limits), predicted))

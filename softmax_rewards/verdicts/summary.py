@@ -50,8 +50,8 @@ def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
         early, late = metrics[metrics["step"] <= EARLY], metrics[metrics["step"] > 0.8 * last]
         # Step 0 is one answer per puzzle. Where the base model itself was evaluated, its success is known better.
         rows[run.ablation, run.seed] = {
-            "base": run.base["success"] if run.base else curve["success"].iloc[0],
-            "base_format": run.base["formatted"] if run.base else curve["format"].iloc[0],
+            "base": run.comparable_base["success"] if run.comparable_base else curve["success"].iloc[0],
+            "base_format": run.comparable_base["formatted"] if run.comparable_base else curve["format"].iloc[0],
             "auc": stats.area(steps, curve["success"]),
             "final": curve["success"].iloc[-1],
             # Step 0 is the base model, which is the other side of this comparison.

@@ -204,3 +204,13 @@ def test_the_english_reference_is_one_right_attempt(mixed, template):
     assert countdown.reference_answer({"target": 22, "solution": "3*5+7"}, template) == (
         "Let me try 3 * 5 + 7 = 15 + 7 = 22, target 22: yes.</think>\n<answer>3 * 5 + 7</answer>"
     )
+
+
+def test_steps_of_random_attempts_stay_in_range_if_numbers_and_target_allow_it():
+    rng = np.random.default_rng(0)
+    values = {_countdown.attempt([3, 5, 100], "+-*", rng, 99)[-1] for _ in range(300)}
+    # 100 - 3 * 5, 100 - 3 - 5 and 100 - 5 + 3 are among them, although 100 is above the limit.
+    assert {85, 92, 98} <= values and all(0 <= value <= 100 for value in values)
+    assert _countdown.attempt([200, 300], "*", rng, 99)[-1] == 60_000  # no expression is in range
+    row, blind = {"nums": [50, 50, 2], "target": 102}, Options(insight=0.0, persistence=0.9, operators="+")
+    assert countdown.score(countdown.trace(row, rng, blind), row).correct

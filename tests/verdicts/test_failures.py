@@ -1,6 +1,7 @@
 """Failure modes: each planted alone, none in healthy runs, none from passing noise."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -121,3 +122,19 @@ def test_the_page_says_which_ablation_died_of_what(detect, healthy):
     assert "success below base (1 of 2 seeds, from step 60)" in page and "<td >none</td>" in page
     nothing = pd.DataFrame(columns=failures.COLUMNS)
     assert "No run fell below its base model." in display.failures(nothing, runs).data
+
+
+def test_what_the_base_cannot_be_compared_with_is_not_compared(healthy):
+    """A hidden budget, another sampling and a placebo change what the logged figures mean."""
+    run = finished.read(healthy[-1])
+    known = {"success": 0.9, "name": "base"}
+    assert replace(run, base=known).comparable_base == known
+    watched = {watch.mode: watch for watch in failures.watches(run, None)}
+    training = run.record["config"]["training"]
+    training |= {"hidden_budget": 0.1, "temperature": 0.5, "placebo": 0.5}
+    assert replace(run, base=known).comparable_base is None
+    other = {watch.mode: watch for watch in failures.watches(replace(run, base=known), None)}
+    assert {"collapse to one sample", "flat weights", "dead groups"} == watched.keys() - other.keys()
+    assert other["success below base"].threshold == watched["success below base"].threshold
+    assert other["entropy collapse"].threshold == failures.ENTROPY * run.metrics["entropy"].iloc[0]
+    assert watched["entropy collapse"].threshold == failures.ENTROPY * run.evaluations["entropy"].iloc[0]

@@ -61,10 +61,12 @@ def attempt(
 ) -> list[Step]:
     """The steps of a random expression over all `numbers`, uniform over (order, operators, tree shape).
 
-    With `largest_step`, an expression with a step below 0 or above it is drawn again, up to 100 times.
+    With `largest_step`, an expression with a step below 0 or above it is drawn again, up to 100 times. A
+    step may always be as large as the largest number.
     """
     count = len(numbers)
     orders, shapes = _orders(count), _shapes(count)
+    largest = None if largest_step is None else max(largest_step, *numbers)
     draws = 0
     while True:
         ordered = [int(numbers[i]) for i in orders[rng.integers(len(orders))]]
@@ -76,7 +78,7 @@ def attempt(
         except ZeroDivisionError:  # this expression has no value, so draw another one
             continue
         # Some numbers have no expression in range, so the search for one ends.
-        if largest_step is None or draws >= _DRAWS or _in_range(steps, largest_step):
+        if largest is None or draws >= _DRAWS or _in_range(steps, largest):
             return steps
 
 

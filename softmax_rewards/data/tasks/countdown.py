@@ -88,8 +88,8 @@ class Options:
     max_attempts: Count = Field(default=10, description="Search traces: attempts after which a trace gives up.")
     largest_step: Count | None = Field(
         default=99,
-        description="Search traces: no step of a random attempt is below 0 or above this number, if the numbers allow "
-        "it. `null`: any step.",
+        description="Search traces: no step of a random attempt is below 0 or above this number, if the numbers and the "
+        "target allow it. `null`: any step.",
     )
     slips: Share = Field(
         default=0.0,
@@ -234,12 +234,14 @@ def trace(row: dict[str, Any], rng: np.random.Generator, options: Options = DEFA
     The same state of `rng` gives the same attempts for every template.
     """
     attempts: list[list[_expressions.Step]] = []
+    # A target above the limit could otherwise never be hit.
+    largest = None if options.largest_step is None else max(options.largest_step, row["target"])
     for number in range(1, options.max_attempts + 1):
         # With random attempts alone, a small model would hardly ever see a right value and learn to recognize it.
         if rng.random() < options.insight:
             worked = _known_solution(row)
         else:
-            worked = _countdown.attempt(row["nums"], options.operators, rng, options.largest_step)
+            worked = _countdown.attempt(row["nums"], options.operators, rng, largest)
         attempts.append(worked)
         if worked[-1] == row["target"] or number == options.max_attempts or rng.random() >= options.persistence:
             break
