@@ -78,14 +78,16 @@ def curves(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 
 def final(runs: Sequence[FinishedRun], measures: pd.DataFrame) -> pd.DataFrame:
     """One row per run: its endpoints and the evaluation of its final model."""
-    keys = ["greedy", "pass@1", "pass@4", "pass@16", "distinct"]
-    keys += ["flexible"] * any("flexible" in run.evaluation for run in runs)  # only tasks with a second verdict
+    keys = ("greedy", "pass@1", "pass@4", "pass@16", "distinct")
+    # Only tasks with a second verdict have it, and older runs of them lack it.
+    optional = ["flexible"] * any("flexible" in run.evaluation for run in runs)
     rows = [
         {
             "ablation": run.ablation,
             "seed": run.seed,
             **measures.loc[(run.ablation, run.seed), ["auc", "final", "base"]],
-            **{key: run.evaluation.get(key, np.nan) for key in keys},
+            **{key: run.evaluation[key] for key in keys},
+            **{key: run.evaluation.get(key, np.nan) for key in optional},
             "tokens": run.evaluations["tokens"].iloc[-1],
         }
         for run in runs

@@ -61,8 +61,8 @@ def attempt(
 ) -> list[Step]:
     """The steps of a random expression over all `numbers`, uniform over (order, operators, tree shape).
 
-    With `largest_step`, an expression with a step below 0 or above it is drawn again, up to 100 times. A
-    step may always be as large as the largest number.
+    With `largest_step`, an expression with a step below 0 or above it is drawn again, up to 100 times. A step may
+    always be as large as the largest number.
     """
     count = len(numbers)
     orders, shapes = _orders(count), _shapes(count)
