@@ -13,8 +13,6 @@ from scipy import special
 
 CONFIDENCE = 0.95
 POWER = 0.8
-# Two success rates closer than this are the same for every practical purpose.
-EQUIVALENCE = 0.02
 
 
 class Interval(NamedTuple):
@@ -29,25 +27,96 @@ class Interval(NamedTuple):
     deviation: float
 
 
-def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+def mean_interval(
+    values: ArrayLike, confidence: float = CONFIDENCE, floor: float = 0.0, shared: float = 0.0
+) -> Interval:
     """Student's t interval of a mean. `values` [S], one per seed.
 
-    For a paired comparison pass the differences. S = 0 or 1 gives NaN limits and p. Values that are all
-    equal give an interval of width 0, which is right for ablations that coincide by construction.
+    For a paired comparison pass the differences. S = 0 or 1 gives NaN limits and p.
+
+    floor   standard deviation that sampling the answers alone gives a single value. Few values may agree by chance and
+            show a smaller one, so the interval is at least as wide as the normal interval from `floor`.
+    shared  standard error that all values have in common, such as that of a base model's success
+    Without both, values that are all equal give an interval of width 0.
     """
     values = np.asarray(values, dtype=float)
     n = len(values)
     if n < 2:
         return Interval(float(values[0]) if n else math.nan, math.nan, math.nan, math.nan, n, math.nan)
     mean, deviation = float(values.mean()), float(values.std(ddof=1))
-    error = deviation / math.sqrt(n)
-    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * error
-    t = abs(mean) / error if error > 0 else math.inf if mean else 0.0
-    return Interval(mean, mean - half, mean + half, 2 * float(special.stdtr(n - 1, -t)), n, deviation)
+    seen, least = (math.hypot(spread / math.sqrt(n), shared) for spread in (deviation, floor))
+    level = (1 + confidence) / 2
+    half = max(float(special.stdtrit(n - 1, level)) * seen, float(special.ndtri(level)) * least)
+    ratios = [abs(mean) / error if error > 0 else math.inf if mean else 0.0 for error in (seen, least)]
+    p = 2 * float(special.stdtr(n - 1, -ratios[0]))
+    if least > 0:
+        p = max(p, 2 * float(special.ndtr(-ratios[1])))
+    return Interval(mean, mean - half, mean + half, p, n, max(deviation, floor))
 
 
-def equivalent(interval: Interval, margin: float = EQUIVALENCE) -> bool:
-    """Whether the whole interval lies within ±margin; False for NaN limits."""
+def ratio_interval(first: ArrayLike, second: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+    """Ratio of two means, mean(first)/mean(second), with Fieller's limits. `first` and `second` [S], paired by seed.
+
+    The limits are every ratio ρ for which the t test of "first − ρ·second has mean 0" does not reject (Fieller 1954,
+    JRSS B 16:175). They are NaN if the mean of `second` cannot be told from 0, because every large ratio is possible
+    then. `p` tests "the ratio is 1". `deviation` is NaN.
+    """
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    n = len(first)
+    ratio = float(first.mean() / second.mean()) if n and second.mean() else math.nan
+    if n < 2:
+        return Interval(ratio, math.nan, math.nan, math.nan, n, math.nan)
+    p = mean_interval(first - second).p
+    scale = float(special.stdtrit(n - 1, (1 + confidence) / 2)) ** 2 / n
+    (var_first, both), (_, var_second) = np.cov(first, second)
+    # (f̄ − ρ s̄)² = scale·(v_f − 2ρ c + ρ² v_s), a quadratic equation in ρ.
+    square = float(second.mean() ** 2 - scale * var_second)
+    if square <= 0:
+        return Interval(ratio, math.nan, math.nan, p, n, math.nan)
+    linear = float(first.mean() * second.mean() - scale * both)
+    constant = float(first.mean() ** 2 - scale * var_first)
+    # Only rounding can make the root's argument negative, because the ratio of the means satisfies the inequality.
+    width = math.sqrt(max(0.0, linear**2 - square * constant)) / square
+    return Interval(ratio, linear / square - width, linear / square + width, p, n, math.nan)
+
+
+def count_interval(
+    first: int, first_trials: int, second: int, second_trials: int, confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """Limits and p of a difference of two small rates, first/first_trials − second/second_trials, from exact tests.
+
+    Given their sum, the first of two rare counts is binomial: at equal rates with the share of its trials (Przyborowski
+    and Wilenski 1940, Biometrika 31:313). The limits are those of Clopper and Pearson for that share, times the total.
+    Without a single success nothing is known of the share, so the limits are those of the rates themselves.
+    """
+    from scipy.stats import binomtest  # takes longer to import than everything else that needs this module
+
+    total = first + second
+    if total == 0:
+        most, other = (
+            float(binomtest(0, trials).proportion_ci(confidence).high) for trials in (first_trials, second_trials)
+        )
+        return -other, most, 1.0
+    test = binomtest(first, total, first_trials / (first_trials + second_trials))
+    shares = test.proportion_ci(confidence, method="exact")
+    low, high = (total * (share / first_trials - (1 - share) / second_trials) for share in (shares.low, shares.high))
+    return low, high, float(test.pvalue)
+
+
+def false_discovery(p: ArrayLike) -> np.ndarray:
+    """Adjusted p values [M] of Benjamini and Hochberg (1995, JRSS B 57:289); NaN stays NaN and is no member."""
+    p = np.asarray(p, dtype=float)
+    known = ~np.isnan(p)
+    adjusted = np.full(len(p), math.nan)
+    if known.any():
+        from scipy.stats import false_discovery_control  # as above
+
+        adjusted[known] = false_discovery_control(p[known])
+    return adjusted
+
+
+def equivalent(interval: Interval, margin: float) -> bool:
+    """Whether the whole interval lies within ±margin; False for NaN limits or a NaN margin."""
     return -margin < interval.low and interval.high < margin
 
 

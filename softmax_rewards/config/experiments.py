@@ -23,6 +23,8 @@ from softmax_rewards import weighting
 from softmax_rewards.common import plugins
 from softmax_rewards.common.option_errors import ConfigError, Unfit, wrong
 from softmax_rewards.common.options import Listed, field_values, need, option_class
+from softmax_rewards.config import conditions
+from softmax_rewards.config.conditions import Condition
 from softmax_rewards.config.inheritance import INHERIT, project_folder, read_merged
 from softmax_rewards.config.run import Evaluation, Run, Training, canonical
 from softmax_rewards.config.strict import build
@@ -84,6 +86,10 @@ class Experiment:
         description="Ablations whose comparisons with the baseline are planned. They are adjusted together (Holm). All "
         "other comparisons are exploratory.",
     )
+    conditions: dict[str, Condition] = Field(
+        default_factory=dict,
+        description="Parts that are judged apart, by name. An ablation that no part names belongs to the first one.",
+    )
     archive: str | None = Field(
         default=None,
         description="Folder with tables of earlier runs, `results/archive/<experiment>`. Runs with equal settings and "
@@ -137,6 +143,7 @@ class Experiment:
                 raise ValueError(f"{key}: {plugins.unknown('ablation', ablation, self.ablations)}")
         once = self.baseline not in self.primary and len(set(self.primary)) == len(self.primary)
         need(self, "primary", once, "each ablation once, and not the baseline")
+        conditions.check(self.conditions, self.ablations, self.baseline, self.primary)
         return self
 
 

@@ -16,15 +16,15 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from softmax_rewards.common import files, plugins, stats, table_files
+from softmax_rewards.common import files, plugins, table_files
 from softmax_rewards.common.terminal import plain
-from softmax_rewards.verdicts import judgment, rules, summary
+from softmax_rewards.verdicts import judgment, measures, rules, summary
 from softmax_rewards.verdicts.evidence import LINEAR, Contrast, Evidence, label
 from softmax_rewards.verdicts.wording import better
 
@@ -78,12 +78,13 @@ def judge(runs: Sequence[ImportedRun], primary: Sequence[str], name: str, succes
     success  as for `read`; it stands for the task
     The claim about each ablation is that its mean success over training is higher than the baseline's.
     """
-    compared = summary.comparisons(runs, BASELINE, primary)
-    compared = compared[compared["endpoint"] != "auc_tokens"].reset_index(drop=True)
-    planned = compared[compared["family"] == "primary"]
     ablations = list(dict.fromkeys(run.ablation for run in runs))
     configs = {ablation: {"weighting": {"scheme": ablation}, "training": {}} for ablation in ablations}
-    evidence = Evidence(_measures(runs), configs, BASELINE, p_holm=dict(planned.set_index("ablation")["p_holm"]))
+    evidence = Evidence(_measures(runs), configs, BASELINE)
+    compared = summary.comparisons(runs, BASELINE, primary, evidence)
+    compared = compared[compared["endpoint"] != "auc_tokens"].reset_index(drop=True)
+    planned = compared[compared["family"] == "primary"]
+    evidence = replace(evidence, p_holm=dict(planned.set_index("ablation")["p_holm"]))
     claims = [
         judgment.Claim(
             ablation,
@@ -98,15 +99,12 @@ def judge(runs: Sequence[ImportedRun], primary: Sequence[str], name: str, succes
 
 
 def _measures(runs: Sequence[ImportedRun]) -> pd.DataFrame:
-    """One row per run, index (ablation, seed): the endpoints that a success curve gives."""
-    rows = {}
-    for run in runs:
-        steps, success = run.evaluations["step"], run.evaluations["success"]
-        rows[run.ablation, run.seed] = {
-            "base": success.iloc[0],
-            "auc": stats.area(steps, success),
-            "final": success.iloc[-1],
-        }
+    """One row per run, index (ablation, seed): the endpoints that a success curve gives, and the base model's."""
+    # Whether all runs start from the same model is not known, so each has its own step 0.
+    rows = {
+        (run.ablation, run.seed): measures.of_curve(run.evaluations) | {"base": run.evaluations["success"].iloc[0]}
+        for run in runs
+    }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"])
 
 

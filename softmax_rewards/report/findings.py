@@ -8,7 +8,8 @@ import pandas as pd
 
 from softmax_rewards.config import experiments
 from softmax_rewards.config.experiments import Experiment
-from softmax_rewards.verdicts import archive, summary
+from softmax_rewards.verdicts import archive, measures, summary
+from softmax_rewards.verdicts.evidence import Evidence
 from softmax_rewards.verdicts.finished import FinishedRun
 
 BEGIN, END = "<!-- findings: generated, see `softmax-rewards generate-docs` -->", "<!-- end of findings -->"
@@ -54,13 +55,15 @@ def section() -> str:
         raise ValueError(f"{EXPERIMENT}: archive: missing; allowed: the folder of the finished runs")
     names = archive.names(experiment.archive, experiment.runs(), None)
     runs = archive.read(Path(experiment.archive), names)
-    measures = summary.measure(runs)
-    return _setting(experiment, measures) + _table(runs, measures, experiment.baseline, experiment.primary)
+    evidence = Evidence(
+        measures.measure(runs), {run.ablation: run.record["config"] for run in runs}, experiment.baseline
+    )
+    return _setting(experiment, evidence.measures) + _table(runs, evidence, experiment.primary)
 
 
-def _setting(experiment: Experiment, measures: pd.DataFrame) -> str:
+def _setting(experiment: Experiment, measured: pd.DataFrame) -> str:
     training = experiment.run(experiment.baseline, experiment.seeds[0]).training
-    base = 100 * measures.loc[experiment.baseline, "base"].mean()
+    base = 100 * measured.loc[experiment.baseline, "base"].mean()
     updates = f"{training.steps} updates on {training.prompts_per_step} × {training.group_size} answers"
     return (
         f"The embedded model on Countdown. Its base answers {base:.1f} % of held-out puzzles right. Training is "
@@ -70,10 +73,10 @@ def _setting(experiment: Experiment, measures: pd.DataFrame) -> str:
     )
 
 
-def _table(runs: Sequence[FinishedRun], measures: pd.DataFrame, baseline: str, primary: Sequence[str]) -> str:
-    compared = summary.comparisons(runs, baseline, primary)
+def _table(runs: Sequence[FinishedRun], evidence: Evidence, primary: Sequence[str]) -> str:
+    compared = summary.comparisons(runs, evidence.baseline, primary, evidence)
     differences = compared[compared["endpoint"] == "auc"].set_index("ablation").to_dict("index")
-    success = measures["final"].groupby("ablation").agg(["mean", "count"])
+    success = evidence.measures["final"].groupby("ablation").agg(["mean", "count"])
     lines = [
         f"| {name} | {success.loc[ablation, 'count']} | {100 * success.loc[ablation, 'mean']:.1f} % "
         f"| {_difference(differences.get(ablation))} |\n"

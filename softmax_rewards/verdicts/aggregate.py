@@ -16,19 +16,20 @@ from softmax_rewards.common import files
 from softmax_rewards.data import tasks
 from softmax_rewards.verdicts import (
     bases,
-    claims,
+    conditions,
     contrasts,
     failures,
     finished,
     judgment,
+    measures,
     reasoning,
     reported_training,
     signal_noise,
     summary,
     tau_choice,
 )
-from softmax_rewards.verdicts.evidence import Evidence
 from softmax_rewards.verdicts.finished import FinishedRun, by_ablation
+from softmax_rewards.verdicts.plan import CLAIMS
 from softmax_rewards.weighting.study import analysis
 from softmax_rewards.weighting.study.tau_rule import Fit
 
@@ -73,19 +74,13 @@ def _tables(
     loaded: Sequence[FinishedRun], experiment: Mapping[str, Any], arithmetic: reasoning.Arithmetic | None
 ) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, Fit]]]:
     """File name → table, and the fits over temperatures: scheme → endpoint → fit."""
-    measures = summary.measure(loaded)
-    baseline, primary = experiment["baseline"], experiment["primary"]
-    compared = summary.comparisons(loaded, baseline, primary)
-    planned = compared[compared["family"] == "primary"]
-    ablations = {run.ablation: run.record["config"] for run in loaded}
-    adjusted = dict(planned.set_index("ablation")["p_holm"])
-    # The sweep over τ is read from the evidence, and its fits then become part of the evidence.
-    evidence = Evidence(measures, ablations, baseline, p_holm=adjusted, unable=bases.unable(loaded))
+    measured = measures.measure(loaded)
     task, options = tasks.load(experiment["task"])
-    low, high = reward_range = task.reward_range(options)
-    sweep = summary.temperatures(evidence, reward_range)
-    fits = summary.fit_temperatures(sweep, evidence, high - low)
-    evidence = replace(evidence, fits={scheme: both["auc"] for scheme, both in fits.items()})
+    reward_range = task.reward_range(options)
+    parts = conditions.parts(loaded, measured, experiment, reward_range)
+    # The pages about temperatures and settings are about the first condition.
+    first = parts[0]
+    evidence, baseline = first.evidence, first.evidence.baseline
     behavior = reasoning.measure(loaded, arithmetic)
     subject = (experiment["name"], experiment["model"]["source"], experiment["task"]["name"])
 
@@ -93,12 +88,18 @@ def _tables(
         "trajectories": summary.long([(run, run.evaluations) for run in loaded]),
         "metrics": summary.long([(run, run.metrics) for run in loaded]),
         "curves": summary.curves(loaded),
-        "final": summary.final(loaded, measures),
-        "comparisons": compared,
-        "robust": summary.robust_comparisons(measures, baseline),
-        "puzzles": summary.puzzle_comparisons(loaded, baseline),
-        "temperature": sweep,
-        "tau_choice": tau_choice.table(evidence, sweep, summary.base_groups(loaded, baseline), high - low),
+        "final": summary.final(loaded, measured),
+        "comparisons": pd.concat([part.comparisons for part in parts], ignore_index=True),
+        "robust": pd.concat(
+            [summary.robust_comparisons(part.measures, part.evidence.baseline) for part in parts], ignore_index=True
+        ),
+        "puzzles": pd.concat(
+            [summary.puzzle_comparisons(part.runs, part.evidence.baseline) for part in parts], ignore_index=True
+        ),
+        "temperature": first.sweep,
+        "tau_choice": tau_choice.table(
+            evidence, first.sweep, summary.base_groups(loaded, baseline), reward_range[1] - reward_range[0]
+        ),
         "negative_controls": contrasts.negative_controls(evidence),
         "ablations": contrasts.ablations(evidence),
         "contrasts": contrasts.table(evidence),
@@ -109,11 +110,13 @@ def _tables(
         "passes": summary.passes(loaded),
         "reasoning": behavior,
         "behaviors": reasoning.over_seeds(behavior),
-        "failures": failures.detect(loaded, baseline),
-        "verdicts": judgment.judge(claims.CLAIMS, evidence, *subject),
+        "failures": pd.concat(
+            [failures.detect(part.runs, part.evidence.baseline) for part in parts], ignore_index=True
+        ),
+        "verdicts": pd.concat([judgment.judge(CLAIMS, part.evidence, *subject) for part in parts], ignore_index=True),
         "reported_training": reported_training.table(),
         "logged_weights": analysis.logged(summary.long([(run, run.groups) for run in loaded])),
-    }, fits
+    }, first.fits
 
 
 def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic | None) -> list[dict[str, Any]]:

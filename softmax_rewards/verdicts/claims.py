@@ -1,22 +1,16 @@
-"""The claims C1–C12 of the earlier notes and the predictions P1–P3, as data.
+"""The claims C1–C12 of the earlier notes, as data.
 
 Each claim has a rule that decides it. The rule finds the ablations it needs by their weighting, not by their name.
 Claims, endpoints and thresholds were fixed before the runs: see docs/analysis-plan.md.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from softmax_rewards.verdicts.evidence import BASE, ENDPOINTS, LINEAR, Contrast
 from softmax_rewards.verdicts.judgment import Claim
-from softmax_rewards.verdicts.rules import (
-    best_rates,
-    cold_start,
-    every,
-    falls_with_tau,
-    half_formatted,
-    no_better,
-    peak_at_half,
-)
+from softmax_rewards.verdicts.rules import WARM, best_rates, cold_start, every, no_better, own_count
+from softmax_rewards.verdicts.temperature_rules import peak_at_half
 from softmax_rewards.verdicts.wording import Words, better, worse
 
 
@@ -35,13 +29,12 @@ def anneal(start: float, end: float) -> dict[str, Any]:
 HALF = softmax(0.5)
 
 
-def _habit(name: str, statement: str, endpoint: str, sign: int, yes: str, no: str, same: str = "") -> Claim:
+def _habit(name: str, statement: str, endpoint: str, sign: int, yes: str, no: str) -> Claim:
     """A claim that `endpoint` is higher (`sign` 1) or lower (−1) with softmax τ = 0.5 than with GRPO."""
     than = "with softmax at τ = 0.5 than with GRPO{size}"
-    level = f"{same} with softmax at τ = 0.5 as with GRPO{{size}}" if same else ""  # a share can count as equal
     measure = ENDPOINTS[endpoint]
     about = f"{measure.text[0].upper()}{measure.text[1:]}, softmax at τ = 0.5 against GRPO"
-    words = Words(about, f"{yes} {than}", f"{no} {than}", level)
+    words = Words(about, f"{yes} {than}", f"{no} {than}")
     return Claim(name, statement, every(Contrast(HALF, LINEAR, endpoint, sign)), words, search=measure.search)
 
 
@@ -79,41 +72,26 @@ def _breaks(tau: float) -> list[Claim]:
     ]
 
 
-def _noise(tau: float) -> Claim:
-    return Claim(
-        f"P1a τ={tau}",
-        f"τ={tau} fails through noise: softmax ends below its base model, centered softmax above",
-        every(
-            Contrast(softmax(tau), BASE, "final", -1),
-            Contrast(centered(tau), BASE, "final", +1),
-            Contrast(centered(tau), softmax(tau), "auc", +1),
-        ),
-        Words(  # without {size}, because one number cannot sum up three contrasts
-            f"Softmax at τ = {tau}, with and without the push on every answer (three conditions, not all resolved)",
-            f"At τ = {tau}, softmax made the model worse, and softmax without the push on every answer made it better",
-            f"At τ = {tau}, softmax did not make the model worse, or leaving out the push on every answer did not help",
-        ),
-    )
-
-
-def _rises(ablation: dict[str, Any], **training: Any) -> Contrast:
-    # A cold start begins near 0 %. There even a gain below 2 points is learning, so it must not count as equal.
-    return Contrast(ablation, BASE, "final", tolerant=False, training=training)
+def _rises(ablation: dict[str, Any], against: Any = BASE, **training: Any) -> Contrast:
+    # A cold start begins near 0 %. There even a small gain is learning, so it must not count as equal.
+    return Contrast(ablation, against, "final", tolerant=False, training=training)
 
 
 def _taught(how: str, training: dict[str, float]) -> list[Claim]:
     (form,) = training  # the only key: injection, imitation or target
     name = f"{form} {training[form]:g}"
     where = f"Where a reference answer {how}, "
+    alone = Contrast(LINEAR, LINEAR, "final", tolerant=False, training=training, against_training={"imitation": 0.0})
     return [
         Claim(
             f"C12 {name}",
-            f"Teacher forcing cures the cold start where a reference answer {how}",
-            cold_start(_rises(LINEAR, **training)),
-            Words(
-                f"{where}GRPO against a base model that finds almost no right answer",
-                f"{where}GRPO improved a base model that finds almost no right answer{{size}}",
-                f"{where}GRPO harmed a base model that finds almost no right answer{{size}}",
+            f"Teacher forcing cures the cold start where a reference answer {how}: GRPO reaches 2 %, and more than "
+            "imitation alone",
+            cold_start(_rises(LINEAR, WARM, **training), alone),
+            Words(  # without {size}, because one number cannot sum up two contrasts
+                f"{where}GRPO against 2 % success and against imitation alone (two conditions, not all resolved)",
+                f"{where}GRPO reached 2 % success, and more than imitation alone",
+                f"{where}GRPO did not reach 2 % success, or was no better than imitation alone",
             ),
             gated=False,  # a cold start is where GRPO may not learn
         ),
@@ -133,6 +111,17 @@ CLAIMS: tuple[Claim, ...] = (
         "Softmax τ=0.5 beats the linear baseline",
         every(Contrast(HALF, LINEAR)),
         better("Softmax at τ = 0.5", "GRPO"),
+    ),
+    Claim(
+        "C1 pass@16",
+        "Softmax τ=0.5 solves more puzzles in 16 answers than the linear baseline",
+        every(Contrast(HALF, LINEAR, "pass@16")),
+        Words(
+            "Puzzles solved in 16 answers, softmax at τ = 0.5 against GRPO",
+            "With 16 answers to each puzzle, softmax at τ = 0.5 solved more than GRPO{size}",
+            "With 16 answers to each puzzle, softmax at τ = 0.5 solved fewer than GRPO{size}",
+            "With 16 answers to each puzzle, softmax at τ = 0.5 solved as many as GRPO{size}",
+        ),
     ),
     Claim(
         "C1 best rates",
@@ -178,7 +167,7 @@ CLAIMS: tuple[Claim, ...] = (
         no_better(Contrast(anneal(0.75, 0.25), HALF)),
         Words(
             "Softmax with τ lowered from 0.75 to 0.25, against τ = 0.5",
-            "Lowering τ from 0.75 to 0.25 brought no gain of 2 or more right answers in 100 over keeping τ = 0.5{size}",
+            "Lowering τ from 0.75 to 0.25 brought no gain over keeping τ = 0.5{size}",
             "Lowering τ from 0.75 to 0.25 was better than keeping τ = 0.5{size}",
         ),
     ),
@@ -240,22 +229,24 @@ CLAIMS: tuple[Claim, ...] = (
         "The model tried more equations per answer",
         "The model tried fewer equations per answer",
     ),
-    _habit(
-        "C10b",
-        "Softmax τ=0.5 explores: it checks itself more often than linear",
-        "self_checks",
-        +1,
-        "The model checked itself more often",
-        "The model checked itself less often",
+    replace(
+        _habit(
+            "C10b",
+            "Softmax τ=0.5 explores: it checks itself more often than linear",
+            "self_checks",
+            +1,
+            "The model checked itself more often",
+            "The model checked itself less often",
+        ),
+        rule=own_count("attempts", Contrast(HALF, LINEAR, "self_checks")),
     ),
     _habit(
         "C10c",
-        "Softmax τ=0.5 explores: it admits defeat more often than linear",
+        "Where it is wrong, softmax τ=0.5 admits defeat more often than linear",
         "gave_up",
         +1,
-        "The model admitted defeat more often",
-        "The model admitted defeat less often",
-        "The model admitted defeat as often",
+        "When it was wrong, the model admitted defeat more often",
+        "When it was wrong, the model admitted defeat less often",
     ),
     Claim(
         "C11",
@@ -272,29 +263,4 @@ CLAIMS: tuple[Claim, ...] = (
     *_taught("is injected with the highest reward", {"injection": 1.1}),
     *_taught("is imitated beside the policy gradient", {"imitation": 1.0}),
     *_taught("is a target for what the policy writes", {"target": 0.01}),
-    _noise(0.75),
-    _noise(1.0),
-    _noise(2.0),
-    Claim(
-        "P1b",
-        "Adding the constant 1 to the linear weights hurts",
-        every(Contrast({"scheme": "linear_plus_one"}, LINEAR, "auc", -1)),
-        worse("GRPO with a push on every answer", "GRPO"),
-    ),
-    Claim(
-        "P2",
-        "Success falls with τ, without an optimum at half the range",
-        falls_with_tau("softmax"),
-        Words(  # the factor is e: the rule fits a line over log τ
-            "How the success of softmax changes when τ grows by a factor of 2.7",
-            "The success of softmax fell as τ grew, and it was not best at half the reward range",
-            "The success of softmax rose as τ grew, or it was best at half the reward range",
-        ),
-    ),
-    Claim(
-        "P3",
-        "Softmax's advantage appears where the answer format is not yet learned",
-        half_formatted(Contrast(HALF, LINEAR)),
-        better("Where the answer format is only half learned, softmax at τ = 0.5", "GRPO"),
-    ),
 )

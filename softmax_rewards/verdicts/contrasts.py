@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from softmax_rewards.common import stats
+from softmax_rewards.verdicts import paired
 from softmax_rewards.verdicts.evidence import LINEAR, Evidence, label
 
 # A scheme with the constant 1 → the same scheme without it.
@@ -86,7 +87,7 @@ def negative_controls(evidence: Evidence) -> pd.DataFrame:
                 auc = evidence.measures["auc"]
                 interval = stats.mean_interval((auc[ablation] - auc[other]).dropna())
                 limits = (interval.estimate, interval.low, interval.high, interval.n)
-                rows.append((ablation, other, *limits, stats.equivalent(interval)))
+                rows.append((ablation, other, *limits, stats.equivalent(interval, paired.margin(evidence, "auc"))))
     return pd.DataFrame(rows, columns=["ablation", "against", "delta", "low", "high", "seeds", "equivalent"])
 
 

@@ -6,11 +6,10 @@ baseline count.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from softmax_rewards.weighting.study.tau_rule import Fit
@@ -27,10 +26,16 @@ class Endpoint:
     unit: str = "points"
     counted: str = "right answer"  # what a fraction counts
     search: bool = False  # whether it is about how the model searches
+    base: str = ""  # the column of the base model's value; empty if it has none
 
     @property
     def fraction(self) -> bool:
         return self.unit == "points"
+
+    @property
+    def success(self) -> bool:
+        """Whether it is a success rate that training should raise. More of it is better."""
+        return self.fraction and bool(self.base)
 
     @property
     def scale(self) -> float:
@@ -51,18 +56,23 @@ class Endpoint:
 
 
 ENDPOINTS = {
-    "auc": Endpoint("mean success over training"),
-    "final": Endpoint("success at the end"),
-    "first_half": Endpoint("mean success over the first half of training"),
+    "auc": Endpoint("mean success over training", base="base"),
+    "final": Endpoint("success at the end", base="base"),
+    "first_half": Endpoint("mean success over the first half of training", base="base"),
+    "pass@16": Endpoint("pass@16 at the end", counted="puzzle", base="base_pass@16"),
+    "reward": Endpoint("mean reward over training", "", base="base_reward"),
     "entropy_early": Endpoint("policy entropy in steps 1–10", "nats per token"),
     "length_early": Endpoint("answer length in steps 1–10", "tokens", search=True),
     "length_late": Endpoint("answer length in the last fifth of training", "tokens", search=True),
+    "length_final": Endpoint("answer length at the end", "tokens", search=True, base="base_length"),
     "grad_norm_early": Endpoint("gradient norm before clipping in steps 1–10", ""),
     "attempts": Endpoint("equations tried per answer", "attempts", search=True),
     "self_checks": Endpoint("self-checks per answer", "checks", search=True),
-    "gave_up": Endpoint("share of answers that admit defeat", counted="answer", search=True),
+    "gave_up": Endpoint("share of wrong answers that admit defeat", counted="wrong answer", search=True),
 }
 PEAK = Endpoint("temperature of the highest success", "τ/range")
+EQUIVALENT_SHARE = 0.2  # of the baseline's own gain: a smaller difference is too small to matter
+RARE = 5  # right answers expected on a side; with fewer, an exact test of counts decides
 
 
 @dataclass(frozen=True)
@@ -70,11 +80,22 @@ class Contrast:
     """`endpoint` of `ablation` minus that of `against`."""
 
     ablation: Mapping[str, Any]
-    against: Mapping[str, Any] | str  # a weighting, or BASE: the success of the same run before training
+    against: Mapping[str, Any] | str | float  # a weighting; BASE, the model before training; or a fixed value
     endpoint: str = "auc"
     sign: int = 1  # of the difference that the claim predicts
-    tolerant: bool = True  # whether a success rate within ±2 points counts as equal
-    training: Mapping[str, Any] = field(default_factory=dict)  # settings of both ablations that the baseline lacks
+    tolerant: bool = True  # whether a difference below a fifth of the baseline's gain counts as equal
+    training: Mapping[str, Any] = field(default_factory=dict)  # settings of the ablation that the baseline lacks
+    against_training: Mapping[str, Any] | None = None  # the same of the other side; None: those of `training`
+
+    def sides(self) -> tuple[str, str]:
+        """Both sides in words."""
+        if isinstance(self.against, float):
+            return label(self.ablation, self.training), ENDPOINTS[self.endpoint].value(self.against)
+        return label(self.ablation, self.training), label(self.against, self.other_training)
+
+    @property
+    def other_training(self) -> Mapping[str, Any]:
+        return self.training if self.against_training is None else self.against_training
 
 
 class Untested(Exception):
@@ -83,15 +104,19 @@ class Untested(Exception):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an experiment measured.
+    """What an experiment measured in one of its conditions.
 
-    measures   one row per run, index (ablation, seed); columns: ENDPOINTS, "base" (success of the base model) and
-               "base_format" (its share of well-formed answers)
-    configs    ablation → {"weighting": …, "training": …}, with all defaults filled in
-    baseline   the ablation whose training settings every compared ablation must share
-    fits       scheme → fit of its AUC over τ; only schemes that were trained at several τ
-    p_holm     ablation → Holm's adjusted p of its AUC against the baseline; only the primary family
-    unable     why the base models cannot search, in words; empty if they can, or if that was not checked
+    measures    one row per run, index (ablation, seed); columns as `measures.measure` writes them
+    configs     ablation → {"weighting": …, "training": …}, with all defaults filled in
+    baseline    the ablation whose training settings every compared ablation must share
+    fits        scheme → fit of its AUC over τ; only schemes that were trained at several τ
+    p_holm      ablation → Holm's adjusted p of its AUC against the baseline; only the primary family
+    unable      why the base models cannot search, in words; empty if they can, or if that was not checked
+    condition   the name of the condition; empty if the experiment has only one
+    baselines   name of a condition → its baseline, for every condition of the experiment
+    gate        the endpoint by which the gate asks whether training worked: "auc", or "reward"
+    predicted_gap  the difference in success that the experiment expects; it replaces the baseline's gain where the
+                   baseline is expected to lose
     """
 
     measures: pd.DataFrame
@@ -100,6 +125,10 @@ class Evidence:
     fits: Mapping[str, Fit] = field(default_factory=dict)
     p_holm: Mapping[str, float] = field(default_factory=dict)
     unable: str = ""
+    condition: str = ""
+    baselines: Mapping[str, str] = field(default_factory=dict)
+    gate: str = "auc"
+    predicted_gap: float | None = None
 
     def find(self, pattern: Mapping[str, Any], changes: Mapping[str, Any] = MappingProxyType({})) -> str:
         """The ablation with this weighting, trained like the baseline except for `changes`. Raises Untested."""
@@ -119,24 +148,34 @@ class Evidence:
             if matches(config["weighting"], pattern) and {**config["training"], "learning_rate": None} == training
         }
 
-    def pair(self, contrast: Contrast) -> tuple[np.ndarray, np.ndarray]:
-        """Values of both sides, [S] and [S], for the S seeds that both have. Raises Untested."""
+    def pair(self, contrast: Contrast) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows of `measures` of both sides, for the S seeds that both have. Raises Untested.
+
+        In a comparison with the base model or a fixed value, both are the rows of the ablation.
+        """
         first = self.measures.loc[self.find(contrast.ablation, contrast.training)]
-        if isinstance(contrast.against, str):
-            # Without an evaluation of the base model, its success is that of the run's step 0, with the run's own seed.
-            return first[contrast.endpoint].to_numpy(), first["base"].to_numpy()
-        second = self.measures.loc[self.find(contrast.against, contrast.training)]
+        if not isinstance(contrast.against, Mapping):
+            return first, first
+        second = self.measures.loc[self.find(contrast.against, contrast.other_training)]
         # The same seed means the same prompts, initial weights and noise. Pairing removes what they share.
         seeds = first.index.intersection(second.index)
-        return first.loc[seeds, contrast.endpoint].to_numpy(), second.loc[seeds, contrast.endpoint].to_numpy()
+        if seeds.empty:
+            raise Untested(f"a seed that both {' and '.join(contrast.sides())} have")
+        return first.loc[seeds], second.loc[seeds]
+
+    def within(self, condition: str) -> "Evidence":
+        """The same evidence, seen from the baseline of another condition. Raises Untested."""
+        if condition not in self.baselines:
+            raise Untested(f"a condition {condition}")
+        return replace(self, baseline=self.baselines[condition], condition=condition)
 
     def adjusted(self, contrast: Contrast) -> float:
         """Holm's p if the contrast belongs to the primary family, else NaN."""
-        # The family is the AUC of planned ablations against the baseline, in the baseline's own training settings.
-        if contrast.endpoint != "auc" or isinstance(contrast.against, str) or contrast.training:
+        # The family is the AUC of planned ablations against the baseline.
+        if contrast.endpoint != "auc" or not isinstance(contrast.against, Mapping):
             return math.nan
-        planned = self.find(contrast.against) == self.baseline
-        return self.p_holm.get(self.find(contrast.ablation), math.nan) if planned else math.nan
+        planned = self.find(contrast.against, contrast.other_training) == self.baseline
+        return self.p_holm.get(self.find(contrast.ablation, contrast.training), math.nan) if planned else math.nan
 
 
 def matches(weighting: Any, pattern: Any) -> bool:

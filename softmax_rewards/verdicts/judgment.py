@@ -1,24 +1,27 @@
-"""Verdicts: the claims of `claims.py`, judged by the rules of `rules.py` on an experiment's evidence.
+"""Verdicts: claims, judged by their rules on an experiment's evidence.
 
-The first row, `gate`, says whether the baseline learned. If it did not, no claim with `gated` is resolved, whatever it
-compares. A claim whose ablations were not trained is not resolved either, and its row has 0 seeds. `effect`, `low` and
-`high` are in `unit`; points are percentage points. `sentence` gives every number behind a verdict. `plain` explains the
-verdict to a newcomer.
+The first row, `gate`, says whether training worked: whether the baseline or a planned ablation became better than the
+base model. If none did, no claim with `gated` is resolved, whatever it compares. A claim whose ablations were not
+trained is not resolved either, and its row has 0 seeds. `effect`, `low` and `high` are in `unit`; points are percentage
+points. `ratio` is the gain of the ablation over that of the other side, with Fieller's limits. `sentence` gives every
+number behind a verdict. `plain` explains the verdict to a newcomer.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from softmax_rewards.common import stats
 from softmax_rewards.verdicts import wording
-from softmax_rewards.verdicts.evidence import BASE, LINEAR, Contrast, Evidence, Untested
-from softmax_rewards.verdicts.rules import Rule, every
+from softmax_rewards.verdicts.evidence import Evidence, Untested
+from softmax_rewards.verdicts.rules import Rule, learned
 from softmax_rewards.verdicts.wording import SUPPORTED, UNRESOLVED, Words
 
-COLUMNS = ["claim", "statement", "verdict", "plain", "effect", "low", "high", "unit", "seeds"]
-COLUMNS += ["experiment", "model", "task", "sentence"]
+COLUMNS = ["claim", "statement", "verdict", "outcome", "plain", "effect", "low", "high", "unit", "p"]
+COLUMNS += ["ratio", "ratio_low", "ratio_high", "seeds", "experiment", "condition", "model", "task", "sentence"]
 
 
 @dataclass(frozen=True)
@@ -29,18 +32,18 @@ class Claim:
     statement: str
     rule: Rule
     plain: Words
-    gated: bool = True  # the claim can be resolved only if the baseline learned
+    gated: bool = True  # the claim can be resolved only if a planned ablation learned
     search: bool = False  # the claim can be resolved only if the base model can search
 
 
 GATE = Claim(
     "gate",
-    "The linear baseline learned",
-    every(Contrast(LINEAR, BASE, "final", tolerant=False)),
+    "The baseline or a planned ablation learned",
+    learned(),
     Words(
-        "GRPO against its own base model",
-        "Training with GRPO made the model better{size}",
-        "Training with GRPO made the model worse{size}",
+        "The planned weightings against the base model",
+        "Training made the model better than it was before{size}",
+        "Training made the model worse than it was before, whatever the weighting{size}",
     ),
     gated=False,
 )
@@ -49,21 +52,19 @@ GATE = Claim(
 def judge(claims: Iterable[Claim], evidence: Evidence, experiment: str, model: str, task: str) -> pd.DataFrame:
     """One row per claim, columns COLUMNS: first the gate, then `claims` in their order."""
     closed = _closed(evidence)
-    subject = {"experiment": experiment, "model": model, "task": task}
+    subject = {"experiment": experiment, "condition": evidence.condition, "model": model, "task": task}
+    where = f"{model} on {task}" + (f" ({evidence.condition})" if evidence.condition else "")
     rows = []
     for claim in (GATE, *claims):
         row = {"claim": claim.id, "statement": claim.statement} | subject
-        rows.append(row | _row(claim, evidence, closed, f"{model} on {task}"))
+        rows.append(row | _row(claim, evidence, closed, where))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _closed(evidence: Evidence) -> str:
-    """Why the gate is closed, in words. Empty if the baseline learned."""
-    try:
-        learned = GATE.rule(evidence)
-    except Untested as missing:
-        return f"this experiment lacks {missing}"
-    return "" if learned.verdict == SUPPORTED else learned.sentence
+    """Why the gate is closed, in words. Empty if a planned ablation learned."""
+    finding = GATE.rule(evidence)
+    return "" if finding.verdict == SUPPORTED else finding.sentence
 
 
 def _row(claim: Claim, evidence: Evidence, closed: str, subject: str) -> dict[str, Any]:
@@ -72,24 +73,36 @@ def _row(claim: Claim, evidence: Evidence, closed: str, subject: str) -> dict[st
         finding = claim.rule(evidence)
     except Untested as missing:
         sentence = f"Not tested in this experiment: needs {missing}."
-        return {"verdict": UNRESOLVED, "plain": wording.UNTESTED, "seeds": 0, "sentence": sentence}
-    verdict, sentence = finding.verdict, finding.sentence
+        return {
+            "verdict": UNRESOLVED,
+            "outcome": UNRESOLVED,
+            "plain": wording.UNTESTED,
+            "seeds": 0,
+            "sentence": sentence,
+        }
+    verdict, outcome, sentence = finding.verdict, finding.outcome, finding.sentence
     plain = wording.plain(claim.plain, verdict, finding.interval, finding.measure, finding.close)
     if claim.gated and closed:
         # The measured difference stays in the row. Only the verdict is withheld.
-        verdict, sentence = UNRESOLVED, f"the baseline did not learn, so nothing is compared ({closed})"
+        verdict, outcome = UNRESOLVED, UNRESOLVED
+        sentence = f"no planned ablation learned, so nothing is compared ({closed})"
         plain = wording.CLOSED
     if claim.search and evidence.unable:
-        verdict, sentence = UNRESOLVED, f"the base model cannot search, so this cannot be judged ({evidence.unable})"
+        verdict, outcome = UNRESOLVED, UNRESOLVED
+        sentence = f"the base model cannot search, so this cannot be judged ({evidence.unable})"
         plain = wording.UNABLE
     estimate, low, high = (finding.measure.scale * x for x in finding.interval[:3])
+    ratio = finding.ratio[:3] if finding.ratio else (math.nan,) * 3
     return {
         "verdict": verdict,
+        "outcome": outcome or verdict,
         "plain": plain,
         "effect": estimate,
         "low": low,
         "high": high,
         "unit": finding.measure.unit,
+        "p": finding.interval.p,
+        **dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True)),
         "seeds": finding.interval.n,
         "sentence": f"{subject}: {sentence}.",
     }
@@ -98,11 +111,14 @@ def _row(claim: Claim, evidence: Evidence, closed: str, subject: str) -> dict[st
 def overview(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The verdicts of several experiments in one table, sorted by claim: one row per experiment that tested the claim.
 
-    If no experiment tested a claim, the table has the row of the first one. Its sentence says what is missing.
+    If no experiment tested a claim, the table has the row of the first one. Its sentence says what is missing. Column
+    `q` is p, adjusted for the false discovery rate over all rows of the table: of the rows with q < 0.05, at most 5 %
+    are expected to be chance. Many claims share runs, so their errors are correlated, mostly positively.
     """
     every_row = pd.concat(tables, ignore_index=True)
     tested = every_row["seeds"] > 0
     untested = ~every_row["claim"].isin(every_row.loc[tested, "claim"]) & ~every_row.duplicated("claim")
     order = {claim: position for position, claim in enumerate(every_row["claim"].unique())}
     # A stable sort keeps the experiments of a claim in the order of `tables`.
-    return every_row[tested | untested].sort_values("claim", key=lambda ids: ids.map(order), kind="stable")
+    rows = every_row[tested | untested].sort_values("claim", key=lambda ids: ids.map(order), kind="stable")
+    return rows.assign(q=stats.false_discovery(rows["p"]))

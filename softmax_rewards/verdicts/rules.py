@@ -1,13 +1,15 @@
 """Rules: functions that decide a claim from an experiment's evidence. `judgment.py` applies them.
 
-Most rules test contrasts. A contrast is an endpoint of one ablation minus that of another ablation or of its own base
-model. The two are paired by seed, and the claim predicts the sign of the difference.
+Most rules test contrasts. A contrast is an endpoint of one ablation minus that of another ablation, of its own base
+model or of a fixed value. The two are paired by seed, and the claim predicts the sign of the difference. A difference
+has one of four outcomes, and the sign comes first:
 
-    supported      the whole 95 % interval has the predicted sign; a comparison of the primary family also needs
-                   Holm's p < 0.05
-    contradicted   the whole interval has the other sign; or, for a success rate, it lies inside ±2 points (equivalent)
-    not resolved   anything else
+    better, worse   the whole 95 % interval lies on one side of 0; a comparison of the primary family also needs Holm's
+                    p < 0.05. An endpoint that is not a success rate is called higher or lower
+    equivalent      the whole interval of a success rate lies inside ± a fifth of the baseline's own gain
+    not resolved    anything else
 
+A claim is supported if the outcome has the predicted sign, and contradicted if it has the other sign or is equivalent.
 A rule with several contrasts supports its claim if all contrasts do, and contradicts it if one contrast does.
 """
 
@@ -16,15 +18,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from softmax_rewards.common import stats
-from softmax_rewards.common.stats import EQUIVALENCE, Interval, equivalent, mean_interval, minimum_detectable_effect
-from softmax_rewards.verdicts.evidence import ENDPOINTS, PEAK, Contrast, Endpoint, Evidence, Untested, label
-from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
-from softmax_rewards.weighting.study.tau_rule import CLAIMED_RATIO, SMALLEST_GRID, Fit
+import numpy as np
 
-ALPHA = 0.05
+from softmax_rewards.common import stats
+from softmax_rewards.common.stats import Interval, mean_interval, minimum_detectable_effect
+from softmax_rewards.verdicts import paired
+from softmax_rewards.verdicts.evidence import ENDPOINTS, Contrast, Endpoint, Evidence, Untested, label
+from softmax_rewards.verdicts.paired import Comparison
+from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
+
 COLD_START = 0.005  # a base model with at most this success counts as too weak to start
+WARM = 0.02  # success that a cured cold start must reach
 HALF_FORMATTED = (0.35, 0.65)  # a base model with this share of well-formed answers has half learned the format
+SAME_COUNT = 0.99  # correlation from which two counts are one
 
 
 @dataclass(frozen=True)
@@ -36,32 +42,31 @@ class Finding:
     sentence: str
     measure: Endpoint
     close: bool = False  # contradicted because the difference is too small, not because it has the other sign
+    outcome: str = ""  # of the contrast that decided, see above; empty for other rules
+    ratio: Interval | None = None  # gain of the ablation over that of the other side, with Fieller's limits
 
 
-def decide(interval: Interval, sign: int, margin: float | None = None, adjusted: float = math.nan) -> tuple[str, str]:
-    """Verdict and reason of an effect that is predicted to have `sign`. `adjusted` is Holm's p or NaN."""
+Rule = Callable[[Evidence], Finding]
+
+
+def decide(compared: Comparison, sign: int) -> tuple[str, str]:
+    """Verdict and reason of a comparison whose effect is predicted to have `sign`."""
+    interval, outcome = compared.interval, compared.outcome
+    if outcome == paired.EQUIVALENT:
+        return CONTRADICTED, f"equivalent: the whole interval is inside ±{100 * compared.margin:.1f} points"
+    if outcome != paired.UNCLEAR:
+        as_claimed = interval.estimate * sign > 0
+        return (SUPPORTED, "as claimed") if as_claimed else (CONTRADICTED, "the opposite of the claim")
     if math.isnan(interval.low):
         return UNRESOLVED, f"{interval.n} seed(s) give no interval"
-    # Equivalence comes before the sign: a difference can exclude 0 and still be too small to matter.
-    if margin is not None and equivalent(interval, margin):
-        return CONTRADICTED, f"equivalent: the whole interval is inside ±{100 * margin:g} points"
-    low, high = sorted((sign * interval.low, sign * interval.high))
-    if low <= 0 <= high:
+    if interval.low <= 0 <= interval.high:
         return UNRESOLVED, "the interval includes 0"
-    if adjusted >= ALPHA:
-        return (
-            UNRESOLVED,
-            f"no longer clear after Holm's correction for all planned ablations (p = {adjusted:.2g})",
-        )
-    return (SUPPORTED, "as claimed") if low > 0 else (CONTRADICTED, "the opposite of the claim")
+    corrected = f"p = {compared.adjusted:.2g}"
+    return UNRESOLVED, f"no longer clear after Holm's correction for all planned ablations ({corrected})"
 
 
-def _close(verdict: str, interval: Interval, sign: int) -> bool:
-    """Whether a contradicted effect does not clearly have the other sign."""
-    return verdict == CONTRADICTED and max(sign * interval.low, sign * interval.high) >= 0
-
-
-def _describe(endpoint: Endpoint, interval: Interval) -> str:
+def describe(endpoint: Endpoint, interval: Interval) -> str:
+    """An interval in words: "+1.6 points (95 % interval +0.4 to +2.8, 5 seeds)"."""
     text = endpoint.change(interval.estimate)
     if math.isnan(interval.low):
         return text
@@ -69,156 +74,136 @@ def _describe(endpoint: Endpoint, interval: Interval) -> str:
     return f"{text} (95 % interval {low} to {high}, {interval.n} seeds)"
 
 
-def _compare(evidence: Evidence, contrast: Contrast) -> tuple[Interval, str]:
-    """The paired interval of a contrast, and its figures in words."""
-    first, second = evidence.pair(contrast)
-    interval, endpoint = mean_interval(first - second), ENDPOINTS[contrast.endpoint]
-    if not len(first):
-        raise Untested(f"a seed that both {label(contrast.ablation)} and {label(contrast.against)} have")
-    ablation = f"{label(contrast.ablation, contrast.training)} {endpoint.value(first.mean())}"
-    against = f"{label(contrast.against, contrast.training)} {endpoint.value(second.mean())}"
-    return interval, f"{endpoint.text}, {ablation} against {against}: {_describe(endpoint, interval)}"
+def _words(contrast: Contrast, compared: Comparison) -> str:
+    """The figures of a comparison in words."""
+    endpoint, (first, second) = ENDPOINTS[contrast.endpoint], contrast.sides()
+    against = second if isinstance(contrast.against, float) else f"{second} {endpoint.value(compared.second)}"
+    text = f"{endpoint.text}, {first} {endpoint.value(compared.first)} against {against}: "
+    text += describe(endpoint, compared.interval)
+    ratio = compared.ratio
+    if ratio is not None and not math.isnan(ratio.low):
+        text += f", {ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}] times the gain of {second}"
+    return text + (", by an exact test of the counts" if compared.exact else "")
 
 
 def assess(evidence: Evidence, contrast: Contrast) -> Finding:
     """Decide one contrast."""
-    interval, words = _compare(evidence, contrast)
-    endpoint = ENDPOINTS[contrast.endpoint]
-    margin = EQUIVALENCE if contrast.tolerant and endpoint.fraction else None
-    adjusted = evidence.adjusted(contrast)
-    verdict, reason = decide(interval, contrast.sign, margin, adjusted)
-    if verdict == UNRESOLVED and interval.n >= 2:
+    compared = paired.compare(evidence, contrast)
+    interval, endpoint = compared.interval, ENDPOINTS[contrast.endpoint]
+    verdict, reason = decide(compared, contrast.sign)
+    if verdict == UNRESOLVED and interval.n >= 2 and not compared.exact:
         # A planned comparison must also pass Holm, so its detectable effect is stated for that level.
-        level = stats.strictest_confidence(1 if math.isnan(adjusted) else len(evidence.p_holm))
+        level = stats.strictest_confidence(1 if math.isnan(compared.adjusted) else len(evidence.p_holm))
         effect = minimum_detectable_effect(interval.deviation, interval.n, confidence=level)
         detectable = endpoint.change(effect).lstrip("+")
         reason += f" ({interval.n} seeds find a true difference of {detectable} four times in five)"
-    close = _close(verdict, interval, contrast.sign)
-    return Finding(verdict, interval, f"{words}, {reason}", endpoint, close)
-
-
-Rule = Callable[[Evidence], Finding]
+    close = compared.outcome == paired.EQUIVALENT
+    sentence = f"{_words(contrast, compared)}, {reason}"
+    return Finding(verdict, interval, sentence, endpoint, close, compared.outcome, compared.ratio)
 
 
 def every(*contrasts: Contrast) -> Rule:
     """All contrasts must hold. The finding is that of the contrast that decides: the first contradicted one, else the
-    first unresolved one, else the first."""
+    first unresolved one, else the one with the largest p."""
 
     def rule(evidence: Evidence) -> Finding:
         findings = [assess(evidence, contrast) for contrast in contrasts]
         strength = (CONTRADICTED, UNRESOLVED, SUPPORTED)
-        deciding = min(findings, key=lambda finding: strength.index(finding.verdict))
+        weakest = min(strength.index(finding.verdict) for finding in findings)
+        level = [finding for finding in findings if strength.index(finding.verdict) == weakest]
+        # All must hold, so a supported claim is as doubtful as its most doubtful contrast.
+        deciding = max(level, key=lambda finding: finding.interval.p) if strength[weakest] == SUPPORTED else level[0]
         return replace(deciding, sentence="; ".join(finding.sentence for finding in findings))
 
     return rule
 
 
-def no_better(contrast: Contrast) -> Rule:
-    """The ablation gains nothing: supported if the whole interval is below 2 points."""
+def learned() -> Rule:
+    """The gate: the baseline or a planned ablation is better than the base model, with Holm's correction over them."""
 
     def rule(evidence: Evidence) -> Finding:
-        interval, words = _compare(evidence, contrast)
-        # In this order, as in the plan: a gain that excludes 0 but stays below 2 points counts as no gain.
-        if interval.high < EQUIVALENCE:
-            verdict, reason = SUPPORTED, "a gain of 2 points or more is excluded"
-        elif interval.low > 0:
+        endpoint = ENDPOINTS[evidence.gate]
+        names = list(dict.fromkeys([evidence.baseline, *evidence.p_holm]))
+        trained = [name for name in names if name in evidence.measures.index.unique("ablation")]
+        gains = [paired.gain(evidence, name, evidence.gate) for name in trained]
+        adjusted = stats.holm([gain.p for gain in gains])
+        rows = list(zip(trained, gains, adjusted, strict=True))
+        clear = [row for row in rows if row[2] < paired.ALPHA and row[1].estimate > 0]
+        name, gain, p = min(clear or rows, key=lambda row: (row[2], -row[1].estimate))
+        words = f"{endpoint.text} against the base model, {name}: {describe(endpoint, gain)}"
+        if clear:
+            also = ", ".join(other for other, *_ in clear if other != name)
+            more = f"; also better than the base model: {also}" if also else ""
+            return Finding(SUPPORTED, gain, f"{words}, Holm's p = {p:.2g}{more}", endpoint, outcome=paired.BETTER)
+        lost = all(row[1].high < 0 for row in rows)
+        verdict, reason = (CONTRADICTED, "all are worse") if lost else (UNRESOLVED, "none is clearly better")
+        return Finding(verdict, gain, f"{words}, and of {len(rows)} planned ablations {reason}", endpoint)
+
+    return rule
+
+
+def no_better(contrast: Contrast) -> Rule:
+    """The ablation gains nothing: supported if it is worse, or if the whole interval is below the margin."""
+
+    def rule(evidence: Evidence) -> Finding:
+        compared = paired.compare(evidence, contrast)
+        interval = compared.interval
+        if interval.low > 0:
             verdict, reason = CONTRADICTED, "it is better"
+        elif interval.high < 0 or interval.high < compared.margin:
+            verdict, reason = SUPPORTED, "a gain that matters is excluded"
         else:
-            verdict, reason = UNRESOLVED, "a gain of 2 points is neither excluded nor shown"
-        return Finding(verdict, interval, f"{words}, {reason}", ENDPOINTS[contrast.endpoint])
+            verdict, reason = UNRESOLVED, "a gain that matters is neither excluded nor shown"
+        sentence = f"{_words(contrast, compared)}, {reason}"
+        endpoint = ENDPOINTS[contrast.endpoint]
+        return Finding(verdict, interval, sentence, endpoint, outcome=compared.outcome, ratio=compared.ratio)
 
     return rule
 
 
 def best_rates(first: Mapping[str, Any], second: Mapping[str, Any]) -> Rule:
-    """The AUC of `first` is higher than that of `second`, each at its own best learning rate by mean AUC."""
+    """The AUC of `first` is higher than that of `second`, each at its best learning rate.
+
+    The rate of a seed is chosen by the mean AUC of the *other* seeds. Chosen by all seeds, the best of several rates
+    would profit from its own luck.
+    """
 
     def rule(evidence: Evidence) -> Finding:
-        best = []
+        sides = []
         for pattern in (first, second):
             rates = evidence.rates(pattern)
             if len(rates) < 2:
                 raise Untested(f"{label(pattern)} at two or more learning rates")
-            best.append(max(rates.items(), key=lambda item: evidence.measures.loc[item[1], "auc"].mean()))
-        (rate_a, ablation_a), (rate_b, ablation_b) = best
-        difference = (evidence.measures.loc[ablation_a, "auc"] - evidence.measures.loc[ablation_b, "auc"]).dropna()
-        interval = mean_interval(difference)
-        verdict, reason = decide(interval, 1, EQUIVALENCE)
-        words = f"{label(first)} at rate {rate_a:g} against {label(second)} at rate {rate_b:g}"
-        endpoint = ENDPOINTS["auc"]
-        sentence = f"{words}: {_describe(endpoint, interval)}, {reason}"
-        return Finding(verdict, interval, sentence, endpoint, _close(verdict, interval, 1))
+            sides.append(evidence.measures["auc"].unstack("seed").loc[list(rates.values())].dropna(axis=1))
+        seeds = sides[0].columns.intersection(sides[1].columns)
+        if len(seeds) < 2:
+            raise Untested("two seeds that every learning rate of both has")
+        values = np.array([[_left_out(side[seeds], seed) for seed in seeds] for side in sides])
+        interval = mean_interval(values[0] - values[1])
+        base = evidence.measures.loc[evidence.baseline, "base"].iloc[0]
+        ratio = stats.ratio_interval(values[0] - base, values[1] - base)
+        compared = Comparison(
+            interval, float(values[0].mean()), float(values[1].mean()), paired.margin(evidence, "auc"), ratio
+        )
+        verdict, reason = decide(compared, 1)
+        words = f"{label(first)} against {label(second)}, each at the learning rate that is best for the other seeds"
+        sentence = f"{words}: {describe(ENDPOINTS['auc'], interval)}, {reason}"
+        close = compared.outcome == paired.EQUIVALENT
+        return Finding(verdict, interval, sentence, ENDPOINTS["auc"], close, compared.outcome, ratio)
 
     return rule
 
 
-def _sweep(evidence: Evidence, scheme: str) -> Fit:
-    fit = evidence.fits.get(scheme)
-    if fit is None or len(fit.taus) < SMALLEST_GRID:
-        raise Untested(f"{scheme.replace('_', ' ')} at {SMALLEST_GRID} or more constant τ")
-    return fit
-
-
-def peak_at_half(scheme: str) -> Rule:
-    """Success has a maximum over log(τ/range), and its interval contains 1/2. The effect is the best τ/range."""
-
-    def rule(evidence: Evidence) -> Finding:
-        fit = _sweep(evidence, scheme)
-        interval = Interval(fit.ratio, fit.low, fit.high, math.nan, fit.seeds, math.nan)
-        grid = "τ tried: " + ", ".join(f"{tau:g}" for tau in fit.taus)
-        if fit.interior:
-            fitted = fit.low <= CLAIMED_RATIO <= fit.high
-            # A parabola can fit badly. The grid must agree: is 1/2 between the neighbors of the best τ tried?
-            bracketed = fit.bracket[0] <= CLAIMED_RATIO <= fit.bracket[1]
-            verdict = UNRESOLVED if fitted != bracketed else SUPPORTED if fitted else CONTRADICTED
-            text = (
-                f"mean success over training peaks at τ = {fit.ratio:.2f} × the reward range (95 % interval "
-                f"{fit.low:.2f} to {fit.high:.2f}, {fit.seeds} seeds; {grid}), which "
-                f"{'contains' if fitted else 'excludes'} 1/2"
-            )
-            if verdict == UNRESOLVED:
-                text += ", but the neighbors of the best τ tried do not agree, so the fit alone does not decide"
-            return Finding(verdict, interval, text, PEAK)
-        # Without a maximum inside the grid, an edge that is clearly better than half the range excludes the claim.
-        if fit.best in (fit.taus[0], fit.taus[-1]) and fit.lead.low > 0:
-            text = (
-                f"no interior maximum: the best τ is {fit.best:g}, at the edge ({grid}), "
-                f"{100 * fit.lead.estimate:.1f} points above the τ nearest to half the range "
-                f"({100 * fit.lead.low:+.1f} to {100 * fit.lead.high:+.1f}, widened for choosing the best)"
-            )
-            return Finding(CONTRADICTED, interval, text, PEAK)
-        return Finding(UNRESOLVED, interval, f"no maximum is reported because {fit.reason} ({grid})", PEAK)
-
-    return rule
-
-
-def falls_with_tau(scheme: str) -> Rule:
-    """Success falls with log τ, and a peak at half the range is contradicted. The effect is the change of success when
-    τ grows by a factor e."""
-
-    def rule(evidence: Evidence) -> Finding:
-        # A curve with a peak can also have a falling line, so the peak must be excluded.
-        slope, peak = _sweep(evidence, scheme).slope, peak_at_half(scheme)(evidence)
-        if math.isnan(slope.low):
-            return Finding(UNRESOLVED, slope, peak.sentence, ENDPOINTS["auc"])
-        if slope.high < 0 and peak.verdict == CONTRADICTED:
-            verdict = SUPPORTED
-        elif slope.low > 0 or peak.verdict == SUPPORTED:
-            verdict = CONTRADICTED
-        else:
-            verdict = UNRESOLVED
-        change = _describe(ENDPOINTS["auc"], slope)
-        text = f"a factor e in τ changes mean success by {change}; {peak.sentence}"
-        return Finding(verdict, slope, text, ENDPOINTS["auc"])
-
-    return rule
+def _left_out(values: Any, seed: int) -> float:
+    """The value of `seed` at the rate with the highest mean over the other seeds; `values` has one row per rate."""
+    return float(values.loc[values.drop(columns=seed).mean(axis=1).idxmax(), seed])
 
 
 def cold_start(*contrasts: Contrast) -> Rule:
     """`every`, for a base model with at most 0.5 % success. Raises Untested for a stronger one."""
 
     def rule(evidence: Evidence) -> Finding:
-        if evidence.measures["base"].mean() > COLD_START:
+        if evidence.measures.loc[evidence.baseline, "base"].mean() > COLD_START:
             raise Untested(f"a base model of at most {100 * COLD_START:g} % success")
         return every(*contrasts)(evidence)
 
@@ -230,8 +215,44 @@ def half_formatted(*contrasts: Contrast) -> Rule:
 
     def rule(evidence: Evidence) -> Finding:
         low, high = HALF_FORMATTED
-        if not low <= evidence.measures["base_format"].mean() <= high:
+        if not low <= evidence.measures.loc[evidence.baseline, "base_format"].mean() <= high:
             raise Untested(f"a base model with {100 * low:g} to {100 * high:g} % of its answers in the right format")
         return every(*contrasts)(evidence)
+
+    return rule
+
+
+def own_count(other: str, contrast: Contrast) -> Rule:
+    """`every`, for a count that is not the same as the endpoint `other` in this task. Raises Untested if it is."""
+
+    def rule(evidence: Evidence) -> Finding:
+        counts = evidence.measures[[contrast.endpoint, other]].to_numpy(float)
+        if len(counts) > 1 and (counts.std(axis=0) > 0).all() and np.corrcoef(counts.T)[0, 1] > SAME_COUNT:
+            same = ENDPOINTS[contrast.endpoint].text
+            raise Untested(f"a task in which {same} are another count than {ENDPOINTS[other].text}")
+        return every(contrast)(evidence)
+
+    return rule
+
+
+def interaction(contrast: Contrast, conditions: tuple[str, str]) -> Rule:
+    """The contrast is larger in the first condition than in the second, paired by seed. Raises Untested elsewhere."""
+
+    def rule(evidence: Evidence) -> Finding:
+        first, second = conditions
+        if evidence.condition != first:
+            raise Untested(f"the conditions {first} and {second}; it is judged in {first}")
+        rows = [evidence.within(name).pair(contrast) for name in conditions]
+        gaps = [own[contrast.endpoint] - other[contrast.endpoint] for own, other in rows]
+        seeds = gaps[0].index.intersection(gaps[1].index)
+        noise = np.sqrt(sum(part[f"{contrast.endpoint}_noise"].mean() ** 2 for pair in rows for part in pair))
+        interval = mean_interval((gaps[0] - gaps[1]).loc[seeds], floor=noise)
+        endpoint = ENDPOINTS[contrast.endpoint]
+        means = [endpoint.change(float(gap.loc[seeds].mean())) for gap in gaps]
+        compared = Comparison(interval, math.nan, math.nan)
+        verdict, reason = decide(compared, contrast.sign)
+        words = f"{endpoint.text}, {' minus '.join(contrast.sides())}: {means[0]} in {first}, {means[1]} in {second}"
+        sentence = f"{words}, a difference of {describe(endpoint, interval)}, {reason}"
+        return Finding(verdict, interval, sentence, endpoint, outcome=compared.outcome)
 
     return rule

@@ -4,33 +4,26 @@ Ablations are paired by seed, and compared at the same step and at the same numb
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from softmax_rewards.common import stats
-from softmax_rewards.verdicts import robust
+from softmax_rewards.verdicts import paired, robust
 from softmax_rewards.verdicts.evidence import Evidence
 from softmax_rewards.verdicts.finished import EvaluatedRun, FinishedRun, by_ablation
+from softmax_rewards.verdicts.measures import EARLY
 from softmax_rewards.weighting import temperature
 from softmax_rewards.weighting.study import tau_rule
 from softmax_rewards.weighting.study.populations import Population, from_log
 
-EARLY = 10  # the claims about entropy, length and gradient norm are about steps 1–10
 SWEPT = ("softmax", "softmax_centered")
-COMPARISON_COLUMNS = [
-    "ablation",
-    "against",
-    "endpoint",
-    "delta",
-    "low",
-    "high",
-    "p",
-    "p_holm",
-    "family",
-    "seeds",
-    "mde",
-]
+# Name in the table of comparisons → the endpoint whose noise and margin it has.
+COMPARED = {"auc": "auc", "final": "final", "auc_tokens": "auc"}
+COMPARISON_COLUMNS = ["ablation", "against", "endpoint", "delta", "low", "high", "p", "p_holm", "family", "seeds"]
+COMPARISON_COLUMNS += ["mde", "margin", "outcome", "ratio", "ratio_low", "ratio_high"]
 
 
 def long(parts: Iterable[tuple[FinishedRun, pd.DataFrame]]) -> pd.DataFrame:
@@ -38,31 +31,6 @@ def long(parts: Iterable[tuple[FinishedRun, pd.DataFrame]]) -> pd.DataFrame:
     return pd.concat(
         [table.assign(ablation=run.ablation, seed=run.seed) for run, table in parts], ignore_index=True
     ).pipe(lambda table: table[["ablation", "seed", *table.columns.drop(["ablation", "seed"])]])
-
-
-def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
-    """One row per run, index (ablation, seed): every endpoint of `evidence.ENDPOINTS`, "base" and "base_format"."""
-    rows = {}
-    for run in runs:
-        curve, metrics = run.evaluations, run.metrics
-        steps, last = curve["step"], curve["step"].iloc[-1]
-        # Entropy, length and gradient norm are measured while training, success and behavior on held-out puzzles.
-        early, late = metrics[metrics["step"] <= EARLY], metrics[metrics["step"] > 0.8 * last]
-        # Step 0 is one answer per puzzle. Where the base model itself was evaluated, its success is known better.
-        rows[run.ablation, run.seed] = {
-            "base": run.comparable_base["success"] if run.comparable_base else curve["success"].iloc[0],
-            "base_format": run.comparable_base["formatted"] if run.comparable_base else curve["format"].iloc[0],
-            "auc": stats.area(steps, curve["success"]),
-            "final": curve["success"].iloc[-1],
-            # Step 0 is the base model, which is the other side of this comparison.
-            "first_half": curve.loc[(steps > 0) & (steps <= last / 2), "success"].mean(),
-            "entropy_early": early["entropy"].mean(),
-            "length_early": early["length"].mean(),
-            "length_late": late["length"].mean(),
-            "grad_norm_early": early["grad_norm"].mean(),
-            **{name: stats.area(steps, curve[name]) for name in ("attempts", "self_checks", "gave_up")},
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"])
 
 
 def curves(runs: Sequence[FinishedRun]) -> pd.DataFrame:
@@ -109,61 +77,78 @@ def passes(runs: Sequence[FinishedRun]) -> pd.DataFrame:
     return long(parts)
 
 
-def comparisons(runs: Sequence[EvaluatedRun], baseline: str, primary: Sequence[str]) -> pd.DataFrame:
+def comparisons(
+    runs: Sequence[EvaluatedRun], baseline: str, primary: Sequence[str], evidence: Evidence
+) -> pd.DataFrame:
     """Every ablation against the baseline, paired by seed; columns COMPARISON_COLUMNS, in units of success.
 
     auc and final end at the last step that both runs reached, auc_tokens at the number of tokens that both generated.
-    The primary family is the AUC of the ablations in `primary`, with Holm's correction. All other rows are exploratory
-    and not adjusted.
+    `ratio` is the ablation's gain over the base model, divided by the baseline's, with Fieller's limits. The primary
+    family is the AUC of the ablations in `primary`, with Holm's correction. All other rows are exploratory and not
+    adjusted. `outcome` is explained in `rules.py`.
     """
     # Before the results are known, any member of the family may meet Holm's first and strictest level.
     levels = {True: stats.strictest_confidence(len(primary)), False: stats.CONFIDENCE}
     curve = {(run.ablation, run.seed): run.evaluations for run in runs}
-    rows = []
+    found: list[tuple[dict[str, Any], paired.Comparison]] = []
     for ablation, members in by_ablation(runs):
         if ablation == baseline:
             continue
-        pairs = [(run.evaluations, curve[baseline, run.seed]) for run in members if (baseline, run.seed) in curve]
+        seeds = [run.seed for run in members if (baseline, run.seed) in curve]
         # The shape is stated because an ablation may share no seed with the baseline.
-        deltas = np.array([_deltas(first, second) for first, second in pairs]).reshape(len(pairs), 3)
-        for endpoint, values in zip(("auc", "final", "auc_tokens"), deltas.T, strict=True):
-            interval = stats.mean_interval(values)
-            planned = ablation in primary and endpoint == "auc"
-            rows.append(
-                {
-                    "ablation": ablation,
-                    "against": baseline,
-                    "endpoint": endpoint,
-                    "delta": interval.estimate,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "p": interval.p,
-                    "p_holm": np.nan,
-                    "family": "primary" if planned else "exploratory",
-                    "seeds": interval.n,
-                    "mde": stats.minimum_detectable_effect(interval.deviation, interval.n, confidence=levels[planned]),
-                }
-            )
-    missing = [ablation for ablation in primary if ablation not in {row["ablation"] for row in rows}]
+        pairs = [_endpoints(curve[ablation, seed], curve[baseline, seed]) for seed in seeds]
+        values = np.array(pairs).reshape(len(pairs), 2, len(COMPARED))
+        rows = [evidence.measures.loc[[(name, seed) for seed in seeds]] for name in (ablation, baseline)]
+        for index, (name, endpoint) in enumerate(COMPARED.items()):
+            first, second = values[:, 0, index], values[:, 1, index]
+            interval, exact = paired.difference(first - second, rows[0], rows[1], endpoint)
+            ratio = paired.gain_ratio(first, second, rows[0], endpoint)
+            margin = paired.margin(evidence, endpoint)
+            planned = ablation in primary and name == "auc"
+            detectable = stats.minimum_detectable_effect(interval.deviation, interval.n, confidence=levels[planned])
+            row = {
+                "ablation": ablation,
+                "against": baseline,
+                "endpoint": name,
+                "delta": interval.estimate,
+                **{key: getattr(interval, key) for key in ("low", "high", "p")},
+                "family": "primary" if planned else "exploratory",
+                "seeds": interval.n,
+                "mde": detectable,
+                "margin": margin,
+                **dict(zip(("ratio", "ratio_low", "ratio_high"), ratio[:3] if ratio else (np.nan,) * 3, strict=True)),
+            }
+            found.append((row, paired.Comparison(interval, np.nan, np.nan, margin, ratio, exact=exact)))
     # A planned ablation without a run still counts in Holm's correction, because the plan was fixed before the runs.
-    absent = {"against": baseline, "endpoint": "auc", "family": "primary", "seeds": 0}
-    rows += [{"ablation": ablation, **absent} for ablation in missing]
-    table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
-    planned = table["family"] == "primary"
-    table.loc[planned, "p_holm"] = stats.holm(table.loc[planned, "p"])
+    missing = [ablation for ablation in primary if ablation not in {row["ablation"] for row, _ in found}]
+    absent = {"against": baseline, "endpoint": "auc", "family": "primary", "seeds": 0, "outcome": paired.UNCLEAR}
+    table = pd.DataFrame(
+        [row for row, _ in found] + [{"ablation": ablation, **absent} for ablation in missing],
+        columns=COMPARISON_COLUMNS,
+    )
+    planned_rows = table["family"] == "primary"
+    table["p_holm"] = table["p_holm"].astype(float)
+    table.loc[planned_rows, "p_holm"] = stats.holm(table.loc[planned_rows, "p"])
+    outcomes = [replace(compared, adjusted=p).outcome for (_, compared), p in zip(found, table["p_holm"], strict=False)]
+    table["outcome"] = outcomes + [paired.UNCLEAR] * len(missing)
     return table
 
 
-def _deltas(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float]:
-    """Differences of one seed's evaluations: AUC and final at the same step, AUC at the same tokens."""
+def _endpoints(first: pd.DataFrame, second: pd.DataFrame) -> np.ndarray:
+    """Both sides [2] of the COMPARED endpoints of one seed: AUC and final at the same step, AUC at the same tokens."""
     # The runs may have different numbers of steps. Only steps that both evaluated are compared.
     both = first.merge(second, on="step", suffixes=("", "_b")).sort_values("step")
     # At equal steps an ablation with longer answers has used more compute. At equal tokens it has not.
     tokens = min(first["tokens"].iloc[-1], second["tokens"].iloc[-1])
-    return (
-        stats.area(both["step"], both["success"]) - stats.area(both["step"], both["success_b"]),
-        both["success"].iloc[-1] - both["success_b"].iloc[-1],
-        stats.area(first["tokens"], first["success"], tokens) - stats.area(second["tokens"], second["success"], tokens),
+    return np.array(
+        [
+            (
+                stats.area(both["step"], both[column]),
+                both[column].iloc[-1],
+                stats.area(curve["tokens"], curve["success"], tokens),
+            )
+            for column, curve in (("success", first), ("success_b", second))
+        ]
     )
 
 

@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass, replace
 
-from softmax_rewards.common.stats import EQUIVALENCE, Interval
+from softmax_rewards.common.stats import Interval
 from softmax_rewards.verdicts.evidence import PEAK, Endpoint
 
 SUPPORTED, CONTRADICTED, UNRESOLVED = "supported", "contradicted", "not resolved"
-CLOSED = "Not resolved. No clear improvement by GRPO was measured, so nothing can be compared with it."
+CLOSED = "Not resolved. No planned weighting clearly improved the model, so there is nothing to compare."
 UNABLE = "Not resolved. The base model cannot search, so nothing can be said about how training changes its search."
 UNTESTED = "Not tested in this experiment."
 
@@ -70,8 +70,7 @@ def _size(interval: Interval, measure: Endpoint) -> str:
 
 def _within(interval: Interval, measure: Endpoint) -> str:
     """Why both sides count as equal, as the end of a clause."""
-    margin = f"{100 * EQUIVALENCE:g} {measure.counted}s in 100"
-    return f": the difference is below {margin} (measured: {_number(measure, interval.estimate)})"
+    return f": the difference is below a fifth of what GRPO gained (measured: {_signed(measure, interval.estimate)})"
 
 
 def _open(interval: Interval, measure: Endpoint) -> str:

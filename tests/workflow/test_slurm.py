@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import slurm_cluster
 import yaml
@@ -69,6 +70,9 @@ def test_a_cancelled_training_job_is_submitted_again_and_resumes(cluster, tmp_pa
         )
         try:
             wait_until(lambda: list(run.glob("state/checkpoint-*")) or snakemake.poll() is not None)
+            # It would end while SLURM is asked for its number. To cancel a stopped job, SLURM continues it first.
+            for process in processes(f"{run.relative_to(repository.folder)}/run.json"):
+                process.suspend()
             trained = "|RUNNING|rule_train_wildcards_smoke_baseline_0"
             (job,) = [line.split("|")[0] for line in slurm_cluster.jobs(environment, "all") if line.endswith(trained)]
             subprocess.run(["scancel", job], env=environment, check=True)
@@ -91,6 +95,14 @@ def test_a_cancelled_training_job_is_submitted_again_and_resumes(cluster, tmp_pa
 
     assert len(list((repository.folder / "results/smoke/report").glob("*.html"))) == NOTEBOOKS
     assert not (tmp_path / "softmax-rewards-gpus").exists()
+
+
+def processes(argument: str) -> list[psutil.Process]:
+    """The training processes with this argument."""
+    every = psutil.process_iter(["cmdline"])
+    return [
+        process for process in every if {argument, "workflow/scripts/train.py"} <= set(process.info["cmdline"] or [])
+    ]
 
 
 def wait_until(happened) -> None:
