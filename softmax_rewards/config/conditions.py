@@ -1,13 +1,13 @@
 """Conditions: parts of an experiment that are judged apart, each with a baseline of its own."""
 
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from softmax_rewards.common import plugins
-from softmax_rewards.common.option_errors import ConfigError
-from softmax_rewards.common.options import Listed, option_class
+from softmax_rewards.common.option_errors import ConfigError, wrong
+from softmax_rewards.common.options import Listed, build, option_class
 
 
 @option_class("condition")
@@ -30,6 +30,19 @@ class Condition:
         description="The difference in success that is expected. A fifth of it counts as equal. `null`: a fifth of "
         "what the baseline gains.",
     )
+
+
+def _read(specs: Any) -> Any:
+    """The conditions by name, from a mapping of mappings. Raises ConfigError, one line without the file."""
+    if not isinstance(specs, Mapping):
+        raise wrong("conditions", specs, "a mapping from names to baseline, primary, gate and predicted_gap")
+    return {
+        name: spec if isinstance(spec, Condition) else build(Condition, spec, f"conditions.{name}")
+        for name, spec in specs.items()
+    }
+
+
+Conditions = Annotated[dict[str, Condition], BeforeValidator(_read)]
 
 
 def check(

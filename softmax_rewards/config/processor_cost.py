@@ -49,7 +49,8 @@ def run_seconds(run: Run, speed: Speed) -> float:
     training, evaluation = run.training, run.evaluation
     answers = training.steps * training.prompts_per_step * training.group_size
     # The final evaluation has sampled answers, greedy answers, and those of pass@k.
-    evaluated = (cost.curve_points(training, evaluation) + 2) * evaluation.puzzles
+    per_puzzle = cost.curve_points(training, evaluation) + evaluation.final_samples + 1
+    evaluated = per_puzzle * evaluation.puzzles
     evaluated += cost.pass_points(training, evaluation) * evaluation.pass_puzzles * evaluation.pass_samples
     decoded = (answers * training.max_num_gen_batches + evaluated) * speed.rollout
     learned = answers * training.updates_per_batch * speed.update

@@ -273,6 +273,10 @@ class Evaluation:
         default=1024,
         description="Held-out puzzles per point, each answered once at temperature 1. At most `task.test`.",
     )
+    final_samples: Count = Field(
+        default=4,
+        description="Answers per puzzle for the success of the final model, at temperature 1.",
+    )
     pass_every: int | None = Field(
         default=None,
         ge=1,

@@ -101,6 +101,16 @@ def interval(frame: pd.DataFrame) -> pd.Series:
     return pd.Series([text(row) for row in frame.to_dict("records")], index=frame.index, dtype=object)
 
 
+def ratio(frame: pd.DataFrame) -> pd.Series:
+    """ "1.20 [1.05, 1.41]" of each row: the ratio of gains with its limits; "–" where it is not known."""
+    numbers = frame[["ratio", "ratio_low", "ratio_high"]].to_numpy(float)
+    texts = [
+        f"{r:.2f} [{low:.2f}, {high:.2f}]".replace("-", "\u2212").replace(" ", "\u00a0") for r, low, high in numbers
+    ]
+    known = pd.notna(numbers).all(axis=1)
+    return pd.Series(texts, index=frame.index, dtype=object).where(known, "–")
+
+
 def verdicts(
     frame: pd.DataFrame,
     columns: Sequence[str],

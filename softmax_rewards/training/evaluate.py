@@ -24,14 +24,15 @@ Solutions = list[list[str | None]]  # [puzzle][sample]: the canonical right solu
 def final(run_folder: Path, data: Path) -> None:
     """Evaluate the final model of a finished run: write `evaluation.json` and `puzzles.csv` to `run_folder`.
 
-    Success, sampled and greedy, is measured on all evaluation puzzles. pass@k and the number of distinct right
+    Success, sampled and greedy, is measured on all evaluation puzzles, with `evaluation.final_samples` samples each.
+    pass@k and the number of distinct right
     solutions come from `evaluation.pass_samples` samples on the first `evaluation.pass_puzzles` of them.
     """
     record = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
     run = Run.from_dict(record["config"])
     solver = _Solver(run, run_folder / "model", data, record["template"])
     settings = run.evaluation
-    rollouts = solver.rollout(settings.puzzles, 1, "evaluation")
+    rollouts = solver.rollout(settings.puzzles, settings.final_samples, "evaluation")
     sampled = solver.solutions(rollouts)
     greedy = solver.solutions(solver.rollout(settings.puzzles, 1, None))
     many = solver.solutions(solver.rollout(settings.pass_puzzles, settings.pass_samples, "pass@k"))
@@ -45,6 +46,7 @@ def final(run_folder: Path, data: Path) -> None:
         "greedy": float(table["greedy"].mean()),
         "distinct": float(np.mean(distinct)),
         "puzzles": settings.puzzles,
+        "answers": settings.puzzles * settings.final_samples,
         "passk_puzzles": settings.pass_puzzles,
         "passk_samples": settings.pass_samples,
         "fingerprint": record["fingerprint"],
@@ -83,5 +85,5 @@ class _Solver:
 
 
 def _right(solutions: Solutions) -> np.ndarray:
-    """1 where the only sample of a puzzle is right, else 0."""
-    return np.array([row[0] is not None for row in solutions], int)
+    """Share of each puzzle's samples that are right."""
+    return np.array([np.mean([solution is not None for solution in row]) for row in solutions])

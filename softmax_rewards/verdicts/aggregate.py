@@ -101,7 +101,10 @@ def _tables(
             evidence, first.sweep, summary.base_groups(loaded, baseline), reward_range[1] - reward_range[0]
         ),
         "negative_controls": contrasts.negative_controls(evidence),
-        "ablations": contrasts.ablations(evidence),
+        "ablations": pd.concat(
+            [contrasts.ablations(part.evidence, [name for name, _ in by_ablation(part.runs)]) for part in parts],
+            ignore_index=True,
+        ),
         "contrasts": contrasts.table(evidence),
         "signal_noise": signal_noise.measured(loaded, reward_range),
         "bases": bases.table(loaded),

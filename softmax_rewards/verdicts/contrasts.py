@@ -7,7 +7,7 @@
 Pairs are matched by seed, and p values are not adjusted. `negative_controls` has pairs that should not differ.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -41,14 +41,25 @@ def table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def ablations(evidence: Evidence) -> pd.DataFrame:
-    """One row per ablation: its weighting in words, and its training setting (missing if it is the baseline's)."""
+def ablations(evidence: Evidence, names: Iterable[str]) -> pd.DataFrame:
+    """One row per ablation in `names`, those of the evidence's condition.
+
+    Columns: ablation; weighting, in words; setting, what differs from the baseline's training (missing if nothing
+    does); condition, baseline; planned, whether it is the baseline or in the primary family.
+    """
     usual = evidence.configs[evidence.baseline]["training"]
     rows = [
-        (ablation, label(config["weighting"]), changed(config["training"], usual) or None)
-        for ablation, config in evidence.configs.items()
+        {
+            "ablation": name,
+            "weighting": label(evidence.configs[name]["weighting"]),
+            "setting": changed(evidence.configs[name]["training"], usual) or None,
+            "condition": evidence.condition,
+            "baseline": evidence.baseline,
+            "planned": name == evidence.baseline or name in evidence.p_holm,
+        }
+        for name in names
     ]
-    return pd.DataFrame(rows, columns=["ablation", "weighting", "setting"])
+    return pd.DataFrame(rows, columns=["ablation", "weighting", "setting", "condition", "baseline", "planned"])
 
 
 def pairs(evidence: Evidence) -> Iterator[tuple[str, str, str, str]]:

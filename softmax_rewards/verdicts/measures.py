@@ -82,7 +82,7 @@ def _row(run: FinishedRun) -> dict[str, Any]:
 
 
 def _sampling_variance(success: Any, answers: Any) -> Any:
-    """Variance of a share of right answers. By Laplace's rule it is above 0 even if no answer or every answer is right."""
+    """Variance of a share of right answers. By Laplace's rule it is above 0 even if no answer or all are right."""
     share = (success * answers + 1) / (answers + 2)
     return share * (1 - share) / answers
 

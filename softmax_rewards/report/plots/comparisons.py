@@ -12,7 +12,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from softmax_rewards.common.stats import EQUIVALENCE
 from softmax_rewards.report.plots.drawing import (
     PERCENT,
     empty_figure,
@@ -30,19 +29,21 @@ from softmax_rewards.report.plots.training import over_seeds
 def forest(comparisons: pd.DataFrame, endpoint: str, baseline: str = "baseline") -> Figure:
     """Differences from the baseline in percentage points with intervals, one row per ablation.
 
-    `comparisons`: ablation, endpoint, delta, low, high, p_holm, family. Filled marks are the primary family,
-    with Holm's p; hollow ones are exploratory. The band is ±2 points, within which ablations count as equal.
+    `comparisons`: ablation, against, endpoint, delta, low, high, p_holm, family, margin, ratio. Only rows against
+    `baseline` are drawn. Filled marks are the primary family, with Holm's p; hollow ones are exploratory. Ablations
+    count as equal inside the band, a fifth of the baseline's gain on both sides.
     """
-    rows = comparisons[(comparisons["endpoint"] == endpoint) & comparisons["delta"].notna()]
+    own = (comparisons["endpoint"] == endpoint) & (comparisons["against"] == baseline)
+    rows = comparisons[own & comparisons["delta"].notna()]
     if rows.empty:
         return empty_figure("not enough ablations or seeds for comparisons")
-    look = styles([*comparisons["ablation"].unique()], baseline)
+    look = styles([*rows["ablation"].unique()], baseline)
     rank = {ablation: i for i, ablation in enumerate(look)}
     rows = rows.assign(exploratory=rows["family"] != "primary", rank=rows["ablation"].map(rank))
     rows = rows.sort_values(["exploratory", "rank"]).set_index("ablation")
     colors = {ablation: look[ablation]["color"] for ablation in rows.index}
     figure, axes = _intervals(100 * rows[["delta", "low", "high"]], colors, neutral=0, hollow=rows["exploratory"])
-    _equivalence_band(axes)
+    _equivalence_band(axes, float(rows["margin"].iloc[0]))
     for y, row in enumerate(rows.to_dict("records")):
         axes.text(1.01, y, _effect(row), transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     axes.set_xlabel(f"difference from {baseline} in percentage points")
@@ -55,7 +56,9 @@ def _effect(row: Mapping[str, Any]) -> str:
         text += f" [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
     if row["exploratory"]:
         return f"{text}  exploratory"
-    return f"{text}  p = {row['p_holm']:.2g}" if not np.isnan(row["p_holm"]) else text
+    if not np.isnan(row["p_holm"]):
+        text += f"  p = {row['p_holm']:.2g}"
+    return text
 
 
 @styled
@@ -70,7 +73,6 @@ def contrasts(table: pd.DataFrame, question: str, endpoint: str = "auc") -> Figu
     rows = rows.set_index("what")
     colors = dict.fromkeys(rows.index, scheme_color("softmax"))
     figure, axes = _intervals(100 * rows[["delta", "low", "high"]], colors, neutral=0)
-    _equivalence_band(axes)
     axes.set_xlabel("difference in percentage points")
     return figure
 
@@ -94,15 +96,15 @@ def improvement(robust: pd.DataFrame, endpoint: str, baseline: str = "baseline")
 
 @styled
 def gains(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
-    """What each ablation learned: success at the end minus its base model's, in points, with intervals over seeds.
+    """What each ablation learned: mean success over training minus its base model's, in points, with intervals.
 
-    `final`: ablation, seed, final, base. The row of the baseline is the gate: it must clear 0.
+    `final`: ablation, seed, auc, base. The gate is open if a planned one clears 0.
     """
     if final.empty:
         return empty_figure("no finished run")
-    learned = over_seeds(final.assign(gain=final["final"] - final["base"], step=0), "gain").set_index("ablation")
+    learned = over_seeds(final.assign(gain=final["auc"] - final["base"], step=0), "gain").set_index("ablation")
     figure, axes = _intervals(100 * learned[["mean", "low", "high"]], _colors(learned.index, baseline), neutral=0)
-    axes.set_xlabel("success at the end − success of the base model, percentage points")
+    axes.set_xlabel("mean success over training − success of the base model, percentage points")
     return figure
 
 
@@ -128,8 +130,9 @@ def _colors(ablations: Iterable[str], baseline: str) -> dict[str, Any]:
     return {ablation: look["color"] for ablation, look in styles(list(dict.fromkeys(ablations)), baseline).items()}
 
 
-def _equivalence_band(axes: Axes) -> None:
-    axes.axvspan(-100 * EQUIVALENCE, 100 * EQUIVALENCE, color="#eef1f4", zorder=0)
+def _equivalence_band(axes: Axes, margin: float) -> None:
+    if not np.isnan(margin):  # unknown where the baseline did not clearly gain
+        axes.axvspan(-100 * margin, 100 * margin, color="#eef1f4", zorder=0)
 
 
 def _intervals(
