@@ -4,11 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from softmax_rewards.common import stats
 from softmax_rewards.verdicts import bases, summary
 from softmax_rewards.verdicts.evidence import Evidence
 from softmax_rewards.verdicts.finished import FinishedRun
+from softmax_rewards.weighting.study import scheme_map
+from softmax_rewards.weighting.study.scheme_map import Figures
 from softmax_rewards.weighting.study.tau_rule import Fit
 
 
@@ -58,7 +62,7 @@ def _part(
     whole: Evidence,
     reward_range: tuple[float, float],
 ) -> Part:
-    measured = whole.measures.loc[[(run.ablation, run.seed) for run in runs]]
+    own = [(run.ablation, run.seed) for run in runs]
     evidence = replace(
         whole,
         baseline=settings["baseline"],
@@ -67,6 +71,7 @@ def _part(
         gate=settings["gate"],
         predicted_gap=settings["predicted_gap"],
     )
+    evidence = replace(evidence, measures=_with_early(evidence, runs), map=_map(evidence, reward_range))
     compared = summary.comparisons(runs, settings["baseline"], settings["primary"], evidence)
     planned = compared[compared["family"] == "primary"]
     evidence = replace(evidence, p_holm=dict(planned.set_index("ablation")["p_holm"]))
@@ -74,4 +79,36 @@ def _part(
     sweep = summary.temperatures(evidence, reward_range)
     fits = summary.fit_temperatures(sweep, evidence, reward_range[1] - reward_range[0])
     evidence = replace(evidence, fits={scheme: both["auc"] for scheme, both in fits.items()})
-    return Part(runs, measured, evidence, compared, sweep, fits)
+    return Part(runs, evidence.measures.loc[own], evidence, compared, sweep, fits)
+
+
+def _with_early(evidence: Evidence, runs: Sequence[FinishedRun]) -> pd.DataFrame:
+    """The measures with the column auc_early, for the runs of this condition."""
+    curves = {(run.ablation, run.seed): run.evaluations.set_index("step")["success"] for run in runs}
+    baseline = pd.concat([curve for (name, _), curve in curves.items() if name == evidence.baseline], axis=1).mean(
+        axis=1
+    )
+    gain = baseline - baseline.iloc[0]
+    half = gain.index[gain >= gain.iloc[-1] / 2][0] if gain.iloc[-1] > 0 else gain.index[-1]
+    # The area needs two points, and later runs may have been evaluated at other steps.
+    early = {
+        name: stats.area(curve.index, curve, half) if curve.index[0] < half <= curve.index[-1] else np.nan
+        for name, curve in curves.items()
+    }
+    return evidence.measures.assign(auc_early=pd.Series(early).reindex(evidence.measures.index))
+
+
+def _map(evidence: Evidence, reward_range: tuple[float, float]) -> dict[str, Figures]:
+    """Ablation → its place on the map, at the success and the format of the baseline's base model."""
+    base = evidence.measures.loc[evidence.baseline].iloc[0]
+    size = evidence.configs[evidence.baseline]["training"]["group_size"]
+    # A right answer is well formed, so a base model cannot have less format than success.
+    success, formed = float(base["base"]), float(max(base["base"], base["base_format"]))
+    places = {}
+    for name, config in evidence.configs.items():
+        settings = dict(config["weighting"])
+        scheme = settings.pop("scheme")
+        constant = not any(isinstance(value, (dict, str)) for value in settings.values())
+        if constant and 0 < success < 1:
+            places[name] = scheme_map.figures(scheme, settings, success, formed, size, reward_range)
+    return places

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from softmax_rewards.weighting.study.scheme_map import Figures
 from softmax_rewards.weighting.study.tau_rule import Fit
 
 BASE = "its base model"
@@ -58,6 +59,7 @@ class Endpoint:
 ENDPOINTS = {
     "auc": Endpoint("mean success over training", base="base"),
     "final": Endpoint("success at the end", base="base"),
+    "auc_early": Endpoint("mean success until the baseline has half of its gain", base="base"),
     "first_half": Endpoint("mean success over the first half of training", base="base"),
     "pass@16": Endpoint("pass@16 at the end", counted="puzzle", base="base_pass@16"),
     "reward": Endpoint("mean reward over training", "", base="base_reward"),
@@ -117,6 +119,7 @@ class Evidence:
     gate        the endpoint by which the gate asks whether training worked: "auc", or "reward"
     predicted_gap  the difference in success that the experiment expects; it replaces the baseline's gain where the
                    baseline is expected to lose
+    map         ablation → its place on the map of schemes at the base model; only constant weightings
     """
 
     measures: pd.DataFrame
@@ -129,6 +132,7 @@ class Evidence:
     baselines: Mapping[str, str] = field(default_factory=dict)
     gate: str = "auc"
     predicted_gap: float | None = None
+    map: Mapping[str, Figures] = field(default_factory=dict)
 
     def find(self, pattern: Mapping[str, Any], changes: Mapping[str, Any] = MappingProxyType({})) -> str:
         """The ablation with this weighting, trained like the baseline except for `changes`. Raises Untested."""

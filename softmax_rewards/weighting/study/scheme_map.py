@@ -18,6 +18,7 @@ from softmax_rewards.weighting.study.exchange_rate import expected_weights
 from softmax_rewards.weighting.study.populations import Population, independent, weigh
 
 GROUP_SIZE = 8
+REWARD_RANGE = (0.0, 1.1)
 POINTS = ((0.02, 0.5), (0.08, 0.98), (0.3, 0.7))  # (success, share of well-formed answers): the canonical populations
 TAU = 0.5  # in units of reward; the range is 1.1
 FURTHER: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -39,9 +40,16 @@ class Figures(NamedTuple):
     x: float
 
 
-def figures(scheme: str, hyperparameters: dict[str, Any], success: float, well_formed: float) -> Figures:
-    """The figures on groups of GROUP_SIZE independent answers with rewards 1.1, 0.1 and 0."""
-    groups = independent(success, well_formed, GROUP_SIZE)
+def figures(
+    scheme: str,
+    hyperparameters: dict[str, Any],
+    success: float,
+    well_formed: float,
+    group_size: int = GROUP_SIZE,
+    reward_range: tuple[float, float] = REWARD_RANGE,
+) -> Figures:
+    """The figures on groups of independent answers; by default of GROUP_SIZE, with rewards 1.1, 0.1 and 0."""
+    groups = independent(success, well_formed, group_size, reward_range)
     w = weigh(groups, scheme, hyperparameters)
     signal, noise = signal_noise.exact(w, groups, success)
     return Figures(signal / noise if noise else 0.0, tilt(w, groups), expected_weights(w, groups).exchange_rate)

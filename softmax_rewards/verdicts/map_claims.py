@@ -1,0 +1,153 @@
+"""The predictions P4–P6 and P8: the map of schemes, computed before training, against what training did.
+
+`weighting/study/scheme_map.py` gives each ablation three figures from the base model's success and share of well-formed
+answers alone. A prediction says that one figure puts the ablations into the order of an endpoint. It is scored by
+Spearman's rank correlation over the ablations of one seed; the unit is the seed.
+"""
+
+import math
+
+import pandas as pd
+
+from softmax_rewards.common.stats import mean_interval
+from softmax_rewards.verdicts import paired
+from softmax_rewards.verdicts.evidence import BASE, ENDPOINTS, Contrast, Endpoint, Evidence, Untested
+from softmax_rewards.verdicts.judgment import Claim
+from softmax_rewards.verdicts.rules import Finding, Rule, describe
+from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED, Words
+
+FEWEST = 4  # ablations; with three, a rank correlation has four values
+RANK = Endpoint("rank correlation", "rank correlation")
+TEMPERATURE = Endpoint("critical temperature", "τ")
+
+
+def rank(figure: str, endpoint: str, sign: int = 1) -> Rule:
+    """The `figure` of the map ("rho", "tilt" or "x") orders `endpoint`; sign −1: the larger, the smaller."""
+
+    def rule(evidence: Evidence) -> Finding:
+        names = [name for name in _alike(evidence) if not math.isnan(getattr(evidence.map[name], figure))]
+        values = evidence.measures[endpoint].unstack("ablation").reindex(columns=names).dropna()
+        if len(names) < FEWEST or len(values) < 2:
+            raise Untested(f"{FEWEST} ablations with a place on the map, and two seeds that all have")
+        predicted = pd.Series({name: sign * getattr(evidence.map[name], figure) for name in names})
+        if predicted.nunique() < FEWEST:
+            raise Untested(f"ablations with {FEWEST} different values of {figure} on the map")
+        per_seed = [predicted.corr(row, method="spearman") for _, row in values.iterrows()]
+        interval = mean_interval(per_seed)
+        order = ", ".join(predicted.sort_values(ascending=False).index)
+        right, resolved = _concordance(evidence, predicted, values, endpoint)
+        sentence = (
+            f"rank correlation of {figure} with {ENDPOINTS[endpoint].text} over {len(names)} ablations: "
+            f"{describe(RANK, interval)}; predicted order: {order}; of {resolved} pairs that differ clearly and are "
+            f"predicted to differ, {right} have the predicted order"
+        )
+        verdict = UNRESOLVED
+        if interval.low > 0 or interval.high < 0:
+            verdict = SUPPORTED if interval.low > 0 else CONTRADICTED
+        return Finding(verdict, interval, sentence, RANK)
+
+    return rule
+
+
+def _alike(evidence: Evidence) -> list[str]:
+    """The ablations that were trained exactly like the baseline."""
+    training = evidence.configs[evidence.baseline]["training"]
+    trained = set(evidence.measures.index.unique("ablation"))
+    return [name for name in evidence.map if evidence.configs[name]["training"] == training and name in trained]
+
+
+def _concordance(evidence: Evidence, predicted: pd.Series, values: pd.DataFrame, endpoint: str) -> tuple[int, int]:
+    """(pairs in the predicted order, pairs), of those whose difference has an interval on one side of 0."""
+    right = resolved = 0
+    names = list(predicted.index)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            rows = [evidence.measures.loc[name].loc[values.index] for name in (first, second)]
+            interval, _ = paired.difference((values[first] - values[second]).to_numpy(), rows[0], rows[1], endpoint)
+            expected = predicted[first] - predicted[second]
+            if (interval.low > 0 or interval.high < 0) and expected:
+                resolved += 1
+                right += expected * interval.estimate > 0
+    return right, resolved
+
+
+def critical_temperature(scheme: str) -> Rule:
+    """The smallest τ of `scheme` that ends below its base model is the first whose rho is below a share of the
+    baseline's.
+
+    A step of Adam has a fixed length, so the gain of an update is taken as a·lr·ρ − b·lr². It is 0 where ρ is
+    `CRITICAL` of the baseline's at the rate that is best for the baseline, because a·lr·ρ = 2·b·lr² there.
+    """
+
+    def rule(evidence: Evidence) -> Finding:
+        taus = {
+            float(evidence.configs[name]["weighting"]["tau"]): name
+            for name in _alike(evidence)
+            if evidence.configs[name]["weighting"]["scheme"] == scheme
+            and isinstance(evidence.configs[name]["weighting"]["tau"], float)
+        }
+        if len(taus) < FEWEST:
+            raise Untested(f"{scheme} at {FEWEST} or more constant τ")
+        least = CRITICAL * evidence.map[evidence.baseline].rho
+        predicted = [tau for tau in sorted(taus) if evidence.map[taus[tau]].rho < least]
+        broken = []
+        for tau, name in sorted(taus.items()):
+            compared = paired.compare(
+                evidence, Contrast(evidence.configs[name]["weighting"], BASE, "final", tolerant=False)
+            )
+            broken += [tau] * (compared.outcome == paired.WORSE)
+        says, found = (f"τ = {part[0]:g}" if part else "none of the τ tried" for part in (predicted, broken))
+        verdict = SUPPORTED if (predicted[:1] == broken[:1]) else CONTRADICTED
+        interval = mean_interval([broken[0] if broken else math.nan])._replace(
+            n=len(evidence.measures.loc[taus[min(taus)]])
+        )
+        sentence = f"{scheme} first ends below its base model at: predicted {says}, found {found}"
+        return Finding(verdict, interval, sentence, TEMPERATURE)
+
+    return rule
+
+
+CRITICAL = 0.5
+
+MAP_CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "P4",
+        "The exchange rate X orders the length of answers at the end: the larger X, the shorter",
+        rank("x", "length_final", -1),
+        Words(
+            "Whether the exchange rate predicts which schemes write short answers",
+            "Schemes that pay more for the format ended with shorter answers, as predicted before training",
+            "Schemes that pay more for the format ended with longer answers, against the prediction",
+        ),
+    ),
+    Claim(
+        "P5",
+        "The predicted signal-to-noise orders early success: mean success until the baseline has half of its gain",
+        rank("rho", "auc_early"),
+        Words(
+            "Whether the predicted signal-to-noise tells which schemes learn faster at first",
+            "Schemes with a higher predicted signal-to-noise learned faster at first",
+            "Schemes with a higher predicted signal-to-noise learned more slowly at first",
+        ),
+    ),
+    Claim(
+        "P6",
+        "The tilt orders pass@16 at the end",
+        rank("tilt", "pass@16"),
+        Words(
+            "Whether the weight on hard prompts predicts how many puzzles 16 answers solve",
+            "Schemes that weight hard prompts more solved more puzzles in 16 answers",
+            "Schemes that weight hard prompts more solved fewer puzzles in 16 answers",
+        ),
+    ),
+    Claim(
+        "P8",
+        "Softmax breaks from the τ on at which its predicted signal-to-noise falls below half of GRPO's",
+        critical_temperature("softmax"),
+        Words(
+            "The τ from which on softmax makes the model worse than before",
+            "Softmax first made the model worse at the predicted τ",
+            "Softmax first made the model worse at another τ than predicted, or at none",
+        ),
+    ),
+)
