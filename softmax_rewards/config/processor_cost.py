@@ -7,11 +7,12 @@ Answers are taken to be as long as the traces that the base model imitates, or a
 are none. Every answer is taken to be trained. Schemes that give most answers the weight 0 take less.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from softmax_rewards.config import base_settings, cost
 from softmax_rewards.config.experiments import Experiment
-from softmax_rewards.config.run import Run
+from softmax_rewards.config.run import Run, canonical
 from softmax_rewards.models.shape import Shape
 
 LARGEST = 500_000_000
@@ -57,18 +58,20 @@ def run_seconds(run: Run, speed: Speed) -> float:
     return 2 * speed.start + speed.answer_tokens * (decoded + learned)
 
 
-def base_seconds(run: Run, speed: Speed) -> float:
-    """Core-seconds of making and evaluating the run's base model: two starts, its warm start, its answers."""
-    warm_start, evaluated = run.model["warm_start"], base_settings.of(run)
-    learned = warm_start["steps"] * warm_start["traces"]
-    decoded = evaluated["puzzles"] * (evaluated["samples"] + 1)  # the greedy answer as well
-    return 2 * speed.start + speed.answer_tokens * (learned * speed.update + decoded * speed.rollout)
+def base_seconds(runs: Sequence[Run], speed: Speed) -> float:
+    """Core-seconds of making and evaluating the base models of `runs`: their starts, warm starts and answers."""
+    models = {canonical({"model": run.model, "task": run.task}): run.model["warm_start"] for run in runs}
+    evaluations = {canonical(settings): settings for settings in map(base_settings.of, runs)}
+    learned = sum(warm_start["steps"] * warm_start["traces"] for warm_start in models.values())
+    decoded = sum(each["puzzles"] * (each["samples"] + 1) for each in evaluations.values())  # and the greedy answer
+    started = (len(models) + len(evaluations)) * speed.start
+    return started + speed.answer_tokens * (learned * speed.update + decoded * speed.rollout)
 
 
 def estimate(experiment: Experiment, speed: Speed, cores: int) -> str:
     """One line on all runs of an experiment; `cores` is how many cores the workflow may use."""
     each = [run_seconds(run, speed) for run in experiment.runs()]
-    base = base_seconds(experiment.runs()[0], speed)
+    base = base_seconds(experiment.runs(), speed)
     total = sum(each) + base
     memory = speed.memory
     if shape := _shape(experiment):  # of a large model less than a whole step was tried

@@ -135,8 +135,18 @@ def verdicts(
     return HTML(page)
 
 
+def place(frame: pd.DataFrame) -> pd.Series:
+    """The experiment of each row of verdicts.csv, with its condition: "countdown-mini (trap)"."""
+    conditions = frame["condition"].fillna("").map(lambda name: f" ({name})" if name else "")
+    return frame["experiment"] + conditions
+
+
 def by_experiment(frame: pd.DataFrame) -> HTML:
-    """One row per claim, one column per experiment: verdict and effect. `frame`: as from `judgment.overview`."""
+    """One row per claim, one column per experiment and condition: verdict and effect.
+
+    `frame`: as from `judgment.overview`.
+    """
+    frame = frame.assign(experiment=place(frame))
     cells = frame.assign(cell=frame["verdict"] + "\n" + interval(frame), tested=frame["seeds"] > 0)
     order = frame["claim"].unique()
     wide = cells[cells["tested"]].pivot(index="claim", columns="experiment", values="cell").reindex(order)
