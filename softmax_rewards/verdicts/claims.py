@@ -12,11 +12,10 @@ from softmax_rewards.verdicts.rules import (
     best_rates,
     cold_start,
     every,
-    falls_with_tau,
     half_formatted,
     no_better,
-    peak_at_half,
 )
+from softmax_rewards.verdicts.temperature_rules import falls_with_tau, peak_at_half
 from softmax_rewards.verdicts.wording import Words, better, worse
 
 
@@ -283,12 +282,12 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "P2",
-        "Success falls with τ, without an optimum at half the range",
+        "Success falls as τ grows, and nowhere rises",
         falls_with_tau("softmax"),
         Words(  # the factor is e: the rule fits a line over log τ
             "How the success of softmax changes when τ grows by a factor of 2.7",
-            "The success of softmax fell as τ grew, and it was not best at half the reward range",
-            "The success of softmax rose as τ grew, or it was best at half the reward range",
+            "The success of softmax fell as τ grew, without rising first{size}",
+            "The success of softmax rose with τ over at least a part of the temperatures tried",
         ),
     ),
     Claim(
