@@ -164,15 +164,23 @@ def fits(described: Mapping[str, Mapping[str, Mapping]]) -> HTML:
             "temperatures": ", ".join(f"{tau:g}" for tau in fit["taus"]),
             "seeds": fit["seeds"],
             "best τ of the grid": fit["best"],
-            "fitted maximum, τ/range": f"{fit['ratio']:.2f} [{fit['low']:.2f}, {fit['high']:.2f}]"
-            if fit["interior"]
-            else "none",
+            "maximum inside the grid, τ/range": f"{fit['ratio']:.2f}" if fit["interior"] else "none",
             "why none": fit["reason"],
+            "where the peak may be, τ/range": _region(*fit["region"]),
         }
         for scheme, both in described.items()
         for measured, fit in both.items()
     ]
     return table(pd.DataFrame(rows), empty="No scheme was trained at several constant temperatures.")
+
+
+def _region(low: float | None, high: float | None) -> str:
+    """Limits of τ/range from temperature_fit.json in words. The file has null for infinity and for unknown limits."""
+    if low is None:
+        return "unknown"
+    if high is None:
+        return f"above {low:.2f}" if low else "anywhere"
+    return f"{low:.2f} to {high:.2f}" if low else f"below {high:.2f}"
 
 
 def provenance(described: Mapping[str, Any]) -> HTML:

@@ -37,12 +37,12 @@ PREDICTIONS: tuple[Claim, ...] = (
     ),
     Claim(
         "P2",
-        "Success falls with τ, without an optimum at half the range",
+        "Success falls as τ grows; it does not rise first",
         falls_with_tau("softmax"),
         Words(  # the factor is e: the rule fits a line over log τ
             "How the success of softmax changes when τ grows by a factor of 2.7",
-            "The success of softmax fell as τ grew, and it was not best at half the reward range",
-            "The success of softmax rose as τ grew, or it was best at half the reward range",
+            "The success of softmax fell as τ grew, and it did not rise first",
+            "The success of softmax rose with τ over at least a part of the temperatures tried",
         ),
     ),
     Claim(

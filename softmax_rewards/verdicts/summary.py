@@ -218,11 +218,10 @@ def temperatures(evidence: Evidence, reward_range: tuple[float, float]) -> pd.Da
 def fit_temperatures(
     sweep: pd.DataFrame, evidence: Evidence, reward_range: float
 ) -> dict[str, dict[str, tau_rule.Fit]]:
-    """Scheme → endpoint → fit over the seeds that have every τ."""
+    """Scheme → endpoint → fit over all seeds. A seed that lacks some τ has NaN there."""
     fits: dict[str, dict[str, tau_rule.Fit]] = {}
     for (scheme, endpoint), grid in sweep.groupby(["scheme", "endpoint"]):
-        # A seed that lacks one τ would bend its own curve.
-        success = evidence.measures[endpoint].unstack("ablation")[grid["ablation"]].dropna()
+        success = evidence.measures[endpoint].unstack("ablation")[grid["ablation"]]
         fits.setdefault(scheme, {})[endpoint] = tau_rule.fit(grid["tau"], success, reward_range)
     return fits
 

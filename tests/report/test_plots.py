@@ -171,11 +171,12 @@ def sweep():
 
 def fit(**changes):
     found = {"coefficients": [0.1, -0.2, -0.3], "interior": True, "low": 0.4, "high": 0.6, "ratio": 0.5}
+    found["means"] = [0.1, 0.2, 0.1, 0.0]
     return {"softmax": {"auc": {**found, **changes}}}
 
 
 def test_temperature_draws_the_parabola_of_the_fit():
-    [(x, y)] = lines(comparisons.temperature(sweep(), fit()))["fitted parabola"]
+    [(x, y)] = lines(comparisons.temperature(sweep(), fit()))["parabola, for the eye"]
     np.testing.assert_allclose(y, 0.1 - 0.2 * np.log(x) - 0.3 * np.log(x) ** 2)
     assert (x[0], x[-1]) == pytest.approx((0.2, 1.8))
 
@@ -184,10 +185,17 @@ def test_temperature_shades_a_maximum_only_if_the_fit_has_one_inside_the_grid():
     def legend(fits):
         return texts(comparisons.temperature(sweep(), fits))
 
-    assert "fitted maximum, 95 %" in legend(fit())
-    assert "fitted maximum, 95 %" not in legend(fit(interior=False, low=None, high=None, ratio=None))
-    assert "fitted parabola" not in legend(fit(coefficients=[None] * 3, interior=False))
+    assert "maximum, 95 %" in legend(fit())
+    assert "maximum, 95 %" not in legend(fit(interior=False, low=None, high=None, ratio=None))
+    assert "parabola, for the eye" not in legend(fit(coefficients=[None] * 3, interior=False))
     assert "claimed: τ/range = ½" in legend({})
+
+
+def test_temperature_shows_the_means_of_equal_seeds_only_where_they_differ():
+    label = "the same seeds at every τ"
+    assert label not in lines(comparisons.temperature(sweep(), fit()))
+    [(x, y)] = lines(comparisons.temperature(sweep(), fit(means=[0.1, 0.2, 0.15, 0.0])))[label]
+    assert list(x) == [0.2, 0.5, 0.9, 1.8] and list(y) == [0.1, 0.2, 0.15, 0.0]
 
 
 def test_gains_are_end_minus_base_in_points():

@@ -175,11 +175,12 @@ def _intervals(
 
 @styled
 def temperature(table: pd.DataFrame, fits: Mapping[str, Mapping], endpoint: str = "auc") -> Figure:
-    """Success of constant temperatures against τ/range (logarithmic), one panel per scheme, with the fit.
+    """Success of constant temperatures against τ/range (logarithmic), one panel per scheme.
 
     `table`: scheme, ratio, endpoint, mean, low, high; `fits`: scheme -> endpoint -> fields of `tau_rule.Fit`.
-    Dotted: the claimed optimum τ/range = 1/2. The shaded strip is the 95 % interval of the fitted
-    parabola's maximum, drawn only if the fit resolves one inside the grid.
+    Dotted: the claimed optimum τ/range = 1/2. The shaded strip is where the maximum may be (95 %), drawn only if one
+    inside the grid is shown. The parabola is drawn for the eye. Crosses: the means that every seed with every τ would
+    give, drawn if some seeds lack a τ.
     """
     table = table[table["endpoint"] == endpoint]
     if table.empty:
@@ -193,9 +194,11 @@ def temperature(table: pd.DataFrame, fits: Mapping[str, Mapping], endpoint: str 
         fit = fits.get(scheme, {}).get(endpoint)
         if fit and fit["coefficients"][0] is not None:
             x = np.linspace(np.log(rows["ratio"].min()), np.log(rows["ratio"].max()), 100)
-            axes.plot(np.exp(x), np.polyval(fit["coefficients"][::-1], x), color=color, label="fitted parabola")
+            axes.plot(np.exp(x), np.polyval(fit["coefficients"][::-1], x), color=color, label="parabola, for the eye")
+            if not np.allclose(fit["means"], rows["mean"]):
+                axes.plot(rows["ratio"], fit["means"], "x", color=MUTED, label="the same seeds at every τ")
         if fit and fit["interior"]:
-            axes.axvspan(fit["low"], fit["high"], color=color, alpha=0.12, label="fitted maximum, 95 %")
+            axes.axvspan(fit["low"], fit["high"], color=color, alpha=0.12, label="maximum, 95 %")
         logarithmic(axes)
         axes.yaxis.set_major_formatter(PERCENT)
         axes.set_title(scheme_name(scheme))

@@ -182,7 +182,7 @@ def optima(swept: pd.DataFrame) -> pd.DataFrame:
     best, best_ratio           the τ of the grid with the highest mean success, and this τ divided by the range
     is_half                    whether `best` is range/2, which every grid contains
     lead, lead_low, lead_high  success at `best` minus success at range/2; the interval allows for selecting `best`
-    interior                   whether the fitted parabola has a maximum inside the grid, with its whole interval
+    interior                   whether a maximum inside the grid is shown
     peak, peak_low, peak_high  that maximum and its interval, as τ/range
     reason                     why there is no such maximum, else ""
     """
@@ -205,7 +205,7 @@ def rule(peaks: pd.DataFrame) -> pd.DataFrame:
     is_half     the best τ of the grid is range/2
     beaten      another τ is better than range/2: the interval of `lead` lies above 0
     at_edge     the best τ is the lowest or the highest of the grid
-    interior    the fitted parabola has a maximum inside the grid, with its whole interval
+    interior    a maximum inside the grid is shown
     holds_half  range/2 lies inside the interval of that maximum
     """
     half = tau_rule.CLAIMED_RATIO
@@ -214,7 +214,7 @@ def rule(peaks: pd.DataFrame) -> pd.DataFrame:
         cells=1,
         beaten=peaks["lead_low"] > 0,
         at_edge=peaks["best"].isin(extremes),
-        holds_half=peaks["peak_low"].lt(half) & peaks["peak_high"].gt(half),
+        holds_half=peaks["peak_low"].le(half) & peaks["peak_high"].ge(half),
     )
     counted = ["cells", "is_half", "beaten", "at_edge", "interior", "holds_half"]
     return cells.groupby(["optimizer", "scheme"], as_index=False, sort=False)[counted].sum()

@@ -1,9 +1,12 @@
 """The temperature rule: where success peaks along log(τ / reward range), and how certain that is.
 
-Each seed's success is fitted by a parabola a + b·x + c·x² in x = log(τ/range). The peak solves E[b + 2·c·x] = 0 over
-seeds. Its interval is Fieller's: every x at which the t test of "b + 2·c·x has mean 0 over seeds" does not reject. A
-single seed need not have a peak. The interval does not include the error that success may not be a parabola. A peak
-outside the grid is never reported.
+No shape is assumed except a single peak, plateaus included. `unimodal` tests where the peak may be. A maximum inside
+the grid is reported only if success is shown to rise with τ, and to fall with τ (each at 5 %), and if one peak explains
+both. So a plateau that falls, or a line, is called a maximum in at most 5 % of experiments. The interval of the peak
+joins all places that the tests do not reject. It always reaches to temperatures that were tried, because nothing is
+known about success between two of them. A peak outside the grid is never reported.
+
+The tests assume that runs at every τ have about the same spread after the seed's own level is removed.
 """
 
 import math
@@ -11,13 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from softmax_rewards.common import stats
-from softmax_rewards.common.stats import CONFIDENCE, Interval, mean_interval
+from softmax_rewards.common.stats import CONFIDENCE, Interval
+from softmax_rewards.weighting.study import seed_effects, unimodal
 
 SMALLEST_GRID = 4
 CLAIMED_RATIO = 0.5
+ALPHA = 1 - CONFIDENCE
+UNKNOWN = Interval(math.nan, math.nan, math.nan, math.nan, 0, math.nan)
 
 
 @dataclass(frozen=True)
@@ -25,97 +30,99 @@ class Fit:
     """Success along a grid of temperatures. Ratios are τ/range, or NaN if unknown."""
 
     taus: tuple[float, ...]
-    seeds: int
-    coefficients: tuple[float, float, float]  # a, b, c of the mean parabola
-    interior: bool  # a maximum inside the grid, with its whole interval
-    ratio: float
-    low: float
-    high: float
-    slope: Interval  # of a straight line through success over log(τ/range)
-    best: float  # the τ of the grid with the highest mean
-    bracket: tuple[float, float]  # ratios of the neighbors of `best` in the grid; an edge is its own neighbor
-    lead: Interval  # success at `best` − success at the τ nearest to range/2
+    seeds: int  # that have two or more of the temperatures
     reason: str  # why there is no interior maximum, else ""
+    edges: tuple[float, float] = (math.nan,) * 2  # ratios of the smallest and the largest τ
+    means: tuple[float, ...] = ()  # success at each τ for the average seed
+    coefficients: tuple[float, float, float] = (math.nan,) * 3  # a, b, c of a parabola to draw; it decides nothing
+    interior: bool = False  # a maximum inside the grid is shown
+    ratio: float = math.nan  # of the interior maximum: the τ of the grid where the nearest curve with one peak has it
+    low: float = math.nan
+    high: float = math.nan
+    region: tuple[float, float] = (math.nan,) * 2  # where the peak may be; 0 or inf: below or above the whole grid
+    p_rise: float = math.nan  # of "success nowhere rises with τ"
+    p_fall: float = math.nan  # of "success nowhere falls with τ"
+    slope: Interval = UNKNOWN  # of a straight line through success over log(τ/range)
+    best: float = math.nan  # the τ of the grid with the highest mean
+    lead: Interval = UNKNOWN  # success at `best` − success at the τ nearest to range/2
+    half_gain: Interval = UNKNOWN  # success at the τ nearest to range/2 − success at the smallest τ
+
+    def may_peak_at(self, ratio: float) -> bool:
+        """Whether the region holds `ratio`. False if the region is unknown."""
+        slack = 1 + 1e-9  # 0.55/1.1 must count as 1/2
+        return self.region[0] <= ratio * slack and ratio <= self.region[1] * slack
 
 
 def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
-    """Fit success [S, M] (seeds × temperatures) on the distinct `taus` [M]. Too little data gives NaN and a reason."""
+    """Fit success [S, M] (seeds × temperatures, NaN for a missing run) on the distinct `taus` [M].
+
+    Too little data gives NaN and a reason.
+    """
     taus, success = np.asarray(taus, dtype=float), np.asarray(success, dtype=float)
     order = np.argsort(taus)
     taus, success = taus[order], success[:, order]
-    seeds, grid = success.shape
-    if grid < SMALLEST_GRID:
-        return _no_fit(taus, seeds, f"the grid is too small: {grid} temperatures, {SMALLEST_GRID} are needed")
-    if seeds < 2:
-        return _no_fit(taus, seeds, f"{seeds} seed(s) with every temperature, 2 are needed")
+    tried = tuple(taus.tolist())
+    if len(taus) < SMALLEST_GRID:
+        reason = f"the grid is too small: {len(taus)} temperatures, {SMALLEST_GRID} are needed"
+        return Fit(tried, len(success), reason)
+    try:
+        layout = seed_effects.estimate(success)
+    except ValueError as error:
+        return Fit(tried, len(success), str(error))
     ratios = taus / reward_range
-    x = np.log(ratios)
-    c, b, a = np.polyfit(x, success.T, 2)  # each [S]
-    # The peak is where the derivative b + 2cx is 0.
-    peak, low, high = _fieller(b, 2 * c)
-    best = int(success.mean(axis=0).argmax())
-    near = int(np.abs(x - math.log(CLAIMED_RATIO)).argmin())
-    # Fieller's limits are NaN where the curvature cannot be distinguished from 0. The spread of the seeds' own peaks
-    # would look small there, or be absurd.
-    if best in (0, grid - 1):
-        reason = f"the best τ, {taus[best]:g}, is at the edge of the grid"
-    elif not c.mean() < 0 or math.isnan(low):
-        reason = "the curvature cannot be distinguished from 0, so the fit has no clear maximum"
-    elif not x[0] < low <= high < x[-1]:
-        reason = "the interval of the fitted maximum reaches beyond the grid"
-    else:
-        reason = ""
-    ratio, low, high = (math.nan,) * 3 if reason else (math.exp(v) for v in (peak, low, high))
+    x, means = np.log(ratios), layout.means
+    best, near = int(means.argmax()), int(np.abs(x - math.log(CLAIMED_RATIO)).argmin())
+    c, b, a = np.polyfit(x, means, 2, w=np.sqrt(layout.runs))
+    p = unimodal.p_values(layout)
+    reason = _reason(p, tried, best)
+    region = _region(p, ratios)
+    place = _peak(layout, p)
+    unit = np.eye(len(taus))
+    centered = x - x.mean()
     return Fit(
-        taus=tuple(taus.tolist()),
-        seeds=seeds,
-        coefficients=(float(a.mean()), float(b.mean()), float(c.mean())),
+        taus=tried,
+        seeds=layout.seeds,
+        reason=reason,
+        edges=(float(ratios[0]), float(ratios[-1])),
+        means=tuple(means.tolist()),
+        coefficients=(float(a), float(b), float(c)),
         interior=not reason,
-        ratio=ratio,
-        low=low,
-        high=high,
-        slope=mean_interval(np.polyfit(x, success.T, 1)[0]),
-        best=float(taus[best]),
-        bracket=(float(ratios[max(best - 1, 0)]), float(ratios[min(best + 1, grid - 1)])),
+        ratio=math.nan if reason else float(ratios[place]),
+        low=math.nan if reason else region[0],
+        high=math.nan if reason else region[1],
+        region=region,
+        p_rise=float(p[0]),
+        p_fall=float(p[-1]),
+        slope=layout.contrast(centered / (centered @ centered)),
+        best=tried[best],
         # `best` was chosen among M temperatures by its success, so its lead needs Bonferroni's confidence.
-        lead=mean_interval(success[:, best] - success[:, near], stats.strictest_confidence(grid - 1)),
-        reason=reason,
+        lead=layout.contrast(unit[best] - unit[near], stats.strictest_confidence(len(taus) - 1)),
+        half_gain=layout.contrast(unit[near] - unit[0]),
     )
 
 
-def _no_fit(taus: np.ndarray, seeds: int, reason: str) -> Fit:
-    """The result if there is too little data for a parabola."""
-    nan = math.nan
-    unknown = Interval(nan, nan, nan, nan, seeds, nan)
-    return Fit(
-        taus=tuple(taus.tolist()),
-        seeds=seeds,
-        coefficients=(nan, nan, nan),
-        interior=False,
-        ratio=nan,
-        low=nan,
-        high=nan,
-        slope=unknown,
-        best=nan,
-        bracket=(nan, nan),
-        lead=unknown,
-        reason=reason,
-    )
+def _reason(p: np.ndarray, taus: tuple[float, ...], best: int) -> str:
+    """Why no interior maximum is shown, or "". `p` [M + 1] as from `unimodal.p_values`."""
+    edge = f"the best τ, {taus[best]:g}, is at the edge of the grid, and " if best in (0, len(taus) - 1) else ""
+    missing = [name for name, value in (("rise", p[0]), ("fall", p[-1])) if value > ALPHA]
+    if missing:
+        return f"{edge}no {' and no '.join(missing)} of success with τ is shown"
+    return "" if (p > ALPHA).any() else "success has more than one peak"
 
 
-def _fieller(b: np.ndarray, d: np.ndarray) -> tuple[float, float, float]:
-    """Root of mean(b) + mean(d)·x = 0 and Fieller's limits over the paired b, d [S]; NaN if unbounded.
+def _region(p: np.ndarray, ratios: np.ndarray) -> tuple[float, float]:
+    """The ratios from the first to the last gap between temperatures where the peak may be."""
+    gaps = np.flatnonzero(p > ALPHA)
+    if not len(gaps):
+        return math.nan, math.nan
+    limits = [0.0, *ratios.tolist(), math.inf]
+    return limits[gaps[0]], limits[gaps[-1] + 1]
 
-    The limits solve (b̄ + d̄x)² = t²·(s_bb + 2x·s_bd + x²·s_dd)/S (Fieller 1954, JRSS B 16:175).
-    """
-    seeds = len(b)
-    scale = float(special.stdtrit(seeds - 1, (1 + CONFIDENCE) / 2)) ** 2 / seeds
-    (s_bb, s_bd), (_, s_dd) = np.cov(b, d)
-    square = float(d.mean() ** 2 - scale * s_dd)
-    if square <= 0:
-        return math.nan, math.nan, math.nan
-    linear = float(b.mean() * d.mean() - scale * s_bd)
-    constant = float(b.mean() ** 2 - scale * s_bb)
-    # Only rounding can make this negative, because the root of the means satisfies the inequality if `square` > 0.
-    width = math.sqrt(max(0.0, linear**2 - square * constant)) / square
-    return float(-b.mean() / d.mean()), -linear / square - width, -linear / square + width
+
+def _peak(layout: seed_effects.Layout, p: np.ndarray) -> int:
+    """Index of the temperature where the nearest curve with one peak has it, among the places not rejected."""
+    possible = np.where(p > ALPHA, unimodal.distances(layout.means[None], layout.runs)[0], math.inf)
+    gap = int(possible.argmin())
+    # The peak lies between the temperatures gap − 1 and gap, so it is the better one of the two.
+    around = [index for index in (gap - 1, gap) if 0 <= index < len(layout.means)]
+    return max(around, key=lambda index: layout.means[index])
