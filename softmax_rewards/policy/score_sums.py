@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from softmax_rewards.models.decoder import Decoder, RMSNorm
 from softmax_rewards.policy.micro_batches import Samples
 
+LENGTHS = 16
+"""Answers are sorted by length in steps of this many tokens."""
+
 
 def score_sums(
     model: Decoder,
@@ -36,8 +39,9 @@ def score_sums(
     padding, or one answer. Memory grows with sets times parameters.
     """
     recorder = _Recorder(model, int(sets.max()) + 1)
-    # Answers of a set stand side by side, so that each set is a slice of the pass.
-    order = np.argsort(sets, kind="stable")
+    # Answers of similar length go together, so that there is little padding. Among them, those of a set stand side by
+    # side, so that each set is a slice of the pass.
+    order = np.lexsort((sets, np.array(samples.lengths) // LENGTHS))
     with recorder.recording():
         for rows in _passes(samples, order, token_budget):
             recorder.add(samples, rows, sets[rows], scales[rows], temperature)
@@ -86,7 +90,7 @@ class _Recorder:
                 parameter.requires_grad_(value)
 
     def add(self, samples: Samples, rows: np.ndarray, sets: np.ndarray, scales: np.ndarray, temperature: float) -> None:
-        """Add the answers `rows`, which are sorted by their `sets`."""
+        """Add the answers `rows`. Those of one of the `sets` should stand side by side."""
         device, values = self.sums.device, samples.completions.cpu()
         prompts = [samples.prompts[row // samples.per_prompt] for row in rows]
         ends = [len(prompt) + samples.lengths[row] for prompt, row in zip(prompts, rows, strict=True)]
