@@ -131,7 +131,8 @@ class _Recorder:
     def _add_linear(self, layer: nn.Linear, x: Tensor, gradient: Tensor) -> None:
         sums = self._sums_of(layer.weight)
         for key, rows in self._runs:
-            sums[key].view_as(layer.weight).addmm_(gradient[rows].flatten(0, 1).T.float(), x[rows].flatten(0, 1).float())
+            delta, inputs = gradient[rows].flatten(0, 1).float(), x[rows].flatten(0, 1).float()
+            sums[key].view_as(layer.weight).addmm_(delta.T, inputs)
         if layer.bias is not None:
             self._sums_of(layer.bias).index_add_(0, self._sets, gradient.float().sum(1))
 

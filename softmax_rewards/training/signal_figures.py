@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from softmax_rewards import weighting
 from softmax_rewards.training.gradient_moments import Products
@@ -84,40 +83,47 @@ def facts(batches: Sequence[Batch], products: Products, rows: pd.DataFrame) -> d
     """What is shared by all schemes, and how well the predictions order the schemes (Spearman's rank correlation)."""
     count = len(batches[0].weights)
 
+    @np.errstate(invalid="ignore", divide="ignore")
     def of_marks(kept: Products) -> np.ndarray:
         gram = kept.expected()[count : count + len(MARKS), 1:]
         noise = np.sqrt(kept.mean_squares()[count : count + len(MARKS)] - gram.diagonal())
-        with np.errstate(invalid="ignore"):
-            return np.array([*np.sqrt(gram.diagonal()) / noise, gram[0, 1] / np.sqrt(gram.diagonal().prod())])
+        return np.array([*np.sqrt(gram.diagonal()) / noise, gram[0, 1] / np.sqrt(gram.diagonal().prod())])
 
     values, errors = products.jackknife(of_marks)
     names = (*(f"{mark}_gradient" for mark in MARKS), "cosine")
     pairs = [(of, by) for of in ("rho", "success", "adam_rho", "adam_success") for by in PREDICTED]
+    numbers = dict(zip(names, values, strict=True)) | {
+        f"{name}_error": error for name, error in zip(names, errors, strict=True)
+    }
     return {
         "batches": len(batches),
         "answers": int(batches[0].rewards.size),
         **{mark: float(np.mean([batch.marks[index] for batch in batches])) for index, mark in enumerate(MARKS)},
-        **{name: float(value) for name, value in zip(names, values, strict=True)},
-        **{f"{name}_error": float(value) for name, value in zip(names, errors, strict=True)},
-        "rank_correlations": {f"{of}, {by}": float(spearmanr(rows[of], rows[by]).statistic) for of, by in pairs},
+        **{name: _finite(value) for name, value in numbers.items()},
+        "rank_correlations": {f"{of}, {by}": _finite(rows[of].corr(rows[by], "spearman")) for of, by in pairs},
     }
 
 
+def _finite(value: float) -> float | None:
+    """`value`, or None instead of NaN, which JSON does not have."""
+    return float(value) if np.isfinite(value) else None
+
+
+@np.errstate(invalid="ignore", divide="ignore")  # NaN where a base has no such signal, or where batches are too few
 def _measured(products: Products, count: int) -> np.ndarray:
     """MEASURED of each of `count` schemes, `[figures, count]`."""
     expected = products.expected()
-    with np.errstate(invalid="ignore"):  # with very few batches, an estimated square may be negative
-        noise = np.sqrt(products.mean_squares() - expected[:, 0])
-        ratio = np.sign(expected[:, 0]) * np.sqrt(np.abs(expected[:, 0])) / noise
-        gram = expected[count : count + len(MARKS), 1:]
-        along = expected[:, 1:] / np.sqrt(gram.diagonal()) / noise[:, None]
-        plane = np.einsum("km,mn,kn->k", expected[:count, 1:], np.linalg.inv(gram), expected[:count, 1:])
+    noise = np.sqrt(products.mean_squares() - expected[:, 0])
+    ratio = np.sign(expected[:, 0]) * np.sqrt(np.abs(expected[:, 0])) / noise
+    gram = expected[count : count + len(MARKS), 1:]
+    along = expected[:, 1:] / np.sqrt(gram.diagonal()) / noise[:, None]
+    inside = np.einsum("km,mn,kn->k", expected[:, 1:], np.linalg.pinv(gram), expected[:, 1:])
+    plane = inside / expected[:, 0]
     adam = slice(count + len(MARKS), None)
-    return np.stack(
-        [ratio[:count], *along[:count].T, plane / expected[:count, 0], ratio[adam], *along[adam].T],
-    )
+    return np.stack([ratio[:count], *along[:count].T, plane[:count], ratio[adam], *along[adam].T])
 
 
+@np.errstate(invalid="ignore", divide="ignore")
 def _predicted(chosen: Sequence[Scheme], batches: Sequence[Batch], products: Products) -> dict[str, np.ndarray]:
     """The columns PREDICTED and `noise`."""
     rewards = np.concatenate([batch.rewards for batch in batches])

@@ -111,9 +111,7 @@ def _gradients(
     Answers of a group have the same weight if their `values[…, Q, N]` (reward and marks) are equal.
     """
     lengths = rollouts.lengths.ravel()
-    scales = sample_scales(
-        lengths, sample_mask(settings, rollouts), settings.loss_aggregation, settings.max_new_tokens
-    )
+    scales = sample_scales(lengths, sample_mask(settings, rollouts), settings.loss_aggregation, settings.max_new_tokens)
     groups = np.repeat(np.arange(len(rollouts.prompts)), rollouts.group_size)
     keys = np.stack([groups, *values.reshape(len(values), -1)], 1)
     _, first, sets = np.unique(keys, axis=0, return_index=True, return_inverse=True)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import toy
 
 from softmax_rewards.config.run import Training
 from softmax_rewards.models.decoder import Decoder
@@ -13,7 +14,6 @@ from softmax_rewards.policy.loss import PolicyLoss, StepLoss
 from softmax_rewards.policy.micro_batches import Samples
 from softmax_rewards.policy.objective import sample_scales
 from softmax_rewards.policy.score_sums import score_sums
-from tests import toy
 
 SHAPES = {
     "toy": {},
