@@ -17,6 +17,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/model.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/signal.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 

@@ -291,6 +291,20 @@ class Evaluation:
         default=8, description="Puzzles per point whose answers are kept as text. At most `puzzles`."
     )
 
+    signal_batches: int = Field(
+        default=0,
+        ge=0,
+        description="Batches of the untrained base model from which the gradient's signal-to-noise is measured for "
+        "every scheme, with the training settings of the baseline. They are those of weights alone, without KL, "
+        "entropy bonus, teacher forcing, placebo and clipping. A fifth more batches are sampled for Adam's second "
+        "moments. 0: not measured; otherwise at least 10.",
+    )
+
+    @model_validator(mode="after")
+    def _check_signal(self) -> Self:
+        need(self, "signal_batches", self.signal_batches == 0 or self.signal_batches >= 10, "0, or at least 10")
+        return self
+
     @model_validator(mode="after")
     def _check_puzzles(self) -> Self:
         often = self.pass_every is None or self.pass_every % self.every == 0
@@ -318,9 +332,12 @@ class Run:
         return f"{self.ablation}/seed-{self.seed}"
 
     def to_dict(self) -> dict[str, Any]:
-        """All that its results depend on. `training.gpus` is left out: a run can continue on another number of GPUs."""
+        """All that its results depend on. `training.gpus` is left out: a run can continue on another number of GPUs.
+
+        So is `evaluation.signal_batches`, which is about the base model.
+        """
         values = dataclasses.asdict(self)
-        del values["training"]["gpus"]
+        del values["training"]["gpus"], values["evaluation"]["signal_batches"]
         return values
 
     def to_json(self) -> str:

@@ -22,6 +22,7 @@ from softmax_rewards.verdicts import (
     finished,
     judgment,
     measures,
+    measured_signal,
     reasoning,
     reported_training,
     signal_noise,
@@ -41,12 +42,14 @@ def write(
     plan: Path,
     archived: Sequence[FinishedRun] = (),
     evaluated: Sequence[Mapping[str, Any]] = (),
+    signal: Sequence[Path] = (),
 ) -> None:
     """Write the summary of `runs` (their folders) and of `archived` runs into `out_dir`.
 
     evaluated   evaluations of the base models of `runs`
     experiment  a checked `config.Experiment` as a mapping, with all defaults
     plan        the analysis plan; its sha256 goes into provenance.json
+    signal      the folder of the signal study, if there is one
     Raises ValueError, one line with the runs' names, for an incomplete run or for runs that do not belong together.
     """
     loaded = finished.load(runs, experiment, archived)
@@ -58,6 +61,7 @@ def write(
     tables, fits = _tables(loaded, experiment, arithmetic)
     samples = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in text_samples(loaded, arithmetic))
     plan_sha256 = files.sha256(plan)
+    tables["signal_measured"], facts = measured_signal.read(signal)
 
     for name, table in tables.items():
         files.write_csv(table, out_dir / f"{name}.csv")
@@ -66,6 +70,7 @@ def write(
         scheme: {endpoint: _finite(asdict(fit)) for endpoint, fit in both.items()} for scheme, both in fits.items()
     }
     files.write_json(described, out_dir / "temperature_fit.json")
+    files.write_json(facts, out_dir / "signal_base.json")
     files.write_json({"bases": bases.distinct(loaded)}, out_dir / "bases.json")
     files.write_json(provenance(loaded, experiment["name"], plan_sha256), out_dir / "provenance.json")
 

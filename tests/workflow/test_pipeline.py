@@ -31,6 +31,7 @@ def append(text: str) -> Callable[[str], str]:
 REPORTS = Counter({("notebook", "", ""): NOTEBOOKS})
 AGGREGATE = Counter({("aggregate", "", ""): 1})
 ANALYSIS = Counter({("weight_analysis", "", ""): 1, ("bandit", "", ""): 1})
+SIGNAL = Counter({("measure_signal", "", ""): 1})
 BASE = Counter({("base_model", "", ""): 1, ("evaluate_base", "", ""): 1})
 ALL = runs(*[(ablation, seed) for ablation in ("baseline", "softmax-0.5") for seed in (0, 1)])
 ABLATION = "  centered: {weighting: {scheme: softmax_centered, tau: 0.5}}\n"
@@ -103,6 +104,12 @@ def test_the_pipeline(finished):
         (f"{library}/policy/objective.py", append("\nEXTRA = 1\n"), BASE + ALL + AGGREGATE + REPORTS),
         (config, append(ABLATION), runs(("centered", 0), ("centered", 1)) + AGGREGATE + REPORTS),
         (config, new_seed, runs(("baseline", 2), ("softmax-0.5", 2)) + AGGREGATE + REPORTS),
+        # The base model is measured, and no run depends on it.
+        (
+            config,
+            lambda text: text.replace("evaluation:\n", "evaluation:\n  signal_batches: 10\n"),
+            SIGNAL + AGGREGATE + REPORTS,
+        ),
         (config, lambda text: text.replace("tau: 0.5", "tau: 0.4"), softmax + AGGREGATE + REPORTS),
     ]:
         assert repository.edited(file, change) == expected, (file, expected)

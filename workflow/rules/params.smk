@@ -17,6 +17,18 @@ def base_evaluations(wildcards):
     return [f"{DATA}/base-evaluations/{key}/evaluation.json" for key in keys]
 
 
+def baseline_run(wildcards):
+    """A run of the baseline, whose settings the signal study has."""
+    experiment = EXPERIMENTS[wildcards.experiment]
+    return experiment.run(experiment.baseline, experiment.ablations[experiment.baseline].seeds[0])
+
+
+def signal_tables(wildcards):
+    """The table of the signal study, if the experiment asks for it and its base model is made here."""
+    asked = EXPERIMENTS[wildcards.experiment].evaluation.signal_batches and not SETTINGS.archived_only
+    return [f"{RESULTS}/{wildcards.experiment}/signal/schemes.csv"] if asked else []
+
+
 def gpus(wildcards):
     """The number of GPUs that a job of the run needs."""
     training = run_of(wildcards).training

@@ -15,6 +15,8 @@ SUMMARY_TABLES = expand(
         "ablations.csv",
         "contrasts.csv",
         "signal_noise.csv",
+        "signal_measured.csv",
+        "signal_base.json",
         "bases.csv",
         "bases.json",
         "base_checks.csv",
@@ -37,6 +39,7 @@ rule aggregate:
     input:
         files=run_files,
         bases=base_evaluations,
+        signal=signal_tables,
         plan="docs/analysis-plan.md",
     output:
         SUMMARY_TABLES,
@@ -58,7 +61,7 @@ rule aggregate:
         out=f"{RESULTS}/{{experiment}}/summary",
     shell:
         "python workflow/scripts/aggregate.py --experiment {params.run:q} --plan {input.plan:q}"
-        " --out {params.out:q} --archived {params.archived:q} --bases {input.bases:q} -- {params.runs:q} 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"
+        " --out {params.out:q} --archived {params.archived:q} --bases {input.bases:q} --signal {input.signal:q} -- {params.runs:q} 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"
 
 
 rule notebook:

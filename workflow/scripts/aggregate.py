@@ -12,6 +12,7 @@ parser.add_argument("--plan", type=Path, required=True, help="the analysis plan"
 parser.add_argument("--out", type=Path, required=True, help="folder for the summary")
 parser.add_argument("--archived", type=json.loads, default=[], help="runs to take from the archive, as a JSON list")
 parser.add_argument("--bases", type=Path, nargs="*", default=[], help="evaluations of the runs' base models")
+parser.add_argument("--signal", type=Path, nargs="*", default=[], help="table of the signal study, if there is one")
 parser.add_argument("runs", type=Path, nargs="*", help="run folders")
 arguments = parser.parse_args()
 
@@ -19,4 +20,5 @@ print(f"[aggregate] {len(arguments.runs) + len(arguments.archived)} runs", flush
 folder = arguments.experiment["archive"]
 archived = archive.read(Path(folder), arguments.archived) if arguments.archived else []
 evaluated = bases.read(arguments.bases)
-aggregate.write(arguments.runs, arguments.out, arguments.experiment, arguments.plan, archived, evaluated)
+folders = [file.parent for file in arguments.signal]
+aggregate.write(arguments.runs, arguments.out, arguments.experiment, arguments.plan, archived, evaluated, folders)
