@@ -7,6 +7,7 @@ SUMMARY_TABLES = expand(
         "final.csv",
         "comparisons.csv",
         "robust.csv",
+        "mixed.csv",
         "puzzles.csv",
         "temperature.csv",
         "temperature_fit.json",
