@@ -12,6 +12,7 @@ import pytest
 import synthetic
 
 from softmax_rewards.common import stats
+from softmax_rewards.report import display
 from softmax_rewards.verdicts import aggregate
 
 PRIMARY = ["softmax-0.5", "softmax-0.25", "softmax-1.0"]
@@ -145,6 +146,20 @@ def test_provenance_holds_the_plan_and_every_run(summary):
     assert recorded["plan_sha256"] == hashlib.sha256(b"the plan\n").hexdigest()
     assert recorded["seeds"] == [0, 1, 2] and len(recorded["runs"]) == 18
     assert recorded["runs"]["baseline/seed-0"] == "baseline-0" and recorded["device"] == ["cpu"]
+
+
+def test_provenance_says_under_which_plan_the_runs_started(runs, tmp_path, plan):
+    edit(runs[0] / "run.json", lambda record: record.update(plan="earlier"))
+    edit(runs[1] / "run.json", lambda record: record.update(plan=hashlib.sha256(b"the plan\n").hexdigest()))
+    edit(runs[2] / "run.json", lambda record: record.update(plan=None))  # there was no plan's file; the fourth is older
+    recorded = json.loads((summarize(runs, tmp_path / "s", plan) / "provenance.json").read_text())
+    assert recorded["runs_by_plan"] == {recorded["plan_sha256"]: 1, "earlier": 1, "unrecorded": 2}
+    page = display.provenance(recorded).data
+    assert "the plan that they are judged by: plan earlier: 1; no plan was recorded: 2.</p>" in page
+    recorded["runs_by_plan"] = {recorded["plan_sha256"]: 4}
+    assert "judged by" not in display.provenance(recorded).data
+    del recorded["runs_by_plan"]  # of earlier code
+    assert "judged by" not in display.provenance(recorded).data
 
 
 def test_single_seed_resolves_nothing(made, tmp_path, plan):

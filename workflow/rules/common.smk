@@ -27,6 +27,7 @@ except configuration.ConfigError as error:
 
 RESULTS, DATA = SETTINGS.results, SETTINGS.data
 RUN = f"{RESULTS}/{{experiment}}/runs/{{ablation}}/seed-{{seed}}"
+PLAN, PREDICTIONS = "docs/analysis-plan.md", "docs/predictions.json"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 TASKS = {folders.task_key(experiment): experiment for experiment in EXPERIMENTS.values()}
 MODELS = {folders.model_key(experiment): experiment for experiment in EXPERIMENTS.values()}

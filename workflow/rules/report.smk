@@ -38,7 +38,7 @@ rule aggregate:
     input:
         files=run_files,
         bases=base_evaluations,
-        plan="docs/analysis-plan.md",
+        plan=PLAN,
     output:
         SUMMARY_TABLES,
         verdicts=report(

@@ -30,7 +30,9 @@ rule train:
     params:
         run=lambda wildcards: run_of(wildcards).to_json(),
         code=run_code("train"),
+        plan=PLAN,  # no input: a new plan does not make a run out of date
+        predictions=PREDICTIONS,
     shell:
         "python workflow/scripts/train.py --run {params.run:q} --data {input.data:q} --base {input.base:q}"
-        " --gpus {resources.ranks} --record {output.record:q}"
+        " --plan {params.plan:q} --predictions {params.predictions:q} --gpus {resources.ranks} --record {output.record:q}"
         " 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"
