@@ -1,7 +1,7 @@
 rule train:
     input:
-        data=lambda wildcards: task_manifest(EXPERIMENTS[wildcards.experiment]),
-        base=lambda wildcards: model_manifest(EXPERIMENTS[wildcards.experiment]),
+        data=lambda wildcards: task_manifest(run_of(wildcards)),
+        base=lambda wildcards: model_manifest(run_of(wildcards)),
     output:
         record=f"{RUN}/run.json",
         tables=[
