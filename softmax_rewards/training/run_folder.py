@@ -110,7 +110,8 @@ class RunFolder:
     def newest_checkpoint(self) -> tuple[Path | None, dict[str, Any]]:
         """Cut the logs back to the newest whole checkpoint and return it with its facts; damaged ones are deleted."""
         problems: dict[Path, ValueError] = {}
-        newest, facts = None, {"step": 0, "tokens": 0}
+        newest: Path | None = None
+        facts: dict[str, Any] = {"step": 0, "tokens": 0}
         for folder in checkpoints.newest_first(self.state):
             try:
                 candidate = checkpoints.read(folder)
