@@ -38,6 +38,7 @@ def experiment(ablations: Mapping[str, Mapping] = ABLATIONS, primary: Sequence[s
         "name": "synthetic",
         "task": TASK,
         "model": MODEL,
+        "bases": 1,
         "baseline": "baseline",
         "primary": list(primary),
         "ablations": {name: {"weighting": dict(weighting)} for name, weighting in ablations.items()},

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from softmax_rewards.common import environment, plugins
+from softmax_rewards.common import environment, files, plugins
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -166,6 +166,17 @@ def run_record(run: Mapping[str, Any], *, data: str, base: str, device: str) -> 
         "base": base,
         "device": device,
         **environment.described(),
+    }
+
+
+def plan_hashes(plan: Path, predictions: Path) -> dict[str, str | None]:
+    """The sha256 of the analysis plan and of the predictions, as a run records them when it starts.
+
+    A file that does not exist has None. The hashes are no part of a fingerprint: a new plan makes no run again.
+    """
+    return {
+        name: files.sha256(file) if file.is_file() else None
+        for name, file in (("plan", plan), ("predictions", predictions))
     }
 
 

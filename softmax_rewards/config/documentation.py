@@ -16,8 +16,9 @@ from pydantic import TypeAdapter
 from softmax_rewards.common import plugins
 from softmax_rewards.common.option_errors import allowed
 from softmax_rewards.config import schema
-from softmax_rewards.config.experiments import Ablation, Experiment, Settings
+from softmax_rewards.config.experiments import Ablation, Experiment
 from softmax_rewards.config.run import Evaluation, Training
+from softmax_rewards.config.settings import Settings
 from softmax_rewards.weighting.tau_forms import Schedule
 
 ROOT = Path(__file__).resolve().parents[2]

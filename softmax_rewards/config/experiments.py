@@ -11,7 +11,6 @@ import dataclasses
 import inspect
 import json
 import re
-import tempfile
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +21,10 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from softmax_rewards import weighting
 from softmax_rewards.common import plugins
 from softmax_rewards.common.option_errors import ConfigError, Unfit, wrong
-from softmax_rewards.common.options import Listed, field_values, need, option_class
-from softmax_rewards.config import conditions
+from softmax_rewards.common.options import Count, Listed, field_values, need, option_class
+from softmax_rewards.config import base_seeds, conditions
 from softmax_rewards.config.conditions import Conditions
-from softmax_rewards.config.inheritance import INHERIT, project_folder, read_merged
+from softmax_rewards.config.inheritance import INHERIT, read_merged
 from softmax_rewards.config.run import Evaluation, Run, Training, canonical
 from softmax_rewards.config.strict import build
 from softmax_rewards.weighting import temperature
@@ -79,6 +78,12 @@ class Experiment:
     training: Training = Field(default=Training(), description="Settings of every run.")
     evaluation: Evaluation = Field(default=Evaluation(), description="What is measured on held-out puzzles.")
     seeds: Seeds = Field(description="Integers from 0 on. Each ablation is run once with each seed.")
+    bases: Count = Field(
+        default=1,
+        description="Number of base models. Seed s starts from base s mod `bases`. Base k adds k to `task.seed`, "
+        "`model.seed` and `model.warm_start.seed`, so it has its own puzzles, also held-out ones. With several bases, "
+        "the intervals of `mixed.csv` speak of bases instead of seeds.",
+    )
     ablations: dict[str, Ablation] = Field(description="The ablations by name.")
     baseline: str = Field(default="baseline", description="The ablation that all others are compared with.")
     primary: Listed[str] = Field(
@@ -98,7 +103,8 @@ class Experiment:
 
     def run(self, ablation: str, seed: int) -> Run:
         chosen = self.ablations[ablation]
-        return Run(ablation, seed, self.task, self.model, chosen.training, self.evaluation, chosen.weighting)
+        task, model = base_seeds.shifted(self.task, self.model, seed % self.bases)
+        return Run(ablation, seed, task, model, chosen.training, self.evaluation, chosen.weighting)
 
     def runs(self) -> list[Run]:
         return [self.run(name, seed) for name, ablation in self.ablations.items() for seed in ablation.seeds]
@@ -137,6 +143,12 @@ class Experiment:
         return self
 
     @model_validator(mode="after")
+    def _check_bases(self) -> Self:
+        seeds = {name: ablation.seeds for name, ablation in self.ablations.items()}
+        base_seeds.check(self.bases, self.task, self.model, seeds)
+        return self
+
+    @model_validator(mode="after")
     def _check_comparisons(self) -> Self:
         for key, ablation in [("baseline", self.baseline), *(("primary", member) for member in self.primary)]:
             if ablation not in self.ablations:
@@ -169,50 +181,6 @@ def options(kind: Literal["tasks", "sources"], spec: Mapping[str, Any]) -> Any:
     where, key = _KINDS[kind]
     module = _plugin(kind, spec[key], f"{where}.{key}")
     return build(module.Options, {name: value for name, value in spec.items() if name != key}, where)
-
-
-@option_class("")
-class Settings:
-    """`config/config.yaml`: what runs, and where its files lie (relative to the repository)."""
-
-    experiments: Listed[str] = Field(
-        default=("countdown-mini",),
-        description="Names of files in `config/experiments/`, or paths of other YAML files.",
-    )
-    results: str = Field(default="results", description="Folder of everything that depends on an experiment.")
-    data: str = Field(default="data", description="Folder of puzzles and base models. Experiments share them.")
-    archived_only: bool = Field(
-        default=False,
-        description="Train nothing, and report only on the runs in the experiments' archives, whichever version of the "
-        "code made them.",
-    )
-
-
-def settings(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, Experiment]]:
-    """Check `config/config.yaml` and load its experiments, keyed by name.
-
-    An entry of `experiments` is a name (`config/experiments/<name>.yaml`) or the path of a YAML file.
-    """
-    try:
-        chosen = build(Settings, values, "")
-        if not chosen.experiments:
-            raise wrong("experiments", [], "at least one experiment")
-        for key in ("results", "data"):
-            _refuse_unwritable(Path(getattr(chosen, key)), key)
-    except ValueError as error:
-        raise ConfigError(f"{file}: {error}") from None
-    folder = project_folder()
-    loaded: dict[str, Experiment] = {}
-    for entry in chosen.experiments:
-        path = Path(entry) if entry.endswith((".yaml", ".yml")) else folder / f"{entry}.yaml"
-        if not path.is_file():
-            known = sorted(file.stem for file in folder.glob("*.yaml"))
-            message = plugins.unknown("experiment", entry, known)
-            raise ConfigError(f"{file}: experiments: {message}, or the path of a YAML file")
-        if path.stem in loaded:
-            raise ConfigError(f"{file}: experiments: {path.stem!r} is given twice; allowed: each name once")
-        loaded[path.stem] = load(path)
-    return chosen, loaded
 
 
 # --- from mappings to an experiment ---------------------------------------------------------------
@@ -292,13 +260,3 @@ def _weighting(spec: Any) -> dict[str, Any]:
             raise wrong(f"weighting.{key}", value, number.allowed())
         resolved[key] = value
     return resolved
-
-
-def _refuse_unwritable(folder: Path, key: str) -> None:
-    nearest = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
-    try:
-        # Only a trial is certain: permission bits do not count for root, or on a read-only file system.
-        tempfile.TemporaryFile(dir=nearest).close()
-    except OSError as error:
-        allowed = "a folder that can be written, or made"
-        raise ConfigError(f"{key}: {folder} cannot be written ({error.strerror}); allowed: {allowed}") from None

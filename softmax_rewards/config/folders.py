@@ -4,7 +4,6 @@ import hashlib
 from typing import Any
 
 from softmax_rewards.config import base_settings
-from softmax_rewards.config.experiments import Experiment
 from softmax_rewards.config.run import Run, canonical
 
 
@@ -13,14 +12,14 @@ def key(name: str, *specs: Any) -> str:
     return f"{name}-{hashlib.sha256(canonical(specs).encode()).hexdigest()[:8]}"
 
 
-def task_key(experiment: Experiment) -> str:
-    """The folder of the experiment's puzzles in `data/tasks/`."""
-    return key(experiment.task["name"], experiment.task)
+def task_key(run: Run) -> str:
+    """The folder of the run's puzzles in `data/tasks/`."""
+    return key(run.task["name"], run.task)
 
 
-def model_key(experiment: Experiment) -> str:
-    """The folder of the experiment's base model in `data/models/`. The model learned from the task's puzzles."""
-    return key(experiment.model["source"], experiment.model, experiment.task)
+def model_key(run: Run) -> str:
+    """The folder of the run's base model in `data/models/`. The model learned from the task's puzzles."""
+    return key(run.model["source"], run.model, run.task)
 
 
 def base_evaluation_key(run: Run) -> str:

@@ -73,13 +73,14 @@ def estimate(experiment: Experiment, speed: Speed, cores: int) -> str:
     each = [run_seconds(run, speed) for run in experiment.runs()]
     base = base_seconds(experiment.runs(), speed)
     total = sum(each) + base
+    bases = "base model" if experiment.bases == 1 else f"{experiment.bases} base models"
     memory = speed.memory
     if shape := _shape(experiment):  # of a large model less than a whole step was tried
         peaks = (cost.memory(shape, run.training, run.evaluation).peak for run in experiment.runs())
         memory = max(memory, *peaks)
     return (
         f"{experiment.name}: {len(each)} runs, each about {_hours(max(each))} core-hours on this machine's processor "
-        f"(one step was measured), base model {_hours(base)}; {_hours(total)} core-hours in all, "
+        f"(one step was measured), {bases} {_hours(base)}; {_hours(total)} core-hours in all, "
         f"with {cores} core{'s' * (cores > 1)} {_duration(total / cores)}; memory of a run {memory / 1e9:.1f} GB"
     )
 

@@ -194,7 +194,16 @@ def provenance(described: Mapping[str, Any]) -> HTML:
         return str(value)
 
     facts = {**described, "runs": f"{len(described['runs'])} runs"}
-    return table(pd.DataFrame({"what": list(facts), "value": [text(value) for value in facts.values()]}))
+    plans = facts.pop("runs_by_plan", {})  # summaries of earlier code have none
+    shown = table(pd.DataFrame({"what": list(facts), "value": [text(value) for value in facts.values()]}))
+    others = [f"{_started(plan)}: {count}" for plan, count in plans.items() if plan != described["plan_sha256"]]
+    note = f"<p>Runs that did not start under the plan that they are judged by: {'; '.join(others)}.</p>"
+    return HTML(shown.data + note) if others else shown
+
+
+def _started(plan: str) -> str:
+    """The plan that runs started under, a sha256 or "unrecorded", in words."""
+    return "no plan was recorded" if plan == "unrecorded" else f"plan {plan[:16]}"
 
 
 def failures(detected: pd.DataFrame, runs: pd.DataFrame) -> HTML:

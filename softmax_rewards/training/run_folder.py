@@ -10,7 +10,7 @@ one that lets the main process write.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -65,13 +65,14 @@ class Folder(Protocol):
 class RunFolder:
     """The files of one run in `out`. While it is open, no other process can open it.
 
-    `identity` names what the run depends on. A checkpoint with another identity is not resumed.
+    `identity` names what the run depends on. A checkpoint with another identity is not resumed. `plans` are keys of
+    `run.json` that say which plan the run started under. A run that continues keeps those of its first start.
 
     Entering raises RuntimeError while another process trains the run.
     """
 
-    def __init__(self, out: Path, identity: str) -> None:
-        self.out, self.state, self.identity = out, out / "state", identity
+    def __init__(self, out: Path, identity: str, plans: Mapping[str, str | None] | None = None) -> None:
+        self.out, self.state, self.identity, self.plans = out, out / "state", identity, dict(plans or {})
 
     def __enter__(self) -> Self:
         with writing(self.out), ExitStack() as undo:
@@ -109,7 +110,8 @@ class RunFolder:
     def newest_checkpoint(self) -> tuple[Path | None, dict[str, Any]]:
         """Cut the logs back to the newest whole checkpoint and return it with its facts; damaged ones are deleted."""
         problems: dict[Path, ValueError] = {}
-        newest, facts = None, {"step": 0, "tokens": 0}
+        newest: Path | None = None
+        facts: dict[str, Any] = {"step": 0, "tokens": 0}
         for folder in checkpoints.newest_first(self.state):
             try:
                 candidate = checkpoints.read(folder)
@@ -123,7 +125,9 @@ class RunFolder:
         for folder, problem in problems.items():
             log("train", f"{problem}; {f'going on from {newest.name}' if newest else 'starting from the beginning'}")
             checkpoints.discard(folder)
-        if not newest:
+        if newest:
+            self.plans = facts.get("plans", {})  # a checkpoint of earlier code has none
+        else:
             self.log.clear()
         return newest, facts
 
@@ -134,13 +138,14 @@ class RunFolder:
         return self.log.rows(table)
 
     def checkpoint(self, step: int, tokens: int, engine: Engine, limits: Limits) -> None:
-        facts = {"step": step, "tokens": tokens, "identity": self.identity, "log": self.log.marks()}
-        checkpoints.write(self.state, step, engine, facts | {"limits": dataclasses.asdict(limits)})
+        facts = {"step": step, "tokens": tokens, "identity": self.identity, "plans": self.plans}
+        facts |= {"log": self.log.marks(), "limits": dataclasses.asdict(limits)}
+        checkpoints.write(self.state, step, engine, facts)
         for folder in checkpoints.newest_first(self.state)[CHECKPOINTS:]:
             checkpoints.discard(folder)
 
     def finish(self, policy: Decoder, base: Path, record: dict[str, Any]) -> None:
-        finished_run.write(self.out, self.log, policy, base, record, self.identity)
+        finished_run.write(self.out, self.log, policy, base, record | self.plans, self.identity)
 
     def on_disk(self, action: Callable[[], None]) -> None:
         action()

@@ -1,6 +1,6 @@
 """The folder of a run that several ranks train: all ranks make the same calls, and the main rank writes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -13,17 +13,20 @@ from softmax_rewards.policy.world import World
 from softmax_rewards.training.run_folder import Folder, RunFolder, go_on
 
 
-def opened(out: Path, identity: str, world: World) -> AbstractContextManager[Folder]:
+def opened(
+    out: Path, identity: str, world: World, plans: Mapping[str, str | None] | None = None
+) -> AbstractContextManager[Folder]:
     """The folder `out` of a run: a plain `RunFolder` for one process, a `SharedFolder` for several."""
-    return RunFolder(out, identity) if world.size == 1 else SharedFolder(out, identity, world)
+    folder = RunFolder(out, identity, plans)
+    return folder if world.size == 1 else SharedFolder(folder, world)
 
 
 class SharedFolder:
     """A `run_folder.Folder` that gives every rank the same results. Only the main rank opens its `RunFolder`."""
 
-    def __init__(self, out: Path, identity: str, world: World) -> None:
-        self.out, self.world = out, world
-        self._folder = RunFolder(out, identity)  # entered and used on the main rank only
+    def __init__(self, folder: RunFolder, world: World) -> None:
+        self.out, self.world = folder.out, world
+        self._folder = folder  # entered and used on the main rank only
         self._open = ExitStack()
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@
 import dataclasses
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -34,12 +35,15 @@ from softmax_rewards.training.step import Steps
 from softmax_rewards.training.termination import TerminationRequest
 
 
-def train(run: Run, data: Path, base: Path, out: Path) -> None:
+def train(run: Run, data: Path, base: Path, out: Path, plans: Mapping[str, str | None] | None = None) -> None:
     """Train one ablation with one seed. Start from the base model in `base`, train on the puzzles in `data`.
 
     All files go to `out`. An interrupted run continues from its newest undamaged checkpoint there. On a CPU, it ends
     with the same bytes as an uninterrupted run. On a GPU, results may differ by rounding, because the order of sums is
     not fixed there. A finished run is not trained again.
+
+    `plans` are the hashes of the analysis plan and of the predictions (`provenance.plan_hashes`). They go into
+    `run.json`; a run that continues keeps those of its first start.
 
     Raises:
         SystemExit: after SIGTERM or Control-C, when the step is done and a checkpoint is written.
@@ -61,7 +65,7 @@ def train(run: Run, data: Path, base: Path, out: Path) -> None:
         # The fingerprint covers settings and code, the checksums cover the puzzles and the base model. Files in `out`
         # are used again only if they have the same identity.
         identity = " ".join((record["fingerprint"], *sources.values()))
-        folder = stack.enter_context(shared_folder.opened(out, identity, processes))
+        folder = stack.enter_context(shared_folder.opened(out, identity, processes, plans))
         state = stack.enter_context(StateFile(out, run, record["fingerprint"], record["device"], processes.is_main))
         stack.enter_context(exhausted(run.training, alone=processes.size == 1))
         termination = stack.enter_context(TerminationRequest())

@@ -4,6 +4,7 @@ The files depend on the runs only, not on the order in which they are named.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from softmax_rewards.verdicts import (
     judgment,
     measures,
     measured_signal,
+    mixed,
     reasoning,
     reported_training,
     signal_noise,
@@ -98,6 +100,9 @@ def _tables(
         "robust": pd.concat(
             [summary.robust_comparisons(part.measures, part.evidence.baseline) for part in parts], ignore_index=True
         ),
+        "mixed": pd.concat(
+            [mixed.table(part.runs, part.measures, part.evidence.baseline) for part in parts], ignore_index=True
+        ),
         "puzzles": pd.concat(
             [summary.puzzle_comparisons(part.runs, part.evidence.baseline) for part in parts], ignore_index=True
         ),
@@ -142,7 +147,12 @@ def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic |
 
 
 def provenance(runs: Sequence[FinishedRun], experiment: str, plan_sha256: str) -> dict[str, Any]:
-    """What the summary was made from. A list has one entry where all runs agree."""
+    """What the summary was made from. A list has one entry where all runs agree.
+
+    `plan_sha256` is the plan that the runs are judged by. `runs_by_plan` counts the runs that started under each plan;
+    runs of the first series recorded none.
+    """
+    plans = Counter(run.record.get("plan") or "unrecorded" for run in runs)
 
     def distinct(key: str) -> list[Any]:
         # Values may be dictionaries, which a set cannot hold. Their texts can be compared.
@@ -151,6 +161,7 @@ def provenance(runs: Sequence[FinishedRun], experiment: str, plan_sha256: str) -
     return {
         "experiment": experiment,
         "plan_sha256": plan_sha256,
+        "runs_by_plan": dict(sorted(plans.items())),
         "runs": {f"{run.ablation}/seed-{run.seed}": run.record["fingerprint"] for run in runs},
         "seeds": sorted({run.seed for run in runs}),
         **{key: distinct(key) for key in ("trainer", "data", "base", "device", "revision", "versions")},

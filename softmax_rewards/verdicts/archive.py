@@ -7,7 +7,7 @@ the fingerprint that it would get today. All other runs are trained. `archive_fi
 import functools
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +60,17 @@ def has(folder: Path, run: Mapping[str, Any]) -> bool:
     return _finished(folder, run) is not None
 
 
-def names(folder: str | None, runs: Iterable[Run], sources: Mapping[str, str] | None) -> list[str]:
+def names(folder: str | None, runs: Iterable[Run], sources: Callable[[Run], Mapping[str, str]] | None) -> list[str]:
     """The names of those `runs` that are taken from the archive `folder`; none if `folder` is None.
 
-    With `sources` these are the runs that the archive `holds`, without `sources` all that it `has`.
+    `sources` gives the checksums of a run's puzzles and base model, as `holds` takes them. With `sources` these are the
+    runs that the archive `holds`, without `sources` all that it `has`.
     """
     if folder is None:
         return []
     if sources is None:
         return [run.name for run in runs if has(Path(folder), run.to_dict())]
-    return [run.name for run in runs if holds(Path(folder), run.to_dict(), sources)]
+    return [run.name for run in runs if holds(Path(folder), run.to_dict(), sources(run))]
 
 
 def read(folder: Path, run_names: Sequence[str]) -> list[FinishedRun]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import pandas as pd
 
 from softmax_rewards.common import plugins
+from softmax_rewards.config import base_seeds
 
 FILES = (
     "run.json",
@@ -127,8 +128,13 @@ def check(runs: Sequence[FinishedRun], experiment: Mapping[str, Any]) -> None:
     if baseline not in {ablation for ablation, _ in names}:
         raise ValueError(f"no run of the baseline {baseline!r} among the {len(runs)} runs given")
     # A difference between such runs could come from the code or the device instead of the weighting.
-    for key, what in (("trainer", "trainer code"), ("data", "data"), ("base", "base models"), ("device", "devices")):
+    for key, what in (("trainer", "trainer code"), ("device", "devices")):
         _refuse_mixed(runs, _recorded(key), what)
+    bases = experiment["bases"]
+    for base in range(bases):
+        members = [run for run in runs if run.seed % bases == base]
+        for key, what in (("data", "data"), ("base", "base models")):
+            _refuse_mixed(members, _recorded(key), what if bases == 1 else f"{what} for base {base}")
     _refuse_mixed(runs, lambda run: _text(run.record["config"]["evaluation"]), "evaluation settings")
     # A change of one scheme's code makes only the runs of that scheme incomparable.
     schemes = {run.record["config"]["weighting"]["scheme"] for run in runs}
@@ -136,8 +142,15 @@ def check(runs: Sequence[FinishedRun], experiment: Mapping[str, Any]) -> None:
         same = [run for run in runs if run.record["config"]["weighting"]["scheme"] == scheme]
         _refuse_mixed(same, _recorded("code"), f"code of scheme {scheme}")
     for ablation, members in by_ablation(runs):
-        # Seeds of one ablation must differ in nothing but the seed.
-        _refuse_mixed(members, lambda run: _text(run.record["config"] | {"seed": None}), f"{ablation} settings")
+        # Seeds of one ablation must differ in nothing but the seed, and in the seeds of their base.
+        _refuse_mixed(members, lambda run: _text(_settings(run, bases)), f"{ablation} settings")
+
+
+def _settings(run: FinishedRun, bases: int) -> dict[str, Any]:
+    """The run's settings as those of a run without a seed that starts from base 0."""
+    config = run.record["config"]
+    task, model = base_seeds.shifted(config["task"], config["model"], -(run.seed % bases))
+    return config | {"seed": None, "task": task, "model": model}
 
 
 def _recorded(key: str) -> Callable[[FinishedRun], str]:

@@ -1,6 +1,7 @@
 """Provenance: what changes a fingerprint, what does not, and what a run's record says."""
 
 import functools
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -233,6 +234,15 @@ def test_the_record_of_a_run(run):
         "b",
     )
     assert {"python", "torch", "numpy"} <= set(record["versions"])
+
+
+def test_the_hashes_of_plan_and_predictions(tmp_path):
+    plan, predictions = tmp_path / "plan.md", tmp_path / "predictions.json"
+    plan.write_text("the plan\n")
+    expected = hashlib.sha256(b"the plan\n").hexdigest()
+    assert provenance.plan_hashes(plan, predictions) == {"plan": expected, "predictions": None}
+    predictions.write_text("{}")
+    assert provenance.plan_hashes(plan, predictions)["predictions"] == hashlib.sha256(b"{}").hexdigest()
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "link"])

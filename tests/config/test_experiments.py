@@ -17,6 +17,7 @@ from softmax_rewards import weighting
 from softmax_rewards.common import plugins
 from softmax_rewards.common.options import Listed, option_class
 from softmax_rewards.config import experiments, renamed, strict
+from softmax_rewards.config import settings as project_settings
 from softmax_rewards.config.experiments import ConfigError
 from softmax_rewards.models.warm_start import WarmStart
 
@@ -159,7 +160,7 @@ def test_the_projects_experiments_are_those_of_the_working_directory(tmp_path, m
     assert refusal(path).startswith("extends: unknown experiment 'first'; allowed: countdown-mini, ")
     monkeypatch.chdir(tmp_path)
     assert experiments.load(path).seeds == (0,)
-    assert experiments.settings({"experiments": ["mine.yaml", "first"]}, "c.yaml")[1].keys() == {"mine", "first"}
+    assert project_settings.load({"experiments": ["mine.yaml", "first"]}, "c.yaml")[1].keys() == {"mine", "first"}
     write(folder, {"extends": "first"}, "first")
     assert "mine → first → first goes round in a circle" in refusal(path)
 
@@ -218,7 +219,7 @@ def test_a_file_has_a_largest_size(tmp_path):
 
 def test_a_long_value_is_shown_in_part():
     with pytest.raises(ConfigError, match=r"results: .* is not allowed; allowed: text") as error:
-        experiments.settings({"experiments": ["x"], "results": ["x"] * 1000}, "c.yaml")
+        project_settings.load({"experiments": ["x"], "results": ["x"] * 1000}, "c.yaml")
     assert len(str(error.value)) < 300
 
 
@@ -424,7 +425,7 @@ def test_an_old_key_is_refused_with_the_new_one(tmp_path, where, old, new):
 def test_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path, MINIMAL)
-    chosen, loaded = experiments.settings({"experiments": [str(path)]}, "c.yaml")
+    chosen, loaded = project_settings.load({"experiments": [str(path)]}, "c.yaml")
     assert (chosen.results, list(loaded)) == ("results", ["trial"])
     for values, part in [
         ({"experiments": []}, "experiments: []"),
@@ -436,7 +437,7 @@ def test_settings(tmp_path, monkeypatch):
         ({"experiments": [str(path)], "results": 3}, "results: 3"),
     ]:
         with pytest.raises(ConfigError) as error:
-            experiments.settings(values, "c.yaml")
+            project_settings.load(values, "c.yaml")
         assert part in str(error.value)
         assert str(error.value).startswith("c.yaml: ")
     assert not Path("results").exists()  # checking makes nothing
@@ -448,7 +449,7 @@ def test_a_results_folder_without_permission_is_refused(tmp_path):
     folder.mkdir()
     folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(ConfigError, match="cannot be written"):
-        experiments.settings({"experiments": [str(write(tmp_path, MINIMAL))], "results": f"{folder}/r"}, "c.yaml")
+        project_settings.load({"experiments": [str(write(tmp_path, MINIMAL))], "results": f"{folder}/r"}, "c.yaml")
 
 
 @option_class("sample")

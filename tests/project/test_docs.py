@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from softmax_rewards.common import plugins
-from softmax_rewards.config import experiments
+from softmax_rewards.config import experiments, settings
 from softmax_rewards.models import warm_start
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def table(heading: str) -> dict[str, str]:
 SECTIONS = {
     "`training`": experiments.Training,
     "`evaluation`": experiments.Evaluation,
-    "`config.yaml`": experiments.Settings,
+    "`config.yaml`": settings.Settings,
     "`warm_start`": warm_start.WarmStart,
     **{f"`task`: `{name}`": plugins.load(plugins.TASKS, name).Options for name in plugins.names(plugins.TASKS)},
     **{f"`model`: `{name}`": plugins.load(plugins.SOURCES, name).Options for name in plugins.names(plugins.SOURCES)},

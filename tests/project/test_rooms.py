@@ -32,7 +32,7 @@ ROOMS = {
 PARTS = {
     ("config", "models"): {"shape", "catalogue"},
     ("policy", "config"): {"run"},
-    ("verdicts", "config"): {"run", "renamed", "base_settings"},
+    ("verdicts", "config"): {"run", "renamed", "base_seeds", "base_settings"},
     ("verdicts", "data"): {"tasks"},
     ("report", "config"): {"documentation", "experiments"},
 }

@@ -96,6 +96,45 @@ def test_the_newest_two_checkpoints_are_kept_and_the_newest_is_taken(copy, capsy
     assert not (copy / "state/partial").exists() and capsys.readouterr().out == ""
 
 
+def test_a_run_that_continues_keeps_the_plan_of_its_first_start(copy, tmp_path):
+    adder, old, new = Adder(), {"plan": "old", "predictions": None}, {"plan": "new", "predictions": "p"}
+    with RunFolder(tmp_path / "seed-1", "code", old) as folder:
+        folder.resume(adder, adder.limits)
+        folder.checkpoint(2, 2, adder, adder.limits)
+    with RunFolder(tmp_path / "seed-1", "code", new) as folder:
+        assert folder.resume(adder, adder.limits) == (2, 2) and folder.plans == old
+        folder.checkpoint(4, 4, adder, adder.limits)
+    with RunFolder(tmp_path / "seed-1", "code", new) as folder:
+        assert folder.resume(adder, adder.limits) == (4, 4) and folder.plans == old
+    # Nothing of a run with other settings is used, so this one starts under the new plan.
+    with RunFolder(tmp_path / "seed-1", "other", new) as folder:
+        assert folder.resume(adder, adder.limits) == (0, 0) and folder.plans == new
+    for state in copy.glob("state/*/state.json"):  # as earlier code wrote it
+        facts = {key: value for key, value in json.loads(state.read_text()).items() if key != "plans"}
+        state.write_text(json.dumps(facts))
+        files.write_manifest(
+            state.parent, [file.name for file in state.parent.iterdir() if "manifest" not in file.name]
+        )
+    with RunFolder(copy, "code", new) as folder:
+        assert folder.resume(adder, adder.limits)[0] == 6 and folder.plans == {}
+
+
+def test_the_record_has_the_plan(finished, tmp_path):
+    run, data, base = finished.source
+    assert "plan" not in json.loads((finished.out / "run.json").read_text())
+    shutil.copytree(finished.cut, tmp_path / "seed-0")
+    for state in (tmp_path / "seed-0").glob("state/*/state.json"):
+        facts = json.loads(state.read_text()) | {"plans": {"plan": "first", "predictions": None}}
+        state.write_text(json.dumps(facts))
+        files.write_manifest(
+            state.parent, [file.name for file in state.parent.iterdir() if "manifest" not in file.name]
+        )
+    trainer.train(run, data, base, tmp_path / "seed-0", {"plan": "later", "predictions": "later"})
+    record = json.loads((tmp_path / "seed-0/run.json").read_text())
+    assert (record["plan"], record["predictions"]) == ("first", None)
+    assert_same(finished.out, tmp_path / "seed-0")
+
+
 CHECKPOINT_FILES = ("exp_avg.safetensors", "manifest.json", "policy.safetensors", "state.json")
 
 

@@ -140,10 +140,11 @@ def test_a_damaged_trial_is_named(tmp_path, capsys, monkeypatch):
 
 
 def test_equal_settings_share_a_folder(experiment):
-    other = dataclasses.replace(experiment, name="other", seeds=(7,))
-    assert folders.task_key(experiment) == folders.task_key(other)
-    assert folders.model_key(experiment) == folders.model_key(other)
-    harder = dataclasses.replace(experiment, task={**experiment.task, "numbers": 4})
-    assert folders.task_key(harder) != folders.task_key(experiment)
-    assert folders.model_key(harder) != folders.model_key(experiment), "its base model learned from other puzzles"
-    assert folders.task_key(experiment).startswith("countdown-")
+    run = experiment.runs()[0]
+    other = dataclasses.replace(experiment, name="other", seeds=(7,)).runs()[-1]
+    assert folders.task_key(run) == folders.task_key(other)
+    assert folders.model_key(run) == folders.model_key(other)
+    harder = dataclasses.replace(experiment, task={**experiment.task, "numbers": 4}).runs()[0]
+    assert folders.task_key(harder) != folders.task_key(run)
+    assert folders.model_key(harder) != folders.model_key(run), "its base model learned from other puzzles"
+    assert folders.task_key(run).startswith("countdown-")

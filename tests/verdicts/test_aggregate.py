@@ -12,7 +12,8 @@ import pytest
 import synthetic
 
 from softmax_rewards.common import stats
-from softmax_rewards.verdicts import aggregate
+from softmax_rewards.report import display
+from softmax_rewards.verdicts import aggregate, mixed
 
 PRIMARY = ["softmax-0.5", "softmax-0.25", "softmax-1.0"]
 
@@ -147,6 +148,20 @@ def test_provenance_holds_the_plan_and_every_run(summary):
     assert recorded["runs"]["baseline/seed-0"] == "baseline-0" and recorded["device"] == ["cpu"]
 
 
+def test_provenance_says_under_which_plan_the_runs_started(runs, tmp_path, plan):
+    edit(runs[0] / "run.json", lambda record: record.update(plan="earlier"))
+    edit(runs[1] / "run.json", lambda record: record.update(plan=hashlib.sha256(b"the plan\n").hexdigest()))
+    edit(runs[2] / "run.json", lambda record: record.update(plan=None))  # there was no plan's file; the fourth is older
+    recorded = json.loads((summarize(runs, tmp_path / "s", plan) / "provenance.json").read_text())
+    assert recorded["runs_by_plan"] == {recorded["plan_sha256"]: 1, "earlier": 1, "unrecorded": 2}
+    page = display.provenance(recorded).data
+    assert "the plan that they are judged by: plan earlier: 1; no plan was recorded: 2.</p>" in page
+    recorded["runs_by_plan"] = {recorded["plan_sha256"]: 4}
+    assert "judged by" not in display.provenance(recorded).data
+    del recorded["runs_by_plan"]  # of earlier code
+    assert "judged by" not in display.provenance(recorded).data
+
+
 def test_single_seed_resolves_nothing(made, tmp_path, plan):
     out = summarize([run for run in made if run.name == "seed-0"], tmp_path / "s", plan)
     assert set(pd.read_csv(out / "verdicts.csv")["verdict"]) == {"not resolved"}
@@ -261,6 +276,69 @@ def test_refuses_an_incomplete_run(runs, tmp_path, plan):
 def test_refuses_runs_that_do_not_belong_together(runs, tmp_path, plan, key, what):
     edit(runs[3] / "run.json", lambda record: record.update({key: "another"}))
     refuse(runs, tmp_path, plan, rf"different .*{what} .*softmax-0\.5/seed-0; softmax-0\.5/seed-1$")
+
+
+@pytest.fixture
+def two_bases(runs):
+    """The same runs as those of an experiment with two base models."""
+    for run in runs:
+        edit(run / "run.json", lambda record: start_from(record, record["seed"] % 2))
+    ablations = {name: synthetic.ABLATIONS[name] for name in ("baseline", "softmax-0.5")}
+    return runs, synthetic.experiment(ablations, ["softmax-0.5"]) | {
+        "bases": 2,
+        "task": seeded(0)["task"],
+        "model": seeded(0)["model"],
+    }
+
+
+def seeded(base: int) -> dict:
+    model = synthetic.MODEL | {"seed": base, "warm_start": {"seed": 3 + base}}
+    return {"task": synthetic.TASK | {"seed": 7 + base}, "model": model}
+
+
+def start_from(record: dict, base: int) -> None:
+    record.update(data=f"data {base}", base=f"base {base}")
+    record["config"].update(seeded(base))
+
+
+def test_runs_of_several_bases_are_summarized_over_bases(two_bases, tmp_path, plan):
+    runs, experiment = two_bases
+    aggregate.write(runs, tmp_path / "s", experiment, plan)
+    table = pd.read_csv(tmp_path / "s/mixed.csv")
+    assert table[["ablation", "endpoint", "bases", "seeds"]].values.tolist() == [
+        ["softmax-0.5", "auc", 2, 2],
+        ["softmax-0.5", "final", 2, 2],
+    ]
+    compared = pd.read_csv(tmp_path / "s/comparisons.csv").set_index("endpoint")
+    assert table["delta"].tolist() == pytest.approx(compared.loc[["auc", "final"], "delta"].tolist())
+    assert json.loads((tmp_path / "s/provenance.json").read_text())["base"] == ["base 0", "base 1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            lambda record: record.update(base="another"),
+            r"different base models for base 1 .*: baseline/seed-1; softmax-0\.5/seed-1$",
+        ),
+        (
+            lambda record: record.update(data="another"),
+            r"different data for base 1 .*: baseline/seed-1; softmax-0\.5/seed-1$",
+        ),
+        # An archived run of the same ablation from an experiment with one base model.
+        (lambda record: record["config"].update(seeded(0)), r"different softmax-0\.5 settings"),
+    ],
+)
+def test_refuses_runs_of_one_seed_that_start_from_different_bases(two_bases, tmp_path, plan, change, match):
+    runs, experiment = two_bases
+    edit(runs[3] / "run.json", change)
+    with pytest.raises(ValueError, match=match) as caught:
+        aggregate.write(runs, tmp_path / "s", experiment, plan)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_base_has_no_mixed_model(summary):
+    assert (summary / "mixed.csv").read_text().splitlines() == [",".join(mixed.COLUMNS)]
 
 
 def test_code_of_different_schemes_may_differ(runs, tmp_path, plan):

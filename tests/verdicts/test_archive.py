@@ -244,7 +244,7 @@ def test_a_run_is_held_if_the_present_code_would_make_it_again(run, tmp_path):
     assert archive.has(kept, {**values, "task": "of another kind"})
     assert not archive.has(kept, {**values, "weighting": {"scheme": "linear"}})
     assert not archive.has(kept, {**values, "training": {**values["training"], "steps": 7}})
-    assert archive.names(str(kept), [run], None) == [run.name] and archive.names(str(kept), [run], {}) == []
+    assert archive.names(str(kept), [run], None) == [run.name] and archive.names(str(kept), [run], lambda run: {}) == []
     assert archive.names(None, [run], None) == []
     # A run that is being made anew leaves the archive alone.
     (made / "run.json").unlink()

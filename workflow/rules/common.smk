@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from softmax_rewards.common import files, plugins, provenance
-from softmax_rewards.config import base_settings, cost, folders
+from softmax_rewards.config import base_settings, cost, folders, settings
 from softmax_rewards.config import experiments as configuration
 from softmax_rewards.training import holders, session
 from softmax_rewards.verdicts import archive
@@ -20,22 +20,21 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.get
 
 GPUS = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else None
 try:
-    SETTINGS, EXPERIMENTS = configuration.settings(config, "config/config.yaml")
+    SETTINGS, EXPERIMENTS = settings.load(config, "config/config.yaml")
     session.check_gpus(EXPERIMENTS.values(), GPUS)
 except configuration.ConfigError as error:
     sys.exit(str(error))
 
 RESULTS, DATA = SETTINGS.results, SETTINGS.data
 RUN = f"{RESULTS}/{{experiment}}/runs/{{ablation}}/seed-{{seed}}"
+PLAN, PREDICTIONS = "docs/analysis-plan.md", "docs/predictions.json"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
-TASKS = {folders.task_key(experiment): experiment for experiment in EXPERIMENTS.values()}
-MODELS = {folders.model_key(experiment): experiment for experiment in EXPERIMENTS.values()}
-# A base model is evaluated once per setting that matters. Every run of an entry has the same settings.
-BASES = {
-    folders.base_evaluation_key(run): (experiment, run)
-    for experiment in EXPERIMENTS.values()
-    for run in experiment.runs()
-}
+# A folder → one of the runs that need it. All runs of a folder have the same settings, as far as they matter for it.
+# Runs of one experiment may differ here, because it may have several base models.
+RUNS = [run for experiment in EXPERIMENTS.values() for run in experiment.runs()]
+TASKS = {folders.task_key(run): run for run in RUNS}
+MODELS = {folders.model_key(run): run for run in RUNS}
+BASES = {folders.base_evaluation_key(run): run for run in RUNS}
 
 holders.mark_jobs(Path(RESULTS))
 if workflow.is_main_process:
@@ -50,12 +49,12 @@ wildcard_constraints:
     notebook="[^/]+",
 
 
-def task_manifest(experiment):
-    return f"{DATA}/tasks/{folders.task_key(experiment)}/manifest.json"
+def task_manifest(run):
+    return f"{DATA}/tasks/{folders.task_key(run)}/manifest.json"
 
 
-def model_manifest(experiment):
-    return f"{DATA}/models/{folders.model_key(experiment)}/manifest.json"
+def model_manifest(run):
+    return f"{DATA}/models/{folders.model_key(run)}/manifest.json"
 
 
 def run_of(wildcards):
@@ -76,14 +75,22 @@ def schemes():
     return [f"{plugins.SCHEMES}.{name}" for name in plugins.names(plugins.SCHEMES)]
 
 
+@functools.cache  # many runs share a folder
+def checksum(manifest):
+    """The checksum in a manifest, None if there is no such file."""
+    return files.read_manifest(manifest.parent)["sha256"] if manifest.exists() else None
+
+
+def checksums(run):
+    """The checksums of a run's puzzles and base model, as far as they exist here."""
+    found = {"data": checksum(Path(task_manifest(run))), "base": checksum(Path(model_manifest(run)))}
+    return {key: value for key, value in found.items() if value is not None}
+
+
 @functools.cache  # computed once, so that all rules agree
 def archived(name):
     """The names of the runs that are taken from an experiment's archive; with `archived_only`, runs of any code."""
     experiment = EXPERIMENTS[name]
-    manifests = {"data": Path(task_manifest(experiment)), "base": Path(model_manifest(experiment))}
-    checksums = {
-        key: files.read_manifest(file.parent)["sha256"] for key, file in manifests.items() if file.exists()
-    }
     return archive.names(experiment.archive, experiment.runs(), None if SETTINGS.archived_only else checksums)
 
 

@@ -9,7 +9,7 @@ rule dataset:
     params:
         public=lambda wildcards: f"{DATA}/public/{TASKS[wildcards.key].task['name']}",
         task=lambda wildcards: configuration.canonical(TASKS[wildcards.key].task),
-        code=lambda wildcards: stage_code("dataset", TASKS[wildcards.key].runs()[0].to_dict()),
+        code=lambda wildcards: stage_code("dataset", TASKS[wildcards.key].to_dict()),
     shell:
         "python workflow/scripts/dataset.py --task {params.task:q} --public {params.public:q}"
         " --manifest {output.manifest:q} 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"

@@ -2,7 +2,7 @@ rule evaluate:
     input:
         record=f"{RUN}/run.json",
         model=ancient(f"{RUN}/model/config.json"),
-        data=lambda wildcards: task_manifest(EXPERIMENTS[wildcards.experiment]),
+        data=lambda wildcards: task_manifest(run_of(wildcards)),
     output:
         summary=f"{RUN}/evaluation.json",
         puzzles=f"{RUN}/puzzles.csv",
@@ -24,8 +24,8 @@ rule evaluate:
 
 rule evaluate_base:
     input:
-        data=lambda wildcards: task_manifest(BASES[wildcards.key][0]),
-        base=lambda wildcards: model_manifest(BASES[wildcards.key][0]),
+        data=lambda wildcards: task_manifest(base_run(wildcards)),
+        base=lambda wildcards: model_manifest(base_run(wildcards)),
     output:
         summary=f"{DATA}/base-evaluations/{{key}}/evaluation.json",
         puzzles=f"{DATA}/base-evaluations/{{key}}/puzzles.csv",

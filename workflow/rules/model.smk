@@ -15,7 +15,7 @@ rule base_model:
     params:
         model=lambda wildcards: configuration.canonical(MODELS[wildcards.key].model),
         task=lambda wildcards: configuration.canonical(MODELS[wildcards.key].task),
-        code=lambda wildcards: stage_code("base", MODELS[wildcards.key].runs()[0].to_dict()),
+        code=lambda wildcards: stage_code("base", MODELS[wildcards.key].to_dict()),
     shell:
         "python workflow/scripts/base_model.py --model {params.model:q} --task {params.task:q}"
         " --data {input.data:q} --manifest {output.manifest:q} 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"

@@ -8,7 +8,7 @@ def warm_start(wildcards):
 
 def base_run(wildcards):
     """A run whose base model an evaluation is of."""
-    return BASES[wildcards.key][1]
+    return BASES[wildcards.key]
 
 
 def base_evaluations(wildcards):

@@ -7,6 +7,7 @@ SUMMARY_TABLES = expand(
         "final.csv",
         "comparisons.csv",
         "robust.csv",
+        "mixed.csv",
         "puzzles.csv",
         "temperature.csv",
         "temperature_fit.json",
@@ -40,7 +41,7 @@ rule aggregate:
         files=run_files,
         bases=base_evaluations,
         signal=signal_tables,
-        plan="docs/analysis-plan.md",
+        plan=PLAN,
     output:
         SUMMARY_TABLES,
         verdicts=report(

@@ -1,7 +1,7 @@
 rule train:
     input:
-        data=lambda wildcards: task_manifest(EXPERIMENTS[wildcards.experiment]),
-        base=lambda wildcards: model_manifest(EXPERIMENTS[wildcards.experiment]),
+        data=lambda wildcards: task_manifest(run_of(wildcards)),
+        base=lambda wildcards: model_manifest(run_of(wildcards)),
     output:
         record=f"{RUN}/run.json",
         tables=[
@@ -30,7 +30,9 @@ rule train:
     params:
         run=lambda wildcards: run_of(wildcards).to_json(),
         code=run_code("train"),
+        plan=PLAN,  # no input: a new plan does not make a run out of date
+        predictions=PREDICTIONS,
     shell:
         "python workflow/scripts/train.py --run {params.run:q} --data {input.data:q} --base {input.base:q}"
-        " --gpus {resources.ranks} --record {output.record:q}"
+        " --plan {params.plan:q} --predictions {params.predictions:q} --gpus {resources.ranks} --record {output.record:q}"
         " 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"

@@ -1,0 +1,70 @@
+"""Settings: `config/config.yaml`, checked, with the experiments that it names."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from softmax_rewards.common import plugins
+from softmax_rewards.common.option_errors import ConfigError, wrong
+from softmax_rewards.common.options import Listed, option_class
+from softmax_rewards.config import experiments
+from softmax_rewards.config.experiments import Experiment
+from softmax_rewards.config.inheritance import project_folder
+from softmax_rewards.config.strict import build
+
+
+@option_class("")
+class Settings:
+    """`config/config.yaml`: what runs, and where its files lie (relative to the repository)."""
+
+    experiments: Listed[str] = Field(
+        default=("countdown-mini",),
+        description="Names of files in `config/experiments/`, or paths of other YAML files.",
+    )
+    results: str = Field(default="results", description="Folder of everything that depends on an experiment.")
+    data: str = Field(default="data", description="Folder of puzzles and base models. Experiments share them.")
+    archived_only: bool = Field(
+        default=False,
+        description="Train nothing, and report only on the runs in the experiments' archives, whichever version of the "
+        "code made them.",
+    )
+
+
+def load(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, Experiment]]:
+    """Check `config/config.yaml` and load its experiments, keyed by name.
+
+    An entry of `experiments` is a name (`config/experiments/<name>.yaml`) or the path of a YAML file.
+    """
+    try:
+        chosen = build(Settings, values, "")
+        if not chosen.experiments:
+            raise wrong("experiments", [], "at least one experiment")
+        for key in ("results", "data"):
+            _refuse_unwritable(Path(getattr(chosen, key)), key)
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    folder = project_folder()
+    loaded: dict[str, Experiment] = {}
+    for entry in chosen.experiments:
+        path = Path(entry) if entry.endswith((".yaml", ".yml")) else folder / f"{entry}.yaml"
+        if not path.is_file():
+            known = sorted(file.stem for file in folder.glob("*.yaml"))
+            message = plugins.unknown("experiment", entry, known)
+            raise ConfigError(f"{file}: experiments: {message}, or the path of a YAML file")
+        if path.stem in loaded:
+            raise ConfigError(f"{file}: experiments: {path.stem!r} is given twice; allowed: each name once")
+        loaded[path.stem] = experiments.load(path)
+    return chosen, loaded
+
+
+def _refuse_unwritable(folder: Path, key: str) -> None:
+    nearest = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
+    try:
+        # Only a trial is certain: permission bits do not count for root, or on a read-only file system.
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        allowed = "a folder that can be written, or made"
+        raise ConfigError(f"{key}: {folder} cannot be written ({error.strerror}); allowed: {allowed}") from None
