@@ -89,6 +89,7 @@ class Experiment:
     conditions: dict[str, Condition] = Field(
         default_factory=dict,
         description="Parts that are judged apart, by name. An ablation that no part names belongs to the first one.",
+        json_schema_extra={"inherited": "`{}`"},
     )
     archive: str | None = Field(
         default=None,
