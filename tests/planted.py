@@ -1,0 +1,69 @@
+"""Made-up evidence with planted effects, for tests of the rules that judge claims."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from softmax_rewards.verdicts import judgment
+from softmax_rewards.verdicts.evidence import ENDPOINTS, LINEAR, Evidence
+from softmax_rewards.verdicts.plan import CLAIMS
+
+TRAINING = {"steps": 120, "learning_rate": 4e-4}
+BASE_SUCCESS = 0.09
+SOFTMAX = {"scheme": "softmax", "tau": 0.5}
+
+
+def evidence(gains, *, weightings=None, spread=0.003, seeds=5, p_holm=None, training=None, **changes) -> Evidence:
+    """Evidence with the final success planted as base + gain, the AUC halfway.
+
+    `changes` plant other endpoints as {ablation: value}. Every value has noise with standard deviation `spread`; the
+    base model's success is known.
+    """
+    weightings = {"baseline": LINEAR, "half": SOFTMAX} | (weightings or {})
+    rng = np.random.default_rng(0)
+    rows = {}
+    for name, gain in gains.items():
+        for seed in range(seeds):
+            row = dict.fromkeys(ENDPOINTS, 1.0)
+            row |= {"base": BASE_SUCCESS, "auc": BASE_SUCCESS + gain / 2, "final": BASE_SUCCESS + gain}
+            row |= {endpoint: values[name] for endpoint, values in changes.items() if name in values}
+            rows[name, seed] = {key: value + (key != "base") * rng.normal(0, spread) for key, value in row.items()}
+    bases = {"base_format": 0.99, "base_pass@16": 0.5, "base_reward": 0.2, "base_length": 1.0}
+    measures = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"]).assign(**bases)
+    own = training or {}
+    configs = {name: {"weighting": weightings[name], "training": TRAINING | own.get(name, {})} for name in gains}
+    return Evidence(measures, configs, "baseline", p_holm=p_holm or {})
+
+
+def counted(right: Mapping[str, list[int]], answers: int, base: tuple[int, int], **known) -> Evidence:
+    """Evidence from counts: ablation → right answers of `answers` at the end, one count per seed.
+
+    The AUC is the same as success at the end. `base` is right answers and answers of the base model.
+    """
+    rows = {}
+    for name, counts in right.items():
+        for seed, count in enumerate(counts):
+            share = count / answers
+            smoothed = (count + 1) / (answers + 2)
+            noise = (smoothed * (1 - smoothed) / answers) ** 0.5
+            rows[name, seed] = {
+                key + suffix: value
+                for key in ("auc", "final")
+                for suffix, value in {"": share, "_noise": noise, "_right": count, "_answers": answers}.items()
+            }
+    measures = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"])
+    success = base[0] / base[1]
+    error = (success * (1 - success) / base[1]) ** 0.5
+    measures = measures.assign(base=success, base_error=error, base_right=base[0], base_answers=base[1])
+    weightings = {"baseline": LINEAR, "half": SOFTMAX}
+    configs = {
+        name: {"weighting": weightings.get(name, {"scheme": name}), "training": dict(TRAINING)} for name in right
+    }
+    return Evidence(measures, configs, "baseline", **known)
+
+
+def judged(known: Evidence, **names: str) -> pd.DataFrame:
+    """The verdicts of all claims on this evidence, by claim."""
+    subject = (names.get("experiment", "e"), names.get("model", "mini"), names.get("task", "countdown"))
+    return judgment.judge(CLAIMS, known, *subject).set_index("claim")
