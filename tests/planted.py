@@ -1,5 +1,6 @@
 """Made-up evidence with planted effects, for tests of the rules that judge claims."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -47,7 +48,7 @@ def counted(right: Mapping[str, list[int]], answers: int, base: tuple[int, int],
             share = count / answers
             smoothed = (count + 1) / (answers + 2)
             noise = (smoothed * (1 - smoothed) / answers) ** 0.5
-            rows[name, seed] = {
+            rows[name, seed] = dict.fromkeys(ENDPOINTS, math.nan) | {
                 key + suffix: value
                 for key in ("auc", "final")
                 for suffix, value in {"": share, "_noise": noise, "_right": count, "_answers": answers}.items()
@@ -56,6 +57,7 @@ def counted(right: Mapping[str, list[int]], answers: int, base: tuple[int, int],
     success = base[0] / base[1]
     error = (success * (1 - success) / base[1]) ** 0.5
     measures = measures.assign(base=success, base_error=error, base_right=base[0], base_answers=base[1])
+    measures = measures.assign(**{"base_format": 0.99, "base_pass@16": math.nan, "base_length": math.nan})
     weightings = {"baseline": LINEAR, "half": SOFTMAX}
     configs = {
         name: {"weighting": weightings.get(name, {"scheme": name}), "training": dict(TRAINING)} for name in right
@@ -63,7 +65,12 @@ def counted(right: Mapping[str, list[int]], answers: int, base: tuple[int, int],
     return Evidence(measures, configs, "baseline", **known)
 
 
-def judged(known: Evidence, **names: str) -> pd.DataFrame:
-    """The verdicts of all claims on this evidence, by claim."""
-    subject = (names.get("experiment", "e"), names.get("model", "mini"), names.get("task", "countdown"))
-    return judgment.judge(CLAIMS, known, *subject).set_index("claim")
+def judged(known: Evidence, *claims: str) -> pd.DataFrame:
+    """The verdicts on this evidence, by claim: the gate, and these claims or all."""
+    chosen = [claim for claim in CLAIMS if not claims or claim.id in claims]
+    return judgment.judge(chosen, known, "e", "mini", "countdown").set_index("claim")
+
+
+def verdict(known: Evidence, claim: str) -> pd.Series:
+    """The row of one claim."""
+    return judged(known, claim).loc[claim]

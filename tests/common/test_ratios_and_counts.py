@@ -125,7 +125,7 @@ def test_rare_counts_have_an_exact_test_that_agrees_with_its_limits(first, secon
 
 @pytest.mark.parametrize(("trials", "rate"), [((60, 60), 0.04), ((40, 160), 0.025)])
 def test_the_exact_test_rejects_equal_rates_in_at_most_5_percent_of_cases(trials, rate):
-    """All outcomes are enumerated. Old: equal counts of three seeds always rejected, such as 1, 1, 1 against 0, 0, 0."""
+    """All outcomes are enumerated. Old: equal counts of three seeds always rejected (1, 1, 1 against 0, 0, 0)."""
     chances = [reference.binom.pmf(range(13), n, rate) for n in trials]
     size = sum(
         chances[0][first] * chances[1][second]
