@@ -8,6 +8,7 @@ import pandas as pd
 
 from softmax_rewards.verdicts import judgment
 from softmax_rewards.verdicts.evidence import ENDPOINTS, LINEAR, Evidence
+from softmax_rewards.verdicts.finished import FinishedRun
 from softmax_rewards.verdicts.plan import CLAIMS
 
 TRAINING = {"steps": 120, "learning_rate": 4e-4}
@@ -63,6 +64,22 @@ def counted(right: Mapping[str, list[int]], answers: int, base: tuple[int, int],
         name: {"weighting": weightings.get(name, {"scheme": name}), "training": dict(TRAINING)} for name in right
     }
     return Evidence(measures, configs, "baseline", **known)
+
+
+def finished_run(ablation, seed, success, *, steps=(0, 10, 20), weighting=LINEAR, training=None, base=None, **more):
+    """A finished run with this success at `steps`, of 1024 answers each, as its files would have it.
+
+    `more` are further columns of its evaluations, and its entry `evaluation` the further entries of evaluation.json.
+    """
+    evaluation = {"pass@16": 0.5, "pass@1": success[-1], "success": success[-1]} | more.pop("evaluation", {})
+    curve = pd.DataFrame({"step": steps, "tokens": [1000 * step for step in steps], "success": success})
+    curve = curve.assign(**{"puzzles": 1024, "format": 0.9, "length": 40.0, "attempts": 2.0, "gave_up": 0.3} | more)
+    metrics = pd.DataFrame({"step": range(1, steps[-1] + 1)}).assign(entropy=0.9, length=40.0, grad_norm=1.9)
+    groups = pd.DataFrame({"step": [1, 1], "rewards": ["1.1 0.1", "0.1 0.1"], "right": [1, 0], "count": [1, 1]})
+    settings = TRAINING | {"max_new_tokens": 96, "steps": steps[-1]} | (training or {})
+    config = {"weighting": weighting, "training": settings}
+    record = {"ablation": ablation, "seed": seed, "base": "the base", "config": config}
+    return FinishedRun("here", record, metrics, groups, curve, evaluation, pd.DataFrame(), [], base)
 
 
 def judged(known: Evidence, *claims: str) -> pd.DataFrame:

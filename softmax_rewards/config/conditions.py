@@ -74,5 +74,5 @@ def _check_members(members: Mapping[str, Collection[str]], ablations: Collection
             if name not in ablations:
                 raise ConfigError(f"{key}: {plugins.unknown('ablation', name, ablations)}")
             if name in seen:
-                raise wrong(key, list(names), f"each ablation once, {name!r} is named twice")
+                raise wrong(key, list(names), f"each ablation once, and not the baseline ({name!r} is named twice)")
             seen.append(name)

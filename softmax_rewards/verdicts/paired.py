@@ -72,8 +72,8 @@ def difference(values: np.ndarray, first: pd.DataFrame, second: pd.DataFrame, en
 
     `first` and `second` are the rows of both in the table of `measures.measure`, for the same seeds.
     """
-    interval = mean_interval(values, floor=math.hypot(noise(first, endpoint), noise(second, endpoint)))
-    return _exact_if_rare(interval, _counts(first, endpoint) + _counts(second, endpoint))
+    floor = math.hypot(noise(first, endpoint), noise(second, endpoint))
+    return _interval(values, floor, 0.0, _counts(first, endpoint) + _counts(second, endpoint))
 
 
 def between(evidence: Evidence, ablation: str, against: str, endpoint: str) -> Interval:
@@ -125,8 +125,8 @@ def _above_base(rows: pd.DataFrame, endpoint: str) -> tuple[Interval, bool]:
     """The interval of an ablation minus its base model, and whether it had to be an exact one."""
     base = ENDPOINTS[endpoint].base
     rows = rows.dropna(subset=[endpoint, base])
-    interval = mean_interval(rows[endpoint] - rows[base], floor=noise(rows, endpoint), shared=_base_error(rows, base))
-    return _exact_if_rare(interval, _counts(rows, endpoint) + _base_counts(rows, base))
+    values, counts = (rows[endpoint] - rows[base]).to_numpy(float), _counts(rows, endpoint) + _base_counts(rows, base)
+    return _interval(values, noise(rows, endpoint), _base_error(rows, base), counts)
 
 
 def _base_error(rows: pd.DataFrame, base: str) -> float:
@@ -148,20 +148,21 @@ def _base_counts(rows: pd.DataFrame, base: str) -> list[int]:
     return [round(rows[f"base_{part}"].iloc[0]) for part in ("right", "answers")] if known else []
 
 
-def _exact_if_rare(interval: Interval, counts: list[int]) -> tuple[Interval, bool]:
-    """The interval, and whether so few answers are right that it was made at least as wide as that of an exact test.
+def _interval(values: np.ndarray, floor: float, shared: float, counts: list[int]) -> tuple[Interval, bool]:
+    """The interval of differences `values` [S], and whether so few answers are right that an exact test had a part.
 
-    The exact test takes every answer as independent, so the t test between seeds must agree with it: a single seed that
-    found something does not speak for other seeds.
+    Then the limits are the wider ones of the exact test and of the t test between seeds. The exact test takes all
+    answers as independent, but a single seed that found something does not speak for other seeds.
 
-    counts  right answers and answers of both sides, or fewer numbers if they are not known
+    floor, shared  as for `mean_interval`; the exact test replaces both
+    counts         right answers and answers of both sides, or fewer numbers if they are not known
     """
-    if len(counts) < 4 or interval.n < 2:
-        return interval, False
+    usual = mean_interval(values, floor=floor, shared=shared)
+    if len(counts) < 4 or usual.n < 2:
+        return usual, False
     right, answers = counts[0] + counts[2], counts[1] + counts[3]
     # Right answers that each side would have if both were equally good.
     if right * min(counts[1], counts[3]) / answers >= RARE:
-        return interval, False
-    low, high, p = stats.count_interval(*counts)
-    widened = interval._replace(low=min(low, interval.low), high=max(high, interval.high), p=max(p, interval.p))
-    return widened, True
+        return usual, False
+    between, (low, high, p) = mean_interval(values), stats.count_interval(*counts)
+    return usual._replace(low=min(low, between.low), high=max(high, between.high), p=max(p, between.p)), True

@@ -183,7 +183,7 @@ def best_rates(first: Mapping[str, Any], second: Mapping[str, Any]) -> Rule:
         seeds = sides[0].columns.intersection(sides[1].columns)
         if len(seeds) < 2:
             raise Untested("two seeds that every learning rate of both has")
-        values = np.array([[_left_out(side[seeds], seed) for seed in seeds] for side in sides])
+        values = [_at_best_rate(side[seeds].to_numpy(float)) for side in sides]
         floors = tuple(paired.noise(evidence.measures.loc[list(side.index)], "auc") for side in sides)
         interval = mean_interval(values[0] - values[1], floor=math.hypot(*floors))
         base = evidence.measures.loc[evidence.baseline, "base"].iloc[0]
@@ -200,9 +200,10 @@ def best_rates(first: Mapping[str, Any], second: Mapping[str, Any]) -> Rule:
     return rule
 
 
-def _left_out(values: Any, seed: int) -> float:
-    """The value of `seed` at the rate with the highest mean over the other seeds; `values` has one row per rate."""
-    return float(values.loc[values.drop(columns=seed).mean(axis=1).idxmax(), seed])
+def _at_best_rate(values: np.ndarray) -> np.ndarray:
+    """The values [S] of the seeds, each at the rate with the highest mean over the other seeds. `values` [rates, S]."""
+    others = values.sum(axis=1, keepdims=True) - values
+    return np.take_along_axis(values, others.argmax(axis=0)[np.newaxis], axis=0)[0]
 
 
 def cold_start(*contrasts: Contrast) -> Rule:
