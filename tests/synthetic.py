@@ -13,7 +13,7 @@ EVERY = 10
 PUZZLES = 1024
 TASK = {"name": "countdown"}
 MODEL = {"source": "mini"}
-TRAINING = {"steps": STEPS, "learning_rate": 4e-4}
+TRAINING = {"steps": STEPS, "learning_rate": 4e-4, "max_new_tokens": 96}
 ABLATIONS = {
     "baseline": {"scheme": "linear"},
     "softmax-0.25": {"scheme": "softmax", "tau": 0.25},
@@ -64,7 +64,9 @@ def write_run(
     curve = np.clip(success(steps), 0, 1)
     common = {"format": 0.97, "finished": 0.99, "attempts": 2.0, "self_checks": 2.0, "gave_up": 0.3}
     evaluations = pd.DataFrame({"step": steps, "tokens": steps * tokens_a_step, "puzzles": PUZZLES})
-    evaluations = evaluations.assign(success=curve, length=40.0, entropy=entropy, **common)
+    evaluations = evaluations.assign(
+        success=curve, reward=1.0 * curve + 0.1 * common["format"], length=40.0, entropy=entropy, **common
+    )
     evaluations.to_csv(out / "evaluations.csv", index=False)
 
     trained = np.arange(1, training["steps"] + 1)

@@ -54,30 +54,45 @@ def mean_interval(
     return Interval(mean, mean - half, mean + half, p, n, max(deviation, floor))
 
 
-def ratio_interval(first: ArrayLike, second: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+def ratio_interval(
+    first: ArrayLike,
+    second: ArrayLike,
+    confidence: float = CONFIDENCE,
+    floors: tuple[float, float] = (0.0, 0.0),
+) -> Interval:
     """Ratio of two means, mean(first)/mean(second), with Fieller's limits. `first` and `second` [S], paired by seed.
 
-    The limits are every ratio ρ for which the t test of "first − ρ·second has mean 0" does not reject (Fieller 1954,
-    JRSS B 16:175). They are NaN if the mean of `second` cannot be told from 0, because every large ratio is possible
-    then. `p` tests "the ratio is 1". `deviation` is NaN.
+    The limits are every ratio ρ for which the test of "first − ρ·second has mean 0" does not reject (Fieller 1954,
+    JRSS B 16:175). The test is that of `mean_interval`: Student's t, and the normal test from the standard deviations
+    `floors` that sampling the answers alone gives a single value of each side. The limits are NaN if the mean of
+    `second` cannot be told from 0, because every large ratio is possible then. `p` tests "the ratio is 1".
+    `deviation` is NaN.
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     n = len(first)
     ratio = float(first.mean() / second.mean()) if n and second.mean() else math.nan
     if n < 2:
         return Interval(ratio, math.nan, math.nan, math.nan, n, math.nan)
-    p = mean_interval(first - second).p
-    scale = float(special.stdtrit(n - 1, (1 + confidence) / 2)) ** 2 / n
-    (var_first, both), (_, var_second) = np.cov(first, second)
-    # (f̄ − ρ s̄)² = scale·(v_f − 2ρ c + ρ² v_s), a quadratic equation in ρ.
-    square = float(second.mean() ** 2 - scale * var_second)
+    level, means = (1 + confidence) / 2, (float(first.mean()), float(second.mean()))
+    seen = float(special.stdtrit(n - 1, level)) ** 2 / n * np.cov(first, second)
+    least = float(special.ndtri(level)) ** 2 / n * np.diag(np.square(floors))
+    limits = [_fieller(*means, covariance) for covariance in (seen, least)]
+    low, high = min(limits[0][0], limits[1][0]), max(limits[0][1], limits[1][1])
+    if any(math.isnan(limit[0]) for limit in limits):
+        low = high = math.nan
+    return Interval(ratio, low, high, mean_interval(first - second, floor=math.hypot(*floors)).p, n, math.nan)
+
+
+def _fieller(first: float, second: float, covariance: np.ndarray) -> tuple[float, float]:
+    """The solutions ρ of (first − ρ·second)² = c₁₁ − 2ρ·c₁₂ + ρ²·c₂₂; NaN if the ratios between them are unbounded."""
+    square = second**2 - float(covariance[1, 1])
     if square <= 0:
-        return Interval(ratio, math.nan, math.nan, p, n, math.nan)
-    linear = float(first.mean() * second.mean() - scale * both)
-    constant = float(first.mean() ** 2 - scale * var_first)
+        return math.nan, math.nan
+    linear = first * second - float(covariance[0, 1])
+    constant = first**2 - float(covariance[0, 0])
     # Only rounding can make the root's argument negative, because the ratio of the means satisfies the inequality.
     width = math.sqrt(max(0.0, linear**2 - square * constant)) / square
-    return Interval(ratio, linear / square - width, linear / square + width, p, n, math.nan)
+    return linear / square - width, linear / square + width
 
 
 def count_interval(
@@ -97,10 +112,12 @@ def count_interval(
             float(binomtest(0, trials).proportion_ci(confidence).high) for trials in (first_trials, second_trials)
         )
         return -other, most, 1.0
-    test = binomtest(first, total, first_trials / (first_trials + second_trials))
-    shares = test.proportion_ci(confidence, method="exact")
+    equal = first_trials / (first_trials + second_trials)
+    shares = binomtest(first, total).proportion_ci(confidence, method="exact")
     low, high = (total * (share / first_trials - (1 - share) / second_trials) for share in (shares.low, shares.high))
-    return low, high, float(test.pvalue)
+    # Twice the smaller tail, as the limits have it. Other two-sided p values may disagree with the limits.
+    tails = [float(binomtest(first, total, equal, alternative=side).pvalue) for side in ("less", "greater")]
+    return low, high, min(1.0, 2 * min(tails))
 
 
 def false_discovery(p: ArrayLike) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from softmax_rewards.common import plugins
-from softmax_rewards.common.option_errors import ConfigError, wrong
+from softmax_rewards.common.option_errors import ConfigError, Unfit, wrong
 from softmax_rewards.common.options import Listed, build, option_class
 
 
@@ -32,37 +32,47 @@ class Condition:
     )
 
 
-def _read(specs: Any) -> Any:
-    """The conditions by name, from a mapping of mappings. Raises ConfigError, one line without the file."""
-    if not isinstance(specs, Mapping):
-        raise wrong("conditions", specs, "a mapping from names to baseline, primary, gate and predicted_gap")
+def _named(specs: Any) -> dict[str, Condition]:
+    """The conditions from their section in a config file."""
+    if not isinstance(specs, Mapping) or not all(isinstance(name, str) for name in specs):
+        raise Unfit("", specs, "a mapping from names to baseline and primary")
     return {
         name: spec if isinstance(spec, Condition) else build(Condition, spec, f"conditions.{name}")
         for name, spec in specs.items()
     }
 
 
-Conditions = Annotated[dict[str, Condition], BeforeValidator(_read)]
+Conditions = Annotated[dict[str, Condition], BeforeValidator(_named)]
 
 
 def check(
     conditions: Mapping[str, Condition], ablations: Collection[str], baseline: str, primary: Collection[str]
 ) -> None:
-    """Raise ConfigError, one line without the file, for conditions that do not fit the experiment."""
+    """Raise ConfigError, one line without the file, for comparisons that do not fit the experiment's ablations."""
+    _check_members({"baseline": [baseline], "primary": primary}, ablations)
     if not conditions:
         return
     if primary:
         raise ConfigError("primary: not allowed beside conditions; allowed: primary within each condition")
     first = next(iter(conditions.values())).baseline
     if first != baseline:
-        raise ConfigError(f"baseline: {baseline!r}; allowed: the baseline of the first condition, {first!r}")
-    seen: list[str] = []
+        raise wrong("baseline", baseline, f"the baseline of the first condition, {first!r}")
+    members: dict[str, Collection[str]] = {}
     for name, condition in conditions.items():
-        for key, members in (("baseline", [condition.baseline]), ("primary", condition.primary)):
-            for member in members:
-                where = f"conditions.{name}.{key}"
-                if member not in ablations:
-                    raise ConfigError(f"{where}: {plugins.unknown('ablation', member, ablations)}")
-                if member in seen:
-                    raise ConfigError(f"{where}: {member!r} is in the conditions already; allowed: each ablation once")
-                seen.append(member)
+        members |= {
+            f"conditions.{name}.baseline": [condition.baseline],
+            f"conditions.{name}.primary": condition.primary,
+        }
+    _check_members(members, ablations)
+
+
+def _check_members(members: Mapping[str, Collection[str]], ablations: Collection[str]) -> None:
+    """Raise ConfigError for a name that is no ablation, and for an ablation that is named twice. `members` by key."""
+    seen: list[str] = []
+    for key, names in members.items():
+        for name in names:
+            if name not in ablations:
+                raise ConfigError(f"{key}: {plugins.unknown('ablation', name, ablations)}")
+            if name in seen:
+                raise wrong(key, list(names), f"each ablation once, and not the baseline ({name!r} is named twice)")
+            seen.append(name)

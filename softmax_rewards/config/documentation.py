@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from softmax_rewards.common import plugins
 from softmax_rewards.common.option_errors import allowed
 from softmax_rewards.config import schema
+from softmax_rewards.config.conditions import Condition
 from softmax_rewards.config.experiments import Ablation, Experiment
 from softmax_rewards.config.run import Evaluation, Training
 from softmax_rewards.config.settings import Settings
@@ -27,6 +28,7 @@ SECTIONS = {
     "config.yaml": Settings,
     "experiment": Experiment,
     "ablation": Ablation,
+    "condition": Condition,
     "schedule": Schedule,
     "training": Training,
     "evaluation": Evaluation,

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from softmax_rewards import weighting
 from softmax_rewards.common import plugins
 from softmax_rewards.common.option_errors import ConfigError, Unfit, wrong
-from softmax_rewards.common.options import Count, Listed, field_values, need, option_class
+from softmax_rewards.common.options import Count, Listed, field_values, option_class
 from softmax_rewards.config import base_seeds, conditions
 from softmax_rewards.config.conditions import Conditions
 from softmax_rewards.config.inheritance import INHERIT, read_merged
@@ -94,6 +94,7 @@ class Experiment:
     conditions: Conditions = Field(
         default_factory=dict,
         description="Parts that are judged apart, by name. An ablation that no part names belongs to the first one.",
+        json_schema_extra={"inherited": "`{}`"},
     )
     archive: str | None = Field(
         default=None,
@@ -150,11 +151,6 @@ class Experiment:
 
     @model_validator(mode="after")
     def _check_comparisons(self) -> Self:
-        for key, ablation in [("baseline", self.baseline), *(("primary", member) for member in self.primary)]:
-            if ablation not in self.ablations:
-                raise ValueError(f"{key}: {plugins.unknown('ablation', ablation, self.ablations)}")
-        once = self.baseline not in self.primary and len(set(self.primary)) == len(self.primary)
-        need(self, "primary", once, "each ablation once, and not the baseline")
         conditions.check(self.conditions, self.ablations, self.baseline, self.primary)
         return self
 

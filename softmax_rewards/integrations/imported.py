@@ -197,8 +197,9 @@ says that with 3 seeds the mean success over training (auc) was 1.2 percentage p
 interval 0.3 to 2.1, p = 0.029, the same after Holm's correction. `final` is success at the last step. The list has one
 verdict per ablation for "this ablation beats linear":
   supported      the whole interval lies above 0
-  contradicted   it lies below 0, or inside ±2 points: no difference that matters
-  not resolved   these runs cannot tell; `gate` is not supported if the baseline itself did not learn
+  contradicted   it lies below 0, or inside ± a fifth of what the baseline gained: no difference that matters
+  not resolved   these runs cannot tell; so it is everywhere if `gate` is not supported, because then neither the
+                 baseline nor an ablation of --primary learned
 docs/other-trainers.md has more.
 """
 

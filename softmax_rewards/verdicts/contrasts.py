@@ -33,8 +33,7 @@ def table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for question, ablation, against, what in pairs(evidence):
         for endpoint in ENDPOINTS:
-            values = evidence.measures[endpoint]
-            interval = stats.mean_interval((values[ablation] - values[against]).dropna())
+            interval = paired.between(evidence, ablation, against, endpoint)
             detectable = stats.minimum_detectable_effect(interval.deviation, interval.n)
             figures = (interval.estimate, interval.low, interval.high, interval.p, interval.n, detectable)
             rows.append((question, ablation, against, what, endpoint, *figures))
@@ -95,8 +94,7 @@ def negative_controls(evidence: Evidence) -> pd.DataFrame:
             if config["weighting"]["scheme"] != scheme:
                 continue
             for other in _alike(evidence, {**config["weighting"], "scheme": twin}, config["training"]):
-                auc = evidence.measures["auc"]
-                interval = stats.mean_interval((auc[ablation] - auc[other]).dropna())
+                interval = paired.between(evidence, ablation, other, "auc")
                 limits = (interval.estimate, interval.low, interval.high, interval.n)
                 rows.append((ablation, other, *limits, stats.equivalent(interval, paired.margin(evidence, "auc"))))
     return pd.DataFrame(rows, columns=["ablation", "against", "delta", "low", "high", "seeds", "equivalent"])

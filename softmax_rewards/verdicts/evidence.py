@@ -157,15 +157,25 @@ class Evidence:
 
         In a comparison with the base model or a fixed value, both are the rows of the ablation.
         """
-        first = self.measures.loc[self.find(contrast.ablation, contrast.training)]
+        first = self._rows(self.find(contrast.ablation, contrast.training), contrast)
         if not isinstance(contrast.against, Mapping):
             return first, first
-        second = self.measures.loc[self.find(contrast.against, contrast.other_training)]
+        second = self._rows(self.find(contrast.against, contrast.other_training), contrast)
         # The same seed means the same prompts, initial weights and noise. Pairing removes what they share.
         seeds = first.index.intersection(second.index)
         if seeds.empty:
             raise Untested(f"a seed that both {' and '.join(contrast.sides())} have")
         return first.loc[seeds], second.loc[seeds]
+
+    def _rows(self, ablation: str, contrast: Contrast) -> pd.DataFrame:
+        """The rows of `measures` of an ablation that have the contrast's endpoint. Raises Untested if none has it."""
+        endpoint = ENDPOINTS[contrast.endpoint]
+        needed = [contrast.endpoint] + [endpoint.base] * (contrast.against == BASE)
+        rows = self.measures.loc[ablation].dropna(subset=needed)
+        if rows.empty:
+            before = " and of its base model" if contrast.against == BASE else ""
+            raise Untested(f"{endpoint.text} of {ablation}{before}, which was not measured")
+        return rows
 
     def within(self, condition: str) -> "Evidence":
         """The same evidence, seen from the baseline of another condition. Raises Untested."""

@@ -63,7 +63,10 @@ def judge(claims: Iterable[Claim], evidence: Evidence, experiment: str, model: s
 
 def _closed(evidence: Evidence) -> str:
     """Why the gate is closed, in words. Empty if a planned ablation learned."""
-    finding = GATE.rule(evidence)
+    try:
+        finding = GATE.rule(evidence)
+    except Untested as missing:
+        return f"this needs {missing}"
     return "" if finding.verdict == SUPPORTED else finding.sentence
 
 

@@ -22,7 +22,8 @@ def measure(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 
     Columns: every endpoint of `evidence.ENDPOINTS`; base, base_error (its standard error) and base_<endpoint> of the
     base model; base_model, which names it; <endpoint>_noise, the standard deviation that sampling the answers alone
-    gives a success rate; <endpoint>_right and <endpoint>_answers, how many answers of how many were right.
+    gives a success rate; <endpoint>_right and <endpoint>_answers, how many answers of how many were right. For a mean
+    over several evaluations, both are means over them.
     """
     pooled = _pooled_bases(runs)
     rows = {(run.ablation, run.seed): _row(run) | pooled[_base_key(run)] for run in runs}
@@ -46,9 +47,11 @@ def of_curve(curve: pd.DataFrame) -> dict[str, float]:
         "final_noise": np.sqrt(variance.iloc[-1]),
         "first_half_noise": np.sqrt(variance[half.index].sum()) / max(len(half), 1),
     }
+    # All evaluations of a run have the same puzzles and random numbers, so an answer may be right again and again by
+    # the same luck. Therefore several evaluations count only as many answers as one.
     for endpoint, points in {"auc": trained, "final": trained.tail(1), "first_half": half}.items():
-        row[f"{endpoint}_answers"] = points["puzzles"].sum()
-        row[f"{endpoint}_right"] = (points["puzzles"] * points["success"]).sum().round()
+        row[f"{endpoint}_answers"] = points["puzzles"].mean()
+        row[f"{endpoint}_right"] = (points["puzzles"] * points["success"]).mean()
     return row
 
 
@@ -77,12 +80,12 @@ def _row(run: FinishedRun) -> dict[str, Any]:
         success = run.evaluation["success"]
         noise = np.sqrt(_sampling_variance(success, answers))
         row |= {"final": success, "final_noise": noise}
-        row |= {"final_answers": answers, "final_right": round(success * answers)}
+        row |= {"final_answers": answers, "final_right": success * answers}
     return row
 
 
 def _sampling_variance(success: Any, answers: Any) -> Any:
-    """Variance of a share of right answers. By Laplace's rule it is above 0 even if no answer or all are right."""
+    """Variance of a share of right answers. By Laplace's rule it is above 0 even if all answers are right, or none."""
     share = (success * answers + 1) / (answers + 2)
     return share * (1 - share) / answers
 
@@ -113,7 +116,9 @@ def _base(runs: Sequence[FinishedRun]) -> dict[str, float]:
     first = pd.DataFrame([run.evaluations.iloc[0] for run in runs])
     evaluated = runs[0].comparable_base
     row = {"base_length": first["length"].mean(), "base_pass@16": np.nan}
-    row["base_reward"] = first["reward"].mean() if "reward" in first else np.nan
+    # Runs of the first series did not evaluate the reward, and then both are NaN.
+    rewards = first["reward"] if "reward" in first else pd.Series(dtype=float)
+    row |= {"base_reward": rewards.mean(), "base_reward_error": rewards.sem()}
     if evaluated is None:
         answers, right = first["puzzles"].sum(), (first["puzzles"] * first["success"]).sum()
         success, formed = right / answers, first["format"].mean()

@@ -83,7 +83,7 @@ def _words(contrast: Contrast, compared: Comparison) -> str:
     ratio = compared.ratio
     if ratio is not None and not math.isnan(ratio.low):
         text += f", {ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}] times the gain of {second}"
-    return text + (", by an exact test of the counts" if compared.exact else "")
+    return text + (", widened to that of an exact test because few answers are right" if compared.exact else "")
 
 
 def assess(evidence: Evidence, contrast: Contrast) -> Finding:
@@ -123,11 +123,16 @@ def learned() -> Rule:
 
     def rule(evidence: Evidence) -> Finding:
         endpoint = ENDPOINTS[evidence.gate]
-        names = list(dict.fromkeys([evidence.baseline, *evidence.p_holm]))
-        trained = [name for name in names if name in evidence.measures.index.unique("ablation")]
-        gains = [paired.gain(evidence, name, evidence.gate) for name in trained]
-        adjusted = stats.holm([gain.p for gain in gains])
-        rows = list(zip(trained, gains, adjusted, strict=True))
+        planned = list(dict.fromkeys([evidence.baseline, *evidence.p_holm]))
+        trained = [name for name in planned if name in evidence.measures.index.unique("ablation")]
+        gains = {name: paired.gain(evidence, name, evidence.gate) for name in trained}
+        if not any(gain.n for gain in gains.values()):
+            raise Untested(f"{endpoint.text} of the runs and of their base model")
+        # A planned ablation without a run still counts in Holm's correction.
+        adjusted = dict(
+            zip(planned, stats.holm([gains[name].p if name in gains else math.nan for name in planned]), strict=True)
+        )
+        rows = [(name, gain, adjusted[name]) for name, gain in gains.items()]
         clear = [row for row in rows if row[2] < paired.ALPHA and row[1].estimate > 0]
         name, gain, p = min(clear or rows, key=lambda row: (row[2], -row[1].estimate))
         words = f"{endpoint.text} against the base model, {name}: {describe(endpoint, gain)}"
@@ -178,10 +183,11 @@ def best_rates(first: Mapping[str, Any], second: Mapping[str, Any]) -> Rule:
         seeds = sides[0].columns.intersection(sides[1].columns)
         if len(seeds) < 2:
             raise Untested("two seeds that every learning rate of both has")
-        values = np.array([[_left_out(side[seeds], seed) for seed in seeds] for side in sides])
-        interval = mean_interval(values[0] - values[1])
+        values = [_at_best_rate(side[seeds].to_numpy(float)) for side in sides]
+        floors = tuple(paired.noise(evidence.measures.loc[list(side.index)], "auc") for side in sides)
+        interval = mean_interval(values[0] - values[1], floor=math.hypot(*floors))
         base = evidence.measures.loc[evidence.baseline, "base"].iloc[0]
-        ratio = stats.ratio_interval(values[0] - base, values[1] - base)
+        ratio = stats.ratio_interval(values[0] - base, values[1] - base, floors=floors)
         compared = Comparison(
             interval, float(values[0].mean()), float(values[1].mean()), paired.margin(evidence, "auc"), ratio
         )
@@ -194,9 +200,10 @@ def best_rates(first: Mapping[str, Any], second: Mapping[str, Any]) -> Rule:
     return rule
 
 
-def _left_out(values: Any, seed: int) -> float:
-    """The value of `seed` at the rate with the highest mean over the other seeds; `values` has one row per rate."""
-    return float(values.loc[values.drop(columns=seed).mean(axis=1).idxmax(), seed])
+def _at_best_rate(values: np.ndarray) -> np.ndarray:
+    """The values [S] of the seeds, each at the rate with the highest mean over the other seeds. `values` [rates, S]."""
+    others = values.sum(axis=1, keepdims=True) - values
+    return np.take_along_axis(values, others.argmax(axis=0)[np.newaxis], axis=0)[0]
 
 
 def cold_start(*contrasts: Contrast) -> Rule:
@@ -226,10 +233,11 @@ def own_count(other: str, contrast: Contrast) -> Rule:
     """`every`, for a count that is not the same as the endpoint `other` in this task. Raises Untested if it is."""
 
     def rule(evidence: Evidence) -> Finding:
-        counts = evidence.measures[[contrast.endpoint, other]].to_numpy(float)
-        if len(counts) > 1 and (counts.std(axis=0) > 0).all() and np.corrcoef(counts.T)[0, 1] > SAME_COUNT:
-            same = ENDPOINTS[contrast.endpoint].text
-            raise Untested(f"a task in which {same} are another count than {ENDPOINTS[other].text}")
+        one, two = (evidence.measures[name].to_numpy(float) for name in (contrast.endpoint, other))
+        vary = len(one) > 1 and one.std() > 0 and two.std() > 0
+        if np.array_equal(one, two) or (vary and np.corrcoef(one, two)[0, 1] > SAME_COUNT):
+            names = f"{ENDPOINTS[contrast.endpoint].text} and {ENDPOINTS[other].text}"
+            raise Untested(f"a task in which {names} are two counts; here both rise and fall together")
         return every(contrast)(evidence)
 
     return rule
@@ -245,8 +253,10 @@ def interaction(contrast: Contrast, conditions: tuple[str, str]) -> Rule:
         rows = [evidence.within(name).pair(contrast) for name in conditions]
         gaps = [own[contrast.endpoint] - other[contrast.endpoint] for own, other in rows]
         seeds = gaps[0].index.intersection(gaps[1].index)
-        noise = np.sqrt(sum(part[f"{contrast.endpoint}_noise"].mean() ** 2 for pair in rows for part in pair))
-        interval = mean_interval((gaps[0] - gaps[1]).loc[seeds], floor=noise)
+        if seeds.empty:
+            raise Untested(f"a seed that was trained in both conditions, {first} and {second}")
+        floor = math.hypot(*(paired.noise(part, contrast.endpoint) for pair in rows for part in pair))
+        interval = mean_interval((gaps[0] - gaps[1]).loc[seeds], floor=floor)
         endpoint = ENDPOINTS[contrast.endpoint]
         means = [endpoint.change(float(gap.loc[seeds].mean())) for gap in gaps]
         compared = Comparison(interval, math.nan, math.nan)

@@ -14,7 +14,7 @@ from softmax_rewards.common import stats
 from softmax_rewards.verdicts import paired, robust
 from softmax_rewards.verdicts.evidence import Evidence
 from softmax_rewards.verdicts.finished import EvaluatedRun, FinishedRun, by_ablation
-from softmax_rewards.verdicts.measures import EARLY
+from softmax_rewards.verdicts.measures import EARLY, of_curve
 from softmax_rewards.weighting import temperature
 from softmax_rewards.weighting.study import tau_rule
 from softmax_rewards.weighting.study.populations import Population, from_log
@@ -87,69 +87,78 @@ def comparisons(
     family is the AUC of the ablations in `primary`, with Holm's correction. All other rows are exploratory and not
     adjusted. `outcome` is explained in `rules.py`.
     """
-    # Before the results are known, any member of the family may meet Holm's first and strictest level.
-    levels = {True: stats.strictest_confidence(len(primary)), False: stats.CONFIDENCE}
-    curve = {(run.ablation, run.seed): run.evaluations for run in runs}
-    found: list[tuple[dict[str, Any], paired.Comparison]] = []
+    run_of = {(run.ablation, run.seed): run for run in runs}
+    found: dict[tuple[str, str], paired.Comparison] = {}
     for ablation, members in by_ablation(runs):
         if ablation == baseline:
             continue
-        seeds = [run.seed for run in members if (baseline, run.seed) in curve]
-        # The shape is stated because an ablation may share no seed with the baseline.
-        pairs = [_endpoints(curve[ablation, seed], curve[baseline, seed]) for seed in seeds]
-        values = np.array(pairs).reshape(len(pairs), 2, len(COMPARED))
-        rows = [evidence.measures.loc[[(name, seed) for seed in seeds]] for name in (ablation, baseline)]
-        for index, (name, endpoint) in enumerate(COMPARED.items()):
-            first, second = values[:, 0, index], values[:, 1, index]
-            interval, exact = paired.difference(first - second, rows[0], rows[1], endpoint)
-            ratio = paired.gain_ratio(first, second, rows[0], endpoint)
-            margin = paired.margin(evidence, endpoint)
-            planned = ablation in primary and name == "auc"
-            detectable = stats.minimum_detectable_effect(interval.deviation, interval.n, confidence=levels[planned])
-            row = {
-                "ablation": ablation,
-                "against": baseline,
-                "endpoint": name,
-                "delta": interval.estimate,
-                **{key: getattr(interval, key) for key in ("low", "high", "p")},
-                "family": "primary" if planned else "exploratory",
-                "seeds": interval.n,
-                "mde": detectable,
-                "margin": margin,
-                **dict(zip(("ratio", "ratio_low", "ratio_high"), ratio[:3] if ratio else (np.nan,) * 3, strict=True)),
-            }
-            found.append((row, paired.Comparison(interval, np.nan, np.nan, margin, ratio, exact=exact)))
+        pairs = [(run, run_of[baseline, run.seed]) for run in members if (baseline, run.seed) in run_of]
+        sides = _sides(pairs, evidence.measures)
+        found |= {(ablation, name): _compared(name, sides, evidence) for name in COMPARED}
     # A planned ablation without a run still counts in Holm's correction, because the plan was fixed before the runs.
-    missing = [ablation for ablation in primary if ablation not in {row["ablation"] for row, _ in found}]
+    p = [found[ablation, "auc"].interval.p if (ablation, "auc") in found else np.nan for ablation in primary]
+    adjusted = {(ablation, "auc"): value for ablation, value in zip(primary, stats.holm(p), strict=True)}
+    rows = [
+        {"ablation": ablation, "against": baseline, "endpoint": name}
+        | _row(
+            replace(compared, adjusted=adjusted.get((ablation, name), np.nan)), (ablation, name) in adjusted, primary
+        )
+        for (ablation, name), compared in found.items()
+    ]
     absent = {"against": baseline, "endpoint": "auc", "family": "primary", "seeds": 0, "outcome": paired.UNCLEAR}
-    table = pd.DataFrame(
-        [row for row, _ in found] + [{"ablation": ablation, **absent} for ablation in missing],
-        columns=COMPARISON_COLUMNS,
-    )
-    planned_rows = table["family"] == "primary"
-    table["p_holm"] = table["p_holm"].astype(float)
-    table.loc[planned_rows, "p_holm"] = stats.holm(table.loc[planned_rows, "p"])
-    outcomes = [replace(compared, adjusted=p).outcome for (_, compared), p in zip(found, table["p_holm"], strict=False)]
-    table["outcome"] = outcomes + [paired.UNCLEAR] * len(missing)
-    return table
+    rows += [{"ablation": ablation} | absent for ablation, name in adjusted if (ablation, name) not in found]
+    return pd.DataFrame(rows, columns=COMPARISON_COLUMNS).astype({"p_holm": float})
 
 
-def _endpoints(first: pd.DataFrame, second: pd.DataFrame) -> np.ndarray:
-    """Both sides [2] of the COMPARED endpoints of one seed: AUC and final at the same step, AUC at the same tokens."""
-    # The runs may have different numbers of steps. Only steps that both evaluated are compared.
-    both = first.merge(second, on="step", suffixes=("", "_b")).sort_values("step")
-    # At equal steps an ablation with longer answers has used more compute. At equal tokens it has not.
-    tokens = min(first["tokens"].iloc[-1], second["tokens"].iloc[-1])
-    return np.array(
-        [
-            (
-                stats.area(both["step"], both[column]),
-                both[column].iloc[-1],
-                stats.area(curve["tokens"], curve["success"], tokens),
-            )
-            for column, curve in (("success", first), ("success_b", second))
-        ]
-    )
+def _sides(pairs: Sequence[tuple[EvaluatedRun, EvaluatedRun]], measures: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """Both sides of the COMPARED endpoints, one row per seed: columns as in `measures`, and auc_tokens.
+
+    pairs  the runs of an ablation, each with the baseline's run of the same seed
+    """
+    rows: tuple[list[dict[Any, Any]], ...] = ([], [])
+    for pair in pairs:
+        first, second = (run.evaluations for run in pair)
+        common = np.intersect1d(first["step"], second["step"])
+        # At equal steps an ablation with longer answers has used more compute. At equal tokens it has not.
+        tokens = min(first["tokens"].iloc[-1], second["tokens"].iloc[-1])
+        for side, run in zip(rows, pair, strict=True):
+            row = measures.loc[(run.ablation, run.seed)].to_dict()
+            # The runs may have different numbers of steps. Only steps that both evaluated are compared.
+            if not len(common) == len(first) == len(second):
+                at_common = run.evaluations["step"].isin(common)
+                row |= of_curve(run.evaluations[at_common].sort_values("step", ignore_index=True))
+            row["auc_tokens"] = stats.area(run.evaluations["tokens"], run.evaluations["success"], tokens)
+            side.append(row)
+    # The columns are stated because an ablation may share no seed with the baseline.
+    return tuple(pd.DataFrame(side, columns=[*measures.columns, "auc_tokens"]) for side in rows)
+
+
+def _compared(name: str, sides: tuple[pd.DataFrame, ...], evidence: Evidence) -> paired.Comparison:
+    """The comparison of an ablation with the baseline, by one of the COMPARED endpoints. `sides` is from `_sides`."""
+    endpoint, (rows, others) = COMPARED[name], sides
+    first, second = rows[name].to_numpy(float), others[name].to_numpy(float)
+    interval, exact = paired.difference(first - second, rows, others, endpoint)
+    ratio = None if exact else paired.gain_ratio(first, second, rows, others, endpoint)
+    return paired.Comparison(interval, np.nan, np.nan, paired.margin(evidence, endpoint), ratio, exact=exact)
+
+
+def _row(compared: paired.Comparison, planned: bool, primary: Sequence[str]) -> dict[str, Any]:
+    """The figures of a row of `comparisons`."""
+    interval = compared.interval
+    ratio = compared.ratio[:3] if compared.ratio else (np.nan,) * 3
+    # Before the results are known, any member of the family may meet Holm's first and strictest level.
+    confidence = stats.strictest_confidence(len(primary)) if planned else stats.CONFIDENCE
+    return {
+        "delta": interval.estimate,
+        **{key: getattr(interval, key) for key in ("low", "high", "p")},
+        "p_holm": compared.adjusted,
+        "family": "primary" if planned else "exploratory",
+        "seeds": interval.n,
+        "mde": stats.minimum_detectable_effect(interval.deviation, interval.n, confidence=confidence),
+        "margin": compared.margin,
+        "outcome": compared.outcome,
+        **dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True)),
+    }
 
 
 def robust_comparisons(measures: pd.DataFrame, baseline: str) -> pd.DataFrame:

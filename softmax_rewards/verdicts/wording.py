@@ -70,7 +70,7 @@ def _size(interval: Interval, measure: Endpoint) -> str:
 
 def _within(interval: Interval, measure: Endpoint) -> str:
     """Why both sides count as equal, as the end of a clause."""
-    return f": the difference is below a fifth of what GRPO gained (measured: {_signed(measure, interval.estimate)})"
+    return f": the difference is too small to matter (measured: {_signed(measure, interval.estimate)})"
 
 
 def _open(interval: Interval, measure: Endpoint) -> str:

@@ -39,7 +39,7 @@ def test_one_seed_or_none_gives_no_interval():
     assert one.estimate == 0.3 and one.n == 1
     assert math.isnan(one.low) and math.isnan(one.high) and math.isnan(one.p)
     assert math.isnan(stats.mean_interval([]).estimate)
-    assert not stats.equivalent(one)
+    assert not stats.equivalent(one, 0.02)
     assert math.isnan(stats.minimum_detectable_effect(0.1, 1))
 
 
@@ -52,8 +52,10 @@ def test_values_without_spread_have_an_interval_of_no_width():
     ("low", "high", "expected"),
     [(-0.019, 0.019, True), (-0.02, 0.01, False), (0.001, 0.019, True), (-0.01, 0.03, False)],
 )
-def test_equivalence_needs_the_whole_interval_inside_two_points(low, high, expected):
-    assert stats.equivalent(stats.Interval(0.0, low, high, 0.5, 3, 0.01)) is expected
+def test_equivalence_needs_the_whole_interval_inside_the_margin(low, high, expected):
+    interval = stats.Interval(0.0, low, high, 0.5, 3, 0.01)
+    assert stats.equivalent(interval, 0.02) is expected
+    assert not stats.equivalent(interval, math.nan)  # no margin is known
 
 
 def brute_holm(p: list[float]) -> list[float]:

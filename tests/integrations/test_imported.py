@@ -74,9 +74,12 @@ def test_the_figures_are_those_of_a_paired_t_test(tmp_path):
     assert row["family"] == "exploratory" and np.isnan(row["p_holm"])
 
 
-def test_without_a_baseline_that_learned_nothing_is_compared(tmp_path):
+def test_if_neither_the_baseline_nor_a_planned_ablation_learned_nothing_is_compared(tmp_path):
+    """Old: nothing was compared if only the baseline had not learned, so no other weighting could win there."""
     runs = imported.read(write(tmp_path, "csv", {"linear": 0.0, "softmax": 0.2}), "success")
     _, judged = imported.judge(runs, ["softmax"], "m", "t")
+    assert judged["verdict"].tolist() == ["supported"] * 2
+    _, judged = imported.judge(runs, [], "m", "t")
     assert judged["verdict"].tolist() == ["not resolved"] * 2
 
 

@@ -70,14 +70,27 @@ def test_a_planned_ablation_without_runs_still_counts_in_the_family(made, tmp_pa
     assert planned.loc["softmax-1.0", ["delta", "p_holm"]].isna().all()
     # A planned comparison must pass Holm's first level, so it can find less than an exploratory one.
     deltas = [run_auc(present, "softmax-0.5", seed) - run_auc(present, "baseline", seed) for seed in range(3)]
-    strict = stats.minimum_detectable_effect(np.std(deltas, ddof=1), 3, confidence=1 - 0.05 / len(PRIMARY))
-    assert row["mde"] == pytest.approx(strict, rel=1e-3)
+    # The three differences agree better than the sampling of answers allows, so they do not say how large the noise is.
+    noise = max(np.std(deltas, ddof=1), sampling_noise(present, "softmax-0.5", "baseline"))
+    strict = stats.minimum_detectable_effect(noise, 3, confidence=1 - 0.05 / len(PRIMARY))
+    assert row["mde"] == pytest.approx(strict, rel=1e-2)
 
 
 def run_auc(runs, ablation, seed):
     (folder,) = (run for run in runs if (run.parent.name, run.name) == (ablation, f"seed-{seed}"))
     curve = pd.read_csv(folder / "evaluations.csv")
     return stats.area(curve["step"], curve["success"])
+
+
+def sampling_noise(runs, *ablations):
+    """Standard deviation of the difference of two AUCs, if only the sampling of answers varied: a seed's mean."""
+    variances = []
+    for run in runs:
+        if run.parent.name in ablations:
+            success = pd.read_csv(run / "evaluations.csv")["success"].to_numpy()[1:]  # step 0 is the same for both
+            weights = np.array([2.0] * 11 + [1.0]) / 24
+            variances.append(weights**2 @ (success * (1 - success)) / synthetic.PUZZLES)
+    return math.sqrt(2 * np.mean(variances))
 
 
 def test_tables(made, summary):
@@ -108,7 +121,9 @@ def test_tables(made, summary):
     assert found["C4a"] == "not resolved"
     gate = tables["verdicts"].iloc[0]
     assert (gate["claim"], gate["verdict"], gate["unit"]) == ("gate", "supported", "points")
-    assert gate["effect"] == pytest.approx(10, abs=1)
+    # Of the planned ablations softmax-0.5 is most clearly above the base model: by half of its gain at the end.
+    assert gate["effect"] == pytest.approx(100 * synthetic.GAINS["softmax-0.5"] / 2, abs=0.5)
+    assert "softmax-0.5: +" in gate["sentence"] and "also better than the base model: baseline" in gate["sentence"]
     fits = json.loads((summary / "temperature_fit.json").read_text())
     assert fits["softmax"]["auc"]["seeds"] == 3 and fits["softmax_centered"]["auc"]["ratio"] is None
     assert {"failures", "reported_training", "logged_weights", "puzzles", "negative_controls"} < set(tables)
@@ -176,7 +191,8 @@ def test_single_seed_resolves_nothing(made, tmp_path, plan):
         (0.10, 0.02, 0.004, "contradicted"),
         (0.10, 0.10, 0.004, "contradicted"),  # equivalent
         (0.50, 0.55, 0.08, "not resolved"),  # four seeds are too few for this spread
-        (0.00, 0.30, 0.004, "not resolved"),  # the baseline did not learn
+        (0.00, 0.30, 0.004, "supported"),  # the baseline did not learn, but a planned ablation did
+        (-0.05, 0.00, 0.004, "not resolved"),  # none learned
     ],
 )
 def test_planted_effects(tmp_path, plan, baseline, softmax, spread, expected):
@@ -226,7 +242,7 @@ def test_auto_temperature_stands_once_in_the_sweep(tmp_path, plan):
 def test_negative_controls(tmp_path, plan):
     ablations = {"baseline": {"scheme": "linear"}, "rloo": {"scheme": "rloo"}, "dr": {"scheme": "dr_grpo"}}
     made = synthetic.write_experiment(
-        tmp_path / "runs", ablations=ablations, gains=dict.fromkeys(ablations, 0.1), seeds=3, steps=20
+        tmp_path / "runs", ablations=ablations, gains=dict.fromkeys(ablations, 0.3), seeds=3, steps=20
     )
     aggregate.write(made, tmp_path / "s", synthetic.experiment(ablations), plan)
     (row,) = pd.read_csv(tmp_path / "s" / "negative_controls.csv").to_dict("records")

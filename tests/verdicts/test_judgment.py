@@ -2,77 +2,57 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
+from planted import BASE_SUCCESS, SOFTMAX, evidence, judged
 
 from softmax_rewards.common.stats import Interval, mean_interval
-from softmax_rewards.verdicts import judgment, rules
-from softmax_rewards.verdicts.claims import CLAIMS
-from softmax_rewards.verdicts.evidence import BASE, ENDPOINTS, LINEAR, Contrast, Evidence, Untested, label, matches
+from softmax_rewards.verdicts import judgment, paired, rules
+from softmax_rewards.verdicts.evidence import BASE, LINEAR, Contrast, Untested, label, matches
+from softmax_rewards.verdicts.paired import Comparison
+from softmax_rewards.verdicts.plan import CLAIMS
 from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
 from softmax_rewards.weighting.study import tau_rule
 
-TRAINING = {"steps": 120, "learning_rate": 4e-4}
-BASE_SUCCESS = 0.09
-SOFTMAX = {"scheme": "softmax", "tau": 0.5}
 TAUS = (0.1, 0.25, 0.5, 0.75, 1.0, 2.0)
 
 
-def evidence(gains, *, weightings=None, spread=0.003, seeds=5, p_holm=None, training=None, **changes):
-    """Evidence with the final success planted as base + gain, the AUC halfway; `changes` plant other
-    endpoints as {ablation: value}."""
-    weightings = {"baseline": LINEAR, "half": SOFTMAX} | (weightings or {})
-    rng = np.random.default_rng(0)
-    rows = {}
-    for name, gain in gains.items():
-        for seed in range(seeds):
-            row = dict.fromkeys(ENDPOINTS, 1.0)
-            row |= {"base": BASE_SUCCESS, "auc": BASE_SUCCESS + gain / 2, "final": BASE_SUCCESS + gain}
-            row |= {endpoint: values[name] for endpoint, values in changes.items() if name in values}
-            rows[name, seed] = {key: value + (key != "base") * rng.normal(0, spread) for key, value in row.items()}
-    measures = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"]).assign(base_format=0.99)
-    own = training or {}
-    configs = {name: {"weighting": weightings[name], "training": TRAINING | own.get(name, {})} for name in gains}
-    return Evidence(measures, configs, "baseline", p_holm=p_holm or {})
-
-
-def judged(known, **names):
-    subject = (names.get("experiment", "e"), names.get("model", "mini"), names.get("task", "countdown"))
-    table = judgment.judge(CLAIMS, known, *subject)
-    return table.set_index("claim")
-
-
-def interval(low, high, n=5):
-    return Interval((low + high) / 2, low, high, 0.5, n, 0.01)
+def comparison(low, high, adjusted=math.nan, margin=0.02, success=True):
+    interval = Interval((low + high) / 2, low, high, 0.5, 5, 0.01)
+    return Comparison(interval, 0.1, 0.1, margin, adjusted=adjusted, success=success)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "sign", "adjusted", "expected"),
+    ("low", "high", "sign", "adjusted", "expected", "outcome"),
     [
-        (0.01, 0.05, +1, math.nan, SUPPORTED),
-        (0.01, 0.05, -1, math.nan, CONTRADICTED),
-        (-0.05, -0.01, -1, math.nan, SUPPORTED),
-        (-0.05, -0.01, +1, math.nan, CONTRADICTED),
-        (-0.01, 0.05, +1, math.nan, UNRESOLVED),
-        (-0.05, 0.01, -1, math.nan, UNRESOLVED),
-        (-0.01, 0.01, +1, math.nan, CONTRADICTED),  # equivalent
-        (0.001, 0.019, +1, math.nan, CONTRADICTED),  # excludes 0, too small to matter
-        (0.0, 0.05, +1, math.nan, UNRESOLVED),  # an interval that ends at 0 includes it
-        (0.01, 0.05, +1, 0.06, UNRESOLVED),
-        (0.01, 0.05, +1, 0.04, SUPPORTED),
-        (math.nan, math.nan, +1, math.nan, UNRESOLVED),
+        (0.01, 0.05, +1, math.nan, SUPPORTED, paired.BETTER),
+        (0.01, 0.05, -1, math.nan, CONTRADICTED, paired.BETTER),
+        (-0.05, -0.01, -1, math.nan, SUPPORTED, paired.WORSE),
+        (-0.05, -0.01, +1, math.nan, CONTRADICTED, paired.WORSE),
+        (-0.01, 0.05, +1, math.nan, UNRESOLVED, paired.UNCLEAR),
+        (-0.05, 0.01, -1, math.nan, UNRESOLVED, paired.UNCLEAR),
+        (-0.01, 0.01, +1, math.nan, CONTRADICTED, paired.EQUIVALENT),
+        (0.001, 0.019, +1, math.nan, SUPPORTED, paired.BETTER),  # small, but the sign comes first
+        (0.001, 0.019, +1, 0.06, CONTRADICTED, paired.EQUIVALENT),  # the sign is not clear after Holm
+        (0.0, 0.05, +1, math.nan, UNRESOLVED, paired.UNCLEAR),  # an interval that ends at 0 includes it
+        (0.01, 0.05, +1, 0.06, UNRESOLVED, paired.UNCLEAR),
+        (0.01, 0.05, +1, 0.04, SUPPORTED, paired.BETTER),
+        (math.nan, math.nan, +1, math.nan, UNRESOLVED, paired.UNCLEAR),
     ],
 )
-def test_decide(low, high, sign, adjusted, expected):
-    assert rules.decide(interval(low, high), sign, 0.02, adjusted)[0] == expected
+def test_decide(low, high, sign, adjusted, expected, outcome):
+    compared = comparison(low, high, adjusted)
+    assert (rules.decide(compared, sign)[0], compared.outcome) == (expected, outcome)
 
 
 def test_equivalence_is_for_success_rates_only():
-    assert rules.decide(interval(-0.01, 0.01), 1)[0] == UNRESOLVED
-    assert rules.decide(interval(0.001, 0.01), 1)[0] == SUPPORTED
+    """Other endpoints have no margin, and are called higher or lower."""
+    assert rules.decide(comparison(-0.01, 0.01, margin=math.nan), 1)[0] == UNRESOLVED
+    higher = comparison(0.001, 0.01, margin=math.nan, success=False)
+    assert rules.decide(higher, 1)[0] == SUPPORTED
+    assert higher.outcome == paired.HIGHER and comparison(-2, -1, success=False).outcome == paired.LOWER
 
 
 def test_ablations_are_found_by_weighting_and_training_not_by_name():
@@ -123,7 +103,7 @@ def test_a_single_seed_resolves_nothing():
 def test_a_baseline_that_did_not_learn_resolves_nothing():
     table = judged(evidence({"baseline": 0.0, "half": 0.30}))
     assert set(table["verdict"]) == {UNRESOLVED}
-    assert "baseline did not learn" in table.loc["C1", "sentence"]
+    assert "no planned ablation learned" in table.loc["C1", "sentence"]
     assert table.loc["C1", "effect"] == pytest.approx(15, abs=0.5)  # still shown
 
 
@@ -131,15 +111,26 @@ def test_the_gate_is_the_first_row():
     for gain, verdict in ((0.1, SUPPORTED), (0.01, SUPPORTED), (0.0, UNRESOLVED), (-0.1, CONTRADICTED)):
         table = judged(evidence({"baseline": gain, "half": 0.3}))
         assert table.index[0] == "gate" and table.iloc[0]["verdict"] == verdict
-        assert table.iloc[0]["effect"] == pytest.approx(100 * gain, abs=0.5)
+        assert table.iloc[0]["effect"] == pytest.approx(50 * gain, abs=0.5)
         assert (table.loc["C1", "verdict"] == SUPPORTED) == (verdict == SUPPORTED)
 
 
-def test_without_a_linear_ablation_the_gate_is_not_tested():
+def test_the_gate_asks_for_the_baseline_whatever_its_weighting():
     table = judged(evidence({"baseline": 0.1}, weightings={"baseline": SOFTMAX}))
-    assert table.loc["gate", "sentence"] == "Not tested in this experiment: needs an ablation with linear."
+    assert table.loc["gate", "verdict"] == SUPPORTED and table.loc["gate", "seeds"] == 5
+    assert table.loc["C1", "sentence"] == "Not tested in this experiment: needs an ablation with linear."
+    assert set(table.loc[table["seeds"] == 0, "verdict"]) == {UNRESOLVED}
+
+
+def test_a_gate_that_was_not_measured_is_not_tested():
+    """Runs of the first series have no mean reward of their evaluations."""
+    known = replace(evidence({"baseline": 0.1, "half": 0.2}), gate="reward")
+    known.measures["reward"] = math.nan
+    table = judged(known)
+    assert table.loc["gate", "sentence"].startswith("Not tested in this experiment: needs mean reward over training")
     assert table.loc["gate", "verdict"] == UNRESOLVED and table.loc["gate", "seeds"] == 0
     assert set(table["verdict"]) == {UNRESOLVED}
+    assert "mean reward" in table.loc["C1", "sentence"]
 
 
 def test_holm_can_take_a_primary_comparison_back():
@@ -158,11 +149,12 @@ def test_absent_ablations_are_named_as_not_tested():
 def test_every_claim_of_the_plan_has_its_rows():
     ids = [claim.id for claim in CLAIMS]
     plan = (Path(__file__).parents[2] / "docs" / "analysis-plan.md").read_text(encoding="utf-8")
-    assert all(f"{re.match('[CP][0-9]+', name)[0]}" in plan for name in ids)
+    assert all(f"{re.match('[CPM][0-9]+', name)[0]}" in plan for name in ids if name[0] != "M")
     assert len(set(ids)) == len(ids)
     for number in range(1, 13):
         assert any(name.startswith(f"C{number}") and not name[len(f"C{number}") :][:1].isdigit() for name in ids)
     assert {"C10a", "C10b", "C10c", "P1b", "P2", "P3"} < set(ids)
+    assert {f"M{number}" for number in range(1, 8)} < set(ids)
     assert list(judged(evidence({"baseline": 0.1})).index) == ["gate", *ids]
 
 
@@ -238,21 +230,22 @@ def test_best_learning_rates():
     gains = {"baseline": 0.05, "half": 0.1, "slow": 0.2, "slow-half": 0.05}
     row = judged(evidence(gains, weightings=weightings, training=rates)).loc["C1 best rates"]
     assert row["effect"] == pytest.approx(-5, abs=0.5) and row["verdict"] == CONTRADICTED
-    assert "softmax τ=0.5 at rate 0.0004 against linear at rate 0.0001" in row["sentence"]
+    words = "softmax τ=0.5 against linear, each at the learning rate that is best for the other seeds"
+    assert words in row["sentence"]
 
 
 def test_cold_start_needs_a_weak_base_and_no_learning_baseline():
     known = evidence({"baseline": 0.0, "half": 0.05}, spread=0.001)
-    known.measures[["base", "final"]] -= BASE_SUCCESS - 0.001
+    known.measures[["base", "auc", "final"]] -= BASE_SUCCESS - 0.001
     table = judged(known)
     assert table.loc["C11", "verdict"] == SUPPORTED and table.loc["C1", "verdict"] == UNRESOLVED
 
 
 def test_teacher_forcing_is_judged_by_ablations_that_share_it():
-    weightings = {"taught": LINEAR, "taught-half": SOFTMAX}
-    taught = {name: {"injection": 1.0} for name in weightings}
+    weightings = {"taught": LINEAR, "taught-half": SOFTMAX, "alone": LINEAR}
+    taught = {name: {"injection": 1.0} for name in weightings} | {"alone": {"imitation": 0.0}}
     known = evidence(
-        {"baseline": 0.0, "half": 0.0, "taught": 0.05, "taught-half": 0.02},
+        {"baseline": 0.0, "half": 0.0, "taught": 0.05, "taught-half": 0.02, "alone": 0.01},
         weightings=weightings,
         training=taught,
         spread=0.001,
@@ -289,8 +282,9 @@ def test_contrasts_pair_by_seed():
     known = evidence({"baseline": 0.1, "half": 0.2})
     known.measures["auc"] += 0.5 * known.measures.index.get_level_values("seed")
     first, second = known.pair(Contrast(SOFTMAX, LINEAR))
-    assert mean_interval(first - second).high - mean_interval(first - second).low < 0.02
-    assert known.pair(Contrast(SOFTMAX, BASE))[1].tolist() == [BASE_SUCCESS] * 5
+    interval = mean_interval(first["auc"] - second["auc"])
+    assert interval.high - interval.low < 0.02
+    assert known.pair(Contrast(SOFTMAX, BASE))[1]["base"].tolist() == [BASE_SUCCESS] * 5
 
 
 @pytest.mark.parametrize("claim", [judgment.GATE, *CLAIMS], ids=lambda claim: claim.id)
@@ -313,10 +307,13 @@ def test_every_claim_about_success_that_allows_for_equality_has_words_for_it():
     }
     known = evidence(half, weightings=weightings, gave_up=dict.fromkeys(half, 0.2))
     known.measures["first_half"] = known.measures["base"]
+    known.measures.loc["baseline", "first_half"] = BASE_SUCCESS + 0.05  # its gain, of which a fifth counts as equal
     table = judged(known)
-    for claim in ("C1", "C2", "C3a τ=1.0", "C5", "C10c", "P1b"):
-        assert table.loc[claim, "verdict"] == CONTRADICTED
-        assert "the difference is below 2 " in table.loc[claim, "plain"], claim
+    for claim in ("C1", "C2", "C3a τ=1.0", "C5", "P1b"):
+        assert table.loc[claim, "verdict"] == CONTRADICTED and table.loc[claim, "outcome"] == paired.EQUIVALENT
+        assert "the difference is too small to matter" in table.loc[claim, "plain"], claim
+    # A share of the wrong answers has no value before training, so no gain that a difference could be compared with.
+    assert table.loc["C10c", "verdict"] == UNRESOLVED
 
 
 def plain_of(known, claim="C1"):
@@ -326,7 +323,7 @@ def plain_of(known, claim="C1"):
 def test_verdicts_in_plain_words():
     better = evidence({"baseline": 0.05, "half": 0.15})
     assert re.fullmatch(
-        r"Yes\. Training with GRPO made the model better: about (4\.\d|5|5\.\d) right answers in 100 more\.",
+        r"Yes\. Training made the model better than it was before: about 2\.\d right answers in 100 more\.",
         plain_of(better, "gate"),
     )
     assert re.fullmatch(
@@ -344,18 +341,22 @@ def test_verdicts_in_plain_words():
         plain_of(evidence({"baseline": 0.15, "half": 0.17}, spread=0.04)),
     )
     closed = plain_of(evidence({"baseline": 0.0, "half": 0.15}))
-    assert closed == "Not resolved. No clear improvement by GRPO was measured, so nothing can be compared with it."
+    assert closed == "Not resolved. No planned weighting clearly improved the model, so there is nothing to compare."
     one = plain_of(evidence({"baseline": 0.05, "half": 0.15}, seeds=1), "gate")
-    assert one.endswith("its own base model: 1 seed is not enough to tell the effect from chance.")
+    assert one.endswith("against the base model: 1 seed is not enough to tell the effect from chance.")
 
 
-def test_a_difference_too_small_to_matter_is_called_better_or_worse_only_if_it_is():
-    """Within ±2 points: the claim is contradicted whether the interval contains 0, lies above it or lies below it."""
+def test_a_clear_difference_is_called_better_or_worse_however_small():
+    """Within a fifth of the baseline's gain of 5 points: the sign comes first, and equality only without a sign."""
     level = (
-        r"No\. Softmax at τ = 0\.5 did as well as GRPO: the difference is below 2 right answers in 100 \(measured: [+−]"
+        r"No\. Softmax at τ = 0\.5 did as well as GRPO: the difference is too small to matter \(measured: [+−]\d\.\d+ "
+        r"right answers in 100\)\."
     )
-    assert re.match(level, plain_of(evidence({"baseline": 0.1, "half": 0.1})))
-    assert re.match(level, plain_of(evidence({"baseline": 0.1, "half": 0.12}, spread=0.001)))
+    assert re.fullmatch(level, plain_of(evidence({"baseline": 0.1, "half": 0.1})))
+    better = plain_of(evidence({"baseline": 0.1, "half": 0.11}, spread=0.001))
+    assert re.fullmatch(
+        r"Yes\. Softmax at τ = 0\.5 did better than GRPO: about 0\.[4-6] right .* in 100 more\.", better
+    )
     worse = plain_of(evidence({"baseline": 0.12, "half": 0.10}, spread=0.0001))
     assert worse == "No. Softmax at τ = 0.5 did worse than GRPO: about 1 right answer in 100 fewer."
 
@@ -368,14 +369,9 @@ def test_a_correction_that_takes_a_difference_back_is_not_told_as_an_open_sign()
 
 
 def test_a_small_difference_is_not_shown_as_none():
-    known = evidence(
-        {"baseline": 0.0, "half": 0.0, "taught": 0.0},
-        weightings={"taught": LINEAR},
-        training={"taught": {"injection": 1.0}},
-        spread=1e-5,
-    )
+    known = evidence({"baseline": 0.0, "half": 0.0}, spread=1e-5)
     known.measures[["base", "final"]] -= BASE_SUCCESS - 0.001
-    assert re.search(r"from −0\.0[0-9]+ to \+0\.0[0-9]+ right answers in 100\.$", plain_of(known, "C12 injection 1"))
+    assert re.search(r"from −0\.0[0-9]+ to \+0\.0[0-9]+ right answers in 100\.$", plain_of(known, "C11"))
 
 
 def test_the_best_temperature_in_plain_words():
@@ -399,7 +395,7 @@ def test_other_measures_in_plain_words():
         plain_of(known, "C7"),
     )
     assert re.search(
-        r"admitted defeat more often .*: about (9\.\d|10|10\.\d) answers in 100 more\.$", plain_of(known, "C10c")
+        r"admitted defeat more often .*: about (9\.\d|10|10\.\d) wrong answers in 100 more\.$", plain_of(known, "C10c")
     )
 
 
