@@ -13,6 +13,7 @@ from scipy import special
 
 CONFIDENCE = 0.95
 POWER = 0.8
+MOST_FREEDOM = 1e9  # degrees of freedom at which Student's t is normal
 
 
 class Interval(NamedTuple):
@@ -36,7 +37,8 @@ def mean_interval(
 
     floor   standard deviation that sampling the answers alone gives a single value. Few values may agree by chance and
             show a smaller one, so the interval is at least as wide as the normal interval from `floor`.
-    shared  standard error that all values have in common, such as that of a base model's success
+    shared  standard error that all values have in common, such as that of a base model's success. It is known, so it
+            adds degrees of freedom (Satterthwaite 1946, Biometrics Bulletin 2:110).
     Without both, values that are all equal give an interval of width 0.
     """
     values = np.asarray(values, dtype=float)
@@ -44,14 +46,22 @@ def mean_interval(
     if n < 2:
         return Interval(float(values[0]) if n else math.nan, math.nan, math.nan, math.nan, n, math.nan)
     mean, deviation = float(values.mean()), float(values.std(ddof=1))
-    seen, least = (math.hypot(spread / math.sqrt(n), shared) for spread in (deviation, floor))
+    own, least = deviation / math.sqrt(n), floor / math.sqrt(n)
+    both = math.hypot(own, shared)
+    freedom = min((n - 1) * (both / own) ** 4, MOST_FREEDOM) if own > 0 else MOST_FREEDOM
+    # Standard errors with their degrees of freedom. The one that knows least decides.
+    errors = [(own, n - 1), (both, freedom), (math.hypot(least, shared), MOST_FREEDOM)]
     level = (1 + confidence) / 2
-    half = max(float(special.stdtrit(n - 1, level)) * seen, float(special.ndtri(level)) * least)
-    ratios = [abs(mean) / error if error > 0 else math.inf if mean else 0.0 for error in (seen, least)]
-    p = 2 * float(special.stdtr(n - 1, -ratios[0]))
-    if least > 0:
-        p = max(p, 2 * float(special.ndtr(-ratios[1])))
+    half = max(float(special.stdtrit(degrees, level)) * error for error, degrees in errors)
+    p = max(2 * float(special.stdtr(degrees, -_ratio(abs(mean), error))) for error, degrees in errors)
     return Interval(mean, mean - half, mean + half, p, n, max(deviation, floor))
+
+
+def _ratio(size: float, error: float) -> float:
+    """`size` in standard errors; infinite without an error, and 0 for a size of 0."""
+    if error > 0:
+        return size / error
+    return math.inf if size else 0.0
 
 
 def ratio_interval(

@@ -9,7 +9,8 @@ from typing import Any
 
 from softmax_rewards.verdicts.evidence import BASE, ENDPOINTS, LINEAR, Contrast
 from softmax_rewards.verdicts.judgment import Claim
-from softmax_rewards.verdicts.rules import WARM, best_rates, cold_start, every, no_better, own_count
+from softmax_rewards.verdicts.rate_rules import best_rates
+from softmax_rewards.verdicts.rules import WARM, cold_start, every, no_better, own_count
 from softmax_rewards.verdicts.temperature_rules import peak_at_half
 from softmax_rewards.verdicts.wording import Words, better, worse
 

@@ -14,16 +14,15 @@ A rule with several contrasts supports its claim if all contrasts do, and contra
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from softmax_rewards.common import stats
 from softmax_rewards.common.stats import Interval, mean_interval, minimum_detectable_effect
 from softmax_rewards.verdicts import paired
-from softmax_rewards.verdicts.evidence import ENDPOINTS, Contrast, Endpoint, Evidence, Untested, label
+from softmax_rewards.verdicts.evidence import ENDPOINTS, Contrast, Endpoint, Evidence, Untested
 from softmax_rewards.verdicts.paired import Comparison
 from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
 
@@ -164,46 +163,6 @@ def no_better(contrast: Contrast) -> Rule:
         return Finding(verdict, interval, sentence, endpoint, outcome=compared.outcome, ratio=compared.ratio)
 
     return rule
-
-
-def best_rates(first: Mapping[str, Any], second: Mapping[str, Any]) -> Rule:
-    """The AUC of `first` is higher than that of `second`, each at its best learning rate.
-
-    The rate of a seed is chosen by the mean AUC of the *other* seeds. Chosen by all seeds, the best of several rates
-    would profit from its own luck.
-    """
-
-    def rule(evidence: Evidence) -> Finding:
-        sides = []
-        for pattern in (first, second):
-            rates = evidence.rates(pattern)
-            if len(rates) < 2:
-                raise Untested(f"{label(pattern)} at two or more learning rates")
-            sides.append(evidence.measures["auc"].unstack("seed").loc[list(rates.values())].dropna(axis=1))
-        seeds = sides[0].columns.intersection(sides[1].columns)
-        if len(seeds) < 2:
-            raise Untested("two seeds that every learning rate of both has")
-        values = [_at_best_rate(side[seeds].to_numpy(float)) for side in sides]
-        floors = tuple(paired.noise(evidence.measures.loc[list(side.index)], "auc") for side in sides)
-        interval = mean_interval(values[0] - values[1], floor=math.hypot(*floors))
-        base = evidence.measures.loc[evidence.baseline, "base"].iloc[0]
-        ratio = stats.ratio_interval(values[0] - base, values[1] - base, floors=floors)
-        compared = Comparison(
-            interval, float(values[0].mean()), float(values[1].mean()), paired.margin(evidence, "auc"), ratio
-        )
-        verdict, reason = decide(compared, 1)
-        words = f"{label(first)} against {label(second)}, each at the learning rate that is best for the other seeds"
-        sentence = f"{words}: {describe(ENDPOINTS['auc'], interval)}, {reason}"
-        close = compared.outcome == paired.EQUIVALENT
-        return Finding(verdict, interval, sentence, ENDPOINTS["auc"], close, compared.outcome, ratio)
-
-    return rule
-
-
-def _at_best_rate(values: np.ndarray) -> np.ndarray:
-    """The values [S] of the seeds, each at the rate with the highest mean over the other seeds. `values` [rates, S]."""
-    others = values.sum(axis=1, keepdims=True) - values
-    return np.take_along_axis(values, others.argmax(axis=0)[np.newaxis], axis=0)[0]
 
 
 def cold_start(*contrasts: Contrast) -> Rule:

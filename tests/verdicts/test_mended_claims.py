@@ -8,10 +8,11 @@ import pytest
 from planted import SOFTMAX, evidence, judged, verdict
 from scipy import stats as reference
 
+from softmax_rewards.common.stats import mean_interval
 from softmax_rewards.verdicts import judgment
 from softmax_rewards.verdicts.evidence import LINEAR
 from softmax_rewards.verdicts.plan import CLAIMS
-from softmax_rewards.verdicts.rules import best_rates
+from softmax_rewards.verdicts.rate_rules import at_best_rate, best_difference, best_rates
 from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
 
 
@@ -26,19 +27,37 @@ def at_rates(many, few):
 def test_the_best_of_six_rates_does_not_profit_from_its_luck():
     """Old: the best of six rates by all seeds against the best of two leads by a third of a standard deviation, though
     all are equal. New: each seed's rate is chosen by the other seeds, so the mean lead is 0."""
-    known, rng = at_rates(6, 2), np.random.default_rng(0)
-    rule, old, new, supported = best_rates(SOFTMAX, LINEAR), [], [], 0
-    for _ in range(250):
-        known.measures["auc"] = rng.normal(0.2, 0.01, len(known.measures))
-        means = known.measures["auc"].groupby("ablation").mean()
-        halves = means.index.str.startswith("half")
-        old.append(means[halves].max() - means[~halves].max())
-        finding = rule(known)
-        new.append(finding.interval.estimate)
-        supported += finding.verdict == SUPPORTED
-    error = 0.01 * math.sqrt(2 / 5 / 250)
-    assert np.mean(old) > 5 * error and abs(np.mean(new)) < 3 * error
-    assert supported / 250 < 0.05
+    rng, old, new = np.random.default_rng(0), [], []
+    for _ in range(1500):
+        six, two = rng.normal(0.2, 0.01, (6, 5)), rng.normal(0.2, 0.01, (2, 5))
+        old.append(six.mean(axis=1).max() - two.mean(axis=1).max())
+        new.append(at_best_rate(six).mean() - at_best_rate(two).mean())
+    error = 0.01 * math.sqrt(2 / 5 / 1500)
+    assert np.mean(old) > 15 * error and abs(np.mean(new)) < 3 * error
+
+
+def test_the_best_rates_of_equals_seldom_differ_clearly():
+    """The t interval of the cross-fitted lead is too narrow: of ten seeds and six rates each, a fifth of the
+    experiments without any difference would have one. The wider limits keep below 5 %."""
+    rng, narrow, wide = np.random.default_rng(0), 0, 0
+    for _ in range(150):
+        sides = rng.normal(0.2, 0.01, (2, 6, 10))
+        crossed = mean_interval(at_best_rate(sides[0]) - at_best_rate(sides[1]))
+        found = best_difference(*sides)
+        assert found.low <= crossed.low and crossed.high <= found.high and found.p >= crossed.p
+        assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
+        narrow += not crossed.low <= 0 <= crossed.high
+        wide += not found.low <= 0 <= found.high
+    assert narrow > 0.1 * 150 and wide <= 0.05 * 150
+
+
+def test_a_clear_lead_at_the_best_rates_is_found():
+    """Softmax is 3 points better at its best rate of three, in five seeds with a standard deviation of half a point."""
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0.2, 0.005, (2, 3, 5)) + np.array([[0.01, 0.04, 0], [-0.02, 0.01, 0]])[:, :, np.newaxis]
+    found, flipped = best_difference(first, second), best_difference(second, first)
+    assert 0 < found.low < 0.03 < found.high and found.p < 0.05
+    assert flipped[:4] == pytest.approx((-found.estimate, -found.high, -found.low, found.p))
 
 
 def test_every_rate_is_compared_on_the_same_seeds():
