@@ -48,9 +48,12 @@ class Fit:
     half_gain: Interval = UNKNOWN  # success at the τ nearest to range/2 − success at the smallest τ
 
     def may_peak_at(self, ratio: float) -> bool:
-        """Whether the region holds `ratio`. False if the region is unknown."""
-        slack = 1 + 1e-9  # 0.55/1.1 must count as 1/2
-        return self.region[0] <= ratio * slack and ratio <= self.region[1] * slack
+        """Whether the region holds `ratio`. False if the region is unknown.
+
+        A limit inside the grid does not belong to the region: a peak exactly there would be a peak in the rejected gap.
+        """
+        slack = 1 + 1e-9  # a limit of 0.55/1.1 must count as 1/2
+        return self.region[0] * slack < ratio and ratio * slack < self.region[1]
 
 
 def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
