@@ -35,7 +35,7 @@ def test_finds_a_planted_interior_maximum(peak, best):
 
 
 def test_interval_covers_the_planted_maximum_at_least_as_often_as_it_says():
-    trials = 600
+    trials = 200
     fits = [tau_rule.fit(GRID, planted(0.5, 3, 0.004, seed=seed), RANGE) for seed in range(trials)]
     assert all(fit.interior for fit in fits[:50])
     covered = np.mean([fit.may_peak_at(0.5) for fit in fits if fit.interior])
@@ -159,7 +159,7 @@ def curves(x):
 def test_error_rates(x, seeds):
     """False maxima in at most 5 %; an interval that misses the peak in at most 5 % of experiments, and in at most 7 %
     of those with an interval; power for a peak of 2 or more points. Spread of runs: 0.8 points, and a seed's level."""
-    trials = 150
+    trials = 100
     rng = np.random.default_rng(seeds)
     allowed = 4 * math.sqrt(0.05 * 0.95 / trials)
     for name, (truth, peak) in curves(x).items():

@@ -79,7 +79,7 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
     p = unimodal.p_values(layout)
     reason = _reason(p, tried, best)
     region = _region(p, ratios)
-    place = _peak(layout, p)
+    place = math.nan if reason else float(ratios[_peak(layout, p)])
     unit = np.eye(len(taus))
     centered = x - x.mean()
     return Fit(
@@ -90,7 +90,7 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
         means=tuple(means.tolist()),
         coefficients=(float(a), float(b), float(c)),
         interior=not reason,
-        ratio=math.nan if reason else float(ratios[place]),
+        ratio=place,
         low=math.nan if reason else region[0],
         high=math.nan if reason else region[1],
         region=region,
