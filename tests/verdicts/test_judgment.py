@@ -376,7 +376,7 @@ def test_a_small_difference_is_not_shown_as_none():
 
 def test_the_best_temperature_in_plain_words():
     assert plain_of(sweep_evidence(parabola(0.5)), "C6a").startswith(
-        "Yes. Softmax did best near half the reward range, at 0.5"
+        "Yes. Softmax did best near half the reward range, at 0.45 of the range"
     )
     quarter = plain_of(sweep_evidence(parabola(0.2)), "C6a")
     assert re.fullmatch(r"No\. Softmax did best away from half the reward range, at 0\.\d\d of the range\.", quarter)

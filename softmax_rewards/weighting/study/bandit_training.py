@@ -214,7 +214,7 @@ def rule(peaks: pd.DataFrame) -> pd.DataFrame:
         cells=1,
         beaten=peaks["lead_low"] > 0,
         at_edge=peaks["best"].isin(extremes),
-        holds_half=peaks["peak_low"].le(half) & peaks["peak_high"].ge(half),
+        holds_half=peaks["peak_low"].lt(half) & peaks["peak_high"].gt(half),
     )
     counted = ["cells", "is_half", "beaten", "at_edge", "interior", "holds_half"]
     return cells.groupby(["optimizer", "scheme"], as_index=False, sort=False)[counted].sum()

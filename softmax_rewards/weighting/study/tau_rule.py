@@ -48,9 +48,12 @@ class Fit:
     half_gain: Interval = UNKNOWN  # success at the τ nearest to range/2 − success at the smallest τ
 
     def may_peak_at(self, ratio: float) -> bool:
-        """Whether the region holds `ratio`. False if the region is unknown."""
-        slack = 1 + 1e-9  # 0.55/1.1 must count as 1/2
-        return self.region[0] <= ratio * slack and ratio <= self.region[1] * slack
+        """Whether the region holds `ratio`. False if the region is unknown.
+
+        A limit inside the grid does not belong to the region: a peak exactly there would be a peak in the rejected gap.
+        """
+        slack = 1 + 1e-9  # a limit of 0.55/1.1 must count as 1/2
+        return self.region[0] * slack < ratio and ratio * slack < self.region[1]
 
 
 def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
@@ -76,7 +79,7 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
     p = unimodal.p_values(layout)
     reason = _reason(p, tried, best)
     region = _region(p, ratios)
-    place = _peak(layout, p)
+    place = math.nan if reason else float(ratios[_peak(layout, p)])
     unit = np.eye(len(taus))
     centered = x - x.mean()
     return Fit(
@@ -87,7 +90,7 @@ def fit(taus: ArrayLike, success: ArrayLike, reward_range: float) -> Fit:
         means=tuple(means.tolist()),
         coefficients=(float(a), float(b), float(c)),
         interior=not reason,
-        ratio=math.nan if reason else float(ratios[place]),
+        ratio=place,
         low=math.nan if reason else region[0],
         high=math.nan if reason else region[1],
         region=region,

@@ -15,27 +15,22 @@ import math
 from itertools import product
 
 import numpy as np
-from scipy import special
 
 from softmax_rewards.weighting.study.seed_effects import ROUNDING, Layout
 
-DRAWS = 8000
+DRAWS = 10_000
 
 
 def p_values(layout: Layout) -> np.ndarray:
     """p [M + 1] of H_0 … H_M."""
     distance = distances(layout.means[None] - layout.means.mean(), layout.runs)[0]
     distance[distance < (ROUNDING * np.abs(layout.means).max()) ** 2] = 0.0
-    null = _null(layout.covariance.tobytes(), tuple(layout.runs.tolist()))
-    p = np.ones(len(distance))
-    for k in np.flatnonzero(distance):
-        if layout.variance == 0:
-            p[k] = 0.0
-            continue
-        # The estimated variance of each draw is integrated out: P(null ≥ distance/variance · χ²/freedom).
-        ratio = null[:, k] * layout.variance / distance[k]
-        p[k] = float(special.gammainc(layout.freedom / 2, layout.freedom * ratio / 2).mean())
-    return p
+    if layout.variance == 0:
+        return np.where(distance > 0, 0.0, 1.0)
+    null = _null(layout.covariance.tobytes(), tuple(layout.runs.tolist()), layout.freedom)
+    # The observed curve counts as one more draw, so that p is never 0.
+    beyond = (null >= distance / layout.variance).sum(axis=0)
+    return (beyond + 1) / (len(null) + 1)
 
 
 def distances(means: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -69,9 +64,11 @@ def _rising(means: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def _null(covariance: bytes, runs: tuple[int, ...]) -> np.ndarray:
-    """Distances [DRAWS, M + 1] of flat curves with noise of variance 1. The fixed seed makes results repeatable."""
+def _null(covariance: bytes, runs: tuple[int, ...], freedom: int) -> np.ndarray:
+    """Test statistics [DRAWS, M + 1] of flat curves. The fixed seed makes results repeatable."""
+    rng = np.random.default_rng(0)
     values, vectors = np.linalg.eigh(np.frombuffer(covariance).reshape(len(runs), len(runs)))
-    draws = np.random.default_rng(0).standard_normal((DRAWS, len(runs)))
+    draws = rng.standard_normal((DRAWS, len(runs)))
     noise = (draws * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    return distances(noise, np.array(runs))
+    variance = rng.chisquare(freedom, (DRAWS, 1)) / freedom
+    return distances(noise, np.array(runs)) / variance
