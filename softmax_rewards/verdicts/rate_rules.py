@@ -1,5 +1,6 @@
 """The rule that compares two weightings, each at its best learning rate."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ def best_rates(first: Mapping[str, Any], second: Mapping[str, Any]) -> Rule:
             raise Untested("two seeds that every learning rate of both has")
         values = [side[seeds].to_numpy(float) for side in sides]
         noises = [paired.noise(evidence.measures.loc[list(side.index)], "auc") for side in sides]
-        interval = best_difference(values[0], values[1], float(np.hypot(*noises)))
+        interval = best_difference(values[0], values[1], math.hypot(*noises))
         means = [float(at_best_rate(side).mean()) for side in values]
         compared = Comparison(interval, means[0], means[1], paired.margin(evidence, "auc"))
         verdict, reason = decide(compared, 1)
