@@ -18,10 +18,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy.stats import binom
 
 from softmax_rewards.weighting.study.search_toy import Search
 
-GRID = np.concatenate([[0.0], np.geomspace(0.002, 0.9, 60)])  # hit rates
+# Hit rates. A puzzle has too few hits to tell closer ones apart, and then the mixture would converge slowly.
+GRID = np.concatenate([[0.0], np.geomspace(0.01, 0.64, 13)])
 ROUNDS = 2000  # of expectation maximization
 SMALLEST = 1e-3  # a smaller share of the prompts is left out of the mixture
 ENOUGH = 20  # answers from which a share is measured
@@ -57,22 +59,12 @@ def read(counts: Mapping[str, Any], max_new_tokens: int, loss: float = 0.0) -> t
 
 def hit_rates(attempts: np.ndarray, hits: np.ndarray) -> tuple[tuple[float, float], ...]:
     """The mixture (h, share of the puzzles) that makes the `hits` of the puzzles in their `attempts` most likely."""
-    with np.errstate(divide="ignore"):
-        missed = (attempts - hits)[:, None] * np.log1p(-GRID)
-        hit = np.where(hits[:, None] > 0, hits[:, None] * np.log(GRID), 0.0)
-    likelihood = np.exp(missed + hit - (missed + hit).max(axis=1, keepdims=True))
+    likelihood = binom.pmf(hits[:, None], attempts[:, None], GRID)
     shares = np.full(len(GRID), 1 / len(GRID))
     for _ in range(ROUNDS):
         shares *= (likelihood / (likelihood @ shares)[:, None]).mean(axis=0)
-    return _merged(shares)
-
-
-def _merged(shares: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """Neighbors on the grid stand for one value between them: each run of neighbors becomes its mean."""
     kept = shares >= SMALLEST
-    runs = np.split(np.flatnonzero(kept), np.flatnonzero(np.diff(np.flatnonzero(kept)) > 1) + 1)
-    total = shares[kept].sum()
-    return tuple((float(np.average(GRID[run], weights=shares[run])), float(shares[run].sum() / total)) for run in runs)
+    return tuple(zip(GRID[kept].tolist(), (shares[kept] / shares[kept].sum()).tolist(), strict=True))
 
 
 def _share(part: int, whole: int) -> float | None:

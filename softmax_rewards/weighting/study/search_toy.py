@@ -7,11 +7,12 @@ limit is cut. It is unformatted and earns nothing.
 So a longer search trades format for success. The expected policy gradient of a scheme says how it settles this trade:
 each kind of answer (right, well formed, unformatted) has an expected weight, and the gradient is the sum over the kinds
 of this weight times the derivative of the kind's probability. The weights are exact sums over the compositions of a
-group (`exchange_rate.expected_weights`). A scheme that couples groups sees a batch of `populations.WEIGHED_BATCH` groups
-in the same proportions instead, so its gradient is that of such a batch.
+group (`exchange_rate.expected_weights`). A scheme that couples groups sees a batch of `populations.WEIGHED_BATCH`
+groups in the same proportions instead, so its gradient is that of such a batch.
 
-What the toy leaves out: nothing but q is learned. h stays the same, and every token counts the same, as it does with
-`loss_aggregation: token-mean`.
+Only q is learned: h stays the same. Every decision of an answer counts the same, as every token does with
+`loss_aggregation: token-mean`. That a batch with fewer or shorter answers has a larger scale is left out, because Adam
+cancels scales.
 """
 
 from collections.abc import Mapping
@@ -56,7 +57,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Learner:
-    """How answers become weights: a scheme, groups of `group_size`, and rewards 1 + f, f and 0 with f = `format_reward`.
+    """How answers become weights: a scheme, groups of one size, and rewards 1 + f, f and 0 with f = `format_reward`.
 
     With `skip_unfinished`, the weights are computed from all answers, but cut answers are left out of the gradient.
     """
