@@ -7,13 +7,25 @@ import math
 import pandas as pd
 import pytest
 import synthetic
+from matplotlib.text import Text
 
 from softmax_rewards.config import base_settings
 from softmax_rewards.config.run import Run
 from softmax_rewards.report import base_models
-from softmax_rewards.verdicts import aggregate, archive, bases, failures, finished, judgment, summary
+from softmax_rewards.report.plots import trap
+from softmax_rewards.verdicts import (
+    aggregate,
+    archive,
+    bases,
+    failures,
+    finished,
+    judgment,
+    search_predictions,
+    summary,
+)
 from softmax_rewards.verdicts.claims import CLAIMS
 from softmax_rewards.verdicts.evidence import Evidence
+from softmax_rewards.weighting.study import search_path, search_prediction, search_toy
 
 ABLATIONS = {name: synthetic.ABLATIONS[name] for name in ("baseline", "softmax-0.5")}
 SEARCH = {
@@ -169,6 +181,60 @@ def test_a_task_without_attempts_has_no_checks_of_search(runs, base):
         "not applicable: format or length is constant",
     ]
     assert bases.attempts(runs).empty and bases.unable(runs) == ""
+
+
+ENDINGS = {
+    "endings": [
+        {"attempt": 0, "misses": 1000, "goes_on": 1000, "stops": 0, "closings": 0, "formed": 0},
+        {"attempt": 1, "misses": 936, "goes_on": 749, "stops": 187, "closings": 251, "formed": 251},
+        {"attempt": 2, "misses": 701, "goes_on": 561, "stops": 140, "closings": 188, "formed": 188},
+        {"attempt": 3, "misses": 525, "goes_on": 0, "stops": 105, "closings": 141, "formed": 141},
+    ],
+    "tokens": {"attempt": 15.0, "rest": 10.0},
+    "by_puzzle": {"attempts": "1000 1000 1000", "hits": "64 63 65"},
+    "hits_yes": 200,
+}
+"""Three attempts fit, 6.4 % of them hit, and the search goes on after 80 % of the misses."""
+
+
+@pytest.fixture
+def few_schemes(monkeypatch):
+    schemes = search_prediction.SCHEMES
+    monkeypatch.setattr(search_prediction, "SCHEMES", [setting for setting in schemes if setting[0] != "shrunk"])
+
+
+def test_where_training_will_come_to_rest_is_predicted_from_the_base(runs, base, few_schemes):
+    predicted = search_predictions.table(known(runs, base, **ENDINGS))
+    assert set(predicted["base"]) == {"mini-12345678"} and not predicted["hidden_budget"].any()
+    at = predicted.set_index(["scheme", "tau", "skip_unfinished"])["go_on"].droplevel("tau")
+    size = runs[0].record["config"]["training"]["group_size"]
+    search, learner = search_toy.Search.plain(0.064, 3), search_toy.Learner("linear", group_size=size)
+    assert at["base", False] == pytest.approx(0.8, abs=1e-3)
+    assert at["linear", False] == pytest.approx(search_path.stop(search, learner, 0.8), abs=0.02)
+    assert at["linear", False] < at["dr_grpo", False] < at["raft", False]
+    curves = search_predictions.curves(known(runs, base, **ENDINGS))
+    assert set(curves["scheme"]) == {"linear", "dr_grpo", "softmax"}
+    texts = [text.get_text() for text in trap.trap(predicted, curves).findobj(Text)]
+    assert any("the base model mini-12345678 was measured" in text for text in texts)
+
+
+def test_each_hidden_budget_and_group_size_has_its_predictions(runs, base, few_schemes):
+    config = runs[0].record["config"]
+    hidden = config | {"training": config["training"] | {"hidden_budget": 0.3, "group_size": 4}}
+    known_runs = known(runs, base, **ENDINGS)
+    changed = dataclasses.replace(known_runs[0], record=runs[0].record | {"config": hidden})
+    predicted = search_predictions.table([*known_runs, changed])
+    settings = predicted[["group_size", "hidden_budget"]].drop_duplicates()
+    assert (0.3, 4) in set(zip(settings["hidden_budget"], settings["group_size"], strict=True)) and len(settings) == 2
+    budgeted = predicted[(predicted["hidden_budget"] == 0.3) & (predicted["scheme"] == "base")].iloc[0]
+    assert budgeted["success"] < predicted.iloc[0]["success"]
+
+
+def test_without_a_measured_search_nothing_is_predicted(runs, base, tables):
+    for listed in (runs, known(runs, base)):
+        for table in (search_predictions.table(listed), search_predictions.curves(listed)):
+            assert table.empty and {"base", "scheme", "go_on"} <= set(table.columns)
+    assert pd.read_csv(tables / "search_predictions.csv").empty and pd.read_csv(tables / "search_updates.csv").empty
 
 
 def test_each_base_has_its_rows(runs, base):

@@ -56,7 +56,9 @@ def _first_setting(table: pd.DataFrame) -> pd.DataFrame:
 
 def _source(base: pd.Series) -> str:
     if "base" not in base:
-        return "An example: 6.4 % of the attempts hit, three fit the token limit, and the base goes on after 80 % of misses."
+        return (
+            "An example: 6.4 % of attempts hit, three fit the token limit, and the base goes on after 80 % of misses."
+        )
     hidden = f", hidden budget {base['hidden_budget']:g}" if base["hidden_budget"] else ""
     return f"Computed from how the base model {base['base']} was measured to search: N = {base['group_size']}{hidden}."
 
