@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from softmax_rewards.config.run import Run
+from softmax_rewards.data import tasks
 from softmax_rewards.verdicts import bases
 from softmax_rewards.verdicts.finished import FinishedRun
 from softmax_rewards.weighting.study import search_base, search_prediction
@@ -42,15 +44,14 @@ def _settings(runs: Sequence[FinishedRun]) -> Iterator[tuple[dict[str, Any], Sea
     for base in bases.distinct(runs):
         if not search_base.measured(base["search"]):
             continue
-        started = [run.record["config"]["training"] for run in runs if run.base and run.base["name"] == base["name"]]
-        for size, loss in sorted(
-            {(training["group_size"], training.get("hidden_budget", 0.0)) for training in started}
-        ):
+        _, options = tasks.load(base["settings"]["task"])
+        started = [run for run in runs if run.base and run.base["name"] == base["name"]]
+        trained = [Run.from_dict(run.record["config"]).training for run in started]
+        for size, loss in sorted({(training.group_size, training.hidden_budget) for training in trained}):
             search, start = search_base.read(base["search"], base["settings"]["max_new_tokens"], loss)
-            names = dict(
-                zip(SETTING, (base["name"], size, loss, base["settings"]["task"]["format_reward"]), strict=True)
-            )
-            yield names, search, start
+            # A task without this option pays nothing for the format.
+            paid = getattr(options, "format_reward", 0.0)
+            yield dict(zip(SETTING, (base["name"], size, loss, paid), strict=True)), search, start
 
 
 def _joined(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:

@@ -106,8 +106,16 @@ def _achieved(axes: Axes, column: str, base: float, rests: _Rests) -> None:
     for y, (value, (_, color)) in enumerate(zip(values, _LOOKS.values(), strict=True)):
         axes.plot([base, value], [y, y], color=color, linewidth=2.2)
         axes.plot(value, y, "o", color=color, markersize=7)
-        side = {"ha": "left", "xytext": (8, 0)} if value >= base else {"ha": "right", "xytext": (-8, 0)}
-        axes.annotate(text(value), (value, y), textcoords="offset points", va="center", fontsize=9, **side)
+        side = 1 if value >= base else -1
+        axes.annotate(
+            text(value),
+            (value, y),
+            (8 * side, 0),
+            ha="left" if side > 0 else "right",
+            va="center",
+            textcoords="offset points",
+            fontsize=9,
+        )
     axes.axvline(base, color=MUTED, linestyle=":", linewidth=1.2)
     low, high = min(base, *values), max(base, *values)
     margin = 0.7 * (high - low or 1.0)  # for the numbers

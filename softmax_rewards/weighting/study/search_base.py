@@ -23,7 +23,7 @@ from scipy.stats import binom
 from softmax_rewards.weighting.study.search_toy import Search
 
 # Hit rates. A puzzle has too few hits to tell closer ones apart, and then the mixture would converge slowly.
-GRID = np.concatenate([[0.0], np.geomspace(0.01, 0.64, 13)])
+GRID = np.concatenate([[0.0], np.geomspace(0.01, 0.64, 25)])
 ROUNDS = 2000  # of expectation maximization
 SMALLEST = 1e-3  # a smaller share of the prompts is left out of the mixture
 ENOUGH = 20  # answers from which a share is measured
@@ -33,7 +33,7 @@ NEEDED = ("endings", "tokens", "by_puzzle")
 
 def measured(counts: Mapping[str, Any] | None) -> bool:
     """Whether `counts`, the `search` of a base model's evaluation, has what `read` needs. Older ones do not."""
-    return bool(counts) and all(counts.get(name) for name in NEEDED) and counts["hits"] > 0
+    return counts is not None and all(counts.get(name) for name in NEEDED) and counts["hits"] > 0
 
 
 def read(counts: Mapping[str, Any], max_new_tokens: int, loss: float = 0.0) -> tuple[Search, float]:

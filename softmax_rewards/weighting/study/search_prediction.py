@@ -14,8 +14,10 @@ from softmax_rewards import weighting
 from softmax_rewards.weighting.study import search_path
 from softmax_rewards.weighting.study.search_toy import Learner, Search
 
+Setting = tuple[str, dict[str, Any], bool]
+"""Scheme, hyperparameters, and whether cut answers are left out of the gradient."""
 BASE = "base"  # stands for the scheme in the row of the untrained policy
-SCHEMES: tuple[tuple[str, dict[str, Any], bool], ...] = (
+SCHEMES: tuple[Setting, ...] = (
     ("linear", {}, False),
     ("linear", {}, True),
     ("batch_std", {}, False),
@@ -27,8 +29,8 @@ SCHEMES: tuple[tuple[str, dict[str, Any], bool], ...] = (
     ("maxrl", {}, False),
     ("raft", {}, False),
 )
-"""Scheme, hyperparameters, and whether cut answers are left out of the gradient."""
-CURVED = (("linear", {}, False), ("dr_grpo", {}, False), ("softmax", {"tau": 0.5}, False))
+"""The schemes of the search experiments."""
+CURVED: tuple[Setting, ...] = (("linear", {}, False), ("dr_grpo", {}, False), ("softmax", {"tau": 0.5}, False))
 """The schemes of the figure that explains the trap."""
 EXAMPLE = Search.plain(0.064, 3), 0.8
 """Search and q of an example: 6.4 % of the attempts hit, three fit, and the policy goes on after 80 % of the misses."""
@@ -39,10 +41,11 @@ POINTS = np.round(np.linspace(0.02, 0.98, 33), 2)  # values of q on the curves
 
 
 def learners(
-    group_size: int = 8, format_reward: float = 0.1, schemes: Iterable[tuple[str, dict[str, Any], bool]] = SCHEMES
+    group_size: int = 8, format_reward: float = 0.1, schemes: Iterable[Setting] | None = None
 ) -> list[Learner]:
-    """The schemes as learners."""
-    return [Learner(scheme, chosen, group_size, format_reward, skip) for scheme, chosen, skip in schemes]
+    """The `schemes` (default: SCHEMES) as learners."""
+    settings = SCHEMES if schemes is None else schemes
+    return [Learner(scheme, chosen, group_size, format_reward, skip) for scheme, chosen, skip in settings]
 
 
 def table(search: Search, start: float, chosen: Sequence[Learner]) -> pd.DataFrame:
