@@ -82,7 +82,7 @@ def measure(
 
 
 def _answers(rollouts: Rollouts, puzzles: list[dict[str, Any]], task: ModuleType) -> pd.DataFrame:
-    """One row per answer: right, solution, formatted, finished, length, and its list of attempts (None without)."""
+    """One row per answer: what is right, closed, formatted, … in it, and its list of attempts (None without)."""
     finished = rollouts.completions.finished.tolist()
     read = getattr(task, "attempts", None)
     owners = [puzzles[row // rollouts.group_size] for row in range(len(rollouts.texts))]
@@ -91,6 +91,7 @@ def _answers(rollouts: Rollouts, puzzles: list[dict[str, Any]], task: ModuleType
         {
             "right": [score.correct for score in rollouts.scores],
             "solution": [task.solution(text, owner) for text, owner, _ in answers],
+            "closed": ["</think>" in text for text in rollouts.texts],
             "formatted": [score.formatted for score in rollouts.scores],
             "finished": finished,
             "gave_up": [score.gave_up for score in rollouts.scores],
@@ -127,8 +128,22 @@ def _figures(answers: pd.DataFrame, table: pd.DataFrame, samples: int, pass_puzz
         "search": None,
     }
     if answers["attempts"].notna().all():
-        figures["search"] = search_counts.described(answers["attempts"].tolist(), answers["right"].to_numpy(), samples)
+        figures["search"] = _search(answers, table, samples)
     return figures
+
+
+def _search(answers: pd.DataFrame, table: pd.DataFrame, samples: int) -> dict[str, Any]:
+    """All counts of the search."""
+    attempts = answers["attempts"].tolist()
+    right, closed, formatted, finished, length = (
+        answers[name].to_numpy() for name in ("right", "closed", "formatted", "finished", "length")
+    )
+    return search_counts.described(attempts, right, samples) | {
+        "endings": search_counts.endings(attempts, closed, formatted),
+        "tokens": search_counts.attempt_length(attempts, length, finished),
+        # One number per puzzle, in one string: in indented JSON, each number of a list would have its own line.
+        "by_puzzle": {name: " ".join(map(str, table[name])) for name in ("attempts", "hits")},
+    }
 
 
 def _correlation(first: pd.Series, second: pd.Series) -> float | None:

@@ -74,6 +74,47 @@ def by_attempt(answers: Answers, right: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
+def endings(answers: Answers, closed: np.ndarray, formatted: np.ndarray) -> list[dict[str, int]]:
+    """How answers go on and end behind a miss: one row per number of attempts m = 0, 1, 2, …: `attempt` (m) and
+
+    misses    answers whose m-th attempt misses; all answers for m = 0
+    goes_on   of the misses, those that are followed by another complete attempt
+    stops     of the misses, those behind which the thinking is closed. All others were cut while they went on
+    closings  answers whose thinking is closed behind m attempts, whether or not the last one hits
+    formed    of the closings, those in the right format. The others were mostly cut while they wrote the answer
+
+    `closed[R]` says whether an answer closes its thinking, `formatted[R]` whether it has the right format.
+    """
+    numbers = np.array([len(attempts) for attempts in answers])
+    rows = []
+    for m in range(min(DEEPEST, int(numbers.max(initial=0))) + 1):
+        missed = numbers >= m
+        if m:
+            missed = np.array([len(attempts) >= m and not attempts[m - 1].hit for attempts in answers])
+        closing = closed & (numbers == m)
+        counted = {
+            "misses": missed,
+            "goes_on": missed & (numbers > m),
+            "stops": missed & closing,
+            "closings": closing,
+            "formed": closing & formatted,
+        }
+        rows.append({"attempt": m} | {name: int(chosen.sum()) for name, chosen in counted.items()})
+    return rows
+
+
+def attempt_length(answers: Answers, length: np.ndarray, finished: np.ndarray) -> dict[str, float] | None:
+    """The tokens of an attempt and of everything else in an answer, by least squares over the finished answers.
+
+    None if all finished answers have equally many attempts.
+    """
+    numbers = np.array([len(attempts) for attempts in answers])[finished]
+    if not len(numbers) or np.ptp(numbers) == 0:
+        return None
+    slope, intercept = np.polyfit(numbers, length[finished], 1)
+    return {"attempt": float(slope), "rest": float(intercept)}
+
+
 def sampling_error(values: np.ndarray) -> float:
     """Standard error of the mean of `values` [puzzles, samples], for these puzzles and other samples."""
     puzzles, samples = values.shape

@@ -13,9 +13,9 @@ from matplotlib.colors import to_rgba
 from scipy.stats import t
 
 from softmax_rewards.common import files, provenance
-from softmax_rewards.report.plots import bandit, comparisons, training, weights
+from softmax_rewards.report.plots import bandit, comparisons, training, trap, weights
 from softmax_rewards.report.plots.style import families, styles
-from softmax_rewards.weighting.study import analysis
+from softmax_rewards.weighting.study import analysis, search_prediction
 
 ABLATIONS = ["baseline", "softmax-0.25", "softmax-0.5", "softmax-1.0", "centered-0.5", "anneal-0.75-0.25", "maxrl"]
 
@@ -401,3 +401,16 @@ def test_a_missing_value_of_a_heat_map_has_no_text():
     heatmap(axes, pd.DataFrame({"a": [0.0, np.nan], "b": [np.nan, 1.0]}), annot=True)
     # viridis is dark at 0 and light at 1
     assert [(text.get_text(), text.get_color()) for text in axes.texts] == [("0", "white"), ("1", "black")]
+
+
+def test_the_trap_marks_where_each_push_ends_and_what_is_achieved_there():
+    predictions, updates = search_prediction.example(), search_prediction.example_curves()
+    figure = trap.trap(predictions, updates)
+    drawn = " ".join(texts(figure))
+    assert "An example" in drawn and "GRPO (z-score)" in drawn and "base: 14.8%" in drawn
+    rests = predictions.set_index("scheme")["go_on"]
+    expected = [rests["linear"].iloc[0], rests["dr_grpo"], rests["softmax"].iloc[0]]
+    assert marks(figure.axes[0]) == pytest.approx(expected)
+    curves = [line.get_ydata() for line in figure.axes[0].get_lines() if len(line.get_xdata()) > 2]
+    assert len(curves) == 3 and all(np.abs(curve).max() == 1 for curve in curves)
+    assert "no base model" in " ".join(texts(trap.trap(predictions.iloc[:0], updates.iloc[:0])))

@@ -41,6 +41,24 @@ def test_one_row_per_number_of_attempts():
     assert search_counts.by_attempt([[], []], np.array([False, False])) == []
 
 
+def test_how_searches_end_by_the_number_of_attempts():
+    # The second answer is cut while it goes on, and the third while it writes its answer.
+    answers = [[MISS, MISS, HIT], [MISS], [MISS, MISS], [HIT], []]
+    closed, formatted = np.array([True, False, True, True, False]), np.array([True, False, False, True, False])
+    names = ("misses", "goes_on", "stops", "closings", "formed")
+    rows = [(5, 4, 0, 0, 0), (3, 2, 0, 1, 1), (2, 1, 1, 1, 0), (0, 0, 0, 1, 1)]
+    expected = [{"attempt": m} | dict(zip(names, row, strict=True)) for m, row in enumerate(rows)]
+    assert search_counts.endings(answers, closed, formatted) == expected
+
+
+def test_the_tokens_of_an_attempt_are_those_of_finished_answers():
+    length, finished = np.array([65, 25, 45, 25, 99]), np.array([True, True, True, True, False])
+    answers = [[MISS, MISS, HIT], [MISS], [MISS, MISS], [HIT], [MISS, MISS]]
+    tokens = search_counts.attempt_length(answers, length, finished)
+    assert tokens == {"attempt": pytest.approx(20), "rest": pytest.approx(5)}
+    assert search_counts.attempt_length(answers, length, ~finished) is None
+
+
 def test_an_attempt_that_the_limit_may_have_cut_does_not_count():
     unmarked = Attempt(False, None)
     assert search_counts.completed([MISS, unmarked], finished=False) == [MISS]
@@ -80,6 +98,13 @@ def test_the_figures_are_those_of_the_table(evaluated):
     search = figures["search"]
     assert table["attempts"].sum() == search["hits"] + search["misses"] and table["hits"].sum() == search["hits"]
     assert search["by_attempt"][-1]["right"] == pytest.approx(figures["success"])
+    for name in ("attempts", "hits"):
+        assert [int(number) for number in search["by_puzzle"][name].split()] == table[name].tolist()
+    endings = search["endings"]
+    assert endings[0]["misses"] == 32 * len(table)
+    for row, shown in zip(endings[1:], search["by_attempt"], strict=True):
+        assert row["goes_on"] == pytest.approx(row["misses"] * (shown["goes_on"] or 0))
+        assert row["stops"] <= min(row["closings"], row["misses"] - row["goes_on"])
 
 
 def test_the_base_of_a_task_without_attempts_has_no_search(tiny, monkeypatch):

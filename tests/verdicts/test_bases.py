@@ -7,13 +7,25 @@ import math
 import pandas as pd
 import pytest
 import synthetic
+from matplotlib.text import Text
 
 from softmax_rewards.config import base_settings
 from softmax_rewards.config.run import Run
 from softmax_rewards.report import base_models
-from softmax_rewards.verdicts import aggregate, archive, bases, failures, finished, judgment, summary
+from softmax_rewards.report.plots import trap
+from softmax_rewards.verdicts import (
+    aggregate,
+    archive,
+    bases,
+    failures,
+    finished,
+    judgment,
+    search_predictions,
+    summary,
+)
 from softmax_rewards.verdicts.claims import CLAIMS
 from softmax_rewards.verdicts.evidence import Evidence
+from softmax_rewards.weighting.study import search_path, search_prediction, search_toy
 
 ABLATIONS = {name: synthetic.ABLATIONS[name] for name in ("baseline", "softmax-0.5")}
 SEARCH = {
@@ -169,6 +181,58 @@ def test_a_task_without_attempts_has_no_checks_of_search(runs, base):
         "not applicable: format or length is constant",
     ]
     assert bases.attempts(runs).empty and bases.unable(runs) == ""
+
+
+ENDINGS = {
+    "endings": [
+        {"attempt": 0, "misses": 1000, "goes_on": 1000, "stops": 0, "closings": 0, "formed": 0},
+        {"attempt": 1, "misses": 920, "goes_on": 736, "stops": 184, "closings": 264, "formed": 264},
+        {"attempt": 2, "misses": 677, "goes_on": 542, "stops": 135, "closings": 194, "formed": 194},
+        {"attempt": 3, "misses": 499, "goes_on": 0, "stops": 100, "closings": 143, "formed": 143},
+    ],
+    "tokens": {"attempt": 15.0, "rest": 10.0},
+    "by_puzzle": {"attempts": "1000 1000 1000", "hits": "80 79 81"},
+    "hits_yes": 200,
+}
+"""Three attempts fit, 8 % of them hit, and the search goes on after 80 % of the misses."""
+
+
+@pytest.fixture
+def few_schemes(monkeypatch):
+    schemes = search_prediction.SCHEMES
+    monkeypatch.setattr(search_prediction, "SCHEMES", [setting for setting in schemes if setting[0] != "shrunk"])
+
+
+def test_where_training_will_come_to_rest_is_predicted_from_the_base(runs, base, few_schemes):
+    predicted = search_predictions.table(known(runs, base, **ENDINGS))
+    assert set(predicted["base"]) == {"mini-12345678"} and not predicted["hidden_budget"].any()
+    at = predicted.set_index(["scheme", "tau", "skip_unfinished"])["go_on"].droplevel("tau")
+    size = Run.from_dict(runs[0].record["config"]).training.group_size
+    search, learner = search_toy.Search.plain(0.08, 3), search_toy.Learner("linear", group_size=size)
+    assert at["base", False] == pytest.approx(0.8, abs=1e-3)
+    assert at["linear", False] == pytest.approx(search_path.stop(search, learner, 0.8), abs=0.02)
+    assert at["linear", False] < at["dr_grpo", False] < at["raft", False]
+    curves = search_predictions.curves(known(runs, base, **ENDINGS))
+    assert set(curves["scheme"]) == {"linear", "dr_grpo", "softmax"}
+    texts = [text.get_text() for text in trap.trap(predicted, curves).findobj(Text)]
+    assert any("the base model mini-12345678 was measured" in text for text in texts)
+
+
+def test_each_hidden_budget_and_group_size_has_its_predictions(runs, base, few_schemes):
+    config = runs[0].record["config"]
+    hidden = config | {"training": config["training"] | {"hidden_budget": 0.3, "group_size": 4}}
+    known_runs = known(runs, base, **ENDINGS)
+    changed = dataclasses.replace(known_runs[0], record=runs[0].record | {"config": hidden})
+    predicted = search_predictions.table([*known_runs, changed])
+    started = predicted[predicted["scheme"] == "base"].set_index(["group_size", "hidden_budget"])["success"]
+    assert len(started) == 2 and started[4, 0.3] < started[:, 0.0].item()
+
+
+def test_without_a_measured_search_nothing_is_predicted(runs, base, tables):
+    for listed in (runs, known(runs, base)):
+        for table in (search_predictions.table(listed), search_predictions.curves(listed)):
+            assert table.empty and {"base", "scheme", "go_on"} <= set(table.columns)
+    assert pd.read_csv(tables / "search_predictions.csv").empty and pd.read_csv(tables / "search_updates.csv").empty
 
 
 def test_each_base_has_its_rows(runs, base):

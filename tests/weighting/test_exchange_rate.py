@@ -66,9 +66,9 @@ def test_no_contrast_is_no_rate():
     assert math.isnan(expected_weights(groups.rewards, groups).unformatted)
 
 
-@pytest.mark.parametrize("wrong", [(0.0, 0.5), (0.6, 0.5), (0.1, 1.1)])
+@pytest.mark.parametrize("wrong", [(-0.1, 0.5), (0.6, 0.5), (0.1, 1.1)])
 def test_impossible_populations_are_named(wrong):
-    with pytest.raises(ValueError, match=f"success {wrong[0]}, well_formed {wrong[1]}; allowed: 0 < success"):
+    with pytest.raises(ValueError, match=f"success {wrong[0]}, well_formed {wrong[1]}; allowed: 0 <= success"):
         exchange_rate("linear", {}, *wrong)
 
 

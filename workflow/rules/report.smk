@@ -22,6 +22,8 @@ SUMMARY_TABLES = expand(
         "bases.json",
         "base_checks.csv",
         "base_attempts.csv",
+        "search_predictions.csv",
+        "search_updates.csv",
         "passes.csv",
         "reasoning.csv",
         "behaviors.csv",

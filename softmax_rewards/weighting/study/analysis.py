@@ -14,7 +14,7 @@ import pandas as pd
 from softmax_rewards import weighting
 from softmax_rewards.common import files
 from softmax_rewards.weighting import concentration
-from softmax_rewards.weighting.study import reported, signal_noise
+from softmax_rewards.weighting.study import reported, search_prediction, signal_noise
 from softmax_rewards.weighting.study.populations import (
     FIGURES,
     Population,
@@ -67,6 +67,8 @@ def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_
         "difficulty": difficulty(group_size, reward_range),
         "snr": snr(group_size),
         "reported": reported.table(),
+        "search_predictions": search_prediction.example(group_size),
+        "search_updates": search_prediction.example_curves(group_size),
     }
     for name, table in tables.items():
         files.write_csv(table, out_dir / f"{name}.csv")

@@ -52,18 +52,19 @@ def composed(
     group_size: int,
     reward_range: tuple[float, float],
     counts: ArrayLike | None = None,
+    format_share: float = FORMAT_REWARD,
 ) -> Population:
     """Groups of known composition. In group g the first right[g] samples are right, the next formed[g] well formed.
 
-    right, formed, counts [G]. A right sample has the highest reward, a well-formed one the lowest + range/11, and all
-    others the lowest. `counts` are 1 by default.
+    right, formed, counts [G]. A right sample has the highest reward, a well-formed one the lowest + `format_share` of
+    the range, and all others the lowest. `counts` are 1 by default.
     """
     low, high = reward_range
     n_right, n_formed = np.asarray(right)[:, None], np.asarray(formed)[:, None]
     position = np.arange(group_size)
     correct = position < n_right
     well_formed = position < n_right + n_formed
-    rewards = np.where(correct, high, np.where(well_formed, low + FORMAT_REWARD * (high - low), low))
+    rewards = np.where(correct, high, np.where(well_formed, low + format_share * (high - low), low))
     return Population(rewards, correct, np.ones(len(n_right)) if counts is None else np.asarray(counts))
 
 
@@ -102,21 +103,27 @@ def by_right(success: float, group_size: int) -> Population:
 
 
 def independent(
-    success: float, well_formed: float, group_size: int, reward_range: tuple[float, float] = (0.0, 1.1)
+    success: float,
+    well_formed: float,
+    group_size: int,
+    reward_range: tuple[float, float] = (0.0, 1.1),
+    format_share: float = FORMAT_REWARD,
 ) -> Population:
     """The exact distribution of groups of independent answers: one group per composition, its probability as count.
 
-    success      probability that an answer is right
-    well_formed  probability that an answer is well formed; a right answer always is, so it is at least `success`
-    Raises ValueError unless 0 < success <= well_formed <= 1.
+    success       probability that an answer is right
+    well_formed   probability that an answer is well formed; a right answer always is, so it is at least `success`
+    format_share  what a well-formed wrong answer earns, as a share of the reward range
+    The compositions are the same, in the same order, for all probabilities.
+    Raises ValueError unless 0 <= success <= well_formed <= 1.
     """
-    if not 0 < success <= well_formed <= 1:
-        raise ValueError(f"success {success}, well_formed {well_formed}; allowed: 0 < success <= well_formed <= 1")
+    if not 0 <= success <= well_formed <= 1:
+        raise ValueError(f"success {success}, well_formed {well_formed}; allowed: 0 <= success <= well_formed <= 1")
     right, formed = (grid.ravel() for grid in np.indices((group_size + 1, group_size + 1)))
     right, formed = right[right + formed <= group_size], formed[right + formed <= group_size]
     kinds = np.stack([right, formed, group_size - right - formed], axis=-1)
     chance = multinomial.pmf(kinds, group_size, [success, well_formed - success, 1 - well_formed])
-    return composed(right, formed, group_size, reward_range, chance)
+    return composed(right, formed, group_size, reward_range, chance, format_share)
 
 
 def from_log(table: pd.DataFrame) -> Population:
