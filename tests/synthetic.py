@@ -13,7 +13,7 @@ EVERY = 10
 PUZZLES = 1024
 TASK = {"name": "countdown"}
 MODEL = {"source": "mini"}
-TRAINING = {"steps": STEPS, "learning_rate": 4e-4, "max_new_tokens": 96}
+TRAINING = {"group_size": 8, "steps": STEPS, "learning_rate": 4e-4, "max_new_tokens": 96}
 ABLATIONS = {
     "baseline": {"scheme": "linear"},
     "softmax-0.25": {"scheme": "softmax", "tau": 0.25},

@@ -30,6 +30,9 @@ def rank(figure: str, endpoint: str, sign: int = 1) -> Rule:
         if len(names) < FEWEST or len(values) < 2:
             raise Untested(f"{FEWEST} ablations with a place on the map, and two seeds that all have")
         predicted = pd.Series({name: sign * getattr(evidence.map[name], figure) for name in names})
+        values = values[values.nunique(axis=1) > 1]  # equal values have no order
+        if len(values) < 2:
+            raise Untested(f"two seeds in which the ablations differ in {ENDPOINTS[endpoint].text}")
         if predicted.nunique() < FEWEST:
             raise Untested(f"ablations with {FEWEST} different values of {figure} on the map")
         per_seed = [predicted.corr(row, method="spearman") for _, row in values.iterrows()]
