@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from softmax_rewards import weighting
-from softmax_rewards.integrations import advise
+from softmax_rewards.integrations import advice, advise
 from softmax_rewards.integrations.reward_log import RewardLog
 from softmax_rewards.weighting.study import signal_noise
 from softmax_rewards.weighting.study.populations import Population, by_right
@@ -106,30 +106,6 @@ def test_success_of_prompts_is_the_posterior_mean_under_a_beta_prior():
     assert signal_noise.success_of_prompts(groups)[:, 0] == pytest.approx(expected, abs=0.015)
 
 
-# ---- limits -------------------------------------------------------------------------------------
-
-
-def test_limits_of_one_difference_are_those_of_the_central_limit():
-    """Noise 1 throughout: better is a mean of 0/1 values; one difference has the usual normal interval."""
-    signal, square = np.array([[0.0, 0.0], [0.0, 1.0]]), np.ones((2, 2))
-    found = advise.limits(signal, square, np.array([300, 100]), 0, draws=4000)
-    half = 1.96 * math.sqrt(0.25 * 0.75 / 400)
-    assert found["better"].tolist() == [0.0, 0.25] and found["snr"].tolist() == [0.0, 0.25]
-    assert found["high"][1] - 0.25 == pytest.approx(half, rel=0.05)
-    assert found["low"][0] == found["high"][0] == 0
-
-
-def test_limits_hold_for_all_settings_at_once():
-    """Equal settings with independent noise: none may look better, however many are tried."""
-    failed = 0
-    for seed in range(40):
-        noise = np.random.default_rng(seed).normal(size=(20, 200))
-        noise[0] = 0
-        found = advise.limits(noise, np.ones((20, 200)), np.ones(200, int), seed, draws=300)
-        failed += bool((found["low"] > 0).any() or (found["high"] < 0).any())
-    assert failed <= 6  # 2 expected; 1 % of seeds would exceed this, and 40 fixed ones do not
-
-
 def test_equal_seeds_give_equal_text():
     groups = packed(*drawn(50, 4, 0.5)[:2])
     assert advise.report(log(groups), 1) == advise.report(log(groups), 1)
@@ -145,7 +121,7 @@ def test_centered_softmax_wins_where_linear_amplifies_format():
     centered = row(figures, "softmax_centered", 0.5)
     assert centered["low"] > 0 and centered["better"] > 0.3 * figures["snr"][0]
     assert figures["all_wrong"][0] > 0.5 > 0.1 > centered["all_wrong"]
-    said = advise.suggestion(figures, mixed(groups))
+    said = advice.suggestion(figures, mixed(groups))
     assert said.startswith("Suggestion: try ") and "softmax_centered at tau 0.55" in said
     assert "of its squared weight on groups without a right sample" in said
 
@@ -154,7 +130,7 @@ def test_linear_stays_where_rewards_have_two_values():
     groups = packed(*drawn(3000, 6, spread=50.0)[:2])
     figures = advise.table(groups, 1.1)
     assert row(figures, "softmax", 1.0)["high"] < 0  # the constant 1 costs
-    said = advise.suggestion(figures, mixed(groups))
+    said = advice.suggestion(figures, mixed(groups))
     assert "stay with linear" in said and "large enough to say so" in said
 
 
@@ -163,16 +139,16 @@ def test_a_small_log_shows_no_difference():
     figures = advise.table(groups, 1.1)
     candidates = figures[~figures["scheme"].map(weighting.couples_groups)]  # only these are suggested
     best = candidates.loc[candidates["better"].idxmax()]
-    assert best["better"] >= advise.MATERIAL * figures["snr"][0] and best["low"] < 0 < best["high"]
-    said = advise.suggestion(figures, mixed(groups))
+    assert best["better"] >= advice.MATERIAL * figures["snr"][0] and best["low"] < 0 < best["high"]
+    said = advice.suggestion(figures, mixed(groups))
     assert "stay with linear" in said and "no difference that this log can show" in said
 
 
 def test_a_tiny_log_gets_no_suggestion_however_large_the_difference():
     groups = packed(*drawn(12, 10, 0.5, success=0.2)[:2])
     figures = advise.table(groups, 1.1)
-    assert figures["low"].max() > 0 and mixed(groups) < advise.FEW
-    said = advise.suggestion(figures, mixed(groups))
+    assert figures["low"].max() > 0 and mixed(groups) < advice.FEW
+    said = advice.suggestion(figures, mixed(groups))
     assert "stay with linear" in said and "no difference that this log can show" in said
 
 
@@ -188,12 +164,12 @@ def test_no_signal_at_all():
 
 
 def test_warnings_where_the_log_shows_it():
-    rare = advise.warnings(packed(*drawn(200, 9, success=0.001)[:2]), 1.1)
+    rare = advice.warnings(packed(*drawn(200, 9, success=0.001)[:2]), 1.1)
     assert "of the groups are dead" in rare[0] and len(rare) == 1
-    mixed = advise.warnings(packed(*drawn(400, 9, 0.5)[:2]), 1.1)
+    mixed = advice.warnings(packed(*drawn(400, 9, 0.5)[:2]), 1.1)
     assert mixed[0].startswith("Format amplification") and mixed[1].startswith("3 reward values") and len(mixed) == 2
-    assert advise.warnings(packed(*drawn(400, 9, success=0.1)[:2]), 1.1) == []
-    (easy,) = advise.warnings(packed(*drawn(400, 9, success=0.7)[:2]), 1.1)
+    assert advice.warnings(packed(*drawn(400, 9, success=0.1)[:2]), 1.1) == []
+    (easy,) = advice.warnings(packed(*drawn(400, 9, success=0.7)[:2]), 1.1)
     assert "Success is 7" in easy and "not rare" in easy
 
 
@@ -222,7 +198,7 @@ def test_logs_in_which_no_group_can_be_compared_say_why(tmp_path, capsys):
 def test_format_amplification_by_hand():
     """Right once among 2, and one well-formed wrong answer: linear gives both groups nearly the same weights."""
     groups = Population(np.array([[1.0, 0.0], [0.1, 0.0]]), np.array([[True, False], [False, False]]), np.array([8, 2]))
-    found = [text for text in advise.warnings(groups, 1.0) if "amplification" in text]
+    found = [text for text in advice.warnings(groups, 1.0) if "amplification" in text]
     assert len(found) == 1 and "2 all-wrong groups" in found[0] and "20%" in found[0]
 
 
