@@ -133,8 +133,8 @@ def collapse(figures: pd.DataFrame, kinds: Levels | None, lengths: LengthFigures
             "for example because a limit cuts them. If they do, answers will get short and the search will stop."
         ]
     return [
-        f"Length will collapse: {said}{also} Long answers lose the format in this log (correlation of length and "
-        f"format among wrong answers {lengths.correlation:.2f}), so shorter answers are the way to more format."
+        f"Length is likely to collapse: {said}{also} Long answers lose the format in this log (correlation of length "
+        f"and format among wrong answers {lengths.correlation:.2f}), so shorter answers are the way to more format."
     ]
 
 

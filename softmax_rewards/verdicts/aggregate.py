@@ -29,7 +29,7 @@ from softmax_rewards.verdicts import (
 )
 from softmax_rewards.verdicts.evidence import Evidence
 from softmax_rewards.verdicts.finished import FinishedRun, by_ablation
-from softmax_rewards.weighting.study import analysis
+from softmax_rewards.weighting.study import analysis, log_map, scheme_map
 from softmax_rewards.weighting.study.tau_rule import Fit
 
 
@@ -87,6 +87,7 @@ def _tables(
     fits = summary.fit_temperatures(sweep, evidence, high - low)
     evidence = replace(evidence, fits={scheme: both["auc"] for scheme, both in fits.items()})
     behavior = reasoning.measure(loaded, arithmetic)
+    base_groups = summary.base_groups(loaded, baseline)
     subject = (experiment["name"], experiment["model"]["source"], experiment["task"]["name"])
 
     return {
@@ -98,7 +99,7 @@ def _tables(
         "robust": summary.robust_comparisons(measures, baseline),
         "puzzles": summary.puzzle_comparisons(loaded, baseline),
         "temperature": sweep,
-        "tau_choice": tau_choice.table(evidence, sweep, summary.base_groups(loaded, baseline), high - low),
+        "tau_choice": tau_choice.table(evidence, sweep, base_groups, high - low),
         "negative_controls": contrasts.negative_controls(evidence),
         "ablations": contrasts.ablations(evidence),
         "contrasts": contrasts.table(evidence),
@@ -112,6 +113,7 @@ def _tables(
         "failures": failures.detect(loaded, baseline),
         "verdicts": judgment.judge(claims.CLAIMS, evidence, *subject),
         "reported_training": reported_training.table(),
+        "logged_map": log_map.table(base_groups, scheme_map.map_settings(base_groups.rewards.shape[1])),
         "logged_weights": analysis.logged(summary.long([(run, run.groups) for run in loaded])),
     }, fits
 

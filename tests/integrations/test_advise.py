@@ -13,7 +13,8 @@ import pytest
 from softmax_rewards import weighting
 from softmax_rewards.integrations import advice, advise
 from softmax_rewards.integrations.reward_log import RewardLog
-from softmax_rewards.weighting.study import signal_noise
+from softmax_rewards.weighting.study import log_map, signal_noise
+from softmax_rewards.weighting.study.answer_lengths import Answers, measure
 from softmax_rewards.weighting.study.populations import Population, by_right
 
 
@@ -200,6 +201,39 @@ def test_format_amplification_by_hand():
     groups = Population(np.array([[1.0, 0.0], [0.1, 0.0]]), np.array([[True, False], [False, False]]), np.array([8, 2]))
     found = [text for text in advice.warnings(groups, 1.0) if "amplification" in text]
     assert len(found) == 1 and "2 all-wrong groups" in found[0] and "20%" in found[0]
+
+
+def test_overpaid_format_gets_a_warning_that_depends_on_the_lengths():
+    rewards, correct, _ = drawn(400, 12, 0.5)
+    groups = packed(rewards, correct)
+    kinds = log_map.levels(groups)
+    figures = advise.table(groups, 1.1)
+    assert row(figures, "dr_grpo")["x"] == pytest.approx(0.1) and figures["x"][0] > 0.5 and figures["tilt"][0] > 1
+    (unknown,) = advice.collapse(figures, kinds, None)
+    assert unknown.startswith("Format is overpaid: linear gives up 0.") and "no lengths" in unknown
+    assert "normal_scores" in unknown and "dr_grpo" not in unknown and "softmax_scaled" not in unknown
+
+    def measured(lengths):
+        return measure(Answers(rewards.ravel(), correct.ravel(), lengths.ravel()), kinds)
+
+    rng = np.random.default_rng(0)
+    (warning,) = advice.collapse(figures, kinds, measured(rng.poisson(np.where(rewards > 0, 40, 60))))
+    assert warning.startswith("Length is likely to collapse") and "correlation" in warning
+    assert not advice.collapse(figures, kinds, measured(rng.poisson(40, rewards.shape)))
+    assert not advice.collapse(figures, kinds, measured(rng.poisson(np.where(rewards > 0, 60, 40))))
+    unpaid = figures.assign(x=0.12)
+    assert not advice.collapse(unpaid, kinds, None) and not advice.collapse(figures, None, None)
+
+
+def test_missing_tilt_and_x_are_explained():
+    said = " ".join(advise.report(log(packed(*drawn(100, 13)[:2]))).split())
+    assert "X: missing, because no sample is right or all wrong samples earn the same." in said
+    small = packed(*(part[:, :4] for part in drawn(100, 13, 0.5, success=0.3)[:2]))
+    said = " ".join(advise.report(log(small)).split())
+    assert "It is missing here: N is below 5." in said and "the rewards say 0.100" in said
+    levels = drawn(100, 13, 0.5)[0]
+    levels[levels == 0] = np.resize([0.0, 0.01], (levels == 0).sum())
+    assert "Wrong answers have 3 rewards" in " ".join(advise.report(log(packed(levels, levels > 1))).split())
 
 
 # ---- the command --------------------------------------------------------------------------------

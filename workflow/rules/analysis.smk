@@ -1,6 +1,6 @@
 ANALYSIS_TABLES = expand(
     f"{RESULTS}/{{{{experiment}}}}/analysis/{{table}}.csv",
-    table=["groups", "schemes", "ratios", "collapse", "universal", "difficulty", "snr", "reported"],
+    table=["groups", "schemes", "ratios", "collapse", "universal", "difficulty", "snr", "reported", "map"],
 )
 BANDIT_TABLES = expand(
     f"{RESULTS}/{{{{experiment}}}}/analysis/bandit_{{table}}.csv",

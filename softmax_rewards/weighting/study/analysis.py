@@ -14,13 +14,14 @@ import pandas as pd
 from softmax_rewards import weighting
 from softmax_rewards.common import files
 from softmax_rewards.weighting import concentration
-from softmax_rewards.weighting.study import reported, signal_noise
+from softmax_rewards.weighting.study import log_map, reported, scheme_map, signal_noise
 from softmax_rewards.weighting.study.populations import (
     FIGURES,
     Population,
     canonical,
     composed,
     from_log,
+    independent,
     simulate,
     summarize,
 )
@@ -67,6 +68,7 @@ def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_
         "difficulty": difficulty(group_size, reward_range),
         "snr": snr(group_size),
         "reported": reported.table(),
+        "map": canonical_map(group_size, reward_range),
     }
     for name, table in tables.items():
         files.write_csv(table, out_dir / f"{name}.csv")
@@ -246,6 +248,12 @@ def snr(group_size: int) -> pd.DataFrame:
             bound = float(np.sqrt(success * (1 - success)))
             rows.append(_setting(scheme, chosen) | figures | {"bound": bound, "stated": stated})
     return pd.DataFrame(rows).astype({"stated": float})
+
+
+def canonical_map(group_size: int, reward_range: tuple[float, float]) -> pd.DataFrame:
+    """The table of `log_map` for the first canonical population of `scheme_map`, where the schemes differ most."""
+    groups = independent(*scheme_map.POINTS[0], group_size, reward_range)
+    return log_map.table(groups, scheme_map.map_settings(group_size))
 
 
 def logged(

@@ -82,12 +82,15 @@ def figures(groups: Population, scheme: str, hyperparameters: dict[str, Any]) ->
     differ. Then all-wrong groups are more frequent, and just these make a scheme overpay for format.
     """
     kinds = levels(groups)
-    turned = _turned(groups, kinds)
-    w = weigh(turned.groups, scheme, hyperparameters)
-    logged = w[: len(groups.counts)]
+    logged = weigh(groups, scheme, hyperparameters)
     signal, square = (part @ groups.counts / groups.counts.sum() for part in signal_noise.moments(logged, groups))
     rho = float(signal / np.sqrt(square)) if square > 0 else 0.0
-    return Figures(rho, tilt(logged, groups), turned.exchange_rate(w) if kinds else float("nan"))
+    x = float("nan")
+    if kinds is not None:
+        turned = _turned(groups, kinds)
+        # The copies would change what a scheme that couples groups estimates, so rho and tilt do without them.
+        x = turned.exchange_rate(weigh(turned.groups, scheme, hyperparameters))
+    return Figures(rho, tilt(logged, groups), x)
 
 
 def alike(groups: Population, scheme: str, hyperparameters: dict[str, Any]) -> float:
@@ -150,16 +153,13 @@ class _Turned(NamedTuple):
         return ratio(float(paid), float(gained), float(np.abs(before).max()))
 
 
-def _turned(groups: Population, kinds: Levels | None) -> _Turned:
+def _turned(groups: Population, kinds: Levels) -> _Turned:
     """Each right and each unformatted answer of the log is turned into a well-formed wrong one, one per copy.
 
     X is then the mean rise in weight of an unformatted answer over the mean loss of a right one. The other answers of
     the group stay, so a prompt is compared with itself. Means over all right, all well-formed and all unformatted
     answers would compare easy prompts with hard ones. For prompts that are all alike the two agree.
     """
-    if kinds is None:
-        nothing = np.zeros(0, dtype=int)
-        return _Turned(groups, nothing, nothing)
     row, place = np.nonzero((groups.correct | (groups.rewards < kinds.threshold)) & (groups.counts > 0)[:, None])
     rewards, correct, copies = groups.rewards[row], groups.correct[row], np.arange(len(row))
     rewards[copies, place], correct[copies, place] = kinds.formed, False
