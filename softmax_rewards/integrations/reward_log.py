@@ -16,18 +16,23 @@ updates per batch, TRL writes the same samples at several steps. They count once
 
 verl: rows may have been reordered to balance the load, so a group is a step and an input. A prompt that was drawn twice
 in one step becomes one larger group. A 0/1 column `acc` says what is right.
+
+Lengths: in a plain log the column `length`, if there is one. TRL and verl write no number of tokens, so the characters
+of `completion` and `output` are counted.
 """
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from softmax_rewards.common import plugins, table_files
+from softmax_rewards.common import table_files
+from softmax_rewards.integrations.log_layouts import Layout, recognize
+from softmax_rewards.weighting.study.answer_lengths import Answers
 from softmax_rewards.weighting.study.populations import Population
 
 LARGEST = 1e12  # largest reward; differences, sums and squares stay finite
@@ -46,6 +51,7 @@ class RewardLog:
     single    number of groups with one sample; `by_size` leaves them out, because there is nothing to compare
     unscored  number of samples without any reward (TRL)
     repeated  number of groups that were written again at a later step (TRL)
+    answers   N → all answers of these groups, with their lengths; empty if the log has no lengths
     """
 
     layout: str
@@ -56,6 +62,7 @@ class RewardLog:
     single: int
     unscored: int
     repeated: int
+    answers: dict[int, Answers] = field(default_factory=dict)
 
 
 class _Sample(NamedTuple):
@@ -63,35 +70,31 @@ class _Sample(NamedTuple):
     right: bool | None
     advantage: float
     completion: int
+    length: float
 
 
-class _Layout(NamedTuple):
-    """The columns of a log by their role. `reward` maps columns to their factors."""
-
-    name: str
-    group: str
-    step: str | None
-    reward: dict[str, float]
-    correct: str | None
-    completion: str | None
-    advantage: str | None
-
-
-def read(path: Path, group: str | None = None, reward: str | None = None, correct: str | None = None) -> RewardLog:
+def read(
+    path: Path,
+    group: str | None = None,
+    reward: str | None = None,
+    correct: str | None = None,
+    length: str | None = None,
+) -> RewardLog:
     """The groups of a log.
 
     group    column that names the group (plain "group", TRL "prompt", verl "input")
     reward   column, or several to be added: "accuracy,format=0.1" is accuracy + 0.1·format
     correct  0/1 column; without one, a sample is right if its reward is above the middle of all rewards in the log
+    length   column of an answer's length (plain "length" if there is one, TRL "completion", verl "output")
     Raises ValueError, one line: file, row (counted from 1), column, value and what is allowed.
     """
     files = table_files.files(path)
-    layout = _layout(files[0], group, reward, correct)
+    layout = recognize(files[0], group, reward, correct, length)
     groups: dict[tuple, list[_Sample]] = {}
     unscored = 0
     for index, file in enumerate(files):
         run, last = 0, None
-        for where, row in table_files.rows(file, _needed(layout)):
+        for where, row in table_files.rows(file, layout.needed):
             key = (_key(row, layout.step, where), _key(row, layout.group, where))
             # TRL's log does not name groups, so a new group begins where step or prompt changes.
             run += layout.name == "TRL" and key != last
@@ -122,7 +125,15 @@ def read(path: Path, group: str | None = None, reward: str | None = None, correc
     single = sum(len(rows) == 1 for rows in distinct)
     inferred = layout.correct is None
     return RewardLog(
-        layout.name, reward_text, right, inferred, _by_size(distinct), single, unscored, count - len(distinct)
+        layout.name,
+        reward_text,
+        right,
+        inferred,
+        _by_size(distinct),
+        single,
+        unscored,
+        count - len(distinct),
+        _answers(distinct) if layout.length or layout.answer else {},
     )
 
 
@@ -136,6 +147,16 @@ def _by_size(groups: Sequence[Sequence[_Sample]]) -> dict[int, Population]:
         distinct, counts = np.unique(np.array(ordered, dtype=float), axis=0, return_counts=True)
         populations[size] = Population(distinct[..., 0], distinct[..., 1] > 0, counts)
     return populations
+
+
+def _answers(groups: Sequence[Sequence[_Sample]]) -> dict[int, Answers]:
+    """Group size, from 2 on → reward, right and length of every answer."""
+    answers = {}
+    for size in sorted({len(rows) for rows in groups} - {1}):
+        alike = [sample for rows in groups if len(rows) == size for sample in rows]
+        rewards, right, lengths = np.array([(sample.reward, sample.right, sample.length) for sample in alike]).T
+        answers[size] = Answers(rewards, right > 0, lengths)
+    return answers
 
 
 def _check_advantages(groups: Sequence[Sequence[_Sample]], path: Path, columns: Sequence[str]) -> None:
@@ -155,61 +176,7 @@ def _check_advantages(groups: Sequence[Sequence[_Sample]], path: Path, columns: 
             )
 
 
-# ---- layouts ------------------------------------------------------------------------------------
-
-
-def _layout(file: Path, group: str | None, reward: str | None, correct: str | None) -> _Layout:
-    first = table_files.first(file)
-    columns = list(first)
-    # A named group column or both plain columns decide for the plain layout, whatever else is there.
-    plain = group is not None or {"group", "reward"} <= set(columns)
-    step = "step" if "step" in columns else None
-    completion = advantage = None
-    if not plain and {"input", "output", "score"} <= set(columns):
-        name, group, rewards = "verl", "input", {"score": 1.0}
-        if correct is None and "acc" in columns and _all_truths(file, "acc"):
-            correct = "acc"
-    elif not plain and {"step", "prompt", "completion"} <= set(columns):
-        name, group, completion = "TRL", "prompt", "completion"
-        advantage = "advantage" if "advantage" in columns else None
-        between = columns[columns.index("completion") + 1 : columns.index("advantage") if advantage else None]
-        numeric = [name for name in between if first[name] is None or table_files.number(first[name]) is not None]
-        rewards = dict.fromkeys(numeric, 1.0)
-        if not rewards and reward is None:
-            raise ValueError(f"{file}: no reward among {', '.join(columns)}; allowed: name its column with --reward")
-    else:
-        name, group, rewards = "plain", group or "group", {"reward": 1.0}
-    if reward is not None:
-        rewards = _factors(reward)
-    for option, named in (("group", [group]), ("reward", rewards), ("correct", [correct] if correct else [])):
-        for column in named:
-            if column not in columns:
-                raise ValueError(f"{file}: --{option}: {plugins.unknown('column', column, columns)}")
-    return _Layout(name, group, step, rewards, correct, completion, advantage)
-
-
-def _all_truths(file: Path, column: str) -> bool:
-    return all(table_files.truth(row[column]) is not None for _, row in table_files.rows(file, [column]))
-
-
-def _needed(layout: _Layout) -> list[str]:
-    named = [layout.group, layout.step, *layout.reward, layout.correct, layout.completion, layout.advantage]
-    return [name for name in dict.fromkeys(named) if name is not None]
-
-
-def _factors(text: str) -> dict[str, float]:
-    """ "accuracy,format=0.1" → {"accuracy": 1.0, "format": 0.1}."""
-    factors: dict[str, float] = {}
-    for part in text.split(","):
-        column, _, factor = part.partition("=")
-        value = table_files.number(factor) if factor else 1.0
-        if not column or value is None or column in factors:
-            raise ValueError(f"--reward: {part!r} in {text!r}; allowed: COLUMN or COLUMN=NUMBER, each column once")
-        factors[column] = value
-    return factors
-
-
-def _sample(row: dict[str, Any], layout: _Layout, where: str) -> _Sample:
+def _sample(row: dict[str, Any], layout: Layout, where: str) -> _Sample:
     total, seen = 0.0, 0
     for column, factor in layout.reward.items():
         value = row[column]
@@ -235,7 +202,26 @@ def _sample(row: dict[str, Any], layout: _Layout, where: str) -> _Sample:
         advantage = written
     # The text itself is not needed: equal texts have equal hashes, and a long log fits into memory.
     completion = hash(repr(row[layout.completion])) if layout.completion is not None else 0
-    return _Sample(total if seen else math.nan, right, advantage, completion)
+    return _Sample(total if seen else math.nan, right, advantage, completion, _length(row, layout, where))
+
+
+def _length(row: dict[str, Any], layout: Layout, where: str) -> float:
+    """The number in the column of lengths, else the characters of the answer; NaN if the log has neither."""
+    if layout.length is not None:
+        number = table_files.number(row[layout.length])
+        if number is None or number < 0:
+            raise table_files.wrong(where, layout.length, row[layout.length], "a number >= 0")
+        return number
+    if layout.answer is None:
+        return math.nan
+    answer = row[layout.answer]
+    # TRL writes conversations as lists of messages.
+    texts = (
+        [part.get("content") if isinstance(part, dict) else part for part in answer]
+        if isinstance(answer, list)
+        else [answer]
+    )
+    return float(sum(len(str(text)) for text in texts if text is not None))
 
 
 def _key(row: dict[str, Any], column: str | None, where: str) -> str:

@@ -34,7 +34,7 @@ from softmax_rewards.verdicts import (
 )
 from softmax_rewards.verdicts.finished import FinishedRun, by_ablation
 from softmax_rewards.verdicts.plan import CLAIMS
-from softmax_rewards.weighting.study import analysis
+from softmax_rewards.weighting.study import analysis, log_map, scheme_map
 from softmax_rewards.weighting.study.tau_rule import Fit
 
 
@@ -90,6 +90,7 @@ def _tables(
     first = parts[0]
     evidence, baseline = first.evidence, first.evidence.baseline
     behavior = reasoning.measure(loaded, arithmetic)
+    base_groups = summary.base_groups(loaded, baseline)
     subject = (experiment["name"], experiment["model"]["source"], experiment["task"]["name"])
 
     return {
@@ -108,9 +109,7 @@ def _tables(
             [summary.puzzle_comparisons(part.runs, part.evidence.baseline) for part in parts], ignore_index=True
         ),
         "temperature": first.sweep,
-        "tau_choice": tau_choice.table(
-            evidence, first.sweep, summary.base_groups(loaded, baseline), reward_range[1] - reward_range[0]
-        ),
+        "tau_choice": tau_choice.table(evidence, first.sweep, base_groups, reward_range[1] - reward_range[0]),
         "negative_controls": contrasts.negative_controls(evidence),
         "ablations": pd.concat(
             [contrasts.ablations(part.evidence, [name for name, _ in by_ablation(part.runs)]) for part in parts],
@@ -131,6 +130,7 @@ def _tables(
         ),
         "verdicts": pd.concat([judgment.judge(CLAIMS, part.evidence, *subject) for part in parts], ignore_index=True),
         "reported_training": reported_training.table(),
+        "logged_map": log_map.table(base_groups, scheme_map.map_settings(base_groups.rewards.shape[1])),
         "logged_weights": analysis.logged(summary.long([(run, run.groups) for run in loaded])),
     }, first.fits
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from softmax_rewards import weighting
-from softmax_rewards.integrations import advise
+from softmax_rewards.integrations import advice, advise
 from softmax_rewards.integrations.reward_log import RewardLog
-from softmax_rewards.weighting.study import signal_noise
+from softmax_rewards.weighting.study import log_map, signal_noise
+from softmax_rewards.weighting.study.answer_lengths import Answers, measure
 from softmax_rewards.weighting.study.populations import Population, by_right
 
 
@@ -106,30 +107,6 @@ def test_success_of_prompts_is_the_posterior_mean_under_a_beta_prior():
     assert signal_noise.success_of_prompts(groups)[:, 0] == pytest.approx(expected, abs=0.015)
 
 
-# ---- limits -------------------------------------------------------------------------------------
-
-
-def test_limits_of_one_difference_are_those_of_the_central_limit():
-    """Noise 1 throughout: better is a mean of 0/1 values; one difference has the usual normal interval."""
-    signal, square = np.array([[0.0, 0.0], [0.0, 1.0]]), np.ones((2, 2))
-    found = advise.limits(signal, square, np.array([300, 100]), 0, draws=4000)
-    half = 1.96 * math.sqrt(0.25 * 0.75 / 400)
-    assert found["better"].tolist() == [0.0, 0.25] and found["snr"].tolist() == [0.0, 0.25]
-    assert found["high"][1] - 0.25 == pytest.approx(half, rel=0.05)
-    assert found["low"][0] == found["high"][0] == 0
-
-
-def test_limits_hold_for_all_settings_at_once():
-    """Equal settings with independent noise: none may look better, however many are tried."""
-    failed = 0
-    for seed in range(40):
-        noise = np.random.default_rng(seed).normal(size=(20, 200))
-        noise[0] = 0
-        found = advise.limits(noise, np.ones((20, 200)), np.ones(200, int), seed, draws=300)
-        failed += bool((found["low"] > 0).any() or (found["high"] < 0).any())
-    assert failed <= 6  # 2 expected; 1 % of seeds would exceed this, and 40 fixed ones do not
-
-
 def test_equal_seeds_give_equal_text():
     groups = packed(*drawn(50, 4, 0.5)[:2])
     assert advise.report(log(groups), 1) == advise.report(log(groups), 1)
@@ -145,7 +122,7 @@ def test_centered_softmax_wins_where_linear_amplifies_format():
     centered = row(figures, "softmax_centered", 0.5)
     assert centered["low"] > 0 and centered["better"] > 0.3 * figures["snr"][0]
     assert figures["all_wrong"][0] > 0.5 > 0.1 > centered["all_wrong"]
-    said = advise.suggestion(figures, mixed(groups))
+    said = advice.suggestion(figures, mixed(groups))
     assert said.startswith("Suggestion: try ") and "softmax_centered at tau 0.55" in said
     assert "of its squared weight on groups without a right sample" in said
 
@@ -154,7 +131,7 @@ def test_linear_stays_where_rewards_have_two_values():
     groups = packed(*drawn(3000, 6, spread=50.0)[:2])
     figures = advise.table(groups, 1.1)
     assert row(figures, "softmax", 1.0)["high"] < 0  # the constant 1 costs
-    said = advise.suggestion(figures, mixed(groups))
+    said = advice.suggestion(figures, mixed(groups))
     assert "stay with linear" in said and "large enough to say so" in said
 
 
@@ -163,16 +140,16 @@ def test_a_small_log_shows_no_difference():
     figures = advise.table(groups, 1.1)
     candidates = figures[~figures["scheme"].map(weighting.couples_groups)]  # only these are suggested
     best = candidates.loc[candidates["better"].idxmax()]
-    assert best["better"] >= advise.MATERIAL * figures["snr"][0] and best["low"] < 0 < best["high"]
-    said = advise.suggestion(figures, mixed(groups))
+    assert best["better"] >= advice.MATERIAL * figures["snr"][0] and best["low"] < 0 < best["high"]
+    said = advice.suggestion(figures, mixed(groups))
     assert "stay with linear" in said and "no difference that this log can show" in said
 
 
 def test_a_tiny_log_gets_no_suggestion_however_large_the_difference():
     groups = packed(*drawn(12, 10, 0.5, success=0.2)[:2])
     figures = advise.table(groups, 1.1)
-    assert figures["low"].max() > 0 and mixed(groups) < advise.FEW
-    said = advise.suggestion(figures, mixed(groups))
+    assert figures["low"].max() > 0 and mixed(groups) < advice.FEW
+    said = advice.suggestion(figures, mixed(groups))
     assert "stay with linear" in said and "no difference that this log can show" in said
 
 
@@ -188,12 +165,12 @@ def test_no_signal_at_all():
 
 
 def test_warnings_where_the_log_shows_it():
-    rare = advise.warnings(packed(*drawn(200, 9, success=0.001)[:2]), 1.1)
+    rare = advice.warnings(packed(*drawn(200, 9, success=0.001)[:2]), 1.1)
     assert "of the groups are dead" in rare[0] and len(rare) == 1
-    mixed = advise.warnings(packed(*drawn(400, 9, 0.5)[:2]), 1.1)
+    mixed = advice.warnings(packed(*drawn(400, 9, 0.5)[:2]), 1.1)
     assert mixed[0].startswith("Format amplification") and mixed[1].startswith("3 reward values") and len(mixed) == 2
-    assert advise.warnings(packed(*drawn(400, 9, success=0.1)[:2]), 1.1) == []
-    (easy,) = advise.warnings(packed(*drawn(400, 9, success=0.7)[:2]), 1.1)
+    assert advice.warnings(packed(*drawn(400, 9, success=0.1)[:2]), 1.1) == []
+    (easy,) = advice.warnings(packed(*drawn(400, 9, success=0.7)[:2]), 1.1)
     assert "Success is 7" in easy and "not rare" in easy
 
 
@@ -222,8 +199,41 @@ def test_logs_in_which_no_group_can_be_compared_say_why(tmp_path, capsys):
 def test_format_amplification_by_hand():
     """Right once among 2, and one well-formed wrong answer: linear gives both groups nearly the same weights."""
     groups = Population(np.array([[1.0, 0.0], [0.1, 0.0]]), np.array([[True, False], [False, False]]), np.array([8, 2]))
-    found = [text for text in advise.warnings(groups, 1.0) if "amplification" in text]
+    found = [text for text in advice.warnings(groups, 1.0) if "amplification" in text]
     assert len(found) == 1 and "2 all-wrong groups" in found[0] and "20%" in found[0]
+
+
+def test_overpaid_format_gets_a_warning_that_depends_on_the_lengths():
+    rewards, correct, _ = drawn(400, 12, 0.5)
+    groups = packed(rewards, correct)
+    kinds = log_map.levels(groups)
+    figures = advise.table(groups, 1.1)
+    assert row(figures, "dr_grpo")["x"] == pytest.approx(0.1) and figures["x"][0] > 0.5 and figures["tilt"][0] > 1
+    (unknown,) = advice.collapse(figures, kinds, None)
+    assert unknown.startswith("Format is overpaid: linear gives up 0.") and "no lengths" in unknown
+    assert "normal_scores" in unknown and "dr_grpo" not in unknown and "softmax_scaled" not in unknown
+
+    def measured(lengths):
+        return measure(Answers(rewards.ravel(), correct.ravel(), lengths.ravel()), kinds)
+
+    rng = np.random.default_rng(0)
+    (warning,) = advice.collapse(figures, kinds, measured(rng.poisson(np.where(rewards > 0, 40, 60))))
+    assert warning.startswith("Length is likely to collapse") and "correlation" in warning
+    assert not advice.collapse(figures, kinds, measured(rng.poisson(40, rewards.shape)))
+    assert not advice.collapse(figures, kinds, measured(rng.poisson(np.where(rewards > 0, 60, 40))))
+    unpaid = figures.assign(x=0.12)
+    assert not advice.collapse(unpaid, kinds, None) and not advice.collapse(figures, None, None)
+
+
+def test_missing_tilt_and_x_are_explained():
+    said = " ".join(advise.report(log(packed(*drawn(100, 13)[:2]))).split())
+    assert "X: missing, because no sample is right or all wrong samples earn the same." in said
+    small = packed(*(part[:, :4] for part in drawn(100, 13, 0.5, success=0.3)[:2]))
+    said = " ".join(advise.report(log(small)).split())
+    assert "It is missing here: N is below 5." in said and "the rewards say 0.100" in said
+    levels = drawn(100, 13, 0.5)[0]
+    levels[levels == 0] = np.resize([0.0, 0.01], (levels == 0).sum())
+    assert "Wrong answers have 3 rewards" in " ".join(advise.report(log(packed(levels, levels > 1))).split())
 
 
 # ---- the command --------------------------------------------------------------------------------

@@ -84,6 +84,34 @@ def test_sums_that_differ_by_rounding_are_one_reward(tmp_path):
     assert np.ptp(log.by_size[2].rewards) == 0
 
 
+def test_lengths_of_a_plain_log_are_a_column(tmp_path):
+    rows = [row | {"length": 10 * place, "words": place} for place, row in enumerate(ROWS)]
+    path = save(rows, tmp_path / "log.csv")
+    answers = reward_log.read(path, correct="correct").answers[3]
+    assert answers.lengths.tolist() == [10.0 * place for place in range(9)]
+    assert answers.rewards.tolist() == [row["reward"] for row in ROWS] and answers.correct.sum() == 1
+    assert reward_log.read(path, length="words").answers[3].lengths.tolist() == list(range(9))
+    assert reward_log.read(save(ROWS, tmp_path / "without.csv")).answers == {}
+    with pytest.raises(ValueError, match="--length: unknown column 'chars'"):
+        reward_log.read(path, length="chars")
+    rows[2]["length"] = -1
+    with pytest.raises(ValueError, match="row 3, column length: '-1'; allowed: a number >= 0"):
+        reward_log.read(save(rows, path))
+
+
+def test_lengths_of_trl_and_verl_are_characters(tmp_path):
+    rows = trl(1, ["p"], [1.0, 0.0])
+    rows[0]["completion"], rows[1]["completion"] = "12", "four"
+    assert reward_log.read(save(rows, tmp_path / "log.parquet")).answers[2].lengths.tolist() == [2, 4]
+    for row, text in zip(rows, ("abc", "defgh"), strict=True):
+        row["completion"] = [{"role": "assistant", "content": text}, {"role": "tool", "content": None}]
+    assert reward_log.read(save(rows, tmp_path / "chat.parquet")).answers[2].lengths.tolist() == [3, 5]
+    rows = [
+        {"input": "q", "output": text, "gts": "", "score": score, "step": 1} for text, score in (("a", 1), ("bcd", 0))
+    ]
+    assert reward_log.read(save(rows, tmp_path / "1.jsonl")).answers[2].lengths.tolist() == [1, 3]
+
+
 def test_right_samples_need_not_have_the_highest_reward(tmp_path):
     rows = [{"group": 0, "reward": 1, "correct": 0}, {"group": 0, "reward": 0, "correct": 1}]
     log = reward_log.read(save(rows, tmp_path / "log.csv"), correct="correct")

@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgba
 from scipy.stats import t
 
 from softmax_rewards.common import files, provenance
-from softmax_rewards.report.plots import bandit, comparisons, training, trap, weights
+from softmax_rewards.report.plots import bandit, comparisons, scheme_map, training, trap, weights
 from softmax_rewards.report.plots.style import families, styles
 from softmax_rewards.weighting.study import analysis, search_prediction
 
@@ -291,6 +291,47 @@ def test_groups_without_a_right_answer_have_no_contrast_and_are_drawn_all_the_sa
 def test_no_logged_groups_give_a_table_and_a_figure_that_can_be_read(tmp_path):
     files.write_csv(analysis.logged(pd.DataFrame(columns=["rewards", "right", "count"])), tmp_path / "l.csv")
     assert texts(weights.by_temperature(pd.read_csv(tmp_path / "l.csv")))[0] == "Not enough data: no groups."
+
+
+def places(*rows):
+    """Rows of the map's table. No setting has a hyperparameter, which a csv file reads back as missing."""
+    frame = pd.DataFrame(rows, columns=["scheme", "rho", "tilt", "x"])
+    return frame.assign(setting=math.nan, paid=0.1)
+
+
+def test_the_map_names_few_settings_and_draws_the_line_of_the_rewards():
+    rows = [
+        ("linear", 0.05, 1.5, 0.95),
+        ("dr_grpo", 0.12, 1.0, 0.1),
+        ("raft", 0.14, 1.0, 0.0),
+        ("rloo", 0.12, 1.0, 0.1),
+    ]
+    rows += [("group_soft", 0.04, math.nan, 0.001), ("uniform", 0.0, math.nan, math.nan)]
+    figure = scheme_map.scheme_map(places(*rows))
+    figure.savefig(io.BytesIO())  # ticks are placed only now
+    axes = figure.axes[0]
+    others, named = (points.get_offsets().data.tolist() for points in axes.collections)
+    assert named == [[0.95, 0.05], [0.1, 0.12], [0.0, 0.14]] and others == [[0.1, 0.12], [0.001, 0.04]]
+    assert {"GRPO (z-score)", "Dr. GRPO", "RAFT", "the rewards say 0.1; pays more →"} <= set(texts(figure))
+    assert not {"rloo", "uniform", "group soft"} & set(texts(figure)) and len(scheme_map.NAMED) <= 12
+    [line] = axes.get_lines()
+    assert line.get_xdata() == [0.1, 0.1]
+    assert axes.get_xlim()[1] > 0.95
+
+
+def test_names_on_the_map_do_not_hide_each_other():
+    """Three points in one place, as for schemes that differ little."""
+    figure = scheme_map.scheme_map(places(*[(name, 0.1, 1.0, 0.03) for name in ("linear", "dr_grpo", "raft")]))
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text() in scheme_map.NAMED.values()]
+    assert len(boxes) == 3 and not any(
+        box.count_overlaps([other for other in boxes if other is not box]) for box in boxes
+    )
+
+
+def test_a_map_without_x_says_so():
+    assert texts(scheme_map.scheme_map(places(("linear", 0.1, 1.5, math.nan))))[0].startswith(
+        "Not enough data: no format"
+    )
 
 
 def bandit_rows(**columns):

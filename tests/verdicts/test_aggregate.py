@@ -126,7 +126,9 @@ def test_tables(made, summary):
     assert "softmax-0.5: +" in gate["sentence"] and "also better than the base model: baseline" in gate["sentence"]
     fits = json.loads((summary / "temperature_fit.json").read_text())
     assert fits["softmax"]["auc"]["seeds"] == 3 and fits["softmax_centered"]["auc"]["ratio"] is None
-    assert {"failures", "reported_training", "logged_weights", "puzzles", "negative_controls"} < set(tables)
+    assert {"failures", "reported_training", "logged_weights", "logged_map", "puzzles", "negative_controls"} < set(
+        tables
+    )
 
 
 def test_robust_figures_stand_beside_the_paired_ones(summary):

@@ -13,7 +13,7 @@ from softmax_rewards.weighting import concentration
 from softmax_rewards.weighting.study import analysis, populations, reported, signal_noise
 
 RANGE = (0.0, 1.1)
-NAMES = ["collapse", "difficulty", "groups", "ratios", "reported", "schemes"]
+NAMES = ["collapse", "difficulty", "groups", "map", "ratios", "reported", "schemes"]
 NAMES += ["search_predictions", "search_updates", "snr", "universal"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from softmax_rewards import weighting
-from softmax_rewards.weighting.study import populations, scheme_map, signal_noise
+from softmax_rewards.weighting.study import log_map, populations, scheme_map, signal_noise
 from softmax_rewards.weighting.study.exchange_rate import ExpectedWeights, exchange_rate, expected_weights
 
 POINTS = ((0.02, 0.5), (0.08, 0.98), (0.3, 0.7))  # success, share of well-formed answers
@@ -80,7 +80,7 @@ def test_tilt_of_known_schemes():
     groups = populations.by_right(0.3, 8)
 
     def tilt(scheme, **chosen):
-        return scheme_map.tilt(populations.weigh(groups, scheme, chosen), groups)
+        return log_map.tilt(populations.weigh(groups, scheme, chosen), groups)
 
     assert tilt("dr_grpo") == pytest.approx(1) and tilt("raft") == pytest.approx(1)
     assert tilt("maxrl") == pytest.approx(4) and tilt("power", q=0.5) == pytest.approx(2)
@@ -97,9 +97,9 @@ def test_rho_without_format_is_that_of_the_success_rate():
 
 
 def test_the_map_has_every_scheme_at_every_point(monkeypatch):
-    assert {scheme for scheme, _ in scheme_map.settings()} == set(weighting.names()) and scheme_map.POINTS == POINTS
-    shown = [setting for setting in scheme_map.settings() if not weighting.couples_groups(setting[0])]
-    monkeypatch.setattr(scheme_map, "settings", lambda: shown)
+    assert {scheme for scheme, _ in scheme_map.map_settings()} == set(weighting.names()) and scheme_map.POINTS == POINTS
+    shown = [setting for setting in scheme_map.map_settings() if not weighting.couples_groups(setting[0])]
+    monkeypatch.setattr(scheme_map, "map_settings", lambda: shown)
     table = scheme_map.table()
     assert (table.groupby(["scheme", "setting"]).size() == len(POINTS)).all()
     bound = np.sqrt(table["success"] * (1 - table["success"]))

@@ -11,6 +11,7 @@ ANALYSIS_TABLES = expand(
         "reported",
         "search_predictions",
         "search_updates",
+        "map",
     ],
 )
 BANDIT_TABLES = expand(

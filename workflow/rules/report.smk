@@ -30,6 +30,7 @@ SUMMARY_TABLES = expand(
         "failures.csv",
         "reported_training.csv",
         "logged_weights.csv",
+        "logged_map.csv",
         "samples.jsonl",
         "provenance.json",
     ],

@@ -4,7 +4,7 @@
 `weighting` is analyzed; schemes with a temperature are analyzed at several temperatures.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,19 @@ import pandas as pd
 from softmax_rewards import weighting
 from softmax_rewards.common import files
 from softmax_rewards.weighting import concentration
-from softmax_rewards.weighting.study import reported, search_prediction, signal_noise
+from softmax_rewards.weighting.study import log_map, reported, scheme_map, search_prediction, signal_noise
 from softmax_rewards.weighting.study.populations import (
     FIGURES,
     Population,
     canonical,
     composed,
     from_log,
+    independent,
     simulate,
     summarize,
 )
+from softmax_rewards.weighting.study.settings import TAUS, settings
 
-TAUS = (0.1, 0.25, 0.5, 0.55, 0.75, 1.0, 2.0)  # the temperatures of the training sweep, in units of reward
 CURVE = np.geomspace(0.02, 20.0, 46)  # tau/range of the curves
 SUCCESS = (0.02, 0.09, 0.3)  # success rates of the simulated populations
 FORMAT = (0.0, 0.5, 1.0)  # share of the wrong answers that are well formed
@@ -69,21 +70,10 @@ def write(out_dir: Path, samples: int, reward_range: tuple[float, float], group_
         "reported": reported.table(),
         "search_predictions": search_prediction.example(group_size),
         "search_updates": search_prediction.example_curves(group_size),
+        "map": canonical_map(group_size, reward_range),
     }
     for name, table in tables.items():
         files.write_csv(table, out_dir / f"{name}.csv")
-
-
-def settings(group_size: int, taus: Iterable[float] = TAUS) -> list[tuple[str, dict[str, Any]]]:
-    """(scheme, hyperparameters) of every scheme. Schemes with a temperature appear once per τ in `taus`."""
-    pairs = []
-    for scheme in weighting.names():
-        allowed, limits = weighting.hyperparameters(scheme), weighting.numbers(scheme)
-        # A hyperparameter such as the k of pass@k is at most the group size.
-        fixed = {name: min(allowed[name], group_size) for name, limit in limits.items() if limit.high == "N"}
-        temperatures = [{"tau": float(tau)} for tau in taus] if "tau" in allowed else [{}]
-        pairs += [(scheme, fixed | temperature) for temperature in temperatures]
-    return pairs
 
 
 def simulated(
@@ -260,6 +250,12 @@ def snr(group_size: int) -> pd.DataFrame:
             bound = float(np.sqrt(success * (1 - success)))
             rows.append(_setting(scheme, chosen) | figures | {"bound": bound, "stated": stated})
     return pd.DataFrame(rows).astype({"stated": float})
+
+
+def canonical_map(group_size: int, reward_range: tuple[float, float]) -> pd.DataFrame:
+    """The table of `log_map` for the first canonical population of `scheme_map`, where the schemes differ most."""
+    groups = independent(*scheme_map.POINTS[0], group_size, reward_range)
+    return log_map.table(groups, scheme_map.map_settings(group_size))
 
 
 def logged(

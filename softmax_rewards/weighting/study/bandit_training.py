@@ -13,8 +13,9 @@ import pandas as pd
 
 from softmax_rewards.common import files
 from softmax_rewards.common.stats import mean_interval
-from softmax_rewards.weighting.study import analysis, tau_choice, tau_rule
+from softmax_rewards.weighting.study import tau_choice, tau_rule
 from softmax_rewards.weighting.study.bandit import FORMED, Bandit, Table, bandit, signals, table
+from softmax_rewards.weighting.study.settings import TAUS, settings
 
 # Optimizer → learning rate, the same for all schemes. With 8 pulls per update, `linear` raises success from 2 % to 50 %
 # in about 220 updates of plain ascent (sgd), or 150 of Adam.
@@ -25,7 +26,7 @@ CURVE_SUCCESS, CURVE_STEPS, CURVE_SEEDS, CURVE_EVERY = 0.02, 500, 32, 20
 FACTORIAL_STEPS, FACTORIAL_SEEDS = 500, 10
 SIZES = (2, 4, 8, 16, 32, 64)
 BASES = (0.005, 0.02, 0.1, 0.3)
-RANGES = (0.5, 1.0, 1.1, 2.0)  # half of each range is in `analysis.TAUS`, so range/2 is always tried
+RANGES = (0.5, 1.0, 1.1, 2.0)  # half of each range is in `settings.TAUS`, so range/2 is always tried
 SWEPT = ("softmax", "softmax_centered")
 CELL = ["optimizer", "scheme", "range", "base", "group_size"]  # the columns that identify a cell of the factorial
 
@@ -36,7 +37,7 @@ def write(out_dir: Path, reward_range: tuple[float, float], group_size: int, see
     reward_range  (lowest, highest) reward of signals and curves; the factorial uses RANGES
     group_size    N of signals and curves; the factorial uses SIZES
     """
-    tables = [table(scheme, chosen, group_size, reward_range) for scheme, chosen in analysis.settings(group_size)]
+    tables = [table(scheme, chosen, group_size, reward_range) for scheme, chosen in settings(group_size)]
     runs = trained(tables, reward_range, seed)
     swept = factorial(seed)
     peaks = optima(swept)
@@ -148,7 +149,7 @@ def factorial(seed: int) -> pd.DataFrame:
     # every range whose grid has this ratio.
     rng = np.random.default_rng(seed)
     # Rounded, because 0.55/1.1 and 0.5/1.0 must be the same ratio.
-    grid = [(span, tau, round(tau / span, 12)) for span in RANGES for tau in analysis.TAUS]
+    grid = [(span, tau, round(tau / span, 12)) for span in RANGES for tau in TAUS]
     ratios = sorted({ratio for _, _, ratio in grid})
     seeds = np.arange(FACTORIAL_SEEDS)
     parts = []
@@ -209,7 +210,7 @@ def rule(peaks: pd.DataFrame) -> pd.DataFrame:
     holds_half  range/2 lies inside the interval of that maximum
     """
     half = tau_rule.CLAIMED_RATIO
-    extremes = min(analysis.TAUS), max(analysis.TAUS)
+    extremes = min(TAUS), max(TAUS)
     cells = peaks.assign(
         cells=1,
         beaten=peaks["lead_low"] > 0,

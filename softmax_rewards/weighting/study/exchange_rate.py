@@ -32,11 +32,15 @@ class ExpectedWeights(NamedTuple):
     @property
     def exchange_rate(self) -> float:
         """X; NaN if a right answer and a well-formed wrong one have the same expected weight."""
-        smallest = NO_DIFFERENCE * max(map(abs, self))
-        paid, gained = self.formed - self.unformatted, self.right - self.formed
-        if abs(gained) <= smallest:
-            return float("nan")
-        return paid / gained if abs(paid) > smallest else 0.0
+        return ratio(self.formed - self.unformatted, self.right - self.formed, max(map(abs, self)))
+
+
+def ratio(paid: float, gained: float, largest: float) -> float:
+    """X from two differences of expected weights; NaN if `gained` is a rounding error of the `largest` weight."""
+    smallest = NO_DIFFERENCE * largest
+    if abs(gained) <= smallest:
+        return float("nan")
+    return paid / gained if abs(paid) > smallest else 0.0
 
 
 def expected_weights(w: np.ndarray, groups: Population) -> ExpectedWeights:

@@ -160,7 +160,7 @@ def weigh(population: Population, scheme: str, hyperparameters: dict[str, Any]) 
     A scheme that couples groups sees all groups, or WEIGHED_BATCH groups in the population's proportions if there are
     more. A group too rare for this batch is added to it to be weighted, alone unless there are many such groups,
     because rare groups are unlike the others and would change what the scheme estimates. A group rarer than NEVER has
-    weight 0.
+    weight 0. A group with count 0 was added by the caller to be weighted, so it is treated as a rare one.
     """
     rewards, correct, counts = population.rewards, population.correct, population.counts
     if not weighting.couples_groups(scheme):
@@ -169,7 +169,7 @@ def weigh(population: Population, scheme: str, hyperparameters: dict[str, Any]) 
     if counts.sum() > WEIGHED_BATCH or np.any(counts % 1):
         counts = np.diff(np.floor(np.cumsum(share) * WEIGHED_BATCH + 0.5), prepend=0.0)
     drawn = np.repeat(np.arange(len(counts)), counts.astype(int))
-    rare = np.flatnonzero((counts == 0) & (share > NEVER))
+    rare = np.flatnonzero((counts == 0) & ((share > NEVER) | (share == 0)))
     w = np.zeros(rewards.shape)
     w[drawn] = weighting.compute(scheme, rewards[drawn], correct[drawn], **hyperparameters)
     for added in np.array_split(rare, min(len(rare), RARE_BATCHES)) if len(rare) else []:
@@ -222,6 +222,13 @@ def summarize(population: Population, scheme: str, hyperparameters: dict[str, An
         "second_moment": second_moment,
         "rms": float(np.sqrt(second_moment / w.shape[1])),
     }
+
+
+def quantiles(rewards: np.ndarray, counts: np.ndarray, shares: ArrayLike) -> np.ndarray:
+    """Quantiles of rewards [n] that occur counts[n] times. Each quantile is one of the rewards."""
+    order = np.argsort(rewards)
+    upto = np.cumsum(counts[order])
+    return rewards[order][np.searchsorted(upto, np.asarray(shares) * upto[-1])]
 
 
 def _mean(values: np.ndarray, counts: np.ndarray) -> float:

@@ -7,15 +7,15 @@ tilt  g(1)/g(4), where g(k) is the weight of right samples minus that of wrong o
 X     the exchange rate of format against success (`exchange_rate`)
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from softmax_rewards import weighting
-from softmax_rewards.weighting.study import analysis, signal_noise
+from softmax_rewards.weighting.study import signal_noise
 from softmax_rewards.weighting.study.exchange_rate import expected_weights
-from softmax_rewards.weighting.study.populations import Population, independent, weigh
+from softmax_rewards.weighting.study.log_map import Figures, tilt
+from softmax_rewards.weighting.study.populations import independent, weigh
+from softmax_rewards.weighting.study.settings import label, settings
 
 GROUP_SIZE = 8
 REWARD_RANGE = (0.0, 1.1)
@@ -30,14 +30,6 @@ FURTHER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("signed", {"right": 1.0, "wrong": -1.0}),
 )
 """Settings beside the defaults of a scheme."""
-
-
-class Figures(NamedTuple):
-    """The place of a scheme on the map; NaN if a figure does not exist."""
-
-    rho: float
-    tilt: float
-    x: float
 
 
 def figures(
@@ -55,40 +47,20 @@ def figures(
     return Figures(signal / noise if noise else 0.0, tilt(w, groups), expected_weights(w, groups).exchange_rate)
 
 
-def tilt(w: np.ndarray, groups: Population) -> float:
-    """g(1)/g(4) for weights w [G, N] of a population; NaN if g(4) is 0 or a kind of group is missing."""
-    hard, medium = (_contrast(w, groups, right) for right in (1, 4))
-    return hard / medium if abs(medium) > 1e-12 else float("nan")
-
-
-def _contrast(w: np.ndarray, groups: Population, right: int) -> float:
-    """g(right): weight of right samples minus that of wrong ones, mean over the groups with that many right ones."""
-    number = groups.correct.sum(axis=-1)
-    chosen = (number == right) & (number < w.shape[1])
-    counts = groups.counts * chosen
-    if not counts.sum():
-        return float("nan")
-    on_right = np.sum(w * groups.correct, axis=-1) / right
-    on_wrong = np.sum(w * ~groups.correct, axis=-1) / np.maximum(w.shape[1] - number, 1)
-    return float((on_right - on_wrong) @ counts / counts.sum())
-
-
-def settings() -> list[tuple[str, dict[str, Any]]]:
+def map_settings(group_size: int = GROUP_SIZE) -> list[tuple[str, dict[str, Any]]]:
     """(scheme, hyperparameters) of the map's rows: every scheme, at TAU if it has one, and the settings of FURTHER."""
-    every = [*analysis.settings(GROUP_SIZE, (TAU,)), *FURTHER]
+    every = [*settings(group_size, (TAU,)), *FURTHER]
     return sorted(every, key=lambda setting: (setting[0], *setting[1].values()))
 
 
 def table() -> pd.DataFrame:
     """Columns: scheme, setting (its hyperparameters, "" if it has none), success, well_formed, rho, tilt, x.
 
-    One row per setting of `settings` and point of POINTS.
+    One row per setting of `map_settings` and point of POINTS.
     """
     rows = []
-    for scheme, chosen in settings():
-        complete = weighting.hyperparameters(scheme) | chosen
-        setting = ", ".join(f"{name} = {value:g}" for name, value in complete.items() if value is not None)
+    for scheme, chosen in map_settings():
         for success, well_formed in POINTS:
-            names = {"scheme": scheme, "setting": setting, "success": success, "well_formed": well_formed}
+            names = {"scheme": scheme, "setting": label(scheme, chosen), "success": success, "well_formed": well_formed}
             rows.append(names | figures(scheme, chosen, success, well_formed)._asdict())
     return pd.DataFrame(rows)

@@ -53,13 +53,18 @@ def success_of_prompts(groups: Population) -> np.ndarray:
     Bühlmann's credibility: a group's own rate counts more if groups differ more than chance alone would make them. This
     matters only for schemes whose mean weight differs between groups.
     """
-    rates, share = groups.correct.mean(axis=-1), groups.counts / groups.counts.sum()
-    size, total = groups.rewards.shape[1], groups.counts.sum()
+    rates = groups.correct.mean(axis=-1)
+    mean, credibility = prompts(rates, groups.counts, groups.rewards.shape[1])
+    return (mean + credibility * (rates - mean))[:, None]
+
+
+def prompts(rates: np.ndarray, counts: np.ndarray, size: int) -> tuple[float, float]:
+    """Mean success and credibility of a group's own rate, from rates [G] of right samples in groups of `size`."""
+    share, total = counts / counts.sum(), counts.sum()
     mean = rates @ share
     spread = (rates - mean) ** 2 @ share * total / max(total - 1, 1)
     chance = rates * (1 - rates) @ share / (size - 1)
-    credibility = max(0.0, 1 - chance / spread) if spread > 0 else 0.0
-    return (mean + credibility * (rates - mean))[:, None]
+    return mean, max(0.0, 1 - chance / spread) if spread > 0 else 0.0
 
 
 def _signals(weights: np.ndarray, correct: np.ndarray, success: float | np.ndarray) -> np.ndarray:
