@@ -1,5 +1,7 @@
 """The map of schemes: how clear an update is against what it pays for format."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -55,11 +57,12 @@ def scheme_map(table: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     shown, others = rows[named], rows[~named]
     axes.scatter(others["x"], others["rho"], s=22, color=_OTHERS, zorder=2, label="other settings")
-    look = {"cmap": "crest", "vmin": 1, "vmax": 5, "edgecolor": "white", "zorder": 3}
+    look: dict[str, Any] = {"cmap": "crest", "vmin": 1, "vmax": 5, "edgecolor": "white", "zorder": 3}
     points = axes.scatter(shown["x"], shown["rho"], s=64, c=shown["tilt"], plotnonfinite=True, **look)
     label = "tilt: how much more hard prompts count"
     figure.colorbar(points, ax=axes, label=label, shrink=0.8, extend="max", pad=0.02)
     _axes(axes, rows)
+    figure.draw_without_rendering()  # the layout decides how far apart two points are
     _names(axes, shown, [NAMED[key] for key, one in zip(keys, named, strict=True) if one])
     return figure
 
@@ -83,14 +86,13 @@ def _axes(axes: Axes, rows: pd.DataFrame) -> None:
         ylabel="ρ: how clear one update is (signal / noise per √sample)",
     )
     for text, offset, side in ((f"the rewards say {paid:.2g}; pays more →", 6, "left"), ("← pays less", -6, "right")):
-        place = {"xytext": (offset, -2), "textcoords": "offset points", "ha": side, "va": "top"}
+        place: dict[str, Any] = {"xytext": (offset, -2), "textcoords": "offset points", "ha": side, "va": "top"}
         axes.annotate(text, (paid, 1.2 * top), color=MUTED, fontsize=9, **place)
     axes.legend(loc="lower right")
 
 
 def _names(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     """Write each name beside its point, where it hides no other name, no named point and not the line."""
-    axes.figure.draw_without_rendering()  # the layout decides how far apart two points are
     places = axes.transData.transform(rows[["x", "rho"]].to_numpy())
     line = axes.transData.transform((rows["paid"].iloc[0], 0))[0]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in places]
@@ -98,7 +100,7 @@ def _names(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     taken.append(Bbox.from_extents(line - 1, axes.bbox.y0, line + 1, axes.bbox.y1))
     for point, name in zip(rows[["x", "rho"]].to_numpy(), names, strict=True):
         for number, (offset, horizontal, vertical) in enumerate(_PLACES, 1):
-            style = {"ha": horizontal, "va": vertical, "fontsize": 9, "color": INK}
+            style: dict[str, Any] = {"ha": horizontal, "va": vertical, "fontsize": 9, "color": INK}
             text = axes.annotate(name, point, offset, textcoords="offset points", **style)
             box = text.get_window_extent()
             inside = axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1

@@ -31,10 +31,13 @@ def measure(answers: Answers, kinds: Levels) -> LengthFigures:
     """The figures of the answers of one log."""
     formed = ~answers.correct & (answers.rewards >= kinds.threshold)
     unformatted = ~answers.correct & ~formed
-    means = [_mean(answers.lengths[kind]) for kind in (answers.correct, formed, unformatted)]
+    right_mean, formed_mean, other_mean = (
+        _mean(answers.lengths[kind]) for kind in (answers.correct, formed, unformatted)
+    )
     lengths, kept = answers.lengths[~answers.correct], formed[~answers.correct]
     varies = len(lengths) > 1 and np.ptp(lengths) > 0 and 0 < kept.sum() < len(kept)
-    return LengthFigures(*means, float(np.corrcoef(lengths, kept)[0, 1]) if varies else float("nan"))
+    correlation = float(np.corrcoef(lengths, kept)[0, 1]) if varies else float("nan")
+    return LengthFigures(right_mean, formed_mean, other_mean, correlation)
 
 
 def _mean(values: np.ndarray) -> float:
