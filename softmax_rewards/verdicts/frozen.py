@@ -24,7 +24,7 @@ def predictions(evaluations: Mapping[str, Mapping[str, Any]], limits: Mapping[st
     map             rho, tilt and X of every scheme: P4 (X orders length), P5 (rho orders early success), P6 (tilt orders
                     pass@16)
     P7              the settings with the tilt of `shrunk` (within 10 %) and its rho; P8: the critical τ
-    search          continuation, attempts, format, success and reward at which each scheme of E1 stops, per sibling
+    search          continuation, attempts, format, success, reward at which each scheme of E1 stops, per sibling
     """
     return {name: _condition(evaluation, limits[name]) for name, evaluation in evaluations.items()}
 
