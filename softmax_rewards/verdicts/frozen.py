@@ -21,7 +21,7 @@ def predictions(evaluations: Mapping[str, Mapping[str, Any]], limits: Mapping[st
     """The predictions of each condition, from its base model's evaluation and `max_new_tokens` (`limits`).
 
     base            the figures that the predictions use
-    map             rho, tilt and X of every scheme: P4 (X orders length), P5 (rho orders early success), P6 (tilt orders
+    search          continuation, attempts, format, success and reward at which each scheme stops, per sibling of E1
                     pass@16)
     P7              the settings with the tilt of `shrunk` (within 10 %) and its rho; P8: the critical τ
     search          continuation, attempts, format, success, reward at which each scheme of E1 stops, per sibling
