@@ -128,7 +128,7 @@ def test_the_table_has_one_row_per_ablation_and_endpoint():
 def test_the_intervals_cover_the_mean_of_all_bases(seeds, between):
     rng = np.random.default_rng(5)
     covered = []
-    for _ in range(400):
+    for _ in range(1000):  # a standard error of 0.7 points
         found = mixed.interval(*drawn(rng, seeds, between, mean=0.7))
         covered.append(found.low <= 0.7 <= found.high)
     print(f"coverage {np.mean(covered):.4f}")
