@@ -8,6 +8,7 @@ import pandas as pd
 
 from softmax_rewards.common import stats
 from softmax_rewards.common.stats import Interval, mean_interval
+from softmax_rewards.verdicts import mixed
 from softmax_rewards.verdicts.evidence import ENDPOINTS, EQUIVALENT_SHARE, RARE, Contrast, Evidence
 
 ALPHA = 0.05
@@ -73,6 +74,8 @@ def difference(values: np.ndarray, first: pd.DataFrame, second: pd.DataFrame, en
     `first` and `second` are the rows of both in the table of `measures.measure`, for the same seeds.
     """
     floor = math.hypot(noise(first, endpoint), noise(second, endpoint))
+    if _several_bases(first):
+        return mixed.interval(values, first["base_model"]), False
     return _interval(values, floor, 0.0, _counts(first, endpoint) + _counts(second, endpoint))
 
 
@@ -121,10 +124,17 @@ def noise(rows: pd.DataFrame, endpoint: str) -> float:
     return float(np.sqrt((rows[column] ** 2).mean())) if column in rows else 0.0
 
 
+def _several_bases(rows: pd.DataFrame) -> bool:
+    """Whether the runs start from several base models. Then the base model is the unit, and not the seed."""
+    return "base_model" in rows and rows["base_model"].nunique() > 1
+
+
 def _above_base(rows: pd.DataFrame, endpoint: str) -> tuple[Interval, bool]:
     """The interval of an ablation minus its base model, and whether it had to be an exact one."""
     base = ENDPOINTS[endpoint].base
     rows = rows.dropna(subset=[endpoint, base])
+    if _several_bases(rows):
+        return mixed.interval(rows[endpoint] - rows[base], rows["base_model"]), False
     values, counts = (rows[endpoint] - rows[base]).to_numpy(float), _counts(rows, endpoint) + _base_counts(rows, base)
     return _interval(values, noise(rows, endpoint), _base_error(rows, base), counts)
 

@@ -13,7 +13,7 @@ import yaml
 from repository import NOTEBOOKS, ROOT, Repository
 
 PROFILES = {name: yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text()) for name in ("default", "slurm")}
-STEPS, PATIENCE = 300, 600
+STEPS, PATIENCE = 300, 1200
 LEASE = (
     "import os, time; from softmax_rewards.common import devices\n"
     "print(devices.lease(), os.environ['CUDA_VISIBLE_DEVICES'], flush=True); time.sleep(8)"
