@@ -62,7 +62,7 @@ def write_run(
     out.mkdir(parents=True)
     steps = np.arange(0, training["steps"] + 1, EVERY)
     curve = np.clip(success(steps), 0, 1)
-    common = {"format": 0.97, "finished": 0.99, "attempts": 2.0, "self_checks": 2.0, "gave_up": 0.3}
+    common = {"format": 0.97, "finished": 0.99, "attempts": 2.0, "self_checks": 1.0, "gave_up": 0.3}
     evaluations = pd.DataFrame({"step": steps, "tokens": steps * tokens_a_step, "puzzles": PUZZLES})
     evaluations = evaluations.assign(
         success=curve, reward=1.0 * curve + 0.1 * common["format"], length=40.0, entropy=entropy, **common
