@@ -13,6 +13,7 @@ from pathlib import Path
 from softmax_rewards.config.run import Run
 
 TRAIN = Path(__file__).parents[1] / "workflow/scripts/train.py"
+PLAN = Path(__file__).parents[1] / "docs/analysis-plan.md"
 CONTEXT = multiprocessing.get_context("forkserver")
 # The optimizer imports torch._dynamo, which takes seconds.
 CONTEXT.set_forkserver_preload(["snakemake.cli", "softmax_rewards.training.trainer", "torch._dynamo"])
@@ -34,6 +35,7 @@ def _redirected(stdout: Path, stderr: Path, function: Callable[..., None], *argu
 def start_training(run: Run, data: Path, base: Path, out: Path, output: Path = Path(os.devnull)) -> BaseProcess:
     """Start the script that trains a run, with its results in `out`; what it prints is written to `output`."""
     inputs = ["--data", data / "manifest.json", "--base", base / "manifest.json", "--record", out / "run.json"]
+    inputs += ["--plan", PLAN, "--predictions", PLAN.with_name("predictions.json")]
     return start(_script, TRAIN, ["--run", run.to_json(), *map(str, inputs)], stdout=output, stderr=output)
 
 

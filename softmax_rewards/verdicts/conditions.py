@@ -101,7 +101,7 @@ def _with_early(evidence: Evidence, runs: Sequence[FinishedRun]) -> pd.DataFrame
 def _map(evidence: Evidence, reward_range: tuple[float, float]) -> dict[str, Figures]:
     """Ablation → its place on the map, at the success and the format of the baseline's base model."""
     base = evidence.measures.loc[evidence.baseline].iloc[0]
-    size = evidence.configs[evidence.baseline]["training"]["group_size"]
+    size = evidence.configs[evidence.baseline]["training"].get("group_size", scheme_map.GROUP_SIZE)
     # A right answer is well formed, so a base model cannot have less format than success.
     success, formed = float(base["base"]), float(max(base["base"], base["base_format"]))
     places = {}

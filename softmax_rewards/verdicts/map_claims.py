@@ -26,6 +26,8 @@ def rank(figure: str, endpoint: str, sign: int = 1) -> Rule:
 
     def rule(evidence: Evidence) -> Finding:
         names = [name for name in _alike(evidence) if not math.isnan(getattr(evidence.map[name], figure))]
+        if endpoint not in evidence.measures or len(names) < FEWEST:
+            raise Untested(f"{FEWEST} ablations with a place on the map")
         values = evidence.measures[endpoint].unstack("ablation").reindex(columns=names).dropna()
         if len(names) < FEWEST or len(values) < 2:
             raise Untested(f"{FEWEST} ablations with a place on the map, and two seeds that all have")

@@ -41,7 +41,7 @@ TRAINING = Training(
     rollout_batch_size=100,
     precision="bfloat16",
 )
-EVALUATION = Evaluation(every=10, puzzles=30, pass_puzzles=10, pass_samples=16)
+EVALUATION = Evaluation(every=10, puzzles=30, final_samples=1, pass_puzzles=10, pass_samples=16)
 LONGEST = 160 + 40
 
 

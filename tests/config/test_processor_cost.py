@@ -18,30 +18,31 @@ def load(name: str) -> experiments.Experiment:
 
 def test_a_run_has_two_starts_its_steps_and_its_evaluations():
     run = load("countdown-mini").run("baseline", 0)
-    # 80 steps of 64 · 8 answers, decoded and learned; 9 points of the curve and two final passes over 1024 puzzles;
-    # pass@k with 128 · 32 answers. Every answer has 40 tokens.
-    answers, evaluated = 80 * 512, (9 + 2) * 1024 + 128 * 32
+    # 60 steps of 32 · 8 answers, decoded and learned; 7 points of the curve, four sampled answers and a greedy one
+    # at the end for 1024 puzzles; pass@k with 128 · 16 answers. Every answer has 40 tokens.
+    answers, evaluated = 60 * 256, (7 + 4 + 1) * 1024 + 128 * 16
     by_hand = 2 * 5 + 40 * (answers * 4e-3 + evaluated * 1e-3)
     assert processor_cost.run_seconds(run, SPEED) == pytest.approx(by_hand, rel=1e-12)
-    # Measured every 20 steps, pass@k has three more points than the final one.
+    # Measured every 20 steps, pass@k has two more points than the final one.
     often = dataclasses.replace(run, evaluation=dataclasses.replace(run.evaluation, pass_every=20))
-    assert processor_cost.run_seconds(often, SPEED) == pytest.approx(by_hand + 3 * 128 * 32 * 40e-3, rel=1e-12)
+    assert processor_cost.run_seconds(often, SPEED) == pytest.approx(by_hand + 2 * 128 * 16 * 40e-3, rel=1e-12)
     thrice = dataclasses.replace(run, training=dataclasses.replace(run.training, updates_per_batch=3))
     assert processor_cost.run_seconds(thrice, SPEED) == pytest.approx(by_hand + 40 * answers * 2 * 3e-3, rel=1e-12)
 
 
 def test_the_line_adds_up_runs_and_base_model():
     experiment = load("countdown-mini")
-    # The base model: two starts, 1500 updates on 64 traces of 40 tokens, and 33 answers to each of 1024 puzzles.
-    base = 2 * 5 + 1500 * 64 * 40 * 3e-3 + 1024 * 33 * 40 * 1e-3
-    runs = 21 * processor_cost.run_seconds(experiment.run("baseline", 0), SPEED)
+    # The base model: a start, 1500 updates on 64 traces of 40 tokens. Both conditions evaluate it: a start each, and 33
+    # answers to each of 1024 puzzles.
+    base = 3 * 5 + 1500 * 64 * 40 * 3e-3 + 2 * 1024 * 33 * 40 * 1e-3
+    runs = sum(processor_cost.run_seconds(run, SPEED) for run in experiment.runs())
     line = processor_cost.estimate(experiment, SPEED, 2)
-    assert line.startswith("countdown-mini: 21 runs, each about 2 core-hours on this machine's processor")
+    assert line.startswith("countdown-mini: 60 runs, each about 0.84 core-hours on this machine's processor")
     assert f"base model {base / 3600:.2g}; {(runs + base) / 3600:.0f} core-hours in all" in line
     assert line.endswith(f"with 2 cores {(runs + base) / 7200:.0f} hours; memory of a run 0.5 GB")
-    # 21 · (10 + 40·(40,960·2 + 15,360)·1e-6) + 10 + 40·(72,000 + 33,792)·1e-6 = 306 seconds
+    # 60 starts of two jobs, 10 seconds each, and little else
     short = dataclasses.replace(SPEED, rollout=1e-6, update=1e-6)
-    assert "with 1 core 5 minutes" in processor_cost.estimate(experiment, short, 1)
+    assert "with 1 core 12 minutes" in processor_cost.estimate(experiment, short, 1)
 
 
 def test_a_large_model_needs_the_memory_of_its_shape():

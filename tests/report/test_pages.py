@@ -280,7 +280,7 @@ def test_interval_has_its_unit_and_says_when_there_is_none():
 def test_verdicts_by_experiment_have_a_dash_where_a_claim_was_not_tested():
     rows = [("C1", "one", "supported", 3), ("C1", "two", "contradicted", 3), ("C2", "one", "not resolved", 0)]
     frame = pd.DataFrame(rows, columns=["claim", "experiment", "verdict", "seeds"])
-    frame = frame.assign(statement="said", effect=1.0, low=0.5, high=1.5, unit="points")
+    frame = frame.assign(condition=None, statement="said", effect=1.0, low=0.5, high=1.5, unit="points")
     text = display.by_experiment(frame).data
     assert re.findall(r"<th >([^<]*)</th>", text) == ["claim", "statement", "one", "two"]
     assert '<span class="supported">supported</span><br>+1.0' in text

@@ -132,8 +132,8 @@ def test_over_training_averages_steps_in_bins_and_names_units():
 
 
 def comparison(**changes):
-    row = {"ablation": "softmax-0.5", "endpoint": "auc", "delta": 0.016, "low": 0.011, "high": 0.021}
-    return {**row, "p_holm": 0.014, "family": "primary", **changes}
+    row = {"ablation": "softmax-0.5", "against": "baseline", "endpoint": "auc", "delta": 0.016, "low": 0.011}
+    return {**row, "high": 0.021, "p_holm": 0.014, "family": "primary", "margin": 0.01, **changes}
 
 
 def test_forest_writes_effects_in_points_with_holms_p_or_exploratory():
@@ -198,15 +198,15 @@ def test_temperature_shows_the_means_of_equal_seeds_only_where_they_differ():
     assert list(x) == [0.2, 0.5, 0.9, 1.8] and list(y) == [0.1, 0.2, 0.15, 0.0]
 
 
-def test_gains_are_end_minus_base_in_points():
-    frame = pd.DataFrame({"ablation": "baseline", "seed": [0, 1], "final": [0.19, 0.21], "base": [0.1, 0.1]})
+def test_gains_are_mean_success_minus_base_in_points():
+    frame = pd.DataFrame({"ablation": "baseline", "seed": [0, 1], "auc": [0.19, 0.21], "base": [0.1, 0.1]})
     assert marks(comparisons.gains(frame).axes[0]) == pytest.approx([10.0])
 
 
 def test_a_name_is_no_formula():
     """matplotlib would refuse to draw the first as a formula, and set the others in italics."""
     ablations = ["baseline", r"$\frac$", "a $x$ b", r"softmax-$\sum_{0}$"]
-    frame = pd.DataFrame([{"ablation": ablation, "seed": 0, "final": 0.2, "base": 0.1} for ablation in ablations])
+    frame = pd.DataFrame([{"ablation": ablation, "seed": 0, "auc": 0.2, "base": 0.1} for ablation in ablations])
     for figure in (comparisons.gains(frame), training.trajectories(runs(ablations))):
         figure.savefig(io.BytesIO(), format="png")
         assert {text for text in texts(figure) if "$" in text} >= set(ablations[1:])

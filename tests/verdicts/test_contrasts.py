@@ -57,9 +57,9 @@ def test_differences_are_paired_by_seed(evidence):
 
 
 def test_ablations_say_their_setting_only_where_it_is_another(evidence):
-    table = contrasts.ablations(evidence).set_index("ablation")
+    table = contrasts.ablations(evidence, evidence.configs).set_index("ablation")
     assert table["setting"].isna().sum() == 5
-    assert table.loc["softmax-kl"].tolist() == ["softmax τ=0.5", "kl 0.02"]
+    assert table.loc["softmax-kl"].tolist() == ["softmax τ=0.5", "kl 0.02", "", "baseline", False]
 
 
 def test_an_experiment_without_pairs_has_an_empty_table(evidence):

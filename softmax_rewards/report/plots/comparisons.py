@@ -33,6 +33,8 @@ def forest(comparisons: pd.DataFrame, endpoint: str, baseline: str = "baseline")
     `baseline` are drawn. Filled marks are the primary family, with Holm's p; hollow ones are exploratory. Ablations
     count as equal inside the band, a fifth of the baseline's gain on both sides.
     """
+    if comparisons.empty:
+        return empty_figure("not enough ablations or seeds for comparisons")
     own = (comparisons["endpoint"] == endpoint) & (comparisons["against"] == baseline)
     rows = comparisons[own & comparisons["delta"].notna()]
     if rows.empty:
