@@ -158,6 +158,7 @@ def test_jobs_started(measure: Callable[..., Any], tmp_path: Path) -> None:
     base_model.build(untrained, run.task, tmp_path / "data", tmp_path / "base")
     script = [sys.executable, "workflow/scripts/train.py", "--run", run.to_json()]
     inputs = ["--data", tmp_path / "data/manifest.json", "--base", tmp_path / "base/manifest.json"]
+    inputs += ["--plan", "docs/analysis-plan.md", "--predictions", "docs/predictions.json"]
     number = iter(range(100))
 
     def start() -> None:

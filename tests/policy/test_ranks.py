@@ -49,6 +49,7 @@ def start(tiny, out, gpus, **options) -> subprocess.Popen:
     run, data, base = tiny
     script = [sys.executable, "workflow/scripts/train.py", "--run", run.to_json(), "--gpus", str(gpus)]
     files = ["--data", data / "manifest.json", "--base", base / "manifest.json", "--record", out / "run.json"]
+    files += ["--plan", "docs/analysis-plan.md", "--predictions", "docs/predictions.json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*script, *files], **pipes, **options)
 
