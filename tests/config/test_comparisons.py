@@ -54,7 +54,7 @@ def test_conditions_are_read_with_their_defaults():
         ({"conditions": {"trap": TWO["trap"] | {"primary": ["half", "half"]}}}, "'half' is named twice"),
         ({"conditions": {}, "primary": ["baseline"]}, "'baseline' is named twice"),
         ({"conditions": {}, "primary": ["haff"]}, "primary: unknown ablation 'haff' (nearest: 'half'"),
-        ({"conditions": {}, "baseline": "basline"}, "baseline: unknown ablation 'basline' (nearest: 'baseline'"),
+        ({"conditions": {}, "baseline": "baselin"}, "baseline: unknown ablation 'baselin' (nearest: 'baseline'"),
     ],
 )
 def test_a_comparison_that_does_not_fit_is_refused_in_one_line(changes, said):

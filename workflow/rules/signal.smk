@@ -19,7 +19,9 @@ rule measure_signal:
         run=lambda wildcards: baseline_run(wildcards).to_json(),
         batches=lambda wildcards: EXPERIMENTS[wildcards.experiment].evaluation.signal_batches,
         code=lambda wildcards: code(
-            "measure_signal.py", *schemes(), f"{plugins.TASKS}.{EXPERIMENTS[wildcards.experiment].task['name']}"
+            "measure_signal.py",
+            *schemes(),
+            f"{plugins.TASKS}.{EXPERIMENTS[wildcards.experiment].task['name']}",
         ),
     shell:
         "python workflow/scripts/measure_signal.py --run {params.run:q} --batches {params.batches} --data {input.data:q}"
