@@ -36,7 +36,9 @@ def parts(
 ) -> list[Part]:
     """The conditions of an experiment in its order; one without a name if it names none."""
     whole = {"baseline": experiment["baseline"], "primary": experiment["primary"], "gate": "auc", "predicted_gap": None}
-    named: dict[str, Mapping[str, Any]] = dict(experiment.get("conditions") or {"": whole})
+    listed: dict[str, Mapping[str, Any]] = dict(experiment.get("conditions") or {"": whole})
+    # JSON has sorted keys, so the file's first condition is known by the experiment's own baseline.
+    named = dict(sorted(listed.items(), key=lambda item: item[1]["baseline"] != experiment["baseline"]))
     # Every row and ablation stays, because a claim may compare two conditions.
     configs = {run.ablation: run.record["config"] for run in runs}
     baselines = {name: settings["baseline"] for name, settings in named.items() if name}
