@@ -6,26 +6,27 @@ Spearman's rank correlation over the ablations of one seed; the unit is the seed
 """
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
 from softmax_rewards.common.stats import mean_interval
 from softmax_rewards.verdicts import paired
-from softmax_rewards.verdicts.evidence import BASE, ENDPOINTS, Contrast, Endpoint, Evidence, Untested
+from softmax_rewards.verdicts.evidence import ENDPOINTS, Endpoint, Evidence, Untested
 from softmax_rewards.verdicts.judgment import Claim
 from softmax_rewards.verdicts.rules import Finding, Rule, describe
 from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED, Words
 
 FEWEST = 4  # ablations; with three, a rank correlation has four values
+CRITICAL = 0.5  # share of the baseline's ρ below which a softmax is predicted to break
 RANK = Endpoint("rank correlation", "rank correlation")
-TEMPERATURE = Endpoint("critical temperature", "τ")
 
 
 def rank(figure: str, endpoint: str, sign: int = 1) -> Rule:
     """The `figure` of the map ("rho", "tilt" or "x") orders `endpoint`; sign −1: the larger, the smaller."""
 
     def rule(evidence: Evidence) -> Finding:
-        names = [name for name in _alike(evidence) if not math.isnan(getattr(evidence.map[name], figure))]
+        names = [name for name in _placed(evidence) if not math.isnan(getattr(evidence.map[name], figure))]
         if endpoint not in evidence.measures or len(names) < FEWEST:
             raise Untested(f"{FEWEST} ablations with a place on the map")
         values = evidence.measures[endpoint].unstack("ablation").reindex(columns=names).dropna()
@@ -54,21 +55,20 @@ def rank(figure: str, endpoint: str, sign: int = 1) -> Rule:
     return rule
 
 
-def _alike(evidence: Evidence) -> list[str]:
-    """The ablations that were trained exactly like the baseline."""
-    training = evidence.configs[evidence.baseline]["training"]
+def _placed(evidence: Evidence) -> list[str]:
+    """The ablations on the map that have runs."""
     trained = set(evidence.measures.index.unique("ablation"))
-    return [name for name in evidence.map if evidence.configs[name]["training"] == training and name in trained]
+    return [name for name in evidence.map if name in trained]
 
 
 def _concordance(evidence: Evidence, predicted: pd.Series, values: pd.DataFrame, endpoint: str) -> tuple[int, int]:
     """(pairs in the predicted order, pairs), of those whose difference has an interval on one side of 0."""
     right = resolved = 0
-    names = list(predicted.index)
+    seeds = evidence.measures.index.get_level_values("seed").isin(values.index)
+    known, names = replace(evidence, measures=evidence.measures[seeds]), list(predicted.index)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
-            rows = [evidence.measures.loc[name].loc[values.index] for name in (first, second)]
-            interval, _ = paired.difference((values[first] - values[second]).to_numpy(), rows[0], rows[1], endpoint)
+            interval = paired.between(known, first, second, endpoint)
             expected = predicted[first] - predicted[second]
             if (interval.low > 0 or interval.high < 0) and expected:
                 resolved += 1
@@ -77,42 +77,39 @@ def _concordance(evidence: Evidence, predicted: pd.Series, values: pd.DataFrame,
 
 
 def critical_temperature(scheme: str) -> Rule:
-    """The smallest τ of `scheme` that ends below its base model is the first whose rho is below a share of the
-    baseline's.
+    """`scheme` ends below its base model from the τ on whose rho is below CRITICAL of the baseline's, and not before.
 
     A step of Adam has a fixed length, so the gain of an update is taken as a·lr·ρ − b·lr². It is 0 where ρ is
-    `CRITICAL` of the baseline's at the rate that is best for the baseline, because a·lr·ρ = 2·b·lr² there.
+    `CRITICAL` of the baseline's at the rate that is best for the baseline, because a·lr·ρ = 2·b·lr² there. Supported if
+    the predicted τ is clearly worse than the base model and no lower τ is; contradicted if it is clearly better, or if
+    a lower τ is clearly worse. The effect is that of the predicted τ, or of the highest one if none is predicted.
     """
 
     def rule(evidence: Evidence) -> Finding:
-        taus = {
-            float(evidence.configs[name]["weighting"]["tau"]): name
-            for name in _alike(evidence)
-            if evidence.configs[name]["weighting"]["scheme"] == scheme
-            and isinstance(evidence.configs[name]["weighting"]["tau"], float)
-        }
+        taus = {}
+        for name in _placed(evidence):
+            weighting = evidence.configs[name]["weighting"]
+            if weighting["scheme"] == scheme and isinstance(weighting["tau"], float):
+                taus[weighting["tau"]] = name
         if len(taus) < FEWEST:
             raise Untested(f"{scheme} at {FEWEST} or more constant τ")
         least = CRITICAL * evidence.map[evidence.baseline].rho
-        predicted = [tau for tau in sorted(taus) if evidence.map[taus[tau]].rho < least]
-        broken = []
-        for tau, name in sorted(taus.items()):
-            compared = paired.compare(
-                evidence, Contrast(evidence.configs[name]["weighting"], BASE, "final", tolerant=False)
-            )
-            broken += [tau] * (compared.outcome == paired.WORSE)
-        says, found = (f"τ = {part[0]:g}" if part else "none of the τ tried" for part in (predicted, broken))
-        verdict = SUPPORTED if (predicted[:1] == broken[:1]) else CONTRADICTED
-        interval = mean_interval([broken[0] if broken else math.nan])._replace(
-            n=len(evidence.measures.loc[taus[min(taus)]])
-        )
-        sentence = f"{scheme} first ends below its base model at: predicted {says}, found {found}"
-        return Finding(verdict, interval, sentence, TEMPERATURE)
+        breaking = [tau for tau in sorted(taus) if evidence.map[taus[tau]].rho < least]
+        gains = {tau: paired.gain(evidence, name, "final") for tau, name in taus.items()}
+        first = breaking[0] if breaking else math.inf
+        early = [tau for tau in sorted(taus) if tau < first and gains[tau].high < 0]
+        at = gains[min(first, max(taus))]
+        # If none is predicted to break, the highest τ must be clearly better than the base model.
+        held, refuted = (at.high < 0, at.low > 0) if breaking else (at.low > 0, at.high < 0)
+        verdict = CONTRADICTED if early or refuted else SUPPORTED if held else UNRESOLVED
+        predicted = f"τ = {first:g} on" if breaking else f"no τ up to {max(taus):g}"
+        before = f"; already below it: τ = {', '.join(f'{tau:g}' for tau in early)}" if early else ""
+        endpoint = ENDPOINTS["final"]
+        words = f"{scheme} is predicted to end below its base model from {predicted}; there {describe(endpoint, at)}"
+        return Finding(verdict, at, f"{words}{before}", endpoint)
 
     return rule
 
-
-CRITICAL = 0.5
 
 MAP_CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -150,9 +147,9 @@ MAP_CLAIMS: tuple[Claim, ...] = (
         "Softmax breaks from the τ on at which its predicted signal-to-noise falls below half of GRPO's",
         critical_temperature("softmax"),
         Words(
-            "The τ from which on softmax makes the model worse than before",
-            "Softmax first made the model worse at the predicted τ",
-            "Softmax first made the model worse at another τ than predicted, or at none",
+            "Softmax at the τ from which on it is predicted to make the model worse, against its base model",
+            "Softmax made the model worse from the predicted τ on, and not at lower τ",
+            "Softmax did not make the model worse at the predicted τ, or did so at a lower τ",
         ),
     ),
 )
