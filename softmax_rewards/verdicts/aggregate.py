@@ -5,7 +5,7 @@ The files depend on the runs only, not on the order in which they are named.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -98,22 +98,15 @@ def _tables(
         "metrics": summary.long([(run, run.metrics) for run in loaded]),
         "curves": summary.curves(loaded),
         "final": summary.final(loaded, measured),
-        "comparisons": pd.concat([part.comparisons for part in parts], ignore_index=True),
-        "robust": pd.concat(
-            [summary.robust_comparisons(part.measures, part.evidence.baseline) for part in parts], ignore_index=True
-        ),
-        "mixed": pd.concat(
-            [mixed.table(part.runs, part.measures, part.evidence.baseline) for part in parts], ignore_index=True
-        ),
-        "puzzles": pd.concat(
-            [summary.puzzle_comparisons(part.runs, part.evidence.baseline) for part in parts], ignore_index=True
-        ),
+        "comparisons": _joined(part.comparisons for part in parts),
+        "robust": _joined(summary.robust_comparisons(part.measures, part.evidence.baseline) for part in parts),
+        "mixed": _joined(mixed.table(part.runs, part.measures, part.evidence.baseline) for part in parts),
+        "puzzles": _joined(summary.puzzle_comparisons(part.runs, part.evidence.baseline) for part in parts),
         "temperature": first.sweep,
         "tau_choice": tau_choice.table(evidence, first.sweep, base_groups, reward_range[1] - reward_range[0]),
         "negative_controls": contrasts.negative_controls(evidence),
-        "ablations": pd.concat(
-            [contrasts.ablations(part.evidence, [name for name, _ in by_ablation(part.runs)]) for part in parts],
-            ignore_index=True,
+        "ablations": _joined(
+            contrasts.ablations(part.evidence, [name for name, _ in by_ablation(part.runs)]) for part in parts
         ),
         "contrasts": contrasts.table(evidence),
         "signal_noise": signal_noise.measured(loaded, reward_range),
@@ -125,14 +118,17 @@ def _tables(
         "passes": summary.passes(loaded),
         "reasoning": behavior,
         "behaviors": reasoning.over_seeds(behavior),
-        "failures": pd.concat(
-            [failures.detect(part.runs, part.evidence.baseline) for part in parts], ignore_index=True
-        ),
-        "verdicts": pd.concat([judgment.judge(CLAIMS, part.evidence, *subject) for part in parts], ignore_index=True),
+        "failures": _joined(failures.detect(part.runs, part.evidence.baseline) for part in parts),
+        "verdicts": _joined(judgment.judge(CLAIMS, part.evidence, *subject) for part in parts),
         "reported_training": reported_training.table(),
         "logged_map": log_map.table(base_groups, scheme_map.map_settings(base_groups.rewards.shape[1])),
         "logged_weights": analysis.logged(summary.long([(run, run.groups) for run in loaded])),
     }, first.fits
+
+
+def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The tables of the conditions, one below the other."""
+    return pd.concat(tables, ignore_index=True)
 
 
 def text_samples(runs: Sequence[FinishedRun], arithmetic: reasoning.Arithmetic | None) -> list[dict[str, Any]]:

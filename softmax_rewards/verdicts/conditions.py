@@ -101,9 +101,13 @@ def _with_early(evidence: Evidence, runs: Sequence[FinishedRun]) -> pd.DataFrame
 
 
 def _map(evidence: Evidence, reward_range: tuple[float, float]) -> dict[str, Figures]:
-    """Ablation → its place on the map, at the success and the format of the baseline's base model."""
+    """Ablation → its place on the map, at the success and the format of the baseline's base model.
+
+    Only constant weightings of ablations that were trained exactly like the baseline.
+    """
     base = evidence.measures.loc[evidence.baseline].iloc[0]
-    size = evidence.configs[evidence.baseline]["training"].get("group_size", scheme_map.GROUP_SIZE)
+    training = evidence.configs[evidence.baseline]["training"]
+    size = training.get("group_size", scheme_map.GROUP_SIZE)
     # A right answer is well formed, so a base model cannot have less format than success.
     success, formed = float(base["base"]), float(max(base["base"], base["base_format"]))
     places = {}
@@ -111,6 +115,6 @@ def _map(evidence: Evidence, reward_range: tuple[float, float]) -> dict[str, Fig
         settings = dict(config["weighting"])
         scheme = settings.pop("scheme")
         constant = not any(isinstance(value, (dict, str)) for value in settings.values())
-        if constant and 0 < success < 1:
+        if constant and config["training"] == training and 0 < success < 1:
             places[name] = scheme_map.figures(scheme, settings, success, formed, size, reward_range)
     return places

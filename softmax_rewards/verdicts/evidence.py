@@ -119,7 +119,8 @@ class Evidence:
     gate        the endpoint by which the gate asks whether training worked: "auc", or "reward"
     predicted_gap  the difference in success that the experiment expects; it replaces the baseline's gain where the
                    baseline is expected to lose
-    map         ablation → its place on the map of schemes at the base model; only constant weightings
+    map         ablation → its place on the map of schemes at the base model; only constant weightings of ablations
+                that were trained exactly like the baseline
     """
 
     measures: pd.DataFrame

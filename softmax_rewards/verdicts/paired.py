@@ -73,9 +73,9 @@ def difference(values: np.ndarray, first: pd.DataFrame, second: pd.DataFrame, en
 
     `first` and `second` are the rows of both in the table of `measures.measure`, for the same seeds.
     """
-    floor = math.hypot(noise(first, endpoint), noise(second, endpoint))
     if _several_bases(first):
         return mixed.interval(values, first["base_model"]), False
+    floor = math.hypot(noise(first, endpoint), noise(second, endpoint))
     return _interval(values, floor, 0.0, _counts(first, endpoint) + _counts(second, endpoint))
 
 

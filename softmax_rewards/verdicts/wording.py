@@ -79,10 +79,6 @@ def _open(interval: Interval, measure: Endpoint) -> str:
         if measure is PEAK:
             return "these runs show no clear maximum"
         return f"{interval.n} seed{' is' if interval.n == 1 else 's are'} not enough to tell the effect from chance"
-    if measure is PEAK:
-        # `peak_at_half` has an interval without a verdict only if the grid contradicts the fit.
-        limits = f"{interval.low:.2f} to {interval.high:.2f} of the reward range"
-        return f"a fitted curve says {limits}, but success at the temperatures tried does not confirm this"
     if interval.low <= 0 <= interval.high:
         limits = f"{_number(measure, interval.low)} to {_signed(measure, interval.high)}"
         return f"with these seeds the difference could be anything from {limits}"
