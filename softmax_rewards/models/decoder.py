@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from softmax_rewards.models.hand_gradients import rms_norm, swiglu
 from softmax_rewards.models.shape import LinearScaling, Shape
 
 SHORT = 512
-"""A CPU computes masked attention over at most this many keys with `attend_by_products`."""
+"""Attention over more keys than this uses PyTorch's fused kernels, and is faster without a mask."""
 
 
 class KVStore(Protocol):
@@ -40,11 +41,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        # The mean of squares is in float32, because bfloat16 has too few digits for a sum over a thousand channels. The
-        # result is rounded before the weight is applied, as in `transformers`, so that logits agree.
-        wide = x.float()
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * (wide * scale).to(x.dtype)
+        return rms_norm(x, self.weight, self.eps)
 
 
 def frequencies(shape: Shape, device: torch.device) -> Tensor:
@@ -74,6 +71,19 @@ def rotary_tables(positions: Tensor, shape: Shape, dtype: torch.dtype) -> tuple[
     angles = positions[:, None, :, None].float() * frequencies(shape, positions.device)
     cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
     return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+
+
+class RotaryTable:
+    """The rotary tables of the positions 0 … `count` − 1, computed once for many passes."""
+
+    def __init__(self, count: int, shape: Shape, like: Tensor) -> None:
+        cos, sin = rotary_tables(torch.arange(count, device=like.device)[None], shape, like.dtype)
+        self.table = torch.cat((cos, sin), -1)[0, 0]  # [count, 2·head_dim]
+
+    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """`rotary_tables` of `positions[B, T]`."""
+        cos, sin = F.embedding(positions, self.table).unsqueeze(1).chunk(2, dim=-1)
+        return cos, sin
 
 
 def rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
@@ -121,8 +131,8 @@ class Attention(nn.Module):
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """Attention of `queries[B, heads, T, d]` over `keys, values[B, kv_heads, T', d]`.
 
-    `mask[B or 1, 1, T, T']` is added to the scores. Without a mask, a single query sees all keys, and
-    several queries are causal, which needs T = T'.
+    `mask[B or 1, 1, T, T']` is added to the scores. Without a mask attention is causal: the queries are
+    those of the last T tokens.
     """
     length, shared = queries.shape[2], queries.shape[1] // keys.shape[1]
     exact = queries.dtype.itemsize >= 4  # plain products in float32 are precise enough
@@ -134,13 +144,19 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -
         # hundred, and bfloat16 would round them to whole numbers.
         grouped = queries.view(len(queries), keys.shape[1], shared, -1)
         return F.scaled_dot_product_attention(grouped, keys, values, mask).reshape(queries.shape)
+    ahead = keys.shape[2] - length if mask is None else 0
+    if ahead:
+        # The kernels' causal attention needs T = T'. So queries of the earlier tokens are put in front, with any value.
+        # That takes less time than a mask, because the kernels skip what is not causal.
+        queries = F.pad(queries, (0, 0, ahead, 0))
     if shared > 1 and queries.is_cuda and (mask is not None or exact):
         # On a GPU only the flash kernel lets heads share keys, and it supports neither masks nor float32. The
         # memory-efficient kernel supports both, but needs one key head per query head, so key heads are copied.
         # Without that kernel, PyTorch would hold all scores in memory.
         keys, values = keys.repeat_interleave(shared, 1), values.repeat_interleave(shared, 1)
         shared = 1
-    return F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=mask is None, enable_gqa=shared > 1)
+    mixed = F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=mask is None, enable_gqa=shared > 1)
+    return mixed[:, :, ahead:]
 
 
 def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
@@ -173,8 +189,7 @@ class Layer(nn.Module):
         self, x: Tensor, tables: tuple[Tensor, Tensor], mask: Tensor | None, store: KVStore | None, layer: int
     ) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), tables, mask, store, layer)
-        gate, up = self.gate_up_proj(self.post_attention_layernorm(x)).chunk(2, dim=-1)
-        return x + self.down_proj(F.silu(gate) * up)
+        return x + self.down_proj(swiglu(self.gate_up_proj(self.post_attention_layernorm(x))))
 
 
 class Decoder(nn.Module):
@@ -214,17 +229,18 @@ class Decoder(nn.Module):
         positions: Tensor | None = None,
         mask: Tensor | None = None,
         store: KVStore | None = None,
+        rotary: RotaryTable | None = None,
     ) -> Tensor:
         """Final hidden states `[B, T, hidden]` of `ids[B, T]`; `lm_head` turns them into logits.
 
         `positions[B, T]` are 0 … T−1 by default. `mask[B or 1, 1, T, keys]` is added to the scores: 0, or −inf where a
         key is hidden. Without a mask, attention is causal. With a `store`, `ids` continue the tokens in it. If it has
-        tokens already, `positions` must be given, and for T > 1 a `mask`.
+        tokens already, `positions` must be given, and for T > 1 a `mask`. `rotary` saves time if many passes use it.
         """
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
         x = self.embed_tokens(ids)
-        tables = rotary_tables(positions, self.shape, x.dtype)
+        tables = rotary_tables(positions, self.shape, x.dtype) if rotary is None else rotary.at(positions)
         recompute = self.gradient_checkpointing and torch.is_grad_enabled()
         for index, layer in enumerate(self.layers):
             if recompute:  # nothing is random in a layer, so the random state need not be restored

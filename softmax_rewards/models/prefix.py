@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.models.decoder import SHORT, Decoder
 
 
 class SharedPrefix:
@@ -21,6 +21,7 @@ class SharedPrefix:
         self.counts, self.equal = torch.tensor(counts, device=device), len(set(counts)) == 1
         self.sharded = model.sharded
         self.width = max(*counts, 1)  # at least 1; if every prompt has one token, `mask` hides this column
+        self.full = min(counts) == self.width  # no prompt has padding
         # Rows are padded on the right. No mask is needed: attention is causal, so no prompt token sees the padding.
         rows = [[*prompt[:-1], *[0] * (self.width - len(prompt) + 1)] for prompt in prompts]
         recorder = _Recorder()
@@ -63,8 +64,13 @@ class SharedPrefix:
         """Positions `[B, length]` of rows that continue the prompts; the first is that of the prompt's last token."""
         return self.counts[prompt_index, None] + torch.arange(length, device=prompt_index.device)
 
-    def mask(self, prompt_index: Tensor, length: int, dtype: torch.dtype) -> Tensor:
-        """The mask of such rows, `[B or 1, 1, length, width + length]`: 0, or −inf where a key is hidden."""
+    def mask(self, prompt_index: Tensor, length: int, dtype: torch.dtype) -> Tensor | None:
+        """The mask of such rows, `[B or 1, 1, length, width + length]`: 0, or −inf where a key is hidden.
+
+        None if it would only say that attention is causal, and attention over so many keys is faster without a mask.
+        """
+        if self.full and self.width + length > SHORT:
+            return None
         # If all prompts are equally long, one mask serves all rows and takes 1/B of the memory.
         counts = self.counts[:1] if self.equal else self.counts[prompt_index]
         column = torch.arange(self.width + length, device=prompt_index.device)

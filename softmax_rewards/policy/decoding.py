@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from softmax_rewards.models.decoder import Decoder
+from softmax_rewards.models.decoder import Decoder, RotaryTable
 from softmax_rewards.models.kv_cache import Cache
 from softmax_rewards.models.replay import Replay
 from softmax_rewards.policy.sampling_params import PLAIN, SamplingParams
@@ -77,17 +77,16 @@ def decode(
     cache, last, padding = _read(model, prompts, max_new_tokens, pad_id, schedule.width)
     cache.repeat(group_size)
     last, padding = last.repeat_interleave(group_size, 0), padding.repeat_interleave(group_size)
-    batch = DecodingBatch(model, cache, last, padding, max_new_tokens, noise, schedule, params)
-    ends = torch.tensor(list(eos_ids), device=last.device)
+    batch = DecodingBatch(model, cache, last, padding, eos_ids, max_new_tokens, noise, schedule, params)
     for position in range(1, max_new_tokens):  # the new batch already has token 0
         if position % schedule.check_every == 0:
-            alive = (~torch.isin(batch.tokens[batch.row_index, :position], ends).any(1)).nonzero()[:, 0]
+            alive = batch.unfinished()
             if len(alive) == 0:
                 break
             if len(alive) < schedule.compact_below * len(batch.row_index):
                 batch.keep(alive)
-        batch.advance(position)
-    return batch.completions(ends, pad_id)
+        batch.advance()
+    return batch.completions(pad_id)
 
 
 def _read(
@@ -119,6 +118,28 @@ def _read(
     return cache, torch.cat(last), padding
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn at each of T tokens for R rows."""
+
+    tokens: Tensor  # [T, R] int64
+    log_probs: Tensor  # [T, R] float32
+    entropies: Tensor  # [T, R] float32
+
+    @classmethod
+    def empty(cls, tokens: int, rows: int, device: torch.device) -> "Drawn":
+        numbers = torch.zeros((2, tokens, rows), device=device)
+        return cls(torch.zeros((tokens, rows), dtype=torch.int64, device=device), numbers[0], numbers[1])
+
+    def write(self, position: int, token: Tensor, log_probs: Tensor, entropies: Tensor) -> None:
+        """Write token number `position` of every row."""
+        self.tokens[position], self.log_probs[position], self.entropies[position] = token, log_probs, entropies
+
+    def narrowed(self, rows: int) -> "Drawn":
+        """Room for fewer rows, in the same memory."""
+        return Drawn(self.tokens[:, :rows], self.log_probs[:, :rows], self.entropies[:, :rows])
+
+
 class DecodingBatch:
     """The rows that are still decoded, and all tokens drawn so far."""
 
@@ -128,6 +149,7 @@ class DecodingBatch:
         cache: Cache,
         last: Tensor,
         padding: Tensor,
+        eos_ids: Sequence[int],
         max_new_tokens: int,
         noise: Tensor | None,
         schedule: DecodeSchedule,
@@ -136,11 +158,17 @@ class DecodingBatch:
         """Draw the first token of every row. `last[R, hidden]` are the hidden states of the prompts' last tokens."""
         self.model, self.cache, self.noise, self.schedule, self.params = model, cache, noise, schedule, params
         rows, device = len(last), last.device
-        self.tokens = torch.zeros((rows, max_new_tokens), dtype=torch.int64, device=device)
-        self.log_probs, self.entropies = torch.zeros((2, rows, max_new_tokens), device=device)
-        self.row_index = torch.arange(rows, device=device)  # the remaining rows, as indices into these three tensors
+        self.ends = torch.tensor(list(eos_ids), device=device)
+        # What was drawn for the remaining rows, one row of these tables per token: a whole row is written fast. `keep`
+        # and `completions` move it to the tables of all rows.
+        self.drawn = Drawn.empty(max_new_tokens, rows, device)
+        self.all_drawn = Drawn.empty(max_new_tokens, rows, device)
+        self.count = self.moved = 0  # tokens drawn so far, and how many of them `all_drawn` has already
+        self.row_index = torch.arange(rows, device=device)  # the remaining rows, as indices into all rows
         self.token = torch.zeros((rows, 1), dtype=torch.int64, device=device)  # the last token of each remaining row
+        self.finished = torch.zeros(rows, dtype=torch.bool, device=device)  # the remaining rows that have an end token
         self.positions = (cache.length - 1 - padding)[:, None]  # of the prompts' last tokens; `advance` adds 1
+        self.rotary = RotaryTable(cache.capacity, model.shape, last)
         if noise is not None:
             self.noise = noise.to(device)
             self.uniform = self.noise[:, :1].clone()  # a copy, because `advance` overwrites it in place
@@ -151,41 +179,53 @@ class DecodingBatch:
             hidden = (columns < padding[:, None]) | (columns >= cache.length)
             mask = torch.zeros(hidden.shape, device=device, dtype=last.dtype)
             self.mask = mask.masked_fill_(hidden, float("-inf"))[:, None, None]
-        self._write(0, *self._draw(last))
+        self._write(*self._draw(last))
         cache.open(1)
         self._refresh_graph()
 
-    def advance(self, position: int) -> None:
-        """Draw token number `position` of every remaining row, from 0."""
+    def advance(self) -> None:
+        """Draw the next token of every remaining row."""
         if self.cache.length > self.cache.width:  # this step writes a column behind those that attention reads
             self._refresh_graph()
         self.positions += 1
         if self.mask is not None:
             self.mask.index_fill_(3, self.cache.columns, 0.0)  # the column that this step writes becomes visible
         if self.noise is not None:
-            self.uniform.copy_(self.noise[:, position : position + 1])
-        self._write(position, *self.replay(self._step))
+            self.uniform.copy_(self.noise[:, self.count : self.count + 1])
+        self._write(*self.replay(self._step))
         self.cache.advance()
+
+    def unfinished(self) -> Tensor:
+        """The remaining rows without an end token so far, as ascending indices into the remaining rows."""
+        return (~self.finished).nonzero()[:, 0]
 
     def keep(self, rows: Tensor) -> None:
         """Keep only `rows`, ascending indices into the remaining rows."""
+        self._move()
         self.cache.keep(rows)
         self.row_index, self.positions, self.token = self.row_index[rows], self.positions[rows], self.token[rows]
+        self.finished = self.finished[rows]
+        self.drawn = self.drawn.narrowed(len(rows))
         self.mask = self.mask[rows] if self.mask is not None else None
         if self.noise is not None:
             self.noise, self.uniform = self.noise[rows], self.uniform[rows]
         self._refresh_graph()
 
-    def completions(self, ends: Tensor, pad_id: int) -> Completions:
+    def completions(self, pad_id: int) -> Completions:
         """All rows, also those that were dropped. Everything after a row's first end token is blanked."""
+        self._move()
         # A finished row draws more tokens until it is dropped. They are overwritten here.
-        is_end = torch.isin(self.tokens, ends)
-        finished, longest = is_end.any(1), self.tokens.shape[1]
+        drawn = self.all_drawn
+        is_end = torch.isin(drawn.tokens.T, self.ends)
+        finished, longest = is_end.any(1), is_end.shape[1]
         lengths = torch.where(finished, is_end.int().argmax(1) + 1, longest)
         after = torch.arange(longest, device=lengths.device) >= lengths[:, None]
-        tokens = self.tokens.masked_fill(after, pad_id)
         return Completions(
-            tokens, self.log_probs.masked_fill(after, 0.0), self.entropies.masked_fill(after, 0.0), lengths, finished
+            drawn.tokens.T.masked_fill(after, pad_id).contiguous(),
+            drawn.log_probs.T.masked_fill(after, 0.0).contiguous(),
+            drawn.entropies.T.masked_fill(after, 0.0).contiguous(),
+            lengths,
+            finished,
         )
 
     def _refresh_graph(self) -> None:
@@ -198,7 +238,7 @@ class DecodingBatch:
         # A GPU records these lines once and replays them. So everything that differs between steps must be a tensor
         # that is changed in place.
         mask = self.mask[..., : self.cache.width] if self.mask is not None else None
-        hidden = self.model(self.token, self.positions, mask, self.cache)
+        hidden = self.model(self.token, self.positions, mask, self.cache, self.rotary)
         return self._draw(hidden[:, 0])
 
     def _draw(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -213,11 +253,18 @@ class DecodingBatch:
             token = draw(self.params.truncated(probabilities), self.uniform)
         return token[:, 0], log_probs.gather(1, token)[:, 0], entropies
 
-    def _write(self, position: int, token: Tensor, log_probs: Tensor, entropies: Tensor) -> None:
+    def _write(self, token: Tensor, log_probs: Tensor, entropies: Tensor) -> None:
         self.token.copy_(token[:, None])
-        self.tokens[self.row_index, position] = token
-        self.log_probs[self.row_index, position] = log_probs
-        self.entropies[self.row_index, position] = entropies
+        self.finished |= torch.isin(token, self.ends)
+        self.drawn.write(self.count, token, log_probs, entropies)
+        self.count += 1
+
+    def _move(self) -> None:
+        """Move what was drawn since the last call to the tables of all rows."""
+        part = slice(self.moved, self.count)
+        for name in ("tokens", "log_probs", "entropies"):
+            getattr(self.all_drawn, name)[part, self.row_index] = getattr(self.drawn, name)[part]
+        self.moved = self.count
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ def gradients(model, hidden, factors):
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("short", [0, 512])
 def test_continuing_prompts_equals_the_whole_pass(monkeypatch, prompts, recompute, short):
-    monkeypatch.setattr("softmax_rewards.models.decoder.SHORT", short)  # attention by products or fused
+    for module in ("decoder", "prefix"):
+        monkeypatch.setattr(f"softmax_rewards.models.{module}.SHORT", short)  # attention by products or fused
     model = toy.decoder(vocabulary=7)
     length = ANSWERS.shape[1]
     factors = torch.randn(len(OWNERS), length, model.shape.hidden_size)

@@ -170,7 +170,7 @@ def test_out_of_memory_halves_the_rows_decoded_at_once_and_changes_nothing(monke
 
     class SmallCache(Cache):
         def repeat(self, times):
-            if self.store.shape[2] * times > 40:
+            if self.rows * times > 40:
                 raise torch.OutOfMemoryError("no room for so many rows")
             super().repeat(times)
 

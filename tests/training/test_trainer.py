@@ -282,6 +282,16 @@ def test_tables_agree_with_each_other(tiny, finished):
     assert record["config"] == json.loads(run.to_json())
 
 
+def test_with_one_answer_per_puzzle_the_final_evaluation_is_the_last_point_of_the_curve(tiny, finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    record = json.loads((folder / "run.json").read_text())
+    record["config"]["evaluation"]["final_samples"] = 1
+    (folder / "run.json").write_text(json.dumps(record))
+    evaluate.final(folder, tiny[1])
+    facts = json.loads((folder / "evaluation.json").read_text())
+    assert facts["success"] == pytest.approx(pd.read_csv(folder / "evaluations.csv")["success"].iloc[-1])
+
+
 def test_the_final_model_loads_in_transformers_and_is_judged(tiny, finished):
     evaluate.final(finished, tiny[1])
     facts = json.loads((finished / "evaluation.json").read_text())
@@ -289,8 +299,6 @@ def test_the_final_model_loads_in_transformers_and_is_judged(tiny, finished):
     assert facts["success"] == pytest.approx(puzzles["sampled"].mean())
     assert facts["greedy"] == pytest.approx(puzzles["greedy"].mean())
     assert 0 <= facts["pass@1"] <= facts["pass@4"] <= facts["pass@16"] <= 1
-    last = pd.read_csv(finished / "evaluations.csv").iloc[-1]
-    assert facts["success"] == pytest.approx(last["success"])
 
     ours = checkpoint.load(finished / "model")
     theirs = transformers.AutoModelForCausalLM.from_pretrained(finished / "model")
