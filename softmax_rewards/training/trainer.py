@@ -20,8 +20,9 @@ from softmax_rewards.config.run import Run
 from softmax_rewards.data import dataset
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.policy import kl, sharded, world
+from softmax_rewards.policy import kl, world
 from softmax_rewards.policy.dynamic_sampling import Collected
+from softmax_rewards.policy.engine import build_engine
 from softmax_rewards.policy.learning_rate import learning_rate
 from softmax_rewards.policy.limits import Limits, exhausted
 from softmax_rewards.policy.rollout import Rollouts, Sampler
@@ -87,7 +88,7 @@ def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -
     precision = getattr(torch, settings.precision) if processes.size == 1 else torch.float32
     policy = checkpoint.load(base, device, precision)
     policy.gradient_checkpointing = settings.gradient_checkpointing
-    engine = sharded.build(policy, settings, processes)
+    engine = build_engine(policy, settings, processes)
     reference = kl.reference_model(settings, base, device) if settings.kl_coef else None
     return Steps(
         run,
