@@ -20,7 +20,7 @@ from softmax_rewards.common.files import (
 from softmax_rewards.common.terminal import log
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Decoder
-from softmax_rewards.training import checkpoints
+from softmax_rewards.training import checkpoints, timing
 from softmax_rewards.training.run_log import RunLog
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ DECLARED = (
     "model/config.json",
     "run.json",
 )
+PHASES = ("start", "evaluation")
 EPISODE_TYPES = {
     "step": "int32",
     "group": "int32",
@@ -63,6 +64,9 @@ def write(out: Path, logs: RunLog, policy: Decoder, base: Path, record: dict[str
         episodes.astype(EPISODE_TYPES).to_parquet(partial, index=False, compression="zstd")
     write_csv(reward_groups(episodes), out / "groups.csv")
     write_text("".join(json.dumps(row) + "\n" for row in logs.rows("samples")), out / "samples.jsonl")
+    phases = logs.rows("phases")
+    seconds = {f"{name}_s": sum(row["seconds"] for row in phases if row["phase"] == name) for name in PHASES}
+    timing.write(out, **seconds)
     _keep(out, record, identity)
     link(out / "finished" / "run.json", out / "run.json")
     _drop_state(out)

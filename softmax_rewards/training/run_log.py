@@ -14,7 +14,7 @@ from softmax_rewards.common.files import writing
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = ("metrics", "timing", "episodes", "evaluations", "samples")
+TABLES = ("metrics", "timing", "phases", "episodes", "evaluations", "samples")
 PIECE_BYTES = 2**20  # read at once
 
 Marks = dict[str, dict[str, Any]]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from softmax_rewards.common import devices, provenance
 from softmax_rewards.config.run import Run
-from softmax_rewards.training import state_file
+from softmax_rewards.training import final_evaluation, state_file
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--run", type=Run.from_json, required=True, help="the resolved run, as JSON")
@@ -33,4 +33,6 @@ with state_file.starting(out, run):
     from softmax_rewards.training import trainer  # torch must not be imported before the lease
 
     plans = provenance.plan_hashes(arguments.plan, arguments.predictions)
-    trainer.train(run, arguments.data.parent, arguments.base.parent, out, plans)
+    policy = trainer.train(run, arguments.data.parent, arguments.base.parent, out, plans)
+    if policy is not None:
+        final_evaluation.leave(policy, out, arguments.data.parent)
