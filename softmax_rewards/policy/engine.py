@@ -18,16 +18,6 @@ from softmax_rewards.policy import optimizer
 from softmax_rewards.policy.gradients import Gradients
 from softmax_rewards.policy.micro_batches import Samples
 from softmax_rewards.policy.objective import token_log_probs
-from softmax_rewards.policy.world import World
-
-
-def build_engine(policy: Decoder, settings: Training, world: World) -> "Engine":
-    """The engine for `policy`, which must be in float32 if the world has several ranks."""
-    if world.size == 1:
-        return Engine(policy, settings)
-    from softmax_rewards.policy.sharded import ShardedEngine  # takes a second, which one process need not wait
-
-    return ShardedEngine(policy, settings, world)
 
 
 class Engine:

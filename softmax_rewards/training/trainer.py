@@ -16,14 +16,14 @@ import torch
 from softmax_rewards.common import provenance
 from softmax_rewards.common.files import verified_manifest
 from softmax_rewards.common.terminal import log
-from softmax_rewards.config.run import Run
+from softmax_rewards.config.run import Run, Training
 from softmax_rewards.data import dataset
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.policy import kl, world
 from softmax_rewards.policy.dynamic_sampling import Collected
-from softmax_rewards.policy.engine import build_engine
+from softmax_rewards.policy.engine import Engine
 from softmax_rewards.policy.learning_rate import learning_rate
 from softmax_rewards.policy.limits import Limits, exhausted
 from softmax_rewards.policy.rollout import Rollouts, Sampler
@@ -111,6 +111,15 @@ def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -
         dataset.read(data, "train"),
         dataset.read(data, "test", run.evaluation.puzzles),
     )
+
+
+def build_engine(policy: Decoder, settings: Training, processes: World) -> Engine:
+    """The engine for `policy`, which must be in float32 if there are several processes."""
+    if processes.size == 1:
+        return Engine(policy, settings)
+    from softmax_rewards.policy.sharded import ShardedEngine  # takes a second, which one process need not wait for
+
+    return ShardedEngine(policy, settings, processes)
 
 
 class Trainer:

@@ -131,7 +131,7 @@ def test_a_training_job_does_not_wait_for_what_its_first_step_does_not_need(run_
     """Each of these modules takes between a tenth of a second and a second to load."""
     out = run_python(
         "import sys; import torch; from softmax_rewards.policy import optimizer;"
-        "from softmax_rewards.training import base_evaluation, evaluate, signal_study, trainer, warm_start;"
+        "from softmax_rewards.training import evaluate, trainer, warm_start;"
         "from softmax_rewards.data.tasks import countdown, gsm8k, multiplication;"
         "model = torch.nn.Linear(2, 1); adamw = optimizer.build(model, 0.1, 'device');"
         "model(torch.ones(2)).backward(); adamw.step(1.0, torch.Generator());"
