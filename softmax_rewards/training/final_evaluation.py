@@ -9,37 +9,37 @@ or if they are of another run or of other evaluation code. So nothing is lost wh
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from softmax_rewards.common import provenance
 from softmax_rewards.common.files import link, verified_manifest, write_manifest
 from softmax_rewards.common.terminal import log, plain
 from softmax_rewards.training import state_file, timing
 
-if TYPE_CHECKING:  # `take_over` does not wait for torch
-    from softmax_rewards.models.decoder import Decoder
-
 FOLDER = "evaluation"
 FILES = ("puzzles.csv", "evaluation.json")  # the last one marks the run as evaluated
 
 
-def leave(policy: "Decoder", out: Path, data: Path) -> None:
-    """Evaluate the final `policy` of the run that has just finished in `out`, and leave the results for `take_over`.
+def leave(evaluate: Callable[[Path], None], out: Path, code: str) -> None:
+    """Evaluate the final model of the run that has just finished in `out`, and leave the results for `take_over`.
 
-    `data` has the puzzles. An error is only logged: the run itself has succeeded, and `evaluate` will try again.
+    An error is only logged: the run itself has succeeded, and the rule `evaluate` will try again.
+
+    Args:
+        evaluate: writes `FILES` to a folder.
+        out: the run's folder.
+        code: `provenance.evaluation_fingerprint` from the start of this process. The sources may have changed since.
     """
-    from softmax_rewards.training import evaluate  # imports torch
-
     folder = out / FOLDER
     try:
         record = _record(out)
         with state_file.evaluating(out, record), timing.measured(out, "final_evaluation_s"):
             discard(out)
             folder.mkdir()
-            evaluate.final(out, data, folder, policy)
-            write_manifest(folder, list(FILES), **_origin(record))
+            evaluate(folder)
+            write_manifest(folder, list(FILES), **_origin(record), code=code)
     except Exception as error:  # for example a verifier that fails, or a full disk
         reason = plain(" ".join(str(error).split()))
         log("train", f"{out}: the final evaluation failed ({type(error).__name__}: {reason}); the next job tries again")
@@ -55,7 +55,9 @@ def take_over(out: Path) -> bool:
     except ValueError as error:
         log("evaluate", f"{error}; the model is evaluated again")
         return False
-    if any(manifest.get(key) != value for key, value in _origin(_record(out)).items()):
+    record = _record(out)
+    expected = _origin(record) | {"code": provenance.evaluation_fingerprint(record["config"])}
+    if any(manifest.get(key) != value for key, value in expected.items()):
         return False
     for name in FILES:
         link(folder / name, out / name)
@@ -73,6 +75,5 @@ def _record(out: Path) -> dict[str, Any]:
 
 
 def _origin(record: Mapping[str, Any]) -> dict[str, str]:
-    """What the results depend on: the run with its puzzles and base model, and the code of the evaluation."""
-    origin = {key: record[key] for key in ("fingerprint", "data", "base")}
-    return origin | {"code": provenance.evaluation_fingerprint(record["config"])}
+    """The run that the results are of, with its puzzles and base model."""
+    return {key: record[key] for key in ("fingerprint", "data", "base")}

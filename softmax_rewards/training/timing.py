@@ -10,7 +10,7 @@ The seconds of each step are in `timing.csv`.
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from softmax_rewards.common.files import read_json, write_json
@@ -38,5 +38,6 @@ def measured(out: Path, name: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     seconds = time.perf_counter() - began
-    file = out / FILE
-    write(out, **((read_json(file) if file.exists() else {}) | {name: seconds}))
+    with suppress(OSError, ValueError):  # what was measured is worth more than its time
+        file = out / FILE
+        write(out, **((read_json(file) if file.exists() else {}) | {name: seconds}))
