@@ -15,8 +15,7 @@ from softmax_rewards.config.run import Run
 TRAIN = Path(__file__).parents[1] / "workflow/scripts/train.py"
 PLAN = Path(__file__).parents[1] / "docs/analysis-plan.md"
 CONTEXT = multiprocessing.get_context("forkserver")
-# The optimizer imports torch._dynamo, which takes seconds.
-CONTEXT.set_forkserver_preload(["snakemake.cli", "softmax_rewards.training.trainer", "torch._dynamo"])
+CONTEXT.set_forkserver_preload(["snakemake.cli", "softmax_rewards.training.trainer"])
 
 
 def start(function: Callable[..., None], *arguments: object, stdout: Path, stderr: Path) -> BaseProcess:

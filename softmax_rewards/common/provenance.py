@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from softmax_rewards.common import environment, files, plugins
+from softmax_rewards.common import environment, files, plugins, source_cache
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -90,7 +90,8 @@ def closure(
 
     Raises FileNotFoundError for a name in `modules` without a file.
     """
-    files: dict[str, Path] = {}
+    reached: dict[str, Path] = {}
+    seen: set[str] = set()
     pending = [*read(Path(script).resolve()).imports, *modules]
     if follow(entry := _name(Path(script).resolve())):
         pending.append(entry)
@@ -99,14 +100,17 @@ def closure(
         raise FileNotFoundError(f"no module {missing[0]}")
     while pending:
         name = pending.pop()
-        path = _file(name)
-        if path is None or name in files or not follow(name):
+        if name in seen:
             continue
-        files[name] = path
+        seen.add(name)
+        path = _file(name)
+        if path is None or not follow(name):
+            continue
+        reached[name] = path
         pending.extend(read(path).imports)
         # To import a module, Python first runs the `__init__.py` of each package around it.
         pending.extend(name[:index] for index, letter in enumerate(name) if letter == ".")
-    return dict(sorted(files.items()))
+    return dict(sorted(reached.items()))
 
 
 def run_plugins(run: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -224,6 +228,15 @@ class Parsed(NamedTuple):
 @functools.cache
 def read(path: Path) -> Parsed:
     """Parse a Python file, or the code cells of a notebook."""
+    name = _name(path)
+    if not name:  # a script or a notebook
+        return _parsed(path)
+    version = f"{name} {counts(name)} {files.sha256(Path(__file__))}"
+    value = source_cache.cached(path, version, lambda: _parsed(path)._asdict())
+    return Parsed(tuple(value["imports"]), value["code"], value["numbers"])
+
+
+def _parsed(path: Path) -> Parsed:
     tree = _parse(path)
     nodes = list(ast.walk(tree))
     names = _imports(path, nodes)

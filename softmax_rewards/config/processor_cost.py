@@ -46,7 +46,7 @@ def _shape(experiment: Experiment) -> Shape | None:
 
 
 def run_seconds(run: Run, speed: Speed) -> float:
-    """Core-seconds of one run: two starts, its steps, the evaluations while training, and the final one."""
+    """Core-seconds of one run: its start, its steps, the evaluations while training, and the final one."""
     training, evaluation = run.training, run.evaluation
     answers = training.steps * training.prompts_per_step * training.group_size
     # The final evaluation has sampled answers, greedy answers, and those of pass@k.
@@ -55,7 +55,7 @@ def run_seconds(run: Run, speed: Speed) -> float:
     evaluated += cost.pass_points(training, evaluation) * evaluation.pass_puzzles * evaluation.pass_samples
     decoded = (answers * training.max_num_gen_batches + evaluated) * speed.rollout
     learned = answers * training.updates_per_batch * speed.update
-    return 2 * speed.start + speed.answer_tokens * (decoded + learned)
+    return speed.start + speed.answer_tokens * (decoded + learned)
 
 
 def base_seconds(runs: Sequence[Run], speed: Speed) -> float:

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from pyarrow import parquet
 
 from softmax_rewards.common.files import appearing, sha256, write_manifest
 from softmax_rewards.common.terminal import plain
 from softmax_rewards.data import tasks
+
+if TYPE_CHECKING:  # a run only reads puzzles, and starts without waiting for pandas
+    import pandas as pd
 
 SPLITS = ("train", "test", "warm_start")
 
@@ -47,8 +50,9 @@ def read(folder: Path, split: str, count: int | None = None) -> list[dict[str, A
     """
     file = folder / f"{split}.parquet"
     try:
-        rows = pd.read_parquet(file).to_dict("records")
-    except Exception as error:  # pyarrow and pandas raise many kinds of errors on damaged bytes
+        with parquet.ParquetFile(file) as table:
+            rows = table.read().to_pylist()
+    except Exception as error:  # pyarrow raises many kinds of errors on damaged bytes
         reason = plain(" ".join(str(error).split()))
         raise ValueError(f"{file}: not a readable parquet file ({type(error).__name__}: {reason})") from error
     if count is not None and len(rows) < count:
@@ -57,7 +61,7 @@ def read(folder: Path, split: str, count: int | None = None) -> list[dict[str, A
 
 
 def refuse_overlap(
-    test: pd.DataFrame, other: pd.DataFrame, name: str, identity: Callable[[dict[str, Any]], Hashable]
+    test: "pd.DataFrame", other: "pd.DataFrame", name: str, identity: Callable[[dict[str, Any]], Hashable]
 ) -> None:
     """Raise ValueError if a row of `test` has the same `identity` as a row of `other`; it names the first such row."""
     seen = {identity(row) for row in other.to_dict("records")}

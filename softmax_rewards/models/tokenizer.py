@@ -1,30 +1,21 @@
 """The tokenizer: text ↔ token ids, and conversations → prompts, with the checkpoint's own files.
 
-`tokenizer.json` says how text is split into tokens. The chat template is a jinja program. It writes a conversation in
-the form that the model was tuned on. A checkpoint may come from anywhere, so its template runs in jinja's sandbox: it
-can read the conversation and nothing else.
+`tokenizer.json` says how text is split into tokens. The chat template writes a conversation in the form that the model
+was tuned on (`chat_template.py`).
 """
 
 import json
-from collections.abc import Callable
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as HFTokenizer
 
 from softmax_rewards.common.files import read_json
 from softmax_rewards.common.terminal import plain
 
-# The date for templates that write today's date with `strftime_now`. It is always the default date of Llama 3's
-# template, because a run must not depend on the day, and its prompts must not change at midnight.
-TODAY = datetime(2024, 7, 26)
+if TYPE_CHECKING:
+    import jinja2
 
 LONGEST_PROMPT = 10**6  # characters; a template that writes more is wrong, and must not fill the memory
 
@@ -144,43 +135,10 @@ class Tokenizer:
         return text
 
     @cached_property
-    def _template(self) -> jinja2.Template:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals |= {"raise_exception": _raise_exception, "strftime_now": TODAY.strftime}
-        return environment.from_string(self.chat_template or "")
+    def _template(self) -> "jinja2.Template":
+        from softmax_rewards.models import chat_template  # only chat prompts need jinja, which takes time to load
 
-
-class _Generation(jinja2.ext.Extension):
-    """`{% generation %} … {% endgeneration %}` marks the assistant's tokens for training. Here it has no effect."""
-
-    tags = {"generation"}  # noqa: RUF012 (jinja's own interface)
-
-    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        call = self.call_method("_write")
-        return jinja2.nodes.CallBlock(call, [], [], body).set_lineno(line)
-
-    def _write(self, caller: Callable[[], str]) -> str:
-        return caller()
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """The `tojson` of chat templates. jinja's own filter escapes HTML, but no model was tuned on that."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+        return chat_template.compiled(self.chat_template or "")
 
 
 def _one_line(error: Exception) -> str:

@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8
+from softmax_rewards.policy.fused_adamw import BETAS, EPSILON, FusedAdamW
+
 SLICE = 2**24
 """Elements updated at once. All elements of the largest matrix at once would need temporaries of its size."""
 
@@ -146,14 +147,10 @@ class DeviceAdamW(Optimizer):
 
     def __init__(self, policy: nn.Module, learning_rate: float) -> None:
         super().__init__(policy, learning_rate)
-        # The fused version needs one pass over memory and no temporaries.
-        self._adamw = torch.optim.AdamW(
-            policy.parameters(), learning_rate, BETAS, EPSILON, weight_decay=0.0, fused=True
-        )
+        self._adamw = FusedAdamW(policy.parameters())
 
     def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
-        self._adamw.param_groups[0]["lr"] = self.learning_rate  # a warm start sets another one for every step
-        self._adamw.step()
+        self._adamw.step(self.learning_rate)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         tensors: dict[str, dict[str, Tensor]] = {}
@@ -176,17 +173,13 @@ class HostAdamW(Optimizer):
             name: value.detach().to("cpu", torch.float32, copy=True) for name, value in self.parameters.items()
         }
         # One optimizer per tensor, so that the host holds only one gradient at a time.
-        self._adamw = {
-            name: torch.optim.AdamW([master], learning_rate, BETAS, EPSILON, weight_decay=0.0, fused=True)
-            for name, master in self._masters.items()
-        }
+        self._adamw = {name: FusedAdamW([master]) for name, master in self._masters.items()}
 
     def _apply(self, gradients: Mapping[str, Tensor], rounding: torch.Generator) -> None:
         for name, gradient in gradients.items():
             master = self._masters[name]
             master.grad = gradient.to("cpu")
-            self._adamw[name].param_groups[0]["lr"] = self.learning_rate
-            self._adamw[name].step()
+            self._adamw[name].step(self.learning_rate)
             master.grad = None
             # Rounded to nearest; small updates add up in the master.
             for weight, value in zip(*(v.view(-1).split(SLICE) for v in (self.parameters[name], master)), strict=True):

@@ -27,11 +27,6 @@ from softmax_rewards.policy.optimizer import DeviceAdamW, Optimizer
 from softmax_rewards.policy.world import World
 
 
-def build(policy: Decoder, settings: Training, world: World) -> Engine:
-    """The engine for `policy`, which must be in float32 if the world has several ranks."""
-    return Engine(policy, settings) if world.size == 1 else ShardedEngine(policy, settings, world)
-
-
 def shard(policy: Decoder, world: World, precision: torch.dtype) -> None:
     """Shard the float32 `policy` over the ranks, in place. From then on it computes in `precision`."""
     mesh = init_device_mesh(world.device.type, (world.size,))

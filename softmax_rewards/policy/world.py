@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import distributed
-from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
 from softmax_rewards.models.checkpoint import pick_device
 
@@ -93,6 +92,9 @@ def opened(device_setting: str) -> Iterator[World]:
         distributed.init_process_group(backend, timeout=timedelta(days=1))
         yield World(distributed.get_rank(), distributed.get_world_size(), device)
     except Exception as error:
+        # Imported here, because only ranks need it and it takes a tenth of a second.
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
         get_error_handler().record_exception(error)  # `launch.py` shows it
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
             time.sleep(CAUSE_FIRST)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from softmax_rewards.common import provenance
@@ -13,6 +12,7 @@ from softmax_rewards.common.files import write_csv, write_json
 from softmax_rewards.config.run import Run
 from softmax_rewards.data import dataset, tasks
 from softmax_rewards.models import checkpoint
+from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
 from softmax_rewards.policy.limits import Limits
 from softmax_rewards.policy.rollout import Rollouts, Sampler
@@ -21,23 +21,32 @@ from softmax_rewards.training import coverage, records
 Solutions = list[list[str | None]]  # [puzzle][sample]: the canonical right solution, or None
 
 
-def final(run_folder: Path, data: Path) -> None:
-    """Evaluate the final model of a finished run: write `evaluation.json` and `puzzles.csv` to `run_folder`.
+def final(run_folder: Path, data: Path, out: Path | None = None, policy: Decoder | None = None) -> None:
+    """Evaluate the final model of a finished run: write `puzzles.csv` and then `evaluation.json` to the folder `out`.
 
     Success, sampled and greedy, is measured on all evaluation puzzles, with `evaluation.final_samples` samples each.
-    pass@k and the number of distinct right
-    solutions come from `evaluation.pass_samples` samples on the first `evaluation.pass_puzzles` of them.
+    pass@k and the number of distinct right solutions come from `evaluation.pass_samples` samples on the first
+    `evaluation.pass_puzzles` of them.
+
+    Args:
+        run_folder: the run's folder.
+        data: the folder with the puzzles.
+        out: where the results go; by default to `run_folder`.
+        policy: the final model if it is in memory; by default it is loaded from `run_folder`.
     """
+    import pandas as pd  # not needed before the end, and a start would wait for it
+
+    out = out or run_folder
     record = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
     run = Run.from_dict(record["config"])
-    solver = _Solver(run, run_folder / "model", data, record["template"])
+    solver = _Solver(run, run_folder / "model", data, record["template"], policy)
     settings = run.evaluation
     rollouts = solver.rollout(settings.puzzles, settings.final_samples, "evaluation")
     sampled = solver.solutions(rollouts)
     greedy = solver.solutions(solver.rollout(settings.puzzles, 1, None))
     many = solver.solutions(solver.rollout(settings.pass_puzzles, settings.pass_samples, "pass@k"))
     table = pd.DataFrame({"puzzle": range(settings.puzzles), "sampled": _right(sampled), "greedy": _right(greedy)})
-    write_csv(table, run_folder / "puzzles.csv")
+    write_csv(table, out / "puzzles.csv")
     right = np.array([sum(solution is not None for solution in row) for row in many])
     distinct = [len({solution for solution in row if solution is not None}) for row in many]
     summary: dict[str, Any] = {
@@ -53,20 +62,20 @@ def final(run_folder: Path, data: Path) -> None:
         "code": provenance.evaluation_fingerprint(record["config"]),
         **records.flexible_rate(rollouts),
     }
-    write_json(summary, run_folder / "evaluation.json")
+    write_json(summary, out / "evaluation.json")
 
 
 class _Solver:
     """The final model, which answers held-out puzzles."""
 
-    def __init__(self, run: Run, model: Path, data: Path, template: str) -> None:
+    def __init__(self, run: Run, model: Path, data: Path, template: str, policy: Decoder | None) -> None:
         settings = run.training
         torch.set_num_threads(settings.threads)
         self.seed = run.seed
         self.task, _ = tasks.load(run.task)
         self.puzzles = dataset.read(data, "test", run.evaluation.puzzles)
         device = checkpoint.pick_device(settings.device)
-        self.policy = checkpoint.load(model, device, getattr(torch, settings.precision))
+        self.policy = policy or checkpoint.load(model, device, getattr(torch, settings.precision))
         limits = Limits.of(settings)
         self.sampler = Sampler(
             Tokenizer(model), run.task, template, limits, settings.max_new_tokens, settings.reward_timeout

@@ -4,9 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from softmax_rewards.common.files import (
     appearing,
@@ -22,8 +20,11 @@ from softmax_rewards.common.files import (
 from softmax_rewards.common.terminal import log
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.decoder import Decoder
-from softmax_rewards.training import checkpoints
+from softmax_rewards.training import checkpoints, timing
 from softmax_rewards.training.run_log import RunLog
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The files that mark a run as finished or evaluated.
 MARKS = ("run.json", "evaluation.json", "puzzles.csv")
@@ -39,6 +40,7 @@ DECLARED = (
     "model/config.json",
     "run.json",
 )
+PHASES = ("start", "evaluation")
 EPISODE_TYPES = {
     "step": "int32",
     "group": "int32",
@@ -51,6 +53,8 @@ EPISODE_TYPES = {
 
 def write(out: Path, logs: RunLog, policy: Decoder, base: Path, record: dict[str, Any], identity: str) -> None:
     """Write the final weights and tables of the run in `out`, `run.json` last, and delete its logs and checkpoints."""
+    import pandas as pd  # needed only at the end of a run, and a start would wait for it
+
     _write_model(out / "model", policy, base)
     for name in ("metrics", "evaluations", "timing"):
         write_csv(logs.table(name), out / f"{name}.csv")
@@ -60,6 +64,9 @@ def write(out: Path, logs: RunLog, policy: Decoder, base: Path, record: dict[str
         episodes.astype(EPISODE_TYPES).to_parquet(partial, index=False, compression="zstd")
     write_csv(reward_groups(episodes), out / "groups.csv")
     write_text("".join(json.dumps(row) + "\n" for row in logs.rows("samples")), out / "samples.jsonl")
+    phases = logs.rows("phases")
+    seconds = {f"{name}_s": sum(row["seconds"] for row in phases if row["phase"] == name) for name in PHASES}
+    timing.write(out, **seconds)
     _keep(out, record, identity)
     link(out / "finished" / "run.json", out / "run.json")
     _drop_state(out)
@@ -86,14 +93,11 @@ def restore(out: Path, identity: str) -> bool:
     return True
 
 
-def reward_groups(episodes: pd.DataFrame) -> pd.DataFrame:
+def reward_groups(episodes: "pd.DataFrame") -> "pd.DataFrame":
     """How often a step had a group with these rewards: `step, rewards ("1.1 0.1 0.0", descending), right, count`."""
     by_group = episodes.sort_values("reward", ascending=False, kind="stable").groupby(["step", "group"])
-    groups = pd.DataFrame(
-        {
-            "rewards": by_group["reward"].agg(lambda values: " ".join(f"{value:.6g}" for value in values)),
-            "right": by_group["correct"].sum(),
-        }
+    groups = by_group.agg(
+        rewards=("reward", lambda values: " ".join(f"{value:.6g}" for value in values)), right=("correct", "sum")
     ).reset_index()
     return groups.groupby(["step", "rewards", "right"]).size().rename("count").reset_index()
 

@@ -4,6 +4,8 @@ state.json                how far the run is, or how it ended (`state_file.py`)
 state/                    while the run is under way: logs and the newest two checkpoints
 metrics.csv … model/      written when the run has finished, `run.json` last
 finished/                 second names of these files, without the weights, with checksums
+timing.json               seconds of the phases other than steps (`timing.py`)
+evaluation/               the final evaluation, until it is taken over (`final_evaluation.py`)
 
 The trainer uses a `Folder`. For a run of one process it is a `RunFolder`. For several processes, `shared_folder.py` has
 one that lets the main process write.
@@ -22,7 +24,7 @@ from softmax_rewards.common.terminal import log
 from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.policy.engine import Engine
 from softmax_rewards.policy.limits import Limits
-from softmax_rewards.training import checkpoints, finished_run
+from softmax_rewards.training import checkpoints, final_evaluation, finished_run
 from softmax_rewards.training.run_log import RunLog
 
 CHECKPOINTS = 2  # the newest may turn out to be damaged
@@ -101,7 +103,10 @@ class RunFolder:
             self._lock.release()
 
     def restore(self) -> bool:
-        return finished_run.restore(self.out, self.identity)
+        restored = finished_run.restore(self.out, self.identity)
+        if not restored:
+            final_evaluation.discard(self.out)  # it is of an earlier training
+        return restored
 
     def resume(self, engine: Engine, limits: Limits) -> tuple[int, int]:
         newest, facts = self.newest_checkpoint()

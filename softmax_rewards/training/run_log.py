@@ -7,13 +7,14 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from softmax_rewards.common.files import writing
 
-TABLES = ("metrics", "timing", "episodes", "evaluations", "samples")
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = ("metrics", "timing", "phases", "episodes", "evaluations", "samples")
 PIECE_BYTES = 2**20  # read at once
 
 Marks = dict[str, dict[str, Any]]
@@ -88,8 +89,10 @@ class RunLog:
         with self._paths[table].open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
 
-    def table(self, name: str) -> pd.DataFrame:
+    def table(self, name: str) -> "pd.DataFrame":
         """All rows of a table as a frame."""
+        import pandas as pd  # needed only at the end of a run, and a start would wait for it
+
         return pd.DataFrame(self.rows(name))
 
     def close(self) -> None:

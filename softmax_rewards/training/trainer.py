@@ -16,18 +16,20 @@ import torch
 from softmax_rewards.common import provenance
 from softmax_rewards.common.files import verified_manifest
 from softmax_rewards.common.terminal import log
-from softmax_rewards.config.run import Run
+from softmax_rewards.config.run import Run, Training
 from softmax_rewards.data import dataset
 from softmax_rewards.models import checkpoint
+from softmax_rewards.models.decoder import Decoder
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.policy import kl, sharded, world
+from softmax_rewards.policy import kl, world
 from softmax_rewards.policy.dynamic_sampling import Collected
+from softmax_rewards.policy.engine import Engine
 from softmax_rewards.policy.learning_rate import learning_rate
 from softmax_rewards.policy.limits import Limits, exhausted
 from softmax_rewards.policy.rollout import Rollouts, Sampler
 from softmax_rewards.policy.update import Diverged, Facts, Updater
 from softmax_rewards.policy.world import World
-from softmax_rewards.training import records, shared_folder, step_log
+from softmax_rewards.training import records, shared_folder, step_log, timing
 from softmax_rewards.training.divergence import DivergenceGuard
 from softmax_rewards.training.run_folder import Folder
 from softmax_rewards.training.state_file import StateFile
@@ -35,7 +37,7 @@ from softmax_rewards.training.step import Steps
 from softmax_rewards.training.termination import TerminationRequest
 
 
-def train(run: Run, data: Path, base: Path, out: Path, plans: Mapping[str, str | None] | None = None) -> None:
+def train(run: Run, data: Path, base: Path, out: Path, plans: Mapping[str, str | None] | None = None) -> Decoder | None:
     """Train one ablation with one seed. Start from the base model in `base`, train on the puzzles in `data`.
 
     All files go to `out`. An interrupted run continues from its newest undamaged checkpoint there. On a CPU, it ends
@@ -44,6 +46,9 @@ def train(run: Run, data: Path, base: Path, out: Path, plans: Mapping[str, str |
 
     `plans` are the hashes of the analysis plan and of the predictions (`provenance.plan_hashes`). They go into
     `run.json`; a run that continues keeps those of its first start.
+
+    Returns the final policy, as it was saved. None if several processes trained it, and if the run was not trained
+    again.
 
     Raises:
         SystemExit: after SIGTERM or Control-C, when the step is done and a checkpoint is written.
@@ -70,11 +75,12 @@ def train(run: Run, data: Path, base: Path, out: Path, plans: Mapping[str, str |
         stack.enter_context(exhausted(run.training, alone=processes.size == 1))
         termination = stack.enter_context(TerminationRequest())
         if folder.restore():  # the run has already finished in `out`
-            return
+            return None
         template = manifests["base"]["template"]
         steps = prepare(run, data, base, template, processes)
         record |= {"template": template, "gpus": processes.size}
         Trainer(run, steps, folder, state, termination, processes).train(base, record)
+    return steps.updater.engine.policy if processes.size == 1 else None
 
 
 def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -> Steps:
@@ -87,7 +93,7 @@ def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -
     precision = getattr(torch, settings.precision) if processes.size == 1 else torch.float32
     policy = checkpoint.load(base, device, precision)
     policy.gradient_checkpointing = settings.gradient_checkpointing
-    engine = sharded.build(policy, settings, processes)
+    engine = build_engine(policy, settings, processes)
     reference = kl.reference_model(settings, base, device) if settings.kl_coef else None
     return Steps(
         run,
@@ -105,6 +111,15 @@ def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -
         dataset.read(data, "train"),
         dataset.read(data, "test", run.evaluation.puzzles),
     )
+
+
+def build_engine(policy: Decoder, settings: Training, processes: World) -> Engine:
+    """The engine for `policy`, which must be in float32 if there are several processes."""
+    if processes.size == 1:
+        return Engine(policy, settings)
+    from softmax_rewards.policy.sharded import ShardedEngine  # takes a second, which one process need not wait for
+
+    return ShardedEngine(policy, settings, processes)
 
 
 class Trainer:
@@ -129,6 +144,7 @@ class Trainer:
         settings, steps = self.run.training, self.steps
         start, self.tokens = self.folder.resume(self.engine, self.limits)
         self.state.begins(start)
+        self.folder.append("phases", {"phase": "start", "seconds": timing.process_age()})
         for step in range(start, settings.steps):
             if step % self.run.evaluation.every == 0:
                 self.log_evaluation(step)
@@ -161,11 +177,13 @@ class Trainer:
 
     def log_evaluation(self, step: int) -> None:
         """Evaluate the policy after `step` updates. Log its rates and its answers to a few held-out puzzles."""
+        began = time.perf_counter()
         rollouts = self.steps.evaluate()
         row = records.evaluation_row(step, self.tokens, rollouts) | self.steps.passes(step)
         self.folder.append("evaluations", row)
         for text in records.sample_rows(step, rollouts, self.run.evaluation.samples):
             self.folder.append("samples", text)
+        self.folder.append("phases", {"phase": "evaluation", "seconds": time.perf_counter() - began})
         self.state.evaluated(step, row["success"])
 
     def log_step(
@@ -194,9 +212,9 @@ class Trainer:
         sample_weights = weights[:, : rollouts.group_size]
         self.folder.append("episodes", records.episode_row(step + 1, collected.indices, rollouts, sample_weights))
         tokens = (collected.tokens, int(rollouts.lengths.sum()))
-        timing = records.timing_row(step + 1, seconds, tokens, self.world.device)
-        self.folder.append("timing", timing | dataclasses.asdict(self.limits))
-        self.state.stepped(step + 1, timing["seconds"])
+        row = records.timing_row(step + 1, seconds, tokens, self.world.device)
+        self.folder.append("timing", row | dataclasses.asdict(self.limits))
+        self.state.stepped(step + 1, row["seconds"])
 
     def save_or_stop(self, step: int) -> None:
         """Write a checkpoint every `training.checkpoint_every` steps. If the end was requested, write one and exit."""

@@ -16,12 +16,12 @@ def load(name: str) -> experiments.Experiment:
     return experiments.load(ROOT / f"config/experiments/{name}.yaml")
 
 
-def test_a_run_has_two_starts_its_steps_and_its_evaluations():
+def test_a_run_has_a_start_its_steps_and_its_evaluations():
     run = load("countdown-mini").run("baseline", 0)
     # 60 steps of 32 · 8 answers, decoded and learned; 7 points of the curve, four sampled answers and a greedy one
     # at the end for 1024 puzzles; pass@k with 128 · 16 answers. Every answer has 40 tokens.
     answers, evaluated = 60 * 256, (7 + 4 + 1) * 1024 + 128 * 16
-    by_hand = 2 * 5 + 40 * (answers * 4e-3 + evaluated * 1e-3)
+    by_hand = 5 + 40 * (answers * 4e-3 + evaluated * 1e-3)
     assert processor_cost.run_seconds(run, SPEED) == pytest.approx(by_hand, rel=1e-12)
     # Measured every 20 steps, pass@k has two more points than the final one.
     often = dataclasses.replace(run, evaluation=dataclasses.replace(run.evaluation, pass_every=20))
@@ -40,9 +40,9 @@ def test_the_line_adds_up_runs_and_base_model():
     assert line.startswith("countdown-mini: 60 runs, each about 0.84 core-hours on this machine's processor")
     assert f"base model {base / 3600:.2g}; {(runs + base) / 3600:.0f} core-hours in all" in line
     assert line.endswith(f"with 2 cores {(runs + base) / 7200:.0f} hours; memory of a run 0.5 GB")
-    # 60 starts of two jobs, 10 seconds each, and little else
+    # 60 starts of 5 seconds each, and little else
     short = dataclasses.replace(SPEED, rollout=1e-6, update=1e-6)
-    assert "with 1 core 12 minutes" in processor_cost.estimate(experiment, short, 1)
+    assert "with 1 core 7 minutes" in processor_cost.estimate(experiment, short, 1)
 
 
 def test_a_large_model_needs_the_memory_of_its_shape():

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer as HFTokenizer
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import chat_template_utils
 
-from softmax_rewards.models import tokenizer as module
+from softmax_rewards.models import chat_template
 from softmax_rewards.models.tokenizer import Tokenizer
 
 SPLIT = (
@@ -142,10 +142,10 @@ def both(request, monkeypatch):
     """(ours, transformers' own) of one folder, with the same idea of today."""
     folder = request.getfixturevalue(request.param)
 
-    class Clock(module.datetime):
+    class Clock(chat_template.datetime):
         @classmethod
         def now(cls, tz=None):
-            return module.TODAY
+            return chat_template.TODAY
 
     monkeypatch.setattr(chat_template_utils, "datetime", Clock)
     return Tokenizer(folder), PreTrainedTokenizerFast.from_pretrained(folder)

@@ -10,6 +10,7 @@ from torch import nn
 
 from softmax_rewards.common.randomness import torch_stream
 from softmax_rewards.policy import optimizer
+from softmax_rewards.policy.fused_adamw import FusedAdamW
 
 KINDS = [(torch.float32, "device"), (torch.float32, "host"), (torch.bfloat16, "device"), (torch.bfloat16, "host")]
 
@@ -215,3 +216,22 @@ def test_nothing_is_kept_of_an_optimizer_that_is_done_with(dtype, state):
     del model, update
     gc.collect()
     assert remains[0]() is None and remains[1]() is None
+
+
+def test_the_fused_adamw_gives_the_same_bits_as_pytorchs_class():
+    ours, theirs = policy(torch.float32), policy(torch.float32)
+    fused = FusedAdamW(ours.parameters())
+    adamw = torch.optim.AdamW(theirs.parameters(), 1e-3, (0.9, 0.999), 1e-8, weight_decay=0.0, fused=True)
+    for step in range(5):
+        gradients = slopes(ours, step)
+        for model in (ours, theirs):
+            for name, parameter in model.named_parameters():
+                # One parameter has no gradient in the first step.
+                parameter.grad = None if step == 0 and name == "0.bias" else gradients[name].clone()
+        adamw.param_groups[0]["lr"] = 1e-3 / (step + 1)
+        fused.step(1e-3 / (step + 1))
+        adamw.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
+        assert fused.state[one].keys() == adamw.state[other].keys()
+        assert all(torch.equal(value, adamw.state[other][kind]) for kind, value in fused.state[one].items())

@@ -127,6 +127,20 @@ def test_a_trainer_that_only_needs_weights_does_not_import_pydantic(run_python):
     assert out.strip() == "False"
 
 
+def test_a_training_job_does_not_wait_for_what_its_first_step_does_not_need(run_python):
+    """Each of these modules takes between a tenth of a second and a second to load."""
+    out = run_python(
+        "import sys; import torch; from softmax_rewards.policy import optimizer;"
+        "from softmax_rewards.training import evaluate, trainer, warm_start;"
+        "from softmax_rewards.data.tasks import countdown, gsm8k, multiplication;"
+        "model = torch.nn.Linear(2, 1); adamw = optimizer.build(model, 0.1, 'device');"
+        "model(torch.ones(2)).backward(); adamw.step(1.0, torch.Generator());"
+        "print({'pandas', 'scipy', 'jinja2', 'torch._dynamo', 'torch.distributed.fsdp', 'torch.distributed.tensor',"
+        " 'torch.distributed.elastic', 'torch.utils.tensorboard'} & set(sys.modules))"
+    )
+    assert out.strip() == "set()"
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "workflow" / "scripts").glob("*.py")), ids=lambda path: path.name)
 def test_scripts_are_thin(script):
     assert len(script.read_text(encoding="utf-8").splitlines()) <= 40

@@ -24,7 +24,7 @@ VERDICTS = "results/smoke/summary/verdicts.csv"
 PAGE = "results/smoke/report/bandit.html"
 RUN = "results/smoke/runs/softmax-0.5/seed-1"
 STEPS = 60  # long enough for a kill in the middle
-OTHER_EACH_TIME = {"timing.csv", ".lock", "state.json"}
+OTHER_EACH_TIME = {"timing.csv", "timing.json", ".lock", "state.json"}
 NAMESPACE = ["unshare", "--mount", "--map-root-user"]  # what is mounted in it ends with it
 TRIAL = [*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/tmp"]
 LEASE = "import time; from softmax_rewards.common import devices; print(devices.lease(), flush=True); time.sleep(3600)"
@@ -87,7 +87,8 @@ def made(results: Path) -> dict[str, bytes]:
     """Tables, weights and pages; the logs and what another start may go by are left out."""
     parts = ("analysis", "runs", "summary", "report")
     files = {f"{part}/{name}": text for part in parts for name, text in contents(results / "smoke" / part).items()}
-    kept = {name: text for name, text in files.items() if "/finished/" not in name}
+    # A killed training job may not have evaluated the model. Then the rule `evaluate` has done it.
+    kept = {name: text for name, text in files.items() if "/finished/" not in name and "/evaluation/" not in name}
     return {name: text for name, text in kept.items() if Path(name).name not in OTHER_EACH_TIME}
 
 

@@ -122,7 +122,7 @@ def test_the_pipeline(finished):
     assert done.returncode == 0, done.stdout + done.stderr
     second = contents(own)
     assert first.keys() == second.keys()
-    times = {"timing.csv", "finished/timing.csv", "finished/manifest.json"}
+    times = {"timing.csv", "timing.json", "finished/timing.csv", "finished/manifest.json"}
     assert {name for name in first if first[name] != second[name]} <= {*times, ".lock", "state.json"}
     assert repository.planned() == Counter()
 

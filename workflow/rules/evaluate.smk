@@ -1,3 +1,4 @@
+# Training has usually evaluated the final model. Then this job only publishes the results, without PyTorch.
 rule evaluate:
     input:
         record=f"{RUN}/run.json",

@@ -16,10 +16,9 @@ A new task is a module like this one. The private modules beside it have what se
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-import pandas as pd
 from pydantic import Field, model_validator
 
 from softmax_rewards.common.options import Count, Seed, Share, need, option_class
@@ -35,6 +34,9 @@ from softmax_rewards.data.tasks import (
     _equations,
     _expressions,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALPHABET = _countdown_wording.ALPHABET
 
@@ -129,7 +131,7 @@ def identity(row: dict[str, Any]) -> tuple[int, ...]:
     return tuple(sorted(map(int, row["nums"])))
 
 
-def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
+def build(options: Options, folder: Path | None = None) -> "dict[str, pd.DataFrame]":
     """The tables `train`, `test` and `warm_start`, with the columns nums (list of int), target and solution.
 
     The same options give the same tables. With `source: public`, `folder` has the public file. Its rows have no
@@ -155,7 +157,6 @@ def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFram
     # The split is by multiset of numbers: training on the same numbers with another target would help with the test.
     multisets = sorted({numbers for numbers, _ in puzzles})
     held_out = {multisets[i] for i in rng.permutation(len(multisets))[: round(options.held_out * len(multisets))]}
-
     test = [puzzle for puzzle in puzzles if puzzle[0] in held_out]
     train = [puzzle for puzzle in puzzles if puzzle[0] not in held_out]
     return {
@@ -171,8 +172,10 @@ def _table(
     solutions: dict[_countdown.Puzzle, str | None],
     options: Options,
     rng: np.random.Generator,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """`task.<key>` rows over random puzzles of `pool`. Adds missing solutions to `solutions`."""
+    import pandas as pd  # a run only reads puzzles, and starts without waiting for pandas
+
     rows = getattr(options, key)
     chosen: list[_countdown.Puzzle] = []
     for i in rng.permutation(len(pool)).tolist():

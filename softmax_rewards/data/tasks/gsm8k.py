@@ -13,16 +13,18 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from softmax_rewards.common import table_files
 from softmax_rewards.common.option_errors import wrong
 from softmax_rewards.common.options import Count, Seed, Share, option_class
 from softmax_rewards.data.tasks import Public, Score, _answers, _conversation, _equations, _numbers, data_files
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALPHABET: tuple[str, ...] = ()
 """Empty, because there is no `compact` prompt."""
@@ -76,7 +78,7 @@ def identity(row: dict[str, Any]) -> str:
     return " ".join(row["question"].casefold().split())
 
 
-def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
+def build(options: Options, folder: Path | None = None) -> "dict[str, pd.DataFrame]":
     """The tables `train`, `test` and `warm_start`, with the columns question, solution and answer (a number as text).
 
     The same options give the same tables. `folder` has two public files, whose names begin with train and test. Raises
@@ -112,8 +114,10 @@ def _read(path: Path) -> Iterator[dict[str, str]]:
         yield {"question": row["question"].strip(), "solution": worked, "answer": str(answer)}
 
 
-def _table(key: str, problems: list[dict[str, str]], options: Options, rng: np.random.Generator) -> pd.DataFrame:
+def _table(key: str, problems: list[dict[str, str]], options: Options, rng: np.random.Generator) -> "pd.DataFrame":
     """`task.<key>` random rows of `problems`, each at most once."""
+    import pandas as pd  # a run only reads puzzles, and starts without waiting for pandas
+
     rows = getattr(options, key)
     if rows > len(problems):
         raise wrong(f"task.{key}", rows, f"up to {len(problems)}, the problems of the public file")

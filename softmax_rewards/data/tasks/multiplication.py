@@ -20,10 +20,9 @@ from fractions import Fraction
 from functools import reduce
 from math import isqrt
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 from pydantic import Field, model_validator
 
 from softmax_rewards.common.options import Count, Seed, Share, need, option_class
@@ -38,6 +37,9 @@ from softmax_rewards.data.tasks import (
     _searches,
 )
 from softmax_rewards.data.tasks._expressions import Step
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALPHABET: tuple[str, ...] = (*"0123456789+*=\n", "<think>", "</think>", "<answer>", "</answer>", "no", "yes")
 """The tokens of compact prompts, traces and reference answers."""
@@ -126,7 +128,7 @@ def identity(row: dict[str, Any]) -> tuple[int, ...]:
     return tuple(sorted((int(row["a"]), int(row["b"]))))
 
 
-def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFrame]:
+def build(options: Options, folder: Path | None = None) -> "dict[str, pd.DataFrame]":
     """The tables `train`, `test` and `warm_start`, with the columns a and b. `folder` is not used.
 
     The same options give the same tables. Held-out pairs are uniform over unordered pairs without a multiple of ten.
@@ -148,7 +150,9 @@ def build(options: Options, folder: Path | None = None) -> dict[str, pd.DataFram
     }
 
 
-def _table(indices: np.ndarray, digits: int, rng: np.random.Generator) -> pd.DataFrame:
+def _table(indices: np.ndarray, digits: int, rng: np.random.Generator) -> "pd.DataFrame":
+    import pandas as pd  # a run only reads puzzles, and starts without waiting for pandas
+
     pairs = [rng.permutation(_pair(index, 10 ** (digits - 1))).tolist() for index in indices.tolist()]
     return pd.DataFrame(pairs, columns=["a", "b"])
 
