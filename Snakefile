@@ -26,6 +26,10 @@ onstart:
     begin()
 
 
+onsuccess:
+    finish()
+
+
 onerror:
     session.explain_full_disk(Path(RESULTS))
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from softmax_rewards.config.run import Run, canonical
 
 if TYPE_CHECKING:
     from softmax_rewards.models.decoder import Decoder
+    from softmax_rewards.policy.decoding import Completions
 
 FLOPS = 5e10  # of one try, about; a core does 10^10 to 10^11 per second
 LEAST = (8, 16)  # answers, and tokens of each: with fewer a step's overhead outweighs its work
@@ -38,6 +39,7 @@ SIZES = (
     "threads",
 )
 PUZZLES = 64  # whose prompts and traces give the lengths
+FEW = (8, 32)  # rows, and positions of each, for the cost of a position where few rows are left
 TRIES = 3  # of a small model; the cheapest counts, because other processes only make a step dearer
 
 
@@ -57,7 +59,8 @@ def measure(run: Run, folder: Path) -> Speed:
 def _identity(run: Run) -> str:
     """What a trial depends on: task, model, the settings that it uses, versions and processor."""
     machine = {key: value for key, value in environment.described().items() if key != "revision"}
-    values = [run.task, run.model, {key: getattr(run.training, key) for key in SIZES}, machine]
+    measured = [field.name for field in fields(Speed)]
+    values = [run.task, run.model, {key: getattr(run.training, key) for key in SIZES}, machine, measured]
     return hashlib.sha256(canonical(values).encode()).hexdigest()[:16]
 
 
@@ -92,23 +95,28 @@ def speed(run: Run) -> Speed:
     # Seconds of processor time, not of a clock: other processes do not count, and threads count each.
     start = time.process_time()
 
-    parameters, size = model.shape.parameters, settings.group_size
-    answers, tokens = _size(parameters, settings.prompts_per_step * size, answer_tokens)
-    prompts = torch.randint(model.shape.vocab_size, (-(-answers // size), prompt_tokens)).tolist()
-    lengths = [tokens] * len(prompts) * size
-    rollouts, updates = [], []
-    for number in range(TRIES if sum(lengths) * COST * parameters < FLOPS else 1):
+    def decode(prompts: list[list[int]], rows: int, tokens: int, number: int) -> "tuple[Completions, float]":
+        """Completions of `tokens` tokens, and their seconds."""
         before = time.process_time()
         completions = sample(
             model,
             prompts,
-            group_size=size,
+            group_size=rows,
             max_new_tokens=tokens,
             eos_ids=[model.shape.vocab_size],  # no token has this number, so every answer runs to its last token
             pad_id=0,
             limits=Limits.of(settings),
             stream=(number, "trial"),
         )
+        return completions, time.process_time() - before
+
+    parameters, size = model.shape.parameters, settings.group_size
+    answers, tokens = _size(parameters, settings.prompts_per_step * size, answer_tokens)
+    prompts = torch.randint(model.shape.vocab_size, (-(-answers // size), prompt_tokens)).tolist()
+    lengths = [tokens] * len(prompts) * size
+    rollouts, updates, positions = [], [], []
+    for number in range(TRIES if sum(lengths) * COST * parameters < FLOPS else 1):
+        completions, seconds = decode(prompts, size, tokens, number)
         sampled = time.process_time()
         engine.gradients.add(
             Samples(prompts, completions.tokens, lengths),
@@ -117,10 +125,12 @@ def speed(run: Run) -> Speed:
             lambda batch, log_probs, entropies: -log_probs.mean(),
         )
         engine.optimizer.step(settings.max_grad_norm, torch.Generator())
-        rollouts.append((sampled - before) / sum(lengths))
+        rollouts.append(seconds / sum(lengths))
         updates.append((time.process_time() - sampled) / sum(lengths))
+        few = min(FEW[1], tokens)
+        positions.append(decode(prompts[:1], min(FEW[0], size), few, number)[1] / few)
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes, on Linux
-    return Speed(start, answer_tokens, min(rollouts), min(updates), peak)
+    return Speed(start, answer_tokens, min(rollouts), min(positions), min(updates), peak)
 
 
 def _size(parameters: int, answers: int, tokens: float) -> tuple[int, int]:
@@ -169,8 +179,8 @@ def _embedded(run: Run) -> "tuple[Decoder, int, float]":
     dice = np.random.default_rng(0)
     prompts = [len(tokenizer.prompt(module.prompt(puzzle, template))[1]) for puzzle in puzzles]
     traces = [len(tokenizer.encode(module.trace(puzzle, dice, options, template))) + 1 for puzzle in puzzles]
-    longest = run.training.max_new_tokens
-    return model, round(sum(prompts) / len(prompts)), sum(min(trace, longest) for trace in traces) / len(traces)
+    length = min(sum(traces) / len(traces), run.training.max_new_tokens)
+    return model, round(sum(prompts) / len(prompts)), length
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def test_a_full_disk_is_told(tmp_path, capsys, monkeypatch):
 
 
 def test_estimates_are_for_a_gpu_and_for_this_machine(tmp_path, capsys, monkeypatch):
-    speed = trial.Speed(start=5.0, answer_tokens=40.0, rollout=1e-5, update=3e-5, memory=500_000_000)
+    speed = trial.Speed(start=5.0, answer_tokens=40.0, rollout=1e-5, position=2e-3, update=3e-5, memory=500_000_000)
     monkeypatch.setattr(trial, "measure", lambda run, folder: speed)
     names = ("countdown-qwen2.5-3b", "countdown-mini", "countdown-smollm2")
     session.print_estimates([experiments.load(ROOT / f"config/experiments/{name}.yaml") for name in names], 2, tmp_path)

@@ -53,6 +53,9 @@ def test_the_pipeline(finished):
     pages = sorted((folder / "report").glob("*.html"))
     assert len(pages) == NOTEBOOKS
     assert not [page.name for page in pages if re.search(r'(src|href)="https?://[^"]*\.(js|css)', page.read_text())]
+    profile = json.loads((repository.folder / "results/profile.json").read_text())
+    assert {"base model", "pages", "training: rollout", "training: start", "final evaluation"} <= set(profile["core_s"])
+    assert f"{profile['jobs']} jobs took" in output
     run = json.loads((folder / "runs/softmax-0.5/seed-1/run.json").read_text())
     assert run["fingerprint"] == json.loads((folder / "plan.json").read_text())["runs"]["runs/softmax-0.5/seed-1"]
     seen = plan.states(folder)

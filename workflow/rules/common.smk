@@ -12,7 +12,7 @@ from pathlib import Path
 from softmax_rewards.common import files, plugins, provenance
 from softmax_rewards.config import base_settings, cost, folders, settings
 from softmax_rewards.config import experiments as configuration
-from softmax_rewards.training import holders, session
+from softmax_rewards.training import holders, profile, session
 from softmax_rewards.verdicts import archive
 
 # Jobs use the Python that runs Snakemake, even if its environment is not activated.
@@ -113,3 +113,24 @@ def begin():
         sys.exit(str(error))
     for name, experiment in EXPERIMENTS.items():
         session.write_plan(Path(RESULTS), experiment, to_train(name), min(slots(), GPUS or slots()))
+
+
+def finish():
+    """After the last job: print and keep what the time was spent on."""
+    # The results are complete. What a later Snakemake keeps elsewhere must not make this run a failure.
+    try:
+        done = [
+            (job, workflow.persistence.metadata(job.output[0]))
+            for job in workflow.dag.finished_jobs
+            if job.output
+        ]
+        jobs = [
+            profile.Job(
+                job.rule.name, job.threads, record.starttime, record.endtime, Path(str(job.output[0]))
+            )
+            for job, record in done
+            if record and record.starttime and record.endtime
+        ]
+        profile.finish(jobs, slots(), Path(RESULTS))
+    except Exception as error:
+        print(f"no profile of the time spent: {type(error).__name__}: {error}", file=sys.stderr)
