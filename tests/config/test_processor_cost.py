@@ -53,7 +53,7 @@ def test_the_line_adds_up_runs_and_base_model():
     assert f"base model {base / 3600:.2g}; {(runs + base) / 3600:.0f} core-hours in all" in line
     assert line.endswith(f"with 2 cores {(runs + base) / 7200:.0f} hours; memory of a run 0.5 GB")
     # 60 starts of 5 seconds each, and little else
-    short = dataclasses.replace(SPEED, rollout=1e-6, update=1e-6)
+    short = dataclasses.replace(SPEED, rollout=1e-6, position=0.0, update=1e-6)
     assert "with 1 core 7 minutes" in processor_cost.estimate(experiment, short, 1)
 
 
