@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from softmax_rewards.common.terminal import log
 from softmax_rewards.verdicts import aggregate, archive, bases
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -16,7 +17,7 @@ parser.add_argument("--signal", type=Path, nargs="*", default=[], help="table of
 parser.add_argument("runs", type=Path, nargs="*", help="run folders")
 arguments = parser.parse_args()
 
-print(f"[aggregate] {len(arguments.runs) + len(arguments.archived)} runs", flush=True)
+log("aggregate", f"{len(arguments.runs) + len(arguments.archived)} runs")
 folder = arguments.experiment["archive"]
 archived = archive.read(Path(folder), arguments.archived) if arguments.archived else []
 evaluated = bases.read(arguments.bases)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from softmax_rewards.common import devices
+from softmax_rewards.common.terminal import log
 from softmax_rewards.training import final_evaluation, state_file, timing
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -15,7 +16,7 @@ arguments = parser.parse_args()
 out, data = arguments.record.parent, arguments.data.parent
 record = json.loads(arguments.record.read_text(encoding="utf-8"))
 run = record["config"]
-print(f"[evaluate] {run['ablation']} seed-{run['seed']}", flush=True)
+log("evaluate", f"{run['ablation']} seed-{run['seed']}")
 with state_file.evaluating(out, record):
     if not final_evaluation.take_over(out):
         devices.lease(run["training"]["device"])
