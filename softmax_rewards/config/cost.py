@@ -252,7 +252,8 @@ def hours(shape: Shape, training: Training, evaluation: Evaluation) -> float:
         step += 2 * shape.parameters * tokens / (ACHIEVED_FLOPS * PEAK_FLOPS[training.precision])
     points = curve_points(training, evaluation)
     # At the end sampled and greedy answers again, and those of pass@k.
-    final = sum(_sampling(shape, training, evaluation.puzzles, samples) for samples in (evaluation.final_samples, 1))
+    final = _sampling(shape, training, evaluation.puzzles, evaluation.final_samples)
+    final += _sampling(shape, training, evaluation.pass_puzzles, 1)
     curve = points * _sampling(shape, training, -(-evaluation.puzzles // training.gpus), 1) + final
     passes = _sampling(shape, training, evaluation.pass_puzzles, evaluation.pass_samples)
     return (training.steps * step + curve + pass_points(training, evaluation) * passes) / 3600

@@ -66,9 +66,9 @@ def run_seconds(run: Run, speed: Speed) -> float:
     answers = training.prompts_per_step * training.group_size
     steps = sampled(answers) * training.max_num_gen_batches
     steps += answers * length * training.updates_per_batch * speed.update
+    curve = cost.curve_points(training, evaluation) * sampled(evaluation.puzzles)
     # The final evaluation has sampled answers, greedy answers, and those of pass@k.
-    curve = (cost.curve_points(training, evaluation) + 1) * sampled(evaluation.puzzles)
-    final = sampled(evaluation.final_samples * evaluation.puzzles)
+    final = sampled(evaluation.final_samples * evaluation.puzzles) + sampled(evaluation.pass_puzzles)
     passes = cost.pass_points(training, evaluation) * sampled(evaluation.pass_puzzles * evaluation.pass_samples)
     return speed.start + training.steps * steps + curve + final + passes
 

@@ -1,6 +1,7 @@
 """The shared prefix: each prompt is computed once for all its answers, in the forward and in the backward pass."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ class SharedPrefix:
         if self.sharded:
             # FSDP starts a backward pass when the model's output gets a gradient, even a gradient of 0.
             outputs, gradients = [*outputs, self._last], [*gradients, torch.zeros_like(self._last)]
-        torch.autograd.backward(outputs, gradients)
+        backpropagate(outputs, gradients)
 
     def view(self, prompt_index: Tensor) -> "PrefixView":
         """The store for rows that continue the prompts `prompt_index[B]`."""
@@ -78,6 +79,25 @@ class SharedPrefix:
         padding = (column >= counts[:, None]) & (column < self.width)
         hidden = later | padding[:, None, None]
         return torch.zeros(hidden.shape, device=prompt_index.device, dtype=dtype).masked_fill_(hidden, float("-inf"))
+
+
+def backpropagate(outputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    """Backpropagate from `outputs`, which have the given `gradients`."""
+    # `torch.autograd.backward` does the same, but first loads sympy, which takes half a second.
+    _Seed.apply(gradients, *outputs).backward()
+
+
+class _Seed(torch.autograd.Function):
+    """A number whose gradients with respect to `outputs` are the given `gradients`."""
+
+    @staticmethod
+    def forward(ctx: Any, gradients: Sequence[Tensor], *outputs: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return outputs[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return None, *ctx.gradients
 
 
 class _Recorder:

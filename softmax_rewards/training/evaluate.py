@@ -24,9 +24,9 @@ Solutions = list[list[str | None]]  # [puzzle][sample]: the canonical right solu
 def final(run_folder: Path, data: Path, out: Path | None = None, policy: Decoder | None = None) -> None:
     """Evaluate the final model of a finished run: write `puzzles.csv` and then `evaluation.json` to the folder `out`.
 
-    Success, sampled and greedy, is measured on all evaluation puzzles, with `evaluation.final_samples` samples each.
-    pass@k and the number of distinct right solutions come from `evaluation.pass_samples` samples on the first
-    `evaluation.pass_puzzles` of them.
+    Success is measured on all evaluation puzzles, with `evaluation.final_samples` samples each. pass@k and the number
+    of distinct right solutions come from `evaluation.pass_samples` samples on the first `evaluation.pass_puzzles` of
+    them. These are also answered greedily.
 
     Args:
         run_folder: the run's folder.
@@ -43,9 +43,12 @@ def final(run_folder: Path, data: Path, out: Path | None = None, policy: Decoder
     settings = run.evaluation
     rollouts = solver.rollout(settings.puzzles, settings.final_samples, "evaluation")
     sampled = solver.solutions(rollouts)
-    greedy = solver.solutions(solver.rollout(settings.puzzles, 1, None))
+    # Only some puzzles: many greedy answers repeat themselves until they are cut, so they are the longest. Nothing is
+    # judged by them.
+    greedy = solver.solutions(solver.rollout(settings.pass_puzzles, 1, None))
     many = solver.solutions(solver.rollout(settings.pass_puzzles, settings.pass_samples, "pass@k"))
-    table = pd.DataFrame({"puzzle": range(settings.puzzles), "sampled": _right(sampled), "greedy": _right(greedy)})
+    table = pd.DataFrame({"puzzle": range(settings.puzzles), "sampled": _right(sampled)})
+    table["greedy"] = pd.Series(_right(greedy))  # empty for the other puzzles
     write_csv(table, out / "puzzles.csv")
     right = np.array([sum(solution is not None for solution in row) for row in many])
     distinct = [len({solution for solution in row if solution is not None}) for row in many]

@@ -192,10 +192,10 @@ def puzzle_comparisons(runs: Sequence[FinishedRun], baseline: str) -> pd.DataFra
     for run in runs:
         if run.ablation == baseline or run.seed not in against:
             continue
-        difference = (run.puzzles.set_index("puzzle") - against[run.seed]).dropna()
+        difference = run.puzzles.set_index("puzzle") - against[run.seed]
         for decoding in ("sampled", "greedy"):
             # The run's seed also seeds the bootstrap, so the table is the same every time.
-            interval = stats.puzzle_bootstrap(difference[decoding], run.seed)
+            interval = stats.puzzle_bootstrap(difference[decoding].dropna(), run.seed)
             figures = (interval.estimate, interval.low, interval.high, interval.n)
             rows.append((run.ablation, run.seed, decoding, *figures))
     return pd.DataFrame(rows, columns=columns)

@@ -99,11 +99,11 @@ def test_the_peak_names_its_phase():
 
 
 def test_hours_where_starting_kernels_is_the_limit():
-    # Decoding: 40 tokens · 2 layers · 200 µs a batch. 25 training batches of 12 rows; 4 points (0, 10, 20, 25) and two
-    # final passes of 30 rows; 160 rows of pass@16 in two batches.
+    # Decoding: 40 tokens · 2 layers · 200 µs a batch. 25 training batches of 12 rows; 4 points (0, 10, 20, 25) and a
+    # final pass of 30 rows; 160 rows of pass@16 in two batches, and 10 greedy rows.
     decoding = 40 * 2 * 200e-6 * (25 + 6 + 2)
     flops = 0.4 * 989e12
-    prompts = 160 * (25 * 4 + 6 * 30 + 10) * 2 * PARAMETERS / flops
+    prompts = 160 * (25 * 4 + 5 * 30 + 10 + 10) * 2 * PARAMETERS / flops
     updates = 25 * 6 * PARAMETERS * 12 * LONGEST / flops
     updates += 25 * 25 * 4 * 12 * 40 * 1000 / (0.6 * 3.35e12)  # the logits of 40 tokens each, over and over
     assert cost.hours(TINY, TRAINING, EVALUATION) == pytest.approx((decoding + prompts + updates) / 3600, rel=1e-12)
@@ -164,8 +164,8 @@ def test_hours_where_memory_or_arithmetic_is_the_limit():
     assert token > 2 * parameters * 512 / (0.4 * 989e12) > 36 * 200e-6
     step = 1024 * token + 64 * 160 * 2 * parameters / (0.4 * 989e12)
     step += 8 * parameters * 512 * 1184 / (0.4 * 989e12) + 25 * 4 * 512 * 1024 * 151_936 / (0.6 * 3.35e12)
-    # Two points of the curve, two final passes and pass@16, all limited by starting kernels.
-    rest = 5 * 1024 * 36 * 200e-6 + (4 * 16 + 1) * 160 * 2 * parameters / (0.4 * 989e12)
+    # Two points of the curve, a final pass, a greedy answer and pass@16, all limited by starting kernels.
+    rest = 5 * 1024 * 36 * 200e-6 + (3 * 16 + 1 + 1) * 160 * 2 * parameters / (0.4 * 989e12)
     assert cost.hours(shape, training, evaluation) == pytest.approx((step + rest) / 3600, rel=1e-12)
 
 

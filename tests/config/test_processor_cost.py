@@ -18,10 +18,10 @@ def load(name: str) -> experiments.Experiment:
 
 def test_a_run_has_a_start_its_steps_and_its_evaluations():
     run = load("countdown-mini").run("baseline", 0)
-    # 60 steps of 32 · 8 answers, decoded and learned; 7 points of the curve, four sampled answers and a greedy one
-    # at the end for 1024 puzzles; pass@k with 128 · 16 answers. Every answer has 48 of 64 tokens. Each rollout, and
+    # 60 steps of 32 · 8 answers, decoded and learned; 7 points of the curve and four answers at the end for 1024
+    # puzzles; pass@k with 128 · 16 answers, and 128 greedy ones. Every answer has 48 of 64 tokens. Each rollout, and
     # each 1024 answers of an evaluation, end with 16 positions of few rows.
-    answers, evaluated = 60 * 256, (7 + 4 + 1) * 1024 + 128 * 16
+    answers, evaluated = 60 * 256, (7 + 4) * 1024 + 128 * 17
     tails = 16 * 2e-3 * (60 + 7 + 4 + 1 + 2)
     by_hand = 5 + 48 * (answers * 4e-3 + evaluated * 1e-3) + tails
     assert processor_cost.run_seconds(run, SPEED) == pytest.approx(by_hand, rel=1e-12)
@@ -36,7 +36,7 @@ def test_a_run_has_a_start_its_steps_and_its_evaluations():
 def test_answers_grow_where_they_have_room_and_are_as_long_as_allowed_without_traces():
     run = load("countdown-mini").run("baseline-room", 0)
     decoding_only = dataclasses.replace(SPEED, start=0.0, update=0.0, position=0.0)
-    answers = 30 * 256 + (4 + 4 + 1) * 1024 + 128 * 16
+    answers = 30 * 256 + (4 + 4) * 1024 + 128 * 17
     assert processor_cost.run_seconds(run, decoding_only) == pytest.approx(answers * 1.6 * 40 * 1e-3, rel=1e-12)
     without_traces = dataclasses.replace(decoding_only, answer_tokens=256)
     assert processor_cost.run_seconds(run, without_traces) == pytest.approx(answers * 256 * 1e-3, rel=1e-12)

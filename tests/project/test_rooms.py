@@ -135,8 +135,10 @@ def test_a_training_job_does_not_wait_for_what_its_first_step_does_not_need(run_
         "from softmax_rewards.data.tasks import countdown, gsm8k, multiplication;"
         "model = torch.nn.Linear(2, 1); adamw = optimizer.build(model, 0.1, 'device');"
         "model(torch.ones(2)).backward(); adamw.step(1.0, torch.Generator());"
+        "from softmax_rewards.models.prefix import backpropagate;"
+        "backpropagate([model(torch.ones(2))], [torch.ones(1)]);"
         "print({'pandas', 'scipy', 'jinja2', 'torch._dynamo', 'torch.distributed.fsdp', 'torch.distributed.tensor',"
-        " 'torch.distributed.elastic', 'torch.utils.tensorboard'} & set(sys.modules))"
+        " 'torch.distributed.elastic', 'torch.utils.tensorboard', 'sympy'} & set(sys.modules))"
     )
     assert out.strip() == "set()"
 
