@@ -80,6 +80,14 @@ def run_files(wildcards):
     return listed
 
 
+def page_tables(wildcards):
+    """The tables that a page needs. The page of the bandit does not wait for the runs."""
+    tables = (
+        BANDIT_TABLES if wildcards.notebook == "bandit" else [*ANALYSIS_TABLES, *SUMMARY_TABLES, VERDICTS]
+    )
+    return expand(tables, experiment=wildcards.experiment)
+
+
 @functools.cache  # Snakemake asks for the inputs of a rule more than once
 def print_estimates():
     session.print_estimates(EXPERIMENTS.values(), slots(), Path(DATA) / "trials")

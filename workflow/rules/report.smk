@@ -70,10 +70,7 @@ rule aggregate:
 
 rule notebook:
     input:
-        ANALYSIS_TABLES,
-        BANDIT_TABLES,
-        SUMMARY_TABLES,
-        VERDICTS,
+        page_tables,
         notebook="notebooks/{notebook}.ipynb",
     output:
         notebook=f"{RESULTS}/{{experiment}}/report/{{notebook}}.ipynb",
