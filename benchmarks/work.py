@@ -63,7 +63,7 @@ SHAPES = {
     "mini": Case(budgets=(1024, 2048)),
     "mini-144k": Case(budgets=(1024, 2048), model={"layers": 3}),
     "30m": Case(16, 8, 64, budgets=(1024, 4096), config=qwen2(512, 1536, 8, 8, 2, 8192)),
-    "long": Case(8, 8, 1024, budgets=(2048, 8192), config=qwen2(64, 192, 2, 4, 1, 64)),
+    "long": Case(8, 8, 1024, budgets=(2048, 8192), config=qwen2(64, 192, 2, 4, 1, 128)),
     "qwen2.5-0.5b": _real("qwen2.5-0.5b"),
     "qwen2.5-3b": _real("qwen2.5-3b"),
 }
