@@ -74,6 +74,13 @@ class LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
+def usable() -> float:
+    """The GiB that are used of the GPU at most. Without a GPU nothing is allocated, so there is no limit."""
+    if not torch.cuda.is_available():
+        return float("inf")
+    return 0.9 * torch.cuda.get_device_properties(0).total_memory / GIB
+
+
 def policy_of(shape: Shape, settings: Training, device: str) -> Decoder:
     policy = Decoder.empty(shape, device, getattr(torch, settings.precision))
     policy.gradient_checkpointing = settings.gradient_checkpointing
@@ -185,7 +192,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=lambda text: text.split(","), default=MODELS)
     parser.add_argument("--max-microbatch-tokens", type=int, default=8192)
-    parser.add_argument("--largest", type=float, default=float("inf"), help="GiB; leave out what needs more by `cost`")
+    parser.add_argument(
+        "--largest",
+        type=float,
+        default=usable(),
+        help="GiB; leave out what needs more by `cost`, by default more than 90 %% of the GPU",
+    )
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     results = []

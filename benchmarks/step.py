@@ -16,6 +16,7 @@ import argparse
 import ctypes
 import dataclasses
 import gc
+import math
 import statistics
 import sys
 import tempfile
@@ -117,8 +118,10 @@ def find(step_work: work.Work, peers: str) -> dict[str, Trainer]:
 def compare(step_work: work.Work, trainers: dict[str, Trainer], count: int) -> dict[str, Any]:
     """All results: `losses`, `microbatches` and `trainers` (times and tokens) by trainer, and `failures`."""
     batch = step_work.fixed()
-    losses = {name: trainer.learn(batch) for name, trainer in trainers.items()}
-    gc.collect()
+    losses = {}
+    for name, trainer in trainers.items():
+        losses[name] = trainer.learn(batch)
+        gc.collect()  # a GPU has no room for the float32 states of two large models
     chosen = {name: fastest(trainer) for name, trainer in trainers.items()}
     taken: dict[str, list[Step]] = {name: [] for name in trainers}
     for seed in range(1, count + 1):
@@ -141,6 +144,9 @@ def compare(step_work: work.Work, trainers: dict[str, Trainer], count: int) -> d
 def fastest(trainer: Trainer) -> int:
     """The micro-batch size with the fastest update, in one step for each, after a first step for warming up."""
     trainer.step(0, trainer.choices[0])
+    gc.collect()
+    if len(trainer.choices) == 1:
+        return trainer.choices[0]
     seconds = {}
     for choice in trainer.choices:
         seconds[choice] = trainer.step(0, choice).update
@@ -178,7 +184,10 @@ def wrong_tokens(step_work: work.Work, taken: dict[str, list[Step]]) -> list[str
 
 
 def summary(step_work: work.Work, steps: list[Step], rates: limit.Rates) -> dict[str, Any]:
-    """Medians of tokens, and `[median, half the range, share of the limit]` of rollout, update and step."""
+    """Medians of tokens, and `[median, half the range, share of the limit]` of rollout, update and step.
+
+    `bandwidth` is the rollout's share of the limit by bytes alone. The update's limit is one by FLOPs alone.
+    """
     heads, item = [len(ids) for _, ids in step_work.prompts], step_work.dtype.itemsize
     least = np.array(
         [
@@ -203,6 +212,9 @@ def summary(step_work: work.Work, steps: list[Step], rates: limit.Rates) -> dict
         seconds = spent[:, columns].sum(1)
         share = float(np.median(least[:, columns].sum(1) / seconds))
         row[name] = [float(np.median(seconds)), float(np.ptp(seconds) / 2), share]
+    only_bytes = limit.Rates(math.inf, rates.bytes)
+    read = [limit.rollout_seconds(step_work.shape, heads, step.lengths, item, only_bytes) for step in steps]
+    row["bandwidth"] = float(np.median(np.array(read) / spent[:, 0]))
     return row
 
 
@@ -218,10 +230,10 @@ def report(results: dict[str, Any]) -> None:
         loss, norm = results["losses"][name]
         print(f"{name:18} {results['microbatches'][name]:12} {loss:10.6f} {norm:9.6f} {row['generated']:10.0f} "
               f"{row['trained']:8.0f} {row['positions']:9.0f}")  # fmt: skip
-    print(f"\n{'':18}" + "".join(f"{names[half]:>16}  limit" for half in names))
+    print(f"\n{'':18}" + "".join(f"{names[half]:>16}  limit" for half in names) + "  rollout's by bytes alone")
     for name, row in rows.items():
         cells = [f"{row[half][0]:8.3f} ± {row[half][1]:5.3f}  {row[half][2]:5.1%}" for half in names]
-        print(f"{name:18}" + "".join(cells))
+        print(f"{name:18}" + "".join(cells) + f"  {row['bandwidth']:24.1%}")
     for project in (name for name in rows if name.startswith(PROJECT)):
         print(f"\n{'times ' + project:24} {'rollout':>8} {'update':>8} {'step':>8}")
         for name, row in rows.items():

@@ -59,11 +59,20 @@ def _real(name: str) -> Case:
     return Case(32, 8, 1024, "bfloat16", (8192,), config=shape, prompt=160)
 
 
+def _scale(width: int, heads: int, kv_heads: int) -> Case:
+    """A step of `countdown-mini-scale-*`: two layers, and answers as long as the trap allows."""
+    return Case(32, 8, 64, budgets=(1024, 2048), config=qwen2(width, 3 * width, 2, heads, kv_heads, 121), prompt=12)
+
+
 SHAPES = {
     "mini": Case(budgets=(1024, 2048)),
     "mini-144k": Case(budgets=(1024, 2048), model={"layers": 3}),
     "30m": Case(16, 8, 64, budgets=(1024, 4096), config=qwen2(512, 1536, 8, 8, 2, 8192)),
     "long": Case(8, 8, 1024, budgets=(2048, 8192), config=qwen2(96, 288, 2, 3, 1, 128)),
+    "mini-0.1m": _scale(64, 2, 1),
+    "mini-0.4m": _scale(128, 4, 1),
+    "mini-1.6m": _scale(256, 8, 2),
+    "mini-6m": _scale(512, 16, 4),
     "qwen2.5-0.5b": _real("qwen2.5-0.5b"),
     "qwen2.5-3b": _real("qwen2.5-3b"),
 }

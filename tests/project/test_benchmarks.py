@@ -17,7 +17,9 @@ import work
 from peers import Step, counting
 from torch.utils.flop_counter import FlopCounterMode
 
+from softmax_rewards.config import experiments
 from softmax_rewards.config.run import Training
+from softmax_rewards.data.tasks import countdown
 from softmax_rewards.models import checkpoint
 from softmax_rewards.models.shape import Shape
 from softmax_rewards.models.tokenizer import Tokenizer
@@ -127,6 +129,17 @@ def test_random_weights_never_end(tmp_path):
     probabilities = logits.softmax(-1)
     assert probabilities[..., [*tokenizer.eos_ids, tokenizer.pad_id]].max() < 1e-12
     assert (step_work.rewards(np.zeros((2, 2))) > 0).all()  # drawn
+
+
+@pytest.mark.parametrize("size", ["0.1m", "0.4m", "1.6m", "6m"])
+def test_the_scale_series_is_measured_in_its_experiments_shapes(size):
+    experiment = experiments.load(ROOT / f"config/experiments/countdown-mini-scale-{size}.yaml")
+    case, model, training = work.SHAPES[f"mini-{size}"], experiment.model, experiment.training
+    sizes = [model[key] for key in ("hidden_size", "intermediate_size", "layers", "heads", "kv_heads")]
+    assert case.config == work.qwen2(*sizes, vocabulary=len(countdown.ALPHABET) + 3)  # and three special tokens
+    settings = (training.prompts_per_step, training.group_size, training.max_new_tokens)
+    assert (case.prompts, case.samples, case.longest) == settings
+    assert f"{Shape.from_config(case.config).parameters / 1e6:.1g}" == f"{float(size[:-1]):.1g}"
 
 
 def test_counting_sees_what_is_computed_with_gradients():
