@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from softmax_rewards.common import environment
 from softmax_rewards.common.files import read_json, write_json
 from softmax_rewards.training import timing
 
@@ -92,7 +93,7 @@ def finish(jobs: Iterable[Job], cores: int, results: Path) -> None:
     if not profile["jobs"]:
         return
     print(report(profile), flush=True)
-    write_json(profile, results / "profile.json")
+    write_json({"machine": environment.described(), **profile}, results / "profile.json")
 
 
 def _parts(job: Job) -> dict[str, float]:
