@@ -21,7 +21,7 @@ DOCUMENTS = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "READ
 
 def sources() -> set[str]:
     """Every file of the package, relative to the repository: modules and data files alike."""
-    files = (path for path in (ROOT / PACKAGE).rglob("*") if path.is_file() and path.suffix != ".pyc")
+    files = (path for path in (ROOT / PACKAGE).rglob("*") if path.is_file() and path.parent.name != "__pycache__")
     return {path.relative_to(ROOT).as_posix() for path in files}
 
 
