@@ -80,6 +80,12 @@ def run_files(wildcards):
     return listed
 
 
+def page_code():
+    """Page → fingerprint of its notebook, of the modules that it imports, and of the code that makes pages."""
+    script = code("report_pages.py")
+    return {name: script + provenance.fingerprint(Path(f"notebooks/{name}.ipynb")) for name in NOTEBOOKS}
+
+
 @functools.cache  # Snakemake asks for the inputs of a rule more than once
 def print_estimates():
     session.print_estimates(EXPERIMENTS.values(), slots(), Path(DATA) / "trials")
