@@ -24,8 +24,7 @@ KINDS = {
     "workflow/scripts/train.py": "train",
     "workflow/scripts/evaluate.py": "evaluate",
     "workflow/scripts/aggregate.py": "aggregate",
-    "workflow/scripts/execute_notebook.py": "notebook",
-    "ipykernel_launcher": "kernel",
+    "workflow/scripts/report_pages.py": "pages",
 }
 NOTEBOOKS = len(list((ROOT / "notebooks").glob("*.ipynb")))
 
@@ -53,7 +52,7 @@ class Repository:
         return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
 
     def environment(self) -> dict[str, str]:
-        # PYTHONPATH: jobs and kernels import this copy of the library, not the installed one.
+        # PYTHONPATH: jobs import this copy of the library, not the installed one.
         return {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:

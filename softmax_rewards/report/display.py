@@ -18,8 +18,12 @@ _VERDICTS = {"supported": "supported", "contradicted": "contradicted", "not reso
 
 def figure(drawn: "Figure", description: str) -> Image:
     """`drawn` as a PNG for screens of high density, with `description` as its alternative text."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png", dpi=144)
+    drawn.set_dpi(144)
+    # Not `savefig`: it draws every figure once for its layout and a second time for its pixels.
+    FigureCanvasAgg(drawn).print_png(buffer)
     return Image(buffer.getvalue(), width=int(96 * drawn.get_figwidth()), alt=description)
 
 

@@ -41,16 +41,19 @@ _TEMPLATE = """
 def execute(notebook: Path, output: Path, html: Path, parameters: dict[str, Any], log: Path) -> None:
     """Execute `notebook` with `parameters` in the current directory; write the executed copy and its page.
 
-    While the notebook runs, papermill writes it to `log`. If a cell fails, the cells before it stay there with the
-    traceback, and neither `output` nor `html` is written. The copy has no paths of this machine and no timings, so
-    equal tables give equal notebooks. The copy keeps the code; the page hides it.
+    The cells run in this process, in an IPython shell of their own. If a cell fails, papermill writes the cells up to
+    it to `log` with the traceback, and neither `output` nor `html` is written. The copy has no paths of this machine
+    and no timings, so equal tables give equal notebooks. The copy keeps the code; the page hides it.
 
     Raises RuntimeError naming the notebook, the failing cell, its error and `log`.
     """
-    # Imported here, so that a kernel that imports this room does not load them.
     import papermill
+    from papermill.engines import papermill_engines
     from papermill.exceptions import PapermillExecutionError
 
+    from softmax_rewards.report import engine
+
+    papermill_engines.register(engine.NAME, engine.InProcess)
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with files.writing(log):
@@ -59,9 +62,9 @@ def execute(notebook: Path, output: Path, html: Path, parameters: dict[str, Any]
                 log,
                 parameters=parameters,
                 cwd=Path.cwd(),
+                engine_name=engine.NAME,
                 progress_bar=False,
-                log_output=False,
-                extra_arguments=["--log-level=CRITICAL"],  # else the kernel remarks on its start and its end
+                request_save_on_cell_execute=False,  # else the whole notebook is written twice for each cell
             )
     except PapermillExecutionError as error:
         reason = (error.evalue or "").strip().split("\n")[0]

@@ -24,7 +24,7 @@ KINDS = {
     "weight_analysis": "analysis",
     "bandit": "analysis",
     "aggregate": "analysis",
-    "notebook": "pages",
+    "pages": "pages",
     "overview": "pages",
 }
 """Rule → kind of work."""

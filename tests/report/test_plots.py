@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgba
 from scipy.stats import t
 
 from softmax_rewards.common import files, provenance
@@ -43,18 +42,12 @@ def texts(figure):
 
 
 def lines(figure):
-    """label -> (x, y) of the lines of every panel: seaborn labels an empty line that looks like the one it drew."""
+    """label -> (x, y) of the lines of every panel."""
     found = {}
     for axes in figure.axes:
-        drawn = [line for line in axes.get_lines() if len(line.get_xdata())]
-        for labeled in (line for line in axes.get_lines() if not line.get_label().startswith("_")):
-            [line] = [labeled] if labeled in drawn else [line for line in drawn if look(line) == look(labeled)]
-            found.setdefault(labeled.get_label(), []).append((line.get_xdata(), line.get_ydata()))
+        for line in (line for line in axes.get_lines() if not line.get_label().startswith("_")):
+            found.setdefault(line.get_label(), []).append((line.get_xdata(), line.get_ydata()))
     return found
-
-
-def look(line):
-    return to_rgba(line.get_color()), line.get_marker(), line._unscaled_dash_pattern
 
 
 def marks(axes):

@@ -47,7 +47,7 @@ def test_a_run_without_timing_files_is_one_part(tmp_path):
 def test_it_is_printed_and_written_and_says_nothing_without_jobs(run, tmp_path, capsys):
     profile.finish([], 2, tmp_path)
     assert not (tmp_path / "profile.json").exists()
-    profile.finish([Job("notebook", 1, 0.0, 30.0, run / "index.html")], 2, tmp_path)
+    profile.finish([Job("pages", 1, 0.0, 30.0, run / "index.html")], 2, tmp_path)
     printed = capsys.readouterr().out
     assert "1 jobs took 0.5 minutes on 2 cores" in printed
     assert "pages" in printed

@@ -169,17 +169,18 @@ def test_a_lock_that_a_killed_main_process_left_is_explained(repository):
     assert "a killed one left its lock: run `snakemake --unlock` and start again" in said
 
 
-def test_a_notebook_s_killed_process_or_kernel_leaves_no_page(complete, undisturbed):
+def test_a_killed_process_of_the_report_leaves_no_page(complete, undisturbed):
     page = complete.folder / PAGE
+    shutil.rmtree(complete.folder / "results/smoke/logs/report")
     page.unlink()
-    for kind in ("notebook", "kernel"):
+    for chosen in (min, max):  # the job, and a process that it forked
         main = complete.start(PAGE)
-        wait_until(lambda: of_kind(complete, "kernel"))
-        kill(of_kind(complete, kind)[0])
+        wait_until(lambda: len(of_kind(complete, "pages")) > 1)
+        kill(chosen(of_kind(complete, "pages")))
         assert main.wait() == 1, complete.said()
         assert not page.exists() and not page.with_suffix(".ipynb").exists()
-        wait_until(lambda: not of_kind(complete, "kernel"), patience=60)
-    assert "Kernel died" in complete.said()
+        wait_until(lambda: not of_kind(complete, "pages"), patience=60)
+    assert "its process ended before the page was made" in complete.said()
     succeeded(complete.snakemake(PAGE))
     assert same(complete.folder / "results", undisturbed, page=True)
 

@@ -28,8 +28,7 @@ def append(text: str) -> Callable[[str], str]:
     return lambda before: before + text
 
 
-REPORTS = Counter({("notebook", "", ""): NOTEBOOKS})
-PAGES_OF_RUNS = Counter({("notebook", "", ""): NOTEBOOKS - 1})  # the page of the bandit does not depend on runs
+REPORTS = Counter({("pages", "", ""): 1})
 AGGREGATE = Counter({("aggregate", "", ""): 1})
 ANALYSIS = Counter({("weight_analysis", "", ""): 1, ("bandit", "", ""): 1})
 SIGNAL = Counter({("measure_signal", "", ""): 1})
@@ -91,6 +90,14 @@ def test_the_pipeline(finished):
     assert not re.search(r'(src|href)="https?://[^"]*\.(js|css)', report)
     assert all(f"notebooks/{page.stem}.ipynb" in report for page in pages) and "docs/analysis-plan.md" in report
 
+    # Only the page of a notebook that changed is executed again, and all of them stand in the report.
+    training = repository.folder / "notebooks/training.ipynb"
+    training.write_text(training.read_text() + "\n")
+    done = repository.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"\[report\] (\w+)", done.stdout) == ["training"]
+    assert sorted((folder / "report").glob("*.html")) == pages
+
     softmax = runs(("softmax-0.5", 0), ("softmax-0.5", 1))
     new_seed = lambda text: text.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")  # noqa: E731
     config = "tests/smoke/smoke.yaml"
@@ -99,22 +106,22 @@ def test_the_pipeline(finished):
         (f"{library}/training/trainer.py", append("\n# A comment.\n"), Counter()),
         (f"{library}/weighting/schemes/softmax.py", lambda text: text.replace('"""', '"""More. ', 1), Counter()),
         (f"{library}/report/plots/__init__.py", append("\nEXTRA = 1\n"), REPORTS),
-        ("notebooks/training.ipynb", append("\n"), Counter({("notebook", "", ""): 1})),
+        ("notebooks/training.ipynb", append("\n"), REPORTS),
         (
             f"{library}/weighting/schemes/softmax.py",
             append("\nEXTRA = 1\n"),
             softmax + ANALYSIS + AGGREGATE + REPORTS,
         ),
-        (f"{library}/policy/objective.py", append("\nEXTRA = 1\n"), BASE + ALL + AGGREGATE + PAGES_OF_RUNS),
-        (config, append(ABLATION), runs(("centered", 0), ("centered", 1)) + AGGREGATE + PAGES_OF_RUNS),
-        (config, new_seed, runs(("baseline", 2), ("softmax-0.5", 2)) + AGGREGATE + PAGES_OF_RUNS),
+        (f"{library}/policy/objective.py", append("\nEXTRA = 1\n"), BASE + ALL + AGGREGATE + REPORTS),
+        (config, append(ABLATION), runs(("centered", 0), ("centered", 1)) + AGGREGATE + REPORTS),
+        (config, new_seed, runs(("baseline", 2), ("softmax-0.5", 2)) + AGGREGATE + REPORTS),
         # The base model is measured, and no run depends on it.
         (
             config,
             lambda text: text.replace("evaluation:\n", "evaluation:\n  signal_batches: 10\n"),
-            SIGNAL + AGGREGATE + PAGES_OF_RUNS,
+            SIGNAL + AGGREGATE + REPORTS,
         ),
-        (config, lambda text: text.replace("tau: 0.5", "tau: 0.4"), softmax + AGGREGATE + PAGES_OF_RUNS),
+        (config, lambda text: text.replace("tau: 0.5", "tau: 0.4"), softmax + AGGREGATE + REPORTS),
     ]:
         assert repository.edited(file, change) == expected, (file, expected)
 

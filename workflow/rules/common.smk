@@ -46,7 +46,6 @@ wildcard_constraints:
     ablation="[^/]+",
     seed="[0-9]+",
     key="[^/]+",
-    notebook="[^/]+",
 
 
 def task_manifest(run):

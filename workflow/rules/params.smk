@@ -80,12 +80,10 @@ def run_files(wildcards):
     return listed
 
 
-def page_tables(wildcards):
-    """The tables that a page needs. The page of the bandit does not wait for the runs."""
-    tables = (
-        BANDIT_TABLES if wildcards.notebook == "bandit" else [*ANALYSIS_TABLES, *SUMMARY_TABLES, VERDICTS]
-    )
-    return expand(tables, experiment=wildcards.experiment)
+def page_code():
+    """Page → fingerprint of its notebook, of the modules that it imports, and of the code that makes pages."""
+    script = code("report_pages.py")
+    return {name: script + provenance.fingerprint(Path(f"notebooks/{name}.ipynb")) for name in NOTEBOOKS}
 
 
 @functools.cache  # Snakemake asks for the inputs of a rule more than once

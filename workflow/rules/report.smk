@@ -68,23 +68,29 @@ rule aggregate:
         " --out {params.out:q} --archived {params.archived:q} --bases {input.bases:q} --signal {input.signal:q} -- {params.runs:q} 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"
 
 
-rule notebook:
+rule pages:
     input:
-        page_tables,
-        notebook="notebooks/{notebook}.ipynb",
+        ANALYSIS_TABLES,
+        BANDIT_TABLES,
+        SUMMARY_TABLES,
+        VERDICTS,
+        notebooks=expand("notebooks/{notebook}.ipynb", notebook=NOTEBOOKS),
     output:
-        notebook=f"{RESULTS}/{{experiment}}/report/{{notebook}}.ipynb",
-        html=report(
-            f"{RESULTS}/{{experiment}}/report/{{notebook}}.html",
-            caption="../report/page.rst",
-            category="{experiment}",
-            labels={"page": "{notebook}"},
-        ),
+        expand(f"{RESULTS}/{{{{experiment}}}}/report/{{notebook}}.ipynb", notebook=NOTEBOOKS),
+        [
+            report(
+                f"{RESULTS}/{{experiment}}/report/{notebook}.html",
+                caption="../report/page.rst",
+                category="{experiment}",
+                labels={"page": notebook},
+            )
+            for notebook in NOTEBOOKS
+        ],
     log:
-        errors=f"{RESULTS}/{{experiment}}/logs/report/{{notebook}}.log",
-        partial=f"{RESULTS}/{{experiment}}/logs/report/{{notebook}}.ipynb",
+        f"{RESULTS}/{{experiment}}/logs/report.log",
     conda:
         "../../environment.yml"
+    threads: 2  # all pages are one job, which imports the libraries once and makes two pages at a time
     params:
         run=lambda wildcards: configuration.canonical(
             {
@@ -93,14 +99,13 @@ rule notebook:
                 "baseline": EXPERIMENTS[wildcards.experiment].baseline,
             }
         ),
-        code=lambda wildcards: [
-            code("execute_notebook.py"),
-            provenance.fingerprint(Path(f"notebooks/{wildcards.notebook}.ipynb")),
-        ],
+        code=lambda wildcards: configuration.canonical(page_code()),
+        folder=f"{RESULTS}/{{experiment}}",
     shell:
-        "python workflow/scripts/execute_notebook.py --notebook {input.notebook:q} --parameters {params.run:q}"
-        " --output {output.notebook:q} --html {output.html:q} --partial {log.partial:q} 2> {log.errors:q}"
-        " || python -m softmax_rewards.common.terminal {log.errors:q}"
+        "python workflow/scripts/report_pages.py --notebooks {input.notebooks:q} --parameters {params.run:q}"
+        " --code {params.code:q} --tables {params.folder:q}/summary {params.folder:q}/analysis"
+        " --report {params.folder:q}/report --work {params.folder:q}/logs/report --processes {threads}"
+        " 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"
 
 
 rule overview:
