@@ -100,7 +100,7 @@ rule pages:
             }
         ),
         code=lambda wildcards: configuration.canonical(page_code()),
-        folder=f"{RESULTS}/{{experiment}}",
+        folder=lambda wildcards: f"{RESULTS}/{wildcards.experiment}",
     shell:
         "python workflow/scripts/report_pages.py --notebooks {input.notebooks:q} --parameters {params.run:q}"
         " --code {params.code:q} --tables {params.folder:q}/summary {params.folder:q}/analysis"
