@@ -43,12 +43,22 @@ def best(call: Callable[[], object], device: torch.device, times: int = 5) -> fl
     """Seconds of the fastest of `times` calls, after one call that does not count."""
     seconds = []
     for _ in range(times + 1):
-        began = time.perf_counter()
+        began = now(device)
         call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(now(device) - began)
     return min(seconds[1:])
+
+
+def now(device: torch.device) -> float:
+    """Seconds on a clock, after the device has done all its work.
+
+    With one thread on a CPU it is the processor time of this process, which other processes hardly change.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
 
 
 def matrix_flops(shape: Shape) -> int:

@@ -7,7 +7,6 @@ ValueError in one line.
 
 import contextlib
 import io
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,13 +41,6 @@ class Trainer(Protocol):
 
     def learn(self, batch: Fixed) -> tuple[float, float]:
         """Loss and gradient norm of an update on fixed answers, in float32."""
-
-
-def now(device: torch.device) -> float:
-    """Seconds on a clock, once the device has done all it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 @contextmanager

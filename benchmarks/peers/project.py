@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from limit import now
 from work import TEMPLATE, Fixed, Work
 
-from peers import Step, Trainer, counting, now
+from peers import Step, Trainer, counting
 from softmax_rewards import weighting
 from softmax_rewards.config.run import Training
 from softmax_rewards.data.tasks import Score

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from limit import now
 from work import Fixed, Work
 
-from peers import Step, Trainer, counting, now, quiet
+from peers import Step, Trainer, counting, quiet
 from softmax_rewards import weighting
 
 SETTINGS = {
