@@ -64,6 +64,12 @@ def _scale(width: int, heads: int, kv_heads: int) -> Case:
     return Case(32, 8, 64, budgets=(1024, 2048), config=qwen2(width, 3 * width, 2, heads, kv_heads, 121), prompt=12)
 
 
+def _smollm2(precision: str) -> Case:
+    """A step of `countdown-smollm2-cpu`, with prompts as long as there."""
+    shape = catalogue.find("smollm2-135m-instruct").config
+    return Case(8, 8, 48, precision, (1024,), config=shape, prompt=135)
+
+
 SHAPES = {
     "mini": Case(budgets=(1024, 2048)),
     "mini-144k": Case(budgets=(1024, 2048), model={"layers": 3}),
@@ -73,6 +79,8 @@ SHAPES = {
     "mini-0.4m": _scale(128, 4, 1),
     "mini-1.6m": _scale(256, 8, 2),
     "mini-6m": _scale(512, 16, 4),
+    "smollm2": _smollm2("float32"),
+    "smollm2-bfloat16": _smollm2("bfloat16"),
     "qwen2.5-0.5b": _real("qwen2.5-0.5b"),
     "qwen2.5-3b": _real("qwen2.5-3b"),
 }

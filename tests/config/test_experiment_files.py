@@ -1,4 +1,4 @@
-"""The experiments for GPUs take one step on the CPU: same prompts and settings, one layer of the model's width.
+"""The experiments with real models take one step on the CPU: same prompts and settings, one layer of the model's width.
 
 The vocabularies are cut to what the test's tokenizer needs: with all 152 k tokens of Qwen a step takes a minute.
 """
@@ -18,6 +18,7 @@ from softmax_rewards.training import base_model, trainer
 FOLDER = Path(__file__).parents[2] / "config/experiments"
 SHAPES = {
     "countdown-smollm2": "smollm2-135m-instruct",
+    "countdown-smollm2-cpu": "smollm2-135m-instruct",
     "countdown-qwen2.5-0.5b": "qwen2.5-0.5b",
     "countdown-qwen2.5-3b": "qwen2.5-3b-instruct",
 }
