@@ -28,6 +28,7 @@ from softmax_rewards.verdicts import (
     reasoning,
     reported_training,
     search_predictions,
+    search_scores,
     signal_noise,
     summary,
     tau_choice,
@@ -91,6 +92,7 @@ def _tables(
     evidence, baseline = first.evidence, first.evidence.baseline
     behavior = reasoning.measure(loaded, arithmetic)
     base_groups = summary.base_groups(loaded, baseline)
+    searched = search_predictions.table(loaded)
     subject = (experiment["name"], experiment["model"]["source"], experiment["task"]["name"])
 
     return {
@@ -113,8 +115,10 @@ def _tables(
         "bases": bases.table(loaded),
         "base_checks": bases.checks(loaded),
         "base_attempts": bases.attempts(loaded),
-        "search_predictions": search_predictions.table(loaded),
+        "search_predictions": searched,
         "search_updates": search_predictions.curves(loaded),
+        "search_found": search_scores.found(parts, searched),
+        "search_ranks": search_scores.ranks(parts, searched),
         "passes": summary.passes(loaded),
         "reasoning": behavior,
         "behaviors": reasoning.over_seeds(behavior),

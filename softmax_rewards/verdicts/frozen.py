@@ -21,7 +21,7 @@ def predictions(evaluations: Mapping[str, Mapping[str, Any]], limits: Mapping[st
     """The predictions of each condition, from its base model's evaluation and `max_new_tokens` (`limits`).
 
     base            the figures that the predictions use
-    map             place of every scheme on the map; it orders length (P4: x), early success (P5: rho) and pass@16 (P6: tilt)
+    map             place of every scheme: x orders length (P4), rho early success (P5), tilt pass@16 (P6)
     P7              the settings with the tilt of `shrunk` (within 10 %)
     P8              the critical τ
     search          continuation, attempts, format, success and reward at which each scheme of E1 stops, per sibling

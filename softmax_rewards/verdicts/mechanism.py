@@ -7,14 +7,18 @@ learns to stop early. Two conditions show it: `trap`, with a limit of a few atte
 
 from typing import Any
 
-from softmax_rewards.verdicts.claims import HALF
+from softmax_rewards.verdicts.claims import HALF, centered
 from softmax_rewards.verdicts.evidence import BASE, LINEAR, Contrast
 from softmax_rewards.verdicts.judgment import Claim
 from softmax_rewards.verdicts.rules import every, interaction, no_better
 from softmax_rewards.verdicts.wording import Words, better
 
 DR_GRPO: dict[str, Any] = {"scheme": "dr_grpo"}
+CENTERED = centered(0.5)
+RAFT: dict[str, Any] = {"scheme": "raft"}
+BATCH_STD: dict[str, Any] = {"scheme": "batch_std"}
 FILTERED = {"skip_unfinished": True}  # answers that the limit cuts are left out of the loss
+REFILLED = {"max_num_gen_batches": 3}  # groups of equal rewards are replaced
 CONDITIONS = ("trap", "room")
 
 
@@ -73,4 +77,28 @@ MECHANISM: tuple[Claim, ...] = (
     ),
     _needs_the_limit("M6", HALF, "Softmax at τ = 0.5"),
     _needs_the_limit("M7", DR_GRPO, "Dr. GRPO"),
+    Claim(
+        "M8",
+        "Centered softmax τ=0.5 beats Dr. GRPO: to pay less for the format than the reward does helps",
+        every(Contrast(CENTERED, DR_GRPO)),
+        better("Centered softmax at τ = 0.5", "Dr. GRPO"),
+    ),
+    Claim(
+        "M9",
+        "RAFT beats centered softmax τ=0.5: to pay nothing for the format helps still more",
+        every(Contrast(RAFT, CENTERED)),
+        better("RAFT", "centered softmax at τ = 0.5"),
+    ),
+    Claim(
+        "M10",
+        "GRPO with the standard deviation of the whole batch beats GRPO",
+        every(Contrast(BATCH_STD, LINEAR)),
+        better("GRPO with the batch's standard deviation", "GRPO"),
+    ),
+    Claim(
+        "M11",
+        "GRPO that replaces groups of equal rewards beats GRPO",
+        every(Contrast(LINEAR, LINEAR, training=REFILLED, against_training={})),
+        better("GRPO with refilled groups", "GRPO"),
+    ),
 )

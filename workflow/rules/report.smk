@@ -24,6 +24,8 @@ SUMMARY_TABLES = expand(
         "base_attempts.csv",
         "search_predictions.csv",
         "search_updates.csv",
+        "search_found.csv",
+        "search_ranks.csv",
         "passes.csv",
         "reasoning.csv",
         "behaviors.csv",
