@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from softmax_rewards.config import experiments
 from softmax_rewards.config.experiments import Experiment
 from softmax_rewards.config.inheritance import project_folder
 from softmax_rewards.config.strict import build
+
+ARCHIVES = "results/archive"  # one folder per experiment
 
 
 @option_class("")
@@ -29,7 +32,7 @@ class Settings:
     archived_only: bool = Field(
         default=False,
         description="Train nothing, and report only on the runs in the experiments' archives, whichever version of the "
-        "code made them.",
+        "code made them. An experiment that names no archive has `results/archive/<experiment>`.",
     )
 
 
@@ -56,7 +59,10 @@ def load(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, Expe
             raise ConfigError(f"{file}: experiments: {message}, or the path of a YAML file")
         if path.stem in loaded:
             raise ConfigError(f"{file}: experiments: {path.stem!r} is given twice; allowed: each name once")
-        loaded[path.stem] = experiments.load(path)
+        experiment = experiments.load(path)
+        if chosen.archived_only and experiment.archive is None:  # it trains anew by default, but its runs may be kept
+            experiment = replace(experiment, archive=f"{ARCHIVES}/{path.stem}")
+        loaded[path.stem] = experiment
     return chosen, loaded
 
 
