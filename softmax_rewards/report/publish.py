@@ -1,4 +1,4 @@
-"""Copies a report into the repository: each page once, as HTML, and the figures that other documents show."""
+"""Copies a report into the repository: each page once, as HTML, its main tables, and figures for other documents."""
 
 import base64
 import json
@@ -8,14 +8,15 @@ from pathlib import Path
 
 from softmax_rewards.common.files import appearing
 
+TABLES = ("verdicts.csv", "provenance.json", "comparisons.csv", "search_found.csv", "search_ranks.csv")
+
 
 def publish(results: Path, docs: Path, pages: Sequence[str] = (), figures: Sequence[str] = ()) -> list[Path]:
     """Copy the report of `results` (results/<experiment>) into `docs`; returns the files written.
 
     Args:
         results: the folder of an experiment, or of the overview.
-        docs: the folder of the documents. Pages, verdicts and, of an experiment, provenance go to
-            `report/<experiment>/` in it.
+        docs: the folder of the documents. Pages and those of TABLES that exist go to `report/<experiment>/` in it.
         pages: the pages to copy ("index", "controls"); all if empty.
         figures: the figures to write to `figures/<experiment>-<page>-<n>.png`, named "<page>-<n>": n counts the page's
             figures from 1.
@@ -29,9 +30,9 @@ def publish(results: Path, docs: Path, pages: Sequence[str] = (), figures: Seque
         raise FileNotFoundError(f"{results}/report: no pages; run snakemake first")
     images = {name: _image(results / "report", name) for name in figures}
     written = []
-    summary = (results / "summary" / "verdicts.csv", results / "summary" / "provenance.json")
-    for source in (*(available[page] for page in pages or available), *summary):
-        if source.exists():  # an overview has the provenance of its experiments
+    tables = [results / "summary" / name for name in TABLES]
+    for source in (*(available[page] for page in pages or available), *tables):
+        if source.exists():  # an overview has verdicts only
             written.append(docs / "report" / results.name / source.name)
             with appearing(written[-1]) as partial:
                 shutil.copyfile(source, partial)

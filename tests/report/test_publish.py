@@ -33,8 +33,11 @@ def listed(written, docs):
 
 def test_a_page_is_kept_once(results, tmp_path):
     (results / "summary/provenance.json").write_text("{}")
+    (results / "summary/comparisons.csv").write_text("ablation\n")
+    (results / "summary/curves.csv").write_text("ablation\n")  # large, and in the archive
     docs = tmp_path / "docs"
     assert listed(publish(results, docs), docs) == [
+        "report/made/comparisons.csv",
         "report/made/index.html",
         "report/made/provenance.json",
         "report/made/training.html",
