@@ -81,13 +81,13 @@ MECHANISM: tuple[Claim, ...] = (
         "M8",
         "Centered softmax τ=0.5 beats Dr. GRPO: to pay less for the format than the reward does helps",
         every(Contrast(CENTERED, DR_GRPO)),
-        better("Centered softmax at τ = 0.5", "Dr. GRPO"),
+        better("Softmax at τ = 0.5 without its constant", "Dr. GRPO"),
     ),
     Claim(
         "M9",
         "RAFT beats centered softmax τ=0.5: to pay nothing for the format helps still more",
         every(Contrast(RAFT, CENTERED)),
-        better("RAFT", "centered softmax at τ = 0.5"),
+        better("RAFT", "softmax at τ = 0.5 without its constant"),
     ),
     Claim(
         "M10",

@@ -154,7 +154,7 @@ def test_every_claim_of_the_plan_has_its_rows():
     for number in range(1, 13):
         assert any(name.startswith(f"C{number}") and not name[len(f"C{number}") :][:1].isdigit() for name in ids)
     assert {"C10a", "C10b", "C10c", "P1b", "P2", "P3"} < set(ids)
-    assert {f"M{number}" for number in range(1, 8)} < set(ids)
+    assert {f"M{number}" for number in range(1, 12)} < set(ids)
     assert list(judged(evidence({"baseline": 0.1})).index) == ["gate", *ids]
 
 
