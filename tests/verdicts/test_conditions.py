@@ -166,7 +166,7 @@ def test_each_step_of_the_ladder_and_each_way_to_keep_grpo_has_its_own_claim():
     gains = {"baseline": 0.0, "half": 0.1, "dr": 0.04, "centered": 0.08, "raft": 0.02, "batch": 0.04, "refilled": -0.04}
     known = evidence(
         gains, weightings=weightings, training={"refilled": {"max_num_gen_batches": 3}},
-        p_holm=dict.fromkeys(("batch", "refilled"), 0.001),
+        spread=0.001, p_holm=dict.fromkeys(("batch", "refilled"), 0.001),
     )  # fmt: skip
     table = judged(known, "M8", "M9", "M10", "M11")
     assert table.loc[["M8", "M9", "M10", "M11"], "verdict"].tolist() == [
@@ -174,5 +174,5 @@ def test_each_step_of_the_ladder_and_each_way_to_keep_grpo_has_its_own_claim():
     ]  # fmt: skip
     # The AUC of the planted evidence has half of the gain.
     assert table.loc[["M8", "M9", "M10", "M11"], "effect"].tolist() == pytest.approx([2, -3, 2, -2], abs=0.3)
-    fewer = judged(evidence(gains | {}, weightings=weightings), "M11")
+    fewer = judged(evidence(gains, weightings=weightings), "M11")
     assert "Not tested" in fewer.loc["M11", "sentence"]
