@@ -1,7 +1,7 @@
 """`softmax-rewards generate-docs`: write what is generated in the repository's documents.
 
-These are the findings in README.md (`findings.py`), the tables of docs/schemes.md (`scheme_tables.py`), and the key
-tables and the JSON schema of `config/` (`config/documentation.py`).
+These are the findings in README.md (`findings.py`), the tables of docs/schemes.md (`scheme_tables.py`) and of
+docs/verdicts.md (`verdict_tables.py`), and the key tables and the JSON schema of `config/` (`config/documentation.py`).
 """
 
 import argparse
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from softmax_rewards.config import documentation
-from softmax_rewards.report import findings, scheme_tables
+from softmax_rewards.report import findings, scheme_tables, verdict_tables
 
 ROOT = documentation.ROOT
 README = "README.md"
@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. With `--check` it writes nothing, and exits with 1 if a file is out of date."""
     parser = argparse.ArgumentParser(
         prog="softmax-rewards generate-docs",
-        description="Write the generated parts of README.md, docs/schemes.md and config/README.md, and "
-        "config/schema.json, from the code and the archive. It works in a clone of the repository.",
+        description="Write the generated parts of README.md, docs/schemes.md, docs/verdicts.md and config/README.md, "
+        "and config/schema.json, from the code and the archive. It works in a clone of the repository.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,10 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def generated() -> dict[str, str]:
     """File (relative to the repository) → its text as it should be."""
-    page = scheme_tables.PAGE
+    schemes, verdicts = scheme_tables.PAGE, verdict_tables.PAGE
     return {
         README: findings.fill(_read(README)),
-        page: scheme_tables.fill(_read(page)),
+        schemes: scheme_tables.fill(_read(schemes)),
+        verdicts: verdict_tables.fill(_read(verdicts), ROOT / "docs/report"),
         **documentation.generated(),
     }
 

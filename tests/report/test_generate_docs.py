@@ -3,7 +3,7 @@
 import pytest
 
 from softmax_rewards.config import documentation as config_documentation
-from softmax_rewards.report import documentation, findings, scheme_tables
+from softmax_rewards.report import documentation, findings, scheme_tables, verdict_tables
 
 
 @pytest.fixture
@@ -14,12 +14,16 @@ def clone(tmp_path, monkeypatch):
     monkeypatch.setattr(findings, "section", lambda: "| a finding |\n")
     monkeypatch.setattr(scheme_tables, "figures", lambda table: "| a figure |\n")
     monkeypatch.setattr(scheme_tables.scheme_map, "table", lambda: None)
+    monkeypatch.setattr(verdict_tables, "_read", lambda reports: None)
+    monkeypatch.setattr(verdict_tables, "table", lambda verdicts: "| a verdict |\n")
     (tmp_path / "config").mkdir()
     (tmp_path / "docs").mkdir()
     begins = [scheme_tables.BEGIN.format(name) for name in ("formulas", "hyperparameters", "map")]
     page = "\n".join(f"{begin}\n{scheme_tables.END}" for begin in begins)
     (tmp_path / scheme_tables.PAGE).write_text(page, encoding="utf-8")
     (tmp_path / "README.md").write_text(f"# Title\n{findings.BEGIN}\n{findings.END}\n", encoding="utf-8")
+    page = f"# Claims\n{verdict_tables.BEGIN}\n{verdict_tables.END}\n"
+    (tmp_path / verdict_tables.PAGE).write_text(page, encoding="utf-8")
     names = config_documentation.tables()
     markers = [config_documentation.BEGIN.format(name) + config_documentation.END for name in names]
     (tmp_path / "config/README.md").write_text("\n".join(markers), encoding="utf-8")
@@ -31,7 +35,7 @@ def test_check_writes_nothing_and_names_what_is_out_of_date(clone, capsys):
     with pytest.raises(SystemExit):
         documentation.main(["--check"])
     assert capsys.readouterr().out.splitlines() == [
-        "README.md: out of date", "docs/schemes.md: out of date",
+        "README.md: out of date", "docs/schemes.md: out of date", "docs/verdicts.md: out of date",
         "config/README.md: out of date", "config/schema.json: out of date",
     ]  # fmt: skip
     assert [path.name for path in (clone / "config").iterdir()] == ["README.md"]
