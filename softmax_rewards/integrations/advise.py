@@ -18,6 +18,7 @@ import pandas as pd
 from softmax_rewards.common.terminal import plain
 from softmax_rewards.integrations import advice, reward_log
 from softmax_rewards.integrations.reward_log import RewardLog
+from softmax_rewards.report import decisions
 from softmax_rewards.weighting.study import answer_lengths, log_map, simultaneous
 from softmax_rewards.weighting.study.answer_lengths import Answers, LengthFigures
 from softmax_rewards.weighting.study.log_map import Levels
@@ -27,11 +28,9 @@ from softmax_rewards.weighting.study.settings import settings
 SHARES = (0.1, 0.25, 0.5, 1.0, 2.0)  # tau/range
 COMMON = 0.05  # a group size gets a table if at least this share of the groups has it
 WIDTH = 110  # characters per line of text; a line of the table has up to 120
-OWN_RESULT = (
-    "A prediction for one batch is no training result. This project trained its own tiny model with these schemes "
-    "(README.md, 'What was found so far'). There softmax was never better than linear, and from tau 0.25 on it got "
-    "worse with higher tau. softmax_centered was as good as linear from tau 0.5 on. docs/report/ has the other "
-    "schemes. Try a change on several seeds before you believe it."
+CAUTION = (
+    "A prediction for one batch is no training result. What training found in other cases: "
+    "docs/what-should-i-use.md. Try a change on several seeds before you believe it."
 )
 
 
@@ -91,7 +90,12 @@ def report(log: RewardLog, seed: int = 0) -> str:
         lines += ["", f"Suggestion: none. {len(log.by_size)} group sizes, none of them {COMMON:.0%} of the groups."]
     elif rare:
         lines += ["", f"Groups of rare sizes, each below {COMMON:.0%} of all, left out: {rare}."]
-    return "\n".join([*lines, "", textwrap.fill(OWN_RESULT, WIDTH)])
+    return "\n".join([*lines, "", _wrapped(CAUTION)])
+
+
+def _wrapped(text: str) -> str:
+    """`text` in lines of WIDTH characters. Names such as softmax-0.5 stay in one piece."""
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
 
 
 def _section(groups: Population, answers: Answers | None, reward_range: float, inferred: bool, seed: int) -> list[str]:
@@ -113,7 +117,15 @@ def _section(groups: Population, answers: Answers | None, reward_range: float, i
         *(f"Warning: {text}" for text in advice.collapse(figures, kinds, lengths)),
         advice.suggestion(figures, mixed),
     ]
-    return [overview, "", *_rows(figures), "", *(textwrap.fill(text, WIDTH) for text in texts)]
+    costly = None if lengths is None else bool(lengths.correlation <= advice.LOSES)
+    tried = decisions.found(float(share @ right) / size, costly, kinds is not None, size)
+    return [
+        overview,
+        "",
+        *_rows(figures),
+        "",
+        *(textwrap.fill(text, WIDTH, break_on_hyphens=False) for text in [*texts, *tried]),
+    ]
 
 
 def _rows(figures: pd.DataFrame) -> list[str]:

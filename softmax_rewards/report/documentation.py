@@ -1,7 +1,8 @@
 """`softmax-rewards generate-docs`: write what is generated in the repository's documents.
 
 These are the findings in README.md (`findings.py`), the tables of docs/schemes.md (`scheme_tables.py`) and of
-docs/verdicts.md (`verdict_tables.py`), and the key tables and the JSON schema of `config/` (`config/documentation.py`).
+docs/verdicts.md (`verdict_tables.py`), the decision table of docs/what-should-i-use.md (`decisions.py`), and the key
+tables and the JSON schema of `config/` (`config/documentation.py`).
 """
 
 import argparse
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from softmax_rewards.config import documentation
-from softmax_rewards.report import findings, scheme_tables, verdict_tables
+from softmax_rewards.report import archived_evidence, decisions, findings, scheme_tables, verdict_tables
 
 ROOT = documentation.ROOT
 README = "README.md"
@@ -25,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. With `--check` it writes nothing, and exits with 1 if a file is out of date."""
     parser = argparse.ArgumentParser(
         prog="softmax-rewards generate-docs",
-        description="Write the generated parts of README.md, docs/schemes.md, docs/verdicts.md and config/README.md, "
-        "and config/schema.json, from the code and the archive. It works in a clone of the repository.",
+        description="Write the generated parts of README.md, config/README.md and three documents, the JSON schema of "
+        "config/, and the evidence that `advise` reads, from the code and the archive. It works in a clone of the "
+        "repository.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,11 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def generated() -> dict[str, str]:
     """File (relative to the repository) → its text as it should be."""
-    schemes, verdicts = scheme_tables.PAGE, verdict_tables.PAGE
+    schemes, verdicts, advice = scheme_tables.PAGE, verdict_tables.PAGE, decisions.PAGE
+    numbers = archived_evidence.numbers(ROOT / "config/experiments")
     return {
         README: findings.fill(_read(README)),
         schemes: scheme_tables.fill(_read(schemes)),
         verdicts: verdict_tables.fill(_read(verdicts), ROOT / "docs/report"),
+        advice: decisions.fill(_read(advice), numbers),
+        decisions.NUMBERS: decisions.to_json(numbers),
         **documentation.generated(),
     }
 

@@ -3,7 +3,7 @@
 import pytest
 
 from softmax_rewards.config import documentation as config_documentation
-from softmax_rewards.report import documentation, findings, scheme_tables, verdict_tables
+from softmax_rewards.report import archived_evidence, decisions, documentation, findings, scheme_tables, verdict_tables
 
 
 @pytest.fixture
@@ -15,6 +15,7 @@ def clone(tmp_path, monkeypatch):
     monkeypatch.setattr(scheme_tables, "figures", lambda table: "| a figure |\n")
     monkeypatch.setattr(scheme_tables.scheme_map, "table", lambda: None)
     monkeypatch.setattr(verdict_tables, "_read", lambda reports: None)
+    monkeypatch.setattr(archived_evidence, "numbers", lambda configs: decisions.known())
     monkeypatch.setattr(verdict_tables, "table", lambda verdicts: "| a verdict |\n")
     (tmp_path / "config").mkdir()
     (tmp_path / "docs").mkdir()
@@ -24,6 +25,8 @@ def clone(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text(f"# Title\n{findings.BEGIN}\n{findings.END}\n", encoding="utf-8")
     page = f"# Claims\n{verdict_tables.BEGIN}\n{verdict_tables.END}\n"
     (tmp_path / verdict_tables.PAGE).write_text(page, encoding="utf-8")
+    (tmp_path / decisions.PAGE).write_text(f"{decisions.BEGIN}\n{decisions.END}\n", encoding="utf-8")
+    (tmp_path / decisions.NUMBERS).parent.mkdir(parents=True)
     names = config_documentation.tables()
     markers = [config_documentation.BEGIN.format(name) + config_documentation.END for name in names]
     (tmp_path / "config/README.md").write_text("\n".join(markers), encoding="utf-8")
@@ -36,6 +39,7 @@ def test_check_writes_nothing_and_names_what_is_out_of_date(clone, capsys):
         documentation.main(["--check"])
     assert capsys.readouterr().out.splitlines() == [
         "README.md: out of date", "docs/schemes.md: out of date", "docs/verdicts.md: out of date",
+        "docs/what-should-i-use.md: out of date", "softmax_rewards/report/evidence.json: out of date",
         "config/README.md: out of date", "config/schema.json: out of date",
     ]  # fmt: skip
     assert [path.name for path in (clone / "config").iterdir()] == ["README.md"]

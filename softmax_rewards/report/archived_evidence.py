@@ -1,0 +1,30 @@
+"""The numbers behind the decision table, computed from the archive."""
+
+from pathlib import Path
+
+from softmax_rewards.config import experiments
+from softmax_rewards.report.decisions import CASES, Compared, Numbers
+from softmax_rewards.verdicts import archive, measures, paired
+from softmax_rewards.verdicts.evidence import Evidence
+
+DIGITS = 6  # far more than a table shows, so that its last digit is rounded once
+
+
+def numbers(configs: Path) -> dict[Compared, Numbers]:
+    """Every comparison that a case names, with its numbers. `configs`: the folder of the experiment files."""
+    named = dict.fromkeys(compared for case in CASES for compared in case.evidence)
+    evidence = {name: _evidence(configs / f"{name}.yaml") for name in {compared.experiment for compared in named}}
+    found = {}
+    for compared in named:
+        interval = paired.between(evidence[compared.experiment], compared.ablation, compared.against, compared.endpoint)
+        limits = (round(value, DIGITS) for value in (interval.estimate, interval.low, interval.high))
+        found[compared] = Numbers(*limits, interval.n)
+    return found
+
+
+def _evidence(file: Path) -> Evidence:
+    experiment = experiments.load(file)
+    folder = experiment.archive or f"results/archive/{file.stem}"
+    runs = archive.read(Path(folder), archive.names(folder, experiment.runs(), None))
+    configs = {run.ablation: run.record["config"] for run in runs}
+    return Evidence(measures.measure(runs), configs, experiment.baseline)
