@@ -66,7 +66,7 @@ class Case:
         )
 
 
-TRAP = "countdown-mini-trap"
+TRAP, ROOM = "countdown-mini-trap", "countdown-mini-trap-room"
 CASES: tuple[Case, ...] = (
     Case(
         True, True, True, (8, 8), "100", "pass@1",
@@ -82,6 +82,14 @@ CASES: tuple[Case, ...] = (
         True, True, True, (8, 8), "100", "pass@16",
         "softmax_centered at half of the range",
         (Compared(TRAP, "centered-0.5", endpoint="pass@16"),),
+    ),
+    Case(
+        True, False, True, (8, 8), "30", "pass@1",
+        "Any scheme without a constant; they are equivalent",
+        (
+            *(Compared(ROOM, name) for name in ("dr-grpo", "centered-0.5", "maxrl", "raft")),
+            Compared(ROOM, "softmax-0.5", endpoint="final"),
+        ),
     ),
     Case(
         True, False, True, (8, 8), "80", "pass@1",
