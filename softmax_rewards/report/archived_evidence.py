@@ -17,8 +17,8 @@ def numbers(configs: Path) -> dict[Compared, Numbers]:
     found = {}
     for compared in named:
         interval = paired.between(evidence[compared.experiment], compared.ablation, compared.against, compared.endpoint)
-        limits = (round(value, DIGITS) for value in (interval.estimate, interval.low, interval.high))
-        found[compared] = Numbers(*limits, interval.n)
+        difference, low, high = (round(value, DIGITS) for value in (interval.estimate, interval.low, interval.high))
+        found[compared] = Numbers(difference, low, high, interval.n)
     return found
 
 
