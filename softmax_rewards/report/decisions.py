@@ -66,7 +66,7 @@ class Case:
         )
 
 
-TRAP, ROOM = "countdown-mini-trap", "countdown-mini-trap-room"
+TRAP, ROOM, UNPAID = "countdown-mini-trap", "countdown-mini-trap-room", "countdown-mini-trap-unpaid"
 CASES: tuple[Case, ...] = (
     Case(
         True, True, True, (8, 8), "100", "pass@1",
@@ -82,6 +82,16 @@ CASES: tuple[Case, ...] = (
         True, True, True, (8, 8), "100", "pass@16",
         "softmax_centered at half of the range",
         (Compared(TRAP, "centered-0.5", endpoint="pass@16"),),
+    ),
+    Case(
+        True, True, False, (8, 8), "60", "pass@1",
+        "Any scheme without a constant; they are equivalent",
+        tuple(Compared(UNPAID, name) for name in ("dr-grpo", "centered-0.5", "maxrl", "raft", "softmax-0.5")),
+    ),
+    Case(
+        True, True, False, (8, 8), "60", "pass@16",
+        "A scheme that counts hard prompts more: softmax at half of the range, or maxrl",
+        tuple(Compared(UNPAID, name, endpoint="pass@16") for name in ("softmax-0.5", "maxrl")),
     ),
     Case(
         True, False, True, (8, 8), "30", "pass@1",
