@@ -18,7 +18,7 @@ import pandas as pd
 from softmax_rewards.common.terminal import plain
 from softmax_rewards.integrations import advice, reward_log
 from softmax_rewards.integrations.reward_log import RewardLog
-from softmax_rewards.report import decisions
+from softmax_rewards.verdicts import decisions
 from softmax_rewards.weighting.study import answer_lengths, log_map, simultaneous
 from softmax_rewards.weighting.study.answer_lengths import Answers, LengthFigures
 from softmax_rewards.weighting.study.log_map import Levels

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from softmax_rewards.config import experiments
-from softmax_rewards.report.decisions import CASES, Compared, Numbers
 from softmax_rewards.verdicts import archive, measures, paired
+from softmax_rewards.verdicts.decisions import CASES, Compared, Numbers
 from softmax_rewards.verdicts.evidence import Evidence
 
 DIGITS = 6  # far more than a table shows, so that its last digit is rounded once

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from softmax_rewards.config import documentation
-from softmax_rewards.report import archived_evidence, decisions, findings, scheme_tables, verdict_tables
+from softmax_rewards.report import archived_evidence, findings, scheme_tables, verdict_tables
+from softmax_rewards.verdicts import decisions
 
 ROOT = documentation.ROOT
 README = "README.md"

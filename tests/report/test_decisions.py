@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softmax_rewards.report import archived_evidence, decisions
-from softmax_rewards.report.decisions import CASES, Compared, Numbers
+from softmax_rewards.report import archived_evidence
+from softmax_rewards.verdicts import decisions
+from softmax_rewards.verdicts.decisions import CASES, Compared, Numbers
 
 ROOT = Path(__file__).parents[2]
 

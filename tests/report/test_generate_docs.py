@@ -3,7 +3,8 @@
 import pytest
 
 from softmax_rewards.config import documentation as config_documentation
-from softmax_rewards.report import archived_evidence, decisions, documentation, findings, scheme_tables, verdict_tables
+from softmax_rewards.report import archived_evidence, documentation, findings, scheme_tables, verdict_tables
+from softmax_rewards.verdicts import decisions
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_check_writes_nothing_and_names_what_is_out_of_date(clone, capsys):
         documentation.main(["--check"])
     assert capsys.readouterr().out.splitlines() == [
         "README.md: out of date", "docs/schemes.md: out of date", "docs/verdicts.md: out of date",
-        "docs/what-should-i-use.md: out of date", "softmax_rewards/report/evidence.json: out of date",
+        "docs/what-should-i-use.md: out of date", "softmax_rewards/verdicts/evidence.json: out of date",
         "config/README.md: out of date", "config/schema.json: out of date",
     ]  # fmt: skip
     assert [path.name for path in (clone / "config").iterdir()] == ["README.md"]

@@ -115,7 +115,7 @@ def test_estimates_are_for_a_gpu_and_for_this_machine(tmp_path, capsys, monkeypa
     names = ("countdown-qwen2.5-3b", "countdown-mini", "countdown-smollm2")
     session.print_estimates([experiments.load(ROOT / f"config/experiments/{name}.yaml") for name in names], 2, tmp_path)
     large, mini, gpu, processor = capsys.readouterr().err.splitlines()
-    assert large.startswith("[estimate] countdown-qwen2.5-3b: 39 runs") and "GPU-hours" in large
+    assert large.startswith("[estimate] countdown-qwen2.5-3b: 45 runs") and "GPU-hours" in large
     assert mini.startswith("[estimate] countdown-mini: 60 runs") and "core-hours" in mini
     assert "GPU-hours" in gpu and "core-hours" in processor
 

@@ -18,6 +18,7 @@ from softmax_rewards.verdicts import aggregate, archive, archive_files, archivin
 ROOT = Path(__file__).parents[2]
 OLD = Path(__file__).with_name("old_runs")  # runs as they lay in a folder each, before the archive was parquet
 ARCHIVE = ROOT / "results" / "archive"
+CONFIGS = ROOT / "config" / "experiments"
 RUNS = {
     "countdown-mini-cold": 33,
     "countdown-mini-format": 6,
@@ -34,8 +35,8 @@ RUNS = {
 # --- the archive kept with the repository ---------------------------------------------------------
 
 
-def test_the_repository_keeps_464_runs():
-    assert {folder.name for folder in ARCHIVE.iterdir()} == set(RUNS) and sum(RUNS.values()) == 464
+def test_the_repository_keeps_the_464_runs_of_the_first_series():
+    assert {folder.name for folder in ARCHIVE.iterdir()} >= set(RUNS) and sum(RUNS.values()) == 464
     for experiment, count in RUNS.items():
         archive_files.verify(ARCHIVE / experiment)
         sizes = {
@@ -45,6 +46,21 @@ def test_the_repository_keeps_464_runs():
         assert {len(runs) for runs in sizes.values()} == {count}, experiment
         for table, rows in (("runs", 1), ("metrics", 80), ("timing", 80), ("evaluations", 9), ("puzzles", 1024)):
             assert {one.num_rows for one in sizes[table].values()} == {rows}, (experiment, table)
+
+
+FROZEN = "de88fb8926329df7"  # the training code of the whole second series
+SECOND = sorted(folder.name for folder in ARCHIVE.iterdir() if folder.name not in RUNS)
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_an_experiment_of_the_second_series_is_kept_whole(name):
+    """Every run of its file, started under a plan."""
+    experiment, folder = experiments.load(CONFIGS / f"{name}.yaml"), ARCHIVE / name
+    archive_files.verify(folder)
+    assert archive.names(str(folder), experiment.runs(), None) == [run.name for run in experiment.runs()]
+    records = [json.loads(row["record"]) for row in archive_files.read(folder, "runs").to_pylist()]
+    assert len(records) == len(experiment.runs()) and all(record["plan"] for record in records)
+    assert {record["trainer"] for record in records} == {FROZEN}
 
 
 @pytest.mark.parametrize("old", sorted(OLD.glob("*/*/*")), ids=lambda folder: folder.parent.name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PAGE = "docs/what-should-i-use.md"
-NUMBERS = "softmax_rewards/report/evidence.json"
+NUMBERS = "softmax_rewards/verdicts/evidence.json"
 BEGIN, END = "<!-- decisions: generated, see `softmax-rewards generate-docs` -->", "<!-- end of decisions -->"
 RARE = 0.2  # share of right answers up to which they count as rare
 MODEL = "the embedded model of 0.2 million parameters"
@@ -186,7 +186,7 @@ def to_json(numbers: Mapping[Compared, Numbers]) -> str:
 
 def known() -> dict[Compared, Numbers]:
     """The numbers of `evidence.json`."""
-    text = resources.files("softmax_rewards.report").joinpath(Path(NUMBERS).name).read_text(encoding="utf-8")
+    text = resources.files("softmax_rewards.verdicts").joinpath(Path(NUMBERS).name).read_text(encoding="utf-8")
     return {
         Compared(*(row[name] for name in Compared._fields)): Numbers(*(row[name] for name in Numbers._fields))
         for row in json.loads(text)
