@@ -149,7 +149,8 @@ def test_no_damage_of_the_newest_checkpoint_is_loaded(begun, tmp_path_factory, d
     if kind == "flip":
         flip(file, data.draw(st.integers(0, 8 * size - 1)))
     elif kind == "cut":
-        os.truncate(file, data.draw(st.integers(0, size - 1)))
+        # Without its last byte, a line feed, a JSON file still says everything.
+        os.truncate(file, data.draw(st.integers(0, size - 2)))
     else:
         file.unlink()
     first, adder = go_on(out, 6)
