@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from softmax_rewards.common import plugins
+from softmax_rewards.common import generated_section, plugins
 from softmax_rewards.common.option_errors import allowed
 from softmax_rewards.config import schema
 from softmax_rewards.config.conditions import Condition
@@ -53,8 +53,7 @@ def fill(text: str) -> str:
             purpose = (plugins.load(package, plugin).__doc__ or "").partition("\n")[0]
             new = f"## `{section}`: `{plugin}`\n\n{purpose}\n\n{begin}\n{END}\n\n"
             text = text.replace(FURTHER.format(section), new + FURTHER.format(section))
-        before, after = text.split(begin)
-        text = f"{before}{begin}\n\n{keys}\n{END}{after.partition(END)[2]}"
+        text = generated_section.replace(text, begin, END, f"\n{keys}\n")
     return text
 
 

@@ -31,6 +31,7 @@ from softmax_rewards.weighting import temperature
 from softmax_rewards.weighting.number import Number
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # ablations and experiments become folders
+ARCHIVES = "results/archive"  # one folder per experiment
 TAKEN = ("archive", "overview")  # folders of `results/` that are no experiment's
 
 

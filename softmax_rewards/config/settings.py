@@ -16,8 +16,6 @@ from softmax_rewards.config.experiments import Experiment
 from softmax_rewards.config.inheritance import project_folder
 from softmax_rewards.config.strict import build
 
-ARCHIVES = "results/archive"  # one folder per experiment
-
 
 @option_class("")
 class Settings:
@@ -61,7 +59,7 @@ def load(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, Expe
             raise ConfigError(f"{file}: experiments: {path.stem!r} is given twice; allowed: each name once")
         experiment = experiments.load(path)
         if chosen.archived_only and experiment.archive is None:  # it trains anew by default, but its runs may be kept
-            experiment = replace(experiment, archive=f"{ARCHIVES}/{path.stem}")
+            experiment = replace(experiment, archive=f"{experiments.ARCHIVES}/{path.stem}")
         loaded[path.stem] = experiment
     return chosen, loaded
 

@@ -4,14 +4,13 @@ import numpy as np
 import pandas as pd
 
 from softmax_rewards import weighting
+from softmax_rewards.verdicts.decisions import RARE
 from softmax_rewards.weighting.study.answer_lengths import LengthFigures
 from softmax_rewards.weighting.study.log_map import Levels
 from softmax_rewards.weighting.study.populations import Population
 
 # Share of linear's signal-to-noise. A gain of 5 % saves a tenth of the samples; less is not worth a change.
 MATERIAL = 0.05
-# From this success on, the predicted order of schemes differs from the exact order in the bandit.
-OFTEN = 0.2
 DEAD = 0.9  # from this share of groups with equal rewards on, nearly all groups are dead
 AMPLIFIED = 0.1  # share of linear's squared weight in all-wrong groups that gets a warning
 FEW = 20  # with fewer groups that have right and wrong samples, bootstrap limits are too narrow
@@ -97,7 +96,8 @@ def warnings(groups: Population, reward_range: float, inferred: bool = False) ->
             "counts right against wrong and ignores what else the reward asks for."
         )
     success = float(share @ correct.mean(axis=-1))
-    if success > OFTEN:
+    # From this success on, the predicted order of schemes also differs from the exact order in the bandit.
+    if success > RARE:
         lines.append(
             f"Success is {success:.0%}: right answers are not rare here, but this project studied rare ones. In its "
             "bandit, the predicted order of schemes is wrong from such a success on."
@@ -110,6 +110,11 @@ def warnings(groups: Population, reward_range: float, inferred: bool = False) ->
     return lines
 
 
+def costly(lengths: LengthFigures | None) -> bool | None:
+    """Whether long answers lose the format; None for a log without lengths."""
+    return None if lengths is None else bool(lengths.correlation <= LOSES)
+
+
 def collapse(figures: pd.DataFrame, kinds: Levels | None, lengths: LengthFigures | None) -> list[str]:
     """The warning that answers will get short, at most one. `lengths` is None for a log without lengths.
 
@@ -118,7 +123,7 @@ def collapse(figures: pd.DataFrame, kinds: Levels | None, lengths: LengthFigures
     """
     if kinds is None or not figures["x"].iloc[0] > OVERPAID * kinds.paid:
         return []
-    if lengths is not None and not lengths.correlation <= LOSES:
+    if costly(lengths) is False:
         return []
     above = figures[1:][figures["x"][1:] > OVERPAID * kinds.paid]
     names = ", ".join(dict.fromkeys(above["scheme"]))

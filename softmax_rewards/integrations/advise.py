@@ -102,13 +102,14 @@ def _section(groups: Population, answers: Answers | None, reward_range: float, i
     """The lines about the groups of one size. `answers` is None for a log without lengths."""
     size, share = groups.rewards.shape[1], groups.counts / groups.counts.sum()
     right = groups.correct.sum(axis=-1)
+    success = float(share @ right) / size
     mixed = int(groups.counts @ ((right > 0) & (right < size)))
     dead = share @ (groups.rewards.max(axis=-1) == groups.rewards.min(axis=-1))
     kinds = log_map.levels(groups)
     lengths = answer_lengths.measure(answers, kinds) if answers and kinds else None
     figures = table(groups, reward_range, seed)
     overview = (
-        f"{int(groups.counts.sum())} groups of N = {size}: success {share @ right / size:.1%}, "
+        f"{int(groups.counts.sum())} groups of N = {size}: success {success:.1%}, "
         f"no sample right in {share @ (right == 0):.1%}, all rewards equal in {dead:.1%}."
     )
     texts = [
@@ -117,15 +118,8 @@ def _section(groups: Population, answers: Answers | None, reward_range: float, i
         *(f"Warning: {text}" for text in advice.collapse(figures, kinds, lengths)),
         advice.suggestion(figures, mixed),
     ]
-    costly = None if lengths is None else bool(lengths.correlation <= advice.LOSES)
-    tried = decisions.found(float(share @ right) / size, costly, kinds is not None, size)
-    return [
-        overview,
-        "",
-        *_rows(figures),
-        "",
-        *(textwrap.fill(text, WIDTH, break_on_hyphens=False) for text in [*texts, *tried]),
-    ]
+    tried = decisions.found(success, advice.costly(lengths), kinds is not None, size)
+    return [overview, "", *_rows(figures), "", *map(_wrapped, [*texts, *tried])]
 
 
 def _rows(figures: pd.DataFrame) -> list[str]:

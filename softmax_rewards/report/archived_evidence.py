@@ -1,11 +1,13 @@
-"""The numbers behind the decision table, computed from the archive."""
+"""The evidence of archived experiments, and the numbers behind the decision table."""
 
 from pathlib import Path
 
 from softmax_rewards.config import experiments
+from softmax_rewards.config.experiments import Experiment
 from softmax_rewards.verdicts import archive, measures, paired
 from softmax_rewards.verdicts.decisions import CASES, Compared, Numbers
 from softmax_rewards.verdicts.evidence import Evidence
+from softmax_rewards.verdicts.finished import FinishedRun
 
 DIGITS = 6  # far more than a table shows, so that its last digit is rounded once
 
@@ -22,9 +24,13 @@ def numbers(configs: Path) -> dict[Compared, Numbers]:
     return found
 
 
-def _evidence(file: Path) -> Evidence:
-    experiment = experiments.load(file)
-    folder = experiment.archive or f"results/archive/{file.stem}"
+def read(experiment: Experiment, folder: str) -> tuple[list[FinishedRun], Evidence]:
+    """The runs of an experiment in the archive `folder`, made by any code, and their evidence."""
     runs = archive.read(Path(folder), archive.names(folder, experiment.runs(), None))
     configs = {run.ablation: run.record["config"] for run in runs}
-    return Evidence(measures.measure(runs), configs, experiment.baseline)
+    return runs, Evidence(measures.measure(runs), configs, experiment.baseline)
+
+
+def _evidence(file: Path) -> Evidence:
+    experiment = experiments.load(file)
+    return read(experiment, experiment.archive or f"{experiments.ARCHIVES}/{file.stem}")[1]

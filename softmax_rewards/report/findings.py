@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from softmax_rewards.common import generated_section
 from softmax_rewards.config import experiments
 from softmax_rewards.config.experiments import Experiment
-from softmax_rewards.verdicts import archive, measures, summary
+from softmax_rewards.report import archived_evidence
+from softmax_rewards.verdicts import summary
 from softmax_rewards.verdicts.evidence import Evidence
 from softmax_rewards.verdicts.finished import FinishedRun
+from softmax_rewards.verdicts.wording import signed
 
 BEGIN, END = "<!-- findings: generated, see `softmax-rewards generate-docs` -->", "<!-- end of findings -->"
 EXPERIMENT = Path("config/experiments/countdown-mini-full.yaml")
@@ -44,8 +47,7 @@ COLUMNS = (
 
 def fill(text: str) -> str:
     """The text of README.md with the section as it should be."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{section()}{END}{rest.partition(END)[2]}"
+    return generated_section.replace(text, BEGIN, END, section())
 
 
 def section() -> str:
@@ -53,11 +55,7 @@ def section() -> str:
     experiment = experiments.load(EXPERIMENT)
     if experiment.archive is None:
         raise ValueError(f"{EXPERIMENT}: archive: missing; allowed: the folder of the finished runs")
-    names = archive.names(experiment.archive, experiment.runs(), None)
-    runs = archive.read(Path(experiment.archive), names)
-    evidence = Evidence(
-        measures.measure(runs), {run.ablation: run.record["config"] for run in runs}, experiment.baseline
-    )
+    runs, evidence = archived_evidence.read(experiment, experiment.archive)
     return _setting(experiment, evidence.measures) + _table(runs, evidence, experiment.primary)
 
 
@@ -88,7 +86,7 @@ def _table(runs: Sequence[FinishedRun], evidence: Evidence, primary: Sequence[st
 def _difference(row: Mapping[str, float] | None) -> str:
     if row is None:
         return "– | –"
-    delta, low, high = (f"{100 * row[key]:+.1f}".replace("-", "−") for key in ("delta", "low", "high"))
+    delta, low, high = (signed(100 * row[key]) for key in ("delta", "low", "high"))
     p = "exploratory" if pd.isna(row["p_holm"]) else _plain(row["p_holm"])
     return f"{delta} [{low}, {high}] | {p}"
 

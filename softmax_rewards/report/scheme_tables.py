@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from softmax_rewards import weighting
-from softmax_rewards.common import plugins
+from softmax_rewards.common import generated_section, plugins
 from softmax_rewards.weighting.study import scheme_map
 
 PAGE = "docs/schemes.md"
@@ -26,8 +26,7 @@ def fill(text: str) -> str:
     """The text of docs/schemes.md with the tables as they should be."""
     tables = {"formulas": formulas(), "hyperparameters": hyperparameters(), "map": figures(scheme_map.table())}
     for name, table in tables.items():
-        before, rest = text.split(BEGIN.format(name))
-        text = f"{before}{BEGIN.format(name)}\n\n{table}\n{END}{rest.partition(END)[2]}"
+        text = generated_section.replace(text, BEGIN.format(name), END, f"\n{table}\n")
     return text
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from softmax_rewards.common import generated_section
 from softmax_rewards.verdicts.plan import CLAIMS
-from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
+from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED, signed
 
 PAGE = "docs/verdicts.md"
 BEGIN, END = "<!-- verdicts: generated, see `softmax-rewards generate-docs` -->", "<!-- end of verdicts -->"
@@ -22,8 +23,7 @@ UNTESTED = "Not tested"
 
 def fill(text: str, reports: Path) -> str:
     """The text of the page with the table as it should be. `reports`: the folder of the published reports."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(_read(reports))}\n{END}{rest.partition(END)[2]}"
+    return generated_section.replace(text, BEGIN, END, f"\n{table(_read(reports))}\n")
 
 
 def table(verdicts: pd.DataFrame) -> str:
@@ -56,7 +56,7 @@ def _verdict(row: dict) -> str:
 
 def _number(value: float, unit: object) -> str:
     """Points with one decimal, other units with three digits; both with a sign."""
-    return (f"{value:+.1f}" if unit == "points" else f"{value:+.3g}").replace("-", "−")
+    return signed(value) if unit == "points" else signed(value, "+.3g")
 
 
 def _read(reports: Path) -> pd.DataFrame:

@@ -11,6 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+from softmax_rewards.common import generated_section
+from softmax_rewards.verdicts.wording import signed
+
 PAGE = "docs/what-should-i-use.md"
 NUMBERS = "softmax_rewards/verdicts/evidence.json"
 BEGIN, END = "<!-- decisions: generated, see `softmax-rewards generate-docs` -->", "<!-- end of decisions -->"
@@ -128,8 +131,7 @@ CASES: tuple[Case, ...] = (
 
 def fill(text: str, numbers: Mapping[Compared, Numbers]) -> str:
     """The text of the page with the table as it should be."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(numbers)}\n{END}{rest.partition(END)[2]}"
+    return generated_section.replace(text, BEGIN, END, f"\n{table(numbers)}\n")
 
 
 def table(numbers: Mapping[Compared, Numbers]) -> str:
@@ -161,7 +163,7 @@ def because(case: Case, numbers: Mapping[Compared, Numbers]) -> str:
         against = compared.against.replace("baseline", "linear")
         endpoint = "" if compared.endpoint == "auc" else f" in {compared.endpoint}"
         shared = f"{compared.experiment}, minus {against}{endpoint}, {found.seeds} seeds"
-        difference, low, high = (f"{100 * value:+.1f}".replace("-", "−") for value in found[:3])
+        difference, low, high = (signed(100 * value) for value in found[:3])
         parts.setdefault(shared, []).append(f"{compared.ablation} {difference} [{low}, {high}]")
     return "; ".join(f"{shared}: {'; '.join(texts)}" for shared, texts in parts.items())
 

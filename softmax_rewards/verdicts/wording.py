@@ -25,6 +25,11 @@ class Words:
     same: str = ""  # the claim is contradicted because both sides are equally good; if empty, `no` is used
 
 
+def signed(value: float, form: str = "+.1f") -> str:
+    """A number with its sign, the minus as it is printed: "+1.6", "−0.7"."""
+    return format(value, form).replace("-", "−")
+
+
 def better(first: str, second: str) -> Words:
     """The outcomes of "`first` learns better than `second`"."""
     # `first` may be the name of a user's folder, which may contain braces. `plain` formats every clause except `about`.

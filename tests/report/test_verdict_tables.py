@@ -9,15 +9,8 @@ from softmax_rewards.report import verdict_tables
 from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
 
 ROOT = Path(__file__).parents[2]
-FIRST = {
-    "claim": "C1",
-    "verdict": CONTRADICTED,
-    "effect": -1.04,
-    "low": -1.44,
-    "high": -0.56,
-    "unit": "points",
-    "seeds": 10,
-}
+FIRST = {"claim": "C1", "verdict": CONTRADICTED, "effect": -1.04, "low": -1.44, "high": -0.56, "unit": "points"}
+FIRST |= {"seeds": 10, "sentence": "mini"}
 SECOND = FIRST | {"verdict": SUPPORTED, "effect": 3.62, "low": 2.04, "high": 5.21, "seeds": 5, "outcome": "better"}
 
 
@@ -29,24 +22,10 @@ def written(folder, name, *rows):
 
 @pytest.fixture
 def reports(tmp_path):
-    written(
-        tmp_path, "countdown-mini-full", FIRST | {"sentence": "mini"}, FIRST | {"claim": "C2", "sentence": "Not tested"}
-    )
-    open_row = SECOND | {
-        "claim": "C7",
-        "verdict": UNRESOLVED,
-        "unit": "nats per token",
-        "sentence": "mini",
-        "ratio": None,
-    }
+    written(tmp_path, "countdown-mini-full", FIRST, FIRST | {"claim": "C2", "sentence": "Not tested"})
+    open_row = SECOND | {"claim": "C7", "verdict": UNRESOLVED, "unit": "nats per token"}
     open_row |= {"effect": 0.0123, "low": -0.02, "high": 0.04, "outcome": "not resolved", "condition": ""}
-    level = SECOND | {
-        "verdict": CONTRADICTED,
-        "outcome": "equivalent",
-        "condition": "room",
-        "ratio": None,
-        "sentence": "mini",
-    }
+    level = SECOND | {"verdict": CONTRADICTED, "outcome": "equivalent", "condition": "room"}
     better = SECOND | {"condition": "trap", "ratio": 1.72}
     written(tmp_path, "countdown-mini", better, level, open_row)
     written(tmp_path, "overview", better)
