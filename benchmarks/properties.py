@@ -200,6 +200,11 @@ def configs(folder: Path) -> Target:
         text = edited(_EXPERIMENT, lines, rng).encode("utf-8", errors="surrogatepass")
         return damaged(text, rng) if text and rng.random() < 0.1 else text
 
+    # What only a mistake imports, such as a module that looks for a similar name, is imported now as well.
+    for seed in range(100):
+        text = make(Random(seed))
+        refused(lambda text=text: experiments.load(placed(folder / "experiment.yaml", text)), ConfigError)
+
     def check(text: bytes) -> None:
         file, watch = placed(folder / "experiment.yaml", text), acts()
         watch.seen.clear()
