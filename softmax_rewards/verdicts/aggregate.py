@@ -21,6 +21,7 @@ from softmax_rewards.verdicts import (
     contrasts,
     failures,
     finished,
+    gain_law,
     judgment,
     measured_signal,
     measures,
@@ -93,6 +94,7 @@ def _tables(
     behavior = reasoning.measure(loaded, arithmetic)
     base_groups = summary.base_groups(loaded, baseline)
     searched = search_predictions.table(loaded)
+    law = gain_law.table(evidence)
     subject = (experiment["name"], experiment["model"]["source"], experiment["task"]["name"])
 
     return {
@@ -112,6 +114,8 @@ def _tables(
         ),
         "contrasts": contrasts.table(evidence),
         "signal_noise": signal_noise.measured(loaded, reward_range),
+        "gain_law": law,
+        "gain_law_score": gain_law.scored(law),
         "bases": bases.table(loaded),
         "base_checks": bases.checks(loaded),
         "base_attempts": bases.attempts(loaded),

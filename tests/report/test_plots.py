@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from scipy.stats import t
 
 from softmax_rewards.common import files, provenance
-from softmax_rewards.report.plots import bandit, comparisons, scheme_map, training, trap, weights
+from softmax_rewards.report.plots import bandit, comparisons, gains, scheme_map, training, trap, weights
 from softmax_rewards.report.plots.style import families, styles
 from softmax_rewards.weighting.study import analysis, search_prediction
 
@@ -448,3 +448,19 @@ def test_the_trap_marks_where_each_push_ends_and_what_is_achieved_there():
     curves = [line.get_ydata() for line in figure.axes[0].get_lines() if len(line.get_xdata()) > 2]
     assert len(curves) == 3 and all(np.abs(curve).max() == 1 for curve in curves)
     assert "no base model" in " ".join(texts(trap.trap(predictions.iloc[:0], updates.iloc[:0])))
+
+
+def test_the_law_of_gains_has_a_panel_per_scheme_with_found_and_predicted_gains():
+    rates = [1e-4, 2e-4, 4e-4]
+    cells = pd.DataFrame(
+        [
+            (scheme, rate, rho, 0.05, 0.04, 0.06, 0.03)
+            for scheme, rho in (("linear", 0.1), ("raft", 0.4))
+            for rate in rates
+        ],
+        columns=["scheme", "learning_rate", "rho", "gain", "low", "high", "predicted"],
+    )
+    figure = gains.gains(cells)
+    assert [axes.get_title("left") for axes in figure.axes] == ["GRPO (z-score), ρ = 0.10", "raft, ρ = 0.40"]
+    dashed = figure.axes[0].get_lines()[-1]
+    assert dashed.get_xdata() == pytest.approx(rates) and dashed.get_ydata() == pytest.approx([3, 3, 3])

@@ -18,6 +18,8 @@ SUMMARY_TABLES = expand(
         "signal_noise.csv",
         "signal_measured.csv",
         "signal_base.json",
+        "gain_law.csv",
+        "gain_law_score.csv",
         "bases.csv",
         "bases.json",
         "base_checks.csv",
