@@ -1,8 +1,8 @@
 """`softmax-rewards generate-docs`: write what is generated in the repository's documents.
 
-These are the findings in README.md (`findings.py`), the tables of docs/schemes.md (`scheme_tables.py`) and of
-docs/verdicts.md (`verdict_tables.py`), the decision table of docs/what-should-i-use.md (`decisions.py`), and the key
-tables and the JSON schema of `config/` (`config/documentation.py`).
+These are the findings in README.md and docs/findings.md (`findings.py`), the tables of docs/schemes.md
+(`scheme_tables.py`) and of docs/verdicts.md (`verdict_tables.py`), the decision table of docs/what-should-i-use.md
+(`decisions.py`), and the key tables and the JSON schema of `config/` (`config/documentation.py`).
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. With `--check` it writes nothing, and exits with 1 if a file is out of date."""
     parser = argparse.ArgumentParser(
         prog="softmax-rewards generate-docs",
-        description="Write the generated parts of README.md, config/README.md and three documents, the JSON schema of "
+        description="Write the generated parts of README.md, config/README.md and four documents, the JSON schema of "
         "config/, and the evidence that `advise` reads, from the code and the archive. It works in a clone of the "
         "repository.",
         epilog=EPILOG,
@@ -51,7 +51,7 @@ def generated() -> dict[str, str]:
     schemes, verdicts, advice = scheme_tables.PAGE, verdict_tables.PAGE, decisions.PAGE
     numbers = archived_evidence.numbers(ROOT / "config/experiments")
     return {
-        README: findings.fill(_read(README)),
+        **{page: findings.fill(_read(page), page) for page in findings.SECTIONS},
         schemes: scheme_tables.fill(_read(schemes)),
         verdicts: verdict_tables.fill(_read(verdicts), ROOT / "docs/report"),
         advice: decisions.fill(_read(advice), numbers),

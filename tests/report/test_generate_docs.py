@@ -12,7 +12,7 @@ def clone(tmp_path, monkeypatch):
     """A folder whose documents have all markers, and nothing between them."""
     for module in (documentation, config_documentation):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(findings, "section", lambda: "| a finding |\n")
+    monkeypatch.setattr(findings, "section", lambda page: f"| a finding of {page} |\n")
     monkeypatch.setattr(scheme_tables, "figures", lambda table: "| a figure |\n")
     monkeypatch.setattr(scheme_tables.scheme_map, "table", lambda: None)
     monkeypatch.setattr(verdict_tables, "_read", lambda reports: None)
@@ -23,7 +23,8 @@ def clone(tmp_path, monkeypatch):
     begins = [scheme_tables.BEGIN.format(name) for name in ("formulas", "hyperparameters", "map")]
     page = "\n".join(f"{begin}\n{scheme_tables.END}" for begin in begins)
     (tmp_path / scheme_tables.PAGE).write_text(page, encoding="utf-8")
-    (tmp_path / "README.md").write_text(f"# Title\n{findings.BEGIN}\n{findings.END}\n", encoding="utf-8")
+    for page in findings.SECTIONS:
+        (tmp_path / page).write_text(f"# Title\n{findings.BEGIN}\n{findings.END}\n", encoding="utf-8")
     page = f"# Claims\n{verdict_tables.BEGIN}\n{verdict_tables.END}\n"
     (tmp_path / verdict_tables.PAGE).write_text(page, encoding="utf-8")
     (tmp_path / decisions.PAGE).write_text(f"{decisions.BEGIN}\n{decisions.END}\n", encoding="utf-8")
@@ -39,14 +40,15 @@ def test_check_writes_nothing_and_names_what_is_out_of_date(clone, capsys):
     with pytest.raises(SystemExit):
         documentation.main(["--check"])
     assert capsys.readouterr().out.splitlines() == [
-        "README.md: out of date", "docs/schemes.md: out of date", "docs/verdicts.md: out of date",
-        "docs/what-should-i-use.md: out of date", "softmax_rewards/verdicts/evidence.json: out of date",
-        "config/README.md: out of date", "config/schema.json: out of date",
+        f"{name}: out of date" for name in (
+            "README.md", "docs/findings.md", "docs/schemes.md", "docs/verdicts.md", "docs/what-should-i-use.md",
+            "softmax_rewards/verdicts/evidence.json", "config/README.md", "config/schema.json",
+        )
     ]  # fmt: skip
     assert [path.name for path in (clone / "config").iterdir()] == ["README.md"]
     assert (clone / "README.md").read_text(encoding="utf-8") == before
     documentation.main([])
-    assert (clone / "README.md").read_text(encoding="utf-8").count("| a finding |") == 1
+    assert (clone / "README.md").read_text(encoding="utf-8").count("| a finding of README.md |") == 1
     documentation.main(["--check"])
 
 
