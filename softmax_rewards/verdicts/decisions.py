@@ -70,6 +70,7 @@ class Case:
 
 
 TRAP, ROOM, UNPAID = "countdown-mini-trap", "countdown-mini-trap-room", "countdown-mini-trap-unpaid"
+HIDDEN = "countdown-mini-trap-hidden"
 CASES: tuple[Case, ...] = (
     Case(
         True, True, True, (8, 8), "100", "pass@1",
@@ -80,6 +81,12 @@ CASES: tuple[Case, ...] = (
         True, True, True, (8, 8), "100", "pass@1",
         "To keep GRPO: leave cut answers out of the loss, or divide by the batch's σ (batch_std)",
         (Compared(TRAP, "linear-skip-unfinished"), Compared(TRAP, "batch-std")),
+    ),
+    Case(
+        True, True, True, (8, 8), "40", "pass@1",
+        "Where long answers lose the format and no limit cuts them: raft or maxrl",
+        (*(Compared(HIDDEN, name, endpoint="final") for name in ("raft", "maxrl", "centered-0.5", "dr-grpo")),
+         Compared(HIDDEN, "raft", "centered-0.5")),
     ),
     Case(
         True, True, True, (8, 8), "100", "pass@16",
