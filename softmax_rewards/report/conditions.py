@@ -1,13 +1,13 @@
-"""Conditions on a page: the same figure once for each part of an experiment that is judged apart."""
+"""Conditions on a page: the same figure or table once for each part of an experiment that is judged apart."""
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from IPython.display import HTML, display
 
-from softmax_rewards.report.display import figure
+from softmax_rewards.report import display as show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,8 +23,22 @@ def figures(ablations: pd.DataFrame, draw: Callable[[Sequence[str], str], "Figur
 
     description  alternative text of the figures
     """
-    for condition, members in ablations.fillna({"condition": ""}).groupby("condition", sort=False):
+    for condition, members in _by_condition(ablations):
         title = f" ({condition})" if condition else ""
-        if condition:
-            display(HTML(f"<h3>{html.escape(str(condition))}</h3>"))
-        display(figure(draw(members["ablation"].tolist(), members["baseline"].iloc[0]), description + title))
+        drawn = draw(members["ablation"].tolist(), members["baseline"].iloc[0])
+        display(*_heading(condition), show.figure(drawn, description + title))
+
+
+def verdicts(frame: pd.DataFrame, columns: Sequence[str], names: Mapping[str, str] | None = None) -> None:
+    """Show `display.verdicts` for each condition of `frame`, under its name if it has one."""
+    for condition, rows in _by_condition(frame):
+        display(*_heading(condition), show.verdicts(rows, columns, names))
+
+
+def _by_condition(frame: pd.DataFrame) -> Iterable[tuple[Hashable, pd.DataFrame]]:
+    """Name → rows of each condition; the name is empty if the experiment has only one."""
+    return frame.groupby(frame["condition"].astype(object).fillna(""), sort=False)
+
+
+def _heading(condition: Hashable) -> list[HTML]:
+    return [HTML(f"<h3>{html.escape(str(condition))}</h3>")] if condition else []

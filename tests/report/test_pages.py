@@ -11,7 +11,7 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmax_rewards.report import display, pages
+from softmax_rewards.report import conditions, display, pages
 from softmax_rewards.report.publish import publish
 from softmax_rewards.verdicts import aggregate
 
@@ -197,6 +197,21 @@ def test_two_columns_may_have_the_same_heading():
 @pytest.mark.parametrize("value", [[HOSTILE], {HOSTILE: 1}, Path(HOSTILE)])
 def test_a_cell_of_any_type_is_escaped(value):
     assert "<script" not in display.table(pd.DataFrame({"x": [value]}, dtype=object)).data
+
+
+def test_each_condition_has_its_own_verdicts_under_its_name(monkeypatch):
+    shown = []
+    monkeypatch.setattr(conditions, "display", lambda *parts: shown.extend(part.data for part in parts))
+    frame = pd.DataFrame(
+        [("trap", "C1", "Yes.", 3), ("trap", "C2", "?", 0), ("room", "C1", "No.", 3)],
+        columns=["condition", "claim", "plain", "seeds"],
+    )
+    conditions.verdicts(frame, ["claim", "plain"])
+    assert [shown[0], shown[2]] == ["<h3>trap</h3>", "<h3>room</h3>"] and len(shown) == 4
+    assert "Yes." in shown[1] and "C2" in shown[1] and "No." in shown[3] and "Not tested" not in shown[3]
+    shown.clear()
+    conditions.verdicts(frame[:1].assign(condition=math.nan), ["claim", "plain"])
+    assert len(shown) == 1 and "Yes." in shown[0]
 
 
 def test_claims_that_were_not_tested_stand_in_one_line_below_the_others():
