@@ -1,6 +1,6 @@
 """`softmax-rewards generate-docs`: write what is generated in the repository's documents.
 
-These are the findings in README.md and docs/findings.md (`findings.py`), the tables of docs/schemes.md
+These are the findings in README.md and docs/findings.md (`findings.py`, `map_scores.py`), the tables of docs/schemes.md
 (`scheme_tables.py`) and of docs/verdicts.md (`verdict_tables.py`), the decision table of docs/what-should-i-use.md
 (`decisions.py`), and the key tables and the JSON schema of `config/` (`config/documentation.py`).
 """
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from softmax_rewards.config import documentation
-from softmax_rewards.report import archived_evidence, findings, scheme_tables, verdict_tables
+from softmax_rewards.report import archived_evidence, findings, map_scores, scheme_tables, verdict_tables
 from softmax_rewards.verdicts import decisions
 
 ROOT = documentation.ROOT
@@ -49,9 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def generated() -> dict[str, str]:
     """File (relative to the repository) → its text as it should be."""
     schemes, verdicts, advice = scheme_tables.PAGE, verdict_tables.PAGE, decisions.PAGE
+    found = {page: findings.fill(_read(page), page) for page in findings.SECTIONS}
     numbers = archived_evidence.numbers(ROOT / "config/experiments")
     return {
-        **{page: findings.fill(_read(page), page) for page in findings.SECTIONS},
+        **found,
+        map_scores.PAGE: map_scores.fill(found[map_scores.PAGE], ROOT / "docs/report"),
         schemes: scheme_tables.fill(_read(schemes)),
         verdicts: verdict_tables.fill(_read(verdicts), ROOT / "docs/report"),
         advice: decisions.fill(_read(advice), numbers),

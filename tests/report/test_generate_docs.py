@@ -3,7 +3,7 @@
 import pytest
 
 from softmax_rewards.config import documentation as config_documentation
-from softmax_rewards.report import archived_evidence, documentation, findings, scheme_tables, verdict_tables
+from softmax_rewards.report import archived_evidence, documentation, findings, map_scores, scheme_tables, verdict_tables
 from softmax_rewards.verdicts import decisions
 
 
@@ -24,7 +24,8 @@ def clone(tmp_path, monkeypatch):
     page = "\n".join(f"{begin}\n{scheme_tables.END}" for begin in begins)
     (tmp_path / scheme_tables.PAGE).write_text(page, encoding="utf-8")
     for page in findings.SECTIONS:
-        (tmp_path / page).write_text(f"# Title\n{findings.BEGIN}\n{findings.END}\n", encoding="utf-8")
+        text = f"# Title\n{findings.BEGIN}\n{findings.END}\n{map_scores.BEGIN}\n{map_scores.END}\n"
+        (tmp_path / page).write_text(text, encoding="utf-8")
     page = f"# Claims\n{verdict_tables.BEGIN}\n{verdict_tables.END}\n"
     (tmp_path / verdict_tables.PAGE).write_text(page, encoding="utf-8")
     (tmp_path / decisions.PAGE).write_text(f"{decisions.BEGIN}\n{decisions.END}\n", encoding="utf-8")
