@@ -70,7 +70,7 @@ class Case:
 
 
 TRAP, ROOM, UNPAID = "countdown-mini-trap", "countdown-mini-trap-room", "countdown-mini-trap-unpaid"
-HIDDEN = "countdown-mini-trap-hidden"
+HIDDEN, TAU = "countdown-mini-trap-hidden", "countdown-mini-tau"
 CASES: tuple[Case, ...] = (
     Case(
         True, True, True, (8, 8), "100", "pass@1",
@@ -81,6 +81,15 @@ CASES: tuple[Case, ...] = (
         True, True, True, (8, 8), "100", "pass@1",
         "To keep GRPO: leave cut answers out of the loss, or divide by the batch's σ (batch_std)",
         (Compared(TRAP, "linear-skip-unfinished"), Compared(TRAP, "batch-std")),
+    ),
+    Case(
+        True, True, True, (8, 8), "60", "pass@1",
+        "Of the temperatures: any for softmax_centered; for softmax at most half of the range",
+        tuple(
+            Compared(TAU, f"{scheme}-{tau}")
+            for scheme, taus in (("centered", ("0.1", "0.5", "2.0", "10.0")), ("softmax", ("0.1", "0.5", "1.0", "2.0")))
+            for tau in taus
+        ),
     ),
     Case(
         True, True, True, (8, 8), "40", "pass@1",

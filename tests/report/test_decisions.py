@@ -37,7 +37,19 @@ def test_every_case_that_gives_advice_has_evidence_and_every_other_has_none():
 @pytest.mark.parametrize(
     ("success", "costly", "paid", "size", "expected"),
     [
-        (0.08, True, True, 8, ["divide by the group's σ", "To keep GRPO", "no limit cuts", "softmax_centered at half"]),
+        (
+            0.08,
+            True,
+            True,
+            8,
+            [
+                "divide by the group's σ",
+                "To keep GRPO",
+                "Of the temperatures",
+                "no limit cuts",
+                "softmax_centered at half",
+            ],
+        ),
         (0.08, False, True, 8, ["they are equivalent", "linear, or a scheme without a constant"]),
         (0.50, False, True, 8, ["linear; softmax with a high τ loses"]),
         (0.08, True, True, 64, ["nothing like this log"]),
