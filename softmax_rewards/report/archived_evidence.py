@@ -15,12 +15,14 @@ DIGITS = 6  # far more than a table shows, so that its last digit is rounded onc
 def numbers(configs: Path) -> dict[Compared, Numbers]:
     """Every comparison that a case names, with its numbers. `configs`: the folder of the experiment files."""
     named = dict.fromkeys(compared for case in CASES for compared in case.evidence)
-    evidence = {name: _evidence(configs / f"{name}.yaml") for name in {compared.experiment for compared in named}}
+    known = {name: experiments.load(configs / f"{name}.yaml") for name in {compared.experiment for compared in named}}
+    evidence = {name: _evidence(experiment) for name, experiment in known.items()}
     found = {}
     for compared in named:
         interval = paired.between(evidence[compared.experiment], compared.ablation, compared.against, compared.endpoint)
         difference, low, high = (round(value, DIGITS) for value in (interval.estimate, interval.low, interval.high))
-        found[compared] = Numbers(difference, low, high, interval.n)
+        unit = "base models" if known[compared.experiment].bases > 1 else "seeds"
+        found[compared] = Numbers(difference, low, high, interval.n, unit)
     return found
 
 
@@ -31,6 +33,5 @@ def read(experiment: Experiment, folder: str) -> tuple[list[FinishedRun], Eviden
     return runs, Evidence(measures.measure(runs), configs, experiment.baseline)
 
 
-def _evidence(file: Path) -> Evidence:
-    experiment = experiments.load(file)
-    return read(experiment, experiment.archive or f"{experiments.ARCHIVES}/{file.stem}")[1]
+def _evidence(experiment: Experiment) -> Evidence:
+    return read(experiment, experiment.archive or f"{experiments.ARCHIVES}/{experiment.name}")[1]

@@ -31,12 +31,13 @@ class Compared(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """Difference in points, its 95 % limits, and the number of paired seeds."""
+    """Difference in points, its 95 % limits, and how many units they are over, and which: "seeds" or "base models"."""
 
     difference: float
     low: float
     high: float
-    seeds: int
+    units: int
+    unit: str = "seeds"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Case:
 
 
 TRAP, ROOM, UNPAID = "countdown-mini-trap", "countdown-mini-trap-room", "countdown-mini-trap-unpaid"
-HIDDEN, TAU = "countdown-mini-trap-hidden", "countdown-mini-tau"
+HIDDEN, TAU, BASES = "countdown-mini-trap-hidden", "countdown-mini-tau", "countdown-mini-bases"
 CASES: tuple[Case, ...] = (
     Case(
         True, True, True, (8, 8), "100", "pass@1",
@@ -81,6 +82,11 @@ CASES: tuple[Case, ...] = (
         True, True, True, (8, 8), "100", "pass@1",
         "To keep GRPO: leave cut answers out of the loss, or divide by the batch's σ (batch_std)",
         (Compared(TRAP, "linear-skip-unfinished"), Compared(TRAP, "batch-std")),
+    ),
+    Case(
+        True, True, True, (8, 8), "60", "pass@1",
+        "The same over eight base models: softmax_centered, shrunk or dr_grpo",
+        tuple(Compared(BASES, name) for name in ("centered-0.5", "shrunk", "dr-grpo", "softmax-0.25", "softmax-0.5")),
     ),
     Case(
         True, True, True, (8, 8), "60", "pass@1",
@@ -178,7 +184,7 @@ def because(case: Case, numbers: Mapping[Compared, Numbers]) -> str:
         found = numbers[compared]
         against = compared.against.replace("baseline", "linear")
         endpoint = "" if compared.endpoint == "auc" else f" in {compared.endpoint}"
-        shared = f"{compared.experiment}, minus {against}{endpoint}, {found.seeds} seeds"
+        shared = f"{compared.experiment}, minus {against}{endpoint}, {found.units} {found.unit}"
         difference, low, high = (signed(100 * value) for value in found[:3])
         parts.setdefault(shared, []).append(f"{compared.ablation} {difference} [{low}, {high}]")
     return "; ".join(f"{shared}: {'; '.join(texts)}" for shared, texts in parts.items())

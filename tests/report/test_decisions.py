@@ -34,22 +34,14 @@ def test_every_case_that_gives_advice_has_evidence_and_every_other_has_none():
     assert all(bool(case.use) == bool(case.evidence) for case in CASES)
 
 
+TRAPPED = ["divide by the group's σ", "To keep GRPO", "eight base models", "Of the temperatures", "no limit cuts"]
+TRAPPED += ["softmax_centered at half"]
+
+
 @pytest.mark.parametrize(
     ("success", "costly", "paid", "size", "expected"),
     [
-        (
-            0.08,
-            True,
-            True,
-            8,
-            [
-                "divide by the group's σ",
-                "To keep GRPO",
-                "Of the temperatures",
-                "no limit cuts",
-                "softmax_centered at half",
-            ],
-        ),
+        (0.08, True, True, 8, TRAPPED),
         (0.08, False, True, 8, ["they are equivalent", "linear, or a scheme without a constant"]),
         (0.50, False, True, 8, ["linear; softmax with a high τ loses"]),
         (0.08, True, True, 64, ["nothing like this log"]),
@@ -69,8 +61,9 @@ def test_a_log_without_lengths_fits_both():
 def test_the_evidence_of_a_case_reads_with_its_limits():
     trap, wide = Compared("trap", "raft"), Compared("trap", "raft", "dr-grpo", "pass@16")
     case = decisions.Case(True, True, True, (8, 8), "100", "pass@1", "raft", (trap, Compared("trap", "maxrl"), wide))
-    numbers = dict.fromkeys(case.evidence, Numbers(0.0543, -0.0049, 0.066, 5))
+    numbers = dict.fromkeys(case.evidence[:2], Numbers(0.0543, -0.0049, 0.066, 5))
+    numbers[wide] = Numbers(0.0543, -0.0049, 0.066, 8, "base models")
     assert decisions.because(case, numbers) == (
         "trap, minus linear, 5 seeds: raft +5.4 [−0.5, +6.6]; maxrl +5.4 [−0.5, +6.6]; "
-        "trap, minus dr-grpo in pass@16, 5 seeds: raft +5.4 [−0.5, +6.6]"
+        "trap, minus dr-grpo in pass@16, 8 base models: raft +5.4 [−0.5, +6.6]"
     )
