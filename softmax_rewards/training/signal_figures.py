@@ -120,7 +120,9 @@ def _measured(products: Products, count: int) -> np.ndarray:
     inside = np.einsum("km,mn,kn->k", expected[:, 1:], np.linalg.pinv(gram), expected[:, 1:])
     plane = inside / expected[:, 0]
     adam = slice(count + len(MARKS), None)
-    return np.stack([ratio[:count], *along[:count].T, plane[:count], ratio[adam], *along[adam].T])
+    figures = np.stack([ratio[:count], *along[:count].T, plane[:count], ratio[adam], *along[adam].T])
+    # Where no answer was right, there is no direction along success, and some schemes have no gradient at all.
+    return np.where(np.isfinite(figures), figures, np.nan)
 
 
 @np.errstate(invalid="ignore", divide="ignore")
