@@ -461,6 +461,6 @@ def test_the_law_of_gains_has_a_panel_per_scheme_with_found_and_predicted_gains(
         columns=["scheme", "learning_rate", "rho", "gain", "low", "high", "predicted"],
     )
     figure = gains.gains(cells)
-    assert [axes.get_title("left") for axes in figure.axes] == ["GRPO (z-score), ρ = 0.10", "raft, ρ = 0.40"]
+    assert [axes.get_title("left") for axes in figure.axes] == ["GRPO (z-score)\nρ = 0.10", "raft\nρ = 0.40"]
     dashed = figure.axes[0].get_lines()[-1]
     assert dashed.get_xdata() == pytest.approx(rates) and dashed.get_ydata() == pytest.approx([3, 3, 3])
