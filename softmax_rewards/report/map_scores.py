@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from softmax_rewards.common import generated_section
+from softmax_rewards.verdicts.wording import signed
 
 PAGE = "docs/findings.md"
 BEGIN, END = "<!-- map: generated, see `softmax-rewards generate-docs` -->", "<!-- end of map -->"
@@ -40,7 +41,7 @@ def table(reports: Path) -> str:
 
 
 def _by_condition(frame: pd.DataFrame, key: str, value: str) -> dict[str, dict[str, str]]:
-    """Condition → value of `key` → "+0.70 [+0.50, +0.90]" of the rows that have an interval."""
+    """Condition → value of `key` → "0.70 [0.50, 0.90]" of the rows that have an interval."""
     found: dict[str, dict[str, str]] = {}
     for row in frame[frame[key].isin([*CLAIMS, *FIGURES]) & frame[value].notna()].to_dict("records"):
         condition = row["condition"] if isinstance(row["condition"], str) else ""
@@ -49,5 +50,6 @@ def _by_condition(frame: pd.DataFrame, key: str, value: str) -> dict[str, dict[s
 
 
 def _cell(row: Mapping, value: str) -> str:
-    text = " ".join([f"{row[value]:.2f}", f"[{row['low']:.2f}, {row['high']:.2f}]"]).replace("-", "−")
+    estimate, low, high = (signed(row[name], ".2f") for name in (value, "low", "high"))
+    text = f"{estimate} [{low}, {high}]"
     return f"**{text}**" if row["low"] > 0 or row["high"] < 0 else text

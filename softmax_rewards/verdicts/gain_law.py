@@ -8,7 +8,7 @@ The cells (a scheme at a rate) are halved like a chessboard. a and b are fitted 
 import numpy as np
 import pandas as pd
 
-from softmax_rewards.common.stats import mean_interval
+from softmax_rewards.verdicts import paired
 from softmax_rewards.verdicts.evidence import Evidence, label
 from softmax_rewards.weighting.study.log_map import Figures
 
@@ -20,7 +20,7 @@ SCORED = ["a", "b", "cells", "explained", "rank", "below", "foreseen", "warned"]
 def table(evidence: Evidence) -> pd.DataFrame:
     """One row per cell, columns COLUMNS; empty with fewer than FEWEST schemes at FEWEST rates.
 
-    gain       mean success over training minus the base model's, mean over seeds with its t interval
+    gain       mean success over training minus the base model's, mean over seeds with its interval (`paired.gain`)
     predicted  by the a and b of the half of the cells that this one does not belong to
     """
     rows = []
@@ -58,8 +58,7 @@ def scored(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cell(evidence: Evidence, ablation: str, scheme: str, rate: float, place: Figures) -> tuple:
-    runs = evidence.measures.loc[ablation]
-    gain = mean_interval(runs["auc"] - runs["base"])
+    gain = paired.gain(evidence, ablation, "auc")
     return ablation, scheme, rate, place.rho, gain.estimate, gain.low, gain.high, gain.n
 
 

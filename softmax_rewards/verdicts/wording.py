@@ -26,7 +26,7 @@ class Words:
 
 
 def signed(value: float, form: str = "+.1f") -> str:
-    """A number with its sign, the minus as it is printed: "+1.6", "−0.7"."""
+    """A number with the minus as it is printed; by default with its sign and one decimal: "+1.6", "−0.7"."""
     return format(value, form).replace("-", "−")
 
 
