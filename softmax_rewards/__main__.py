@@ -30,6 +30,11 @@ COMMANDS = {
         "Compare runs of TRL or verl by seed, and judge each scheme against GRPO.",
         "judge RUNS --success eval_rewards/accuracy/mean",
     ),
+    "answer": Command(
+        "softmax_rewards.report.answer",
+        "Print what an experiment found, in five lines.",
+        "answer results/countdown-mini",
+    ),
     "status": Command(
         "softmax_rewards.training.status",
         "Show the state, the progress and the failures of every run.",
@@ -64,8 +69,8 @@ the results of the pipeline.
 """
 
 NEXT = f"""\
-`advise` and `judge` read logs in any folder. `status`, `tensorboard` and `archive` read a
-folder results/<experiment>, wherever it is. `generate-docs` works in a clone.
+`advise` and `judge` read logs in any folder. `answer`, `status`, `tensorboard` and `archive`
+read a folder results/<experiment>, wherever it is. `generate-docs` works in a clone.
 
 Where to go on:
   {NAME} COMMAND --help     the arguments of a command

@@ -2,12 +2,14 @@
 
 import html
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from IPython.display import HTML, Image
 
+from softmax_rewards.report.answer import Line
 from softmax_rewards.verdicts.reasoning import MEASURES
 
 if TYPE_CHECKING:
@@ -72,6 +74,18 @@ def _cell(value: object, form: str | Callable[[object], str] | None) -> str:
     if first in _VERDICTS:
         first = f'<span class="{_VERDICTS[first]}">{first}</span>'
     return first + line_break + rest
+
+
+def answer(lines: Iterable[Line]) -> HTML:
+    """Questions and their answers, one below the other. A number does not break from its sign or unit."""
+    entries = "".join(
+        f"<dt>{html.escape(question)}</dt><dd>{html.escape(_unbroken(text))}</dd>" for question, text in lines
+    )
+    return HTML(f'<dl class="answer">{entries}</dl>')
+
+
+def _unbroken(text: str) -> str:
+    return re.sub(r"(?<=[=\d,]) (?=[%\d+−→])", "\u00a0", text)
 
 
 def points(value: float) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from softmax_rewards.common import files
+from softmax_rewards.report import header
 
 # nbconvert's "lab" page without its three scripts (require.js, MathJax, Mermaid), which it loads from the network, and
 # without its 300 kB of JupyterLab styles. The page needs no network and runs no script.
@@ -26,9 +27,18 @@ _TEMPLATE = """
   td:first-child { white-space: nowrap; }
   .number { display: block; text-align: right; white-space: nowrap; }
   td pre { margin: 0; white-space: pre-wrap; word-break: break-word; font-size: .8rem; }
+  header { border-bottom: 2px solid #8c959f; font-size: .9rem; padding-bottom: .6rem; }
+  header p { max-width: none; margin: .2rem 0; color: #57606a; }
+  nav a, nav b { display: inline-block; margin-right: .9rem; line-height: 1.9; }
+  .answer dt { font-weight: 600; margin-top: .7rem; } .answer dd { margin: 0; max-width: 46rem; }
+  @media (max-width: 40rem) { main { padding: .8rem; } h1 { font-size: 1.4rem; } }
+  @media (max-width: 40rem) { td:first-child { white-space: normal; } .jp-OutputArea img { max-width: none; } }
   .supported { color: #00644a; font-weight: 600; } .contradicted { color: #a03c00; font-weight: 600; }
   .unresolved { color: #57606a; } .jp-RenderedText pre { white-space: pre-wrap; }
 </style>
+{%- endblock -%}
+{%- block body_header -%}
+<body class="jp-Notebook"><main>{{ resources.header }}
 {%- endblock -%}
 {%- block data_png -%}
 <img alt="{{ output | get_metadata('alt', 'image/png') | escape_html }}"
@@ -72,7 +82,7 @@ def execute(notebook: Path, output: Path, html: Path, parameters: dict[str, Any]
             f"{notebook}: cell {error.cell_index} failed with {error.ename}: {reason} (traceback in {log})"
         ) from None
     _strip(executed)
-    page = _page(executed, title=notebook.stem.replace("_", " "))
+    page = _page(executed, header.title(notebook.stem, parameters), header.header(notebook.stem, parameters))
     files.write_text(page, html)
     files.write_text(_dump(executed), output)
     log.unlink()
@@ -87,7 +97,7 @@ def _strip(notebook: Any) -> None:
             cell.metadata.pop(key, None)
 
 
-def _page(notebook: Any, title: str) -> str:
+def _page(notebook: Any, title: str, top: str) -> str:
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(
@@ -98,7 +108,7 @@ def _page(notebook: Any, title: str) -> str:
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
+    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}, "header": top})
     return page
 
 

@@ -1,7 +1,11 @@
-"""Copies a report into the repository: each page once, as HTML, its main tables, and figures for other documents."""
+"""Copies a report into the repository: each page once, as HTML, its main tables, and figures for other documents.
+
+A report whose pages are published only in part has no dead links.
+"""
 
 import base64
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,11 +40,29 @@ def publish(results: Path, docs: Path, pages: Sequence[str] = (), figures: Seque
             written.append(docs / "report" / results.name / source.name)
             with appearing(written[-1]) as partial:
                 shutil.copyfile(source, partial)
+    for page in (docs / "report" / results.name).glob("*.html"):
+        with appearing(page) as partial:
+            partial.write_text(_linked(page), encoding="utf-8")
     for name, image in images.items():
         written.append(docs / "figures" / f"{results.name}-{name}.png")
         with appearing(written[-1]) as partial:
             partial.write_bytes(image)
     return written
+
+
+def _linked(page: Path) -> str:
+    """The text of a published page, whose links lead to published pages. Of a link to any other page the words stay."""
+
+    def link(found: re.Match) -> str:
+        # A report's folder is results/<experiment>/report, a published one report/<experiment>.
+        target = re.sub(r"^\.\./\.\./([^/]+)/report/", r"../\1/", found["target"])
+        if (page.parent / target).exists():
+            return found[0].replace(found["target"], target, 1)
+        return found["words"]
+
+    return re.sub(
+        r'<a href="(?P<target>[^":#]+\.html)(?:#[^"]*)?">(?P<words>.*?)</a>', link, page.read_text(encoding="utf-8")
+    )
 
 
 def _image(report: Path, name: str) -> bytes:

@@ -4,6 +4,7 @@ The files depend on the runs only, not on the order in which they are named.
 """
 
 import json
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -171,8 +172,21 @@ def provenance(runs: Sequence[FinishedRun], experiment: str, plan_sha256: str) -
         "runs_by_plan": dict(sorted(plans.items())),
         "runs": {f"{run.ablation}/seed-{run.seed}": run.record["fingerprint"] for run in runs},
         "seeds": sorted({run.seed for run in runs}),
+        "dates": _dates({run.record["revision"] for run in runs if run.record["revision"]}),
         **{key: distinct(key) for key in ("trainer", "data", "base", "device", "revision", "versions")},
     }
+
+
+def _dates(revisions: Iterable[str]) -> list[str]:
+    """The days of these commits ("2026-11-28"), sorted; those of commits that this copy's history has."""
+    days = set()
+    for revision in revisions:
+        command = ["git", "log", "-1", "--format=%cs", revision.removesuffix("+dirty"), "--"]
+        try:
+            days.add(subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip())
+        except OSError:  # no git
+            break
+    return sorted(days - {""})
 
 
 def _finite(value: Any) -> Any:

@@ -17,6 +17,7 @@ ARGUMENTS = {
     "judge": ("runs", "--success", "--primary", "--out"),
     "status": ("experiments", "--watch"),
     "tensorboard": ("EXPERIMENT", "OUT"),
+    "answer": ("EXPERIMENT",),
     "archive": ("results", "archive"),
     "generate-docs": ("--check",),
 }

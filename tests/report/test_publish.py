@@ -75,3 +75,19 @@ def test_what_is_missing_is_refused_before_anything_is_written(results, tmp_path
 def test_a_report_that_was_not_made_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no pages; run snakemake first"):
         publish(tmp_path / "results/made", tmp_path / "docs")
+
+
+def test_links_lead_to_published_pages_only(results, tmp_path):
+    to_other = "../../other/report/index.html"
+    (results / "report/index.html").write_text(
+        f'<a href="training.html#x">curves</a> <a href="#here">here</a> <a href="{to_other}">other</a>'
+    )
+    docs = tmp_path / "docs"
+    publish(results, docs, ["index"])
+    assert (docs / "report/made/index.html").read_text() == 'curves <a href="#here">here</a> other'
+    (docs / "report/other").mkdir()
+    (docs / "report/other/index.html").write_text("")
+    publish(results, docs)
+    assert (docs / "report/made/index.html").read_text() == (
+        '<a href="training.html#x">curves</a> <a href="#here">here</a> <a href="../other/index.html">other</a>'
+    )

@@ -78,6 +78,7 @@ rule pages:
         BANDIT_TABLES,
         SUMMARY_TABLES,
         VERDICTS,
+        plan=PLAN,
         notebooks=expand("notebooks/{notebook}.ipynb", notebook=NOTEBOOKS),
     output:
         expand(f"{RESULTS}/{{{{experiment}}}}/report/{{notebook}}.ipynb", notebook=NOTEBOOKS),
@@ -107,7 +108,7 @@ rule pages:
         folder=lambda wildcards: f"{RESULTS}/{wildcards.experiment}",
     shell:
         "python workflow/scripts/report_pages.py --notebooks {input.notebooks:q} --parameters {params.run:q}"
-        " --code {params.code:q} --tables {params.folder:q}/summary {params.folder:q}/analysis"
+        " --code {params.code:q} --tables {params.folder:q}/summary {params.folder:q}/analysis {input.plan:q}"
         " --report {params.folder:q}/report --work {params.folder:q}/logs/report --processes {threads}"
         " 2> {log:q} || python -m softmax_rewards.common.terminal {log:q}"
 

@@ -10,13 +10,14 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--notebooks", type=Path, nargs="+", required=True, help="the notebooks")
 parser.add_argument("--parameters", type=json.loads, required=True, help="their parameters, as JSON")
 parser.add_argument("--code", type=json.loads, required=True, help="page -> fingerprint of its code, as JSON")
-parser.add_argument("--tables", type=Path, nargs="+", required=True, help="folders with the tables that they read")
+parser.add_argument("--tables", type=Path, nargs="+", required=True, help="files that they read, or folders of them")
 parser.add_argument("--report", type=Path, required=True, help="folder of the report")
 parser.add_argument("--work", type=Path, required=True, help="folder that keeps the pages, and notebooks that failed")
 parser.add_argument("--processes", type=int, default=1, help="how many pages to make at the same time")
 arguments = parser.parse_args()
 
-tables = [file for folder in arguments.tables for file in folder.iterdir() if file.is_file()]
+folders = [path.iterdir() if path.is_dir() else [path] for path in arguments.tables]
+tables = [file for files in folders for file in files if file.is_file()]
 batch.make(
     arguments.notebooks,
     arguments.parameters,

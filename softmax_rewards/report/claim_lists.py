@@ -1,0 +1,54 @@
+"""Three lists of claims on the first page: supported, contradicted, open. Each leads to its rule and its figure."""
+
+import html
+import re
+
+import pandas as pd
+from IPython.display import HTML
+
+from softmax_rewards.report.plan_page import anchor
+from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
+
+LISTS = {SUPPORTED: "Supported", CONTRADICTED: "Contradicted", UNRESOLVED: "Open"}
+FIGURES = (
+    (r"C1 pass@16|P6", "training.html#Does-concentrating-cost-diversity?"),
+    (r"C1 best rates", "controls.html#Learning-rates-and-the-law-of-gains"),
+    (r"C[6]|P2", "temperature.html"),
+    (r"C[789]|M3", "training.html#What-the-update-saw"),
+    (r"C10", "reasoning.html#Behaviors-over-training"),
+    (r"P[458]", "controls.html"),
+    (r"", "training.html#Differences-from-the-baseline"),
+)
+"""Pattern of a claim's name → where its figure is; the first that matches counts."""
+
+
+def lists(verdicts: pd.DataFrame) -> HTML:
+    """The claims of verdicts.csv that were tested, and in one line the others."""
+    tested = verdicts[verdicts["seeds"] > 0]
+    parts = []
+    for verdict, heading in LISTS.items():
+        rows = tested[tested["verdict"] == verdict]
+        items = "".join(f"<li>{_claim(row)}</li>" for row in rows.to_dict("records"))
+        parts.append(f'<h3 id="{heading}">{heading}: {len(rows)}</h3>' + (f"<ul>{items}</ul>" if items else ""))
+    others = verdicts.loc[~verdicts["claim"].isin(tested["claim"]), "claim"].unique()
+    if len(others):
+        parts.append(f"<p>Not tested in this experiment: {html.escape('; '.join(others))}.</p>")
+    return HTML("\n".join(parts))
+
+
+def _claim(row: dict) -> str:
+    where = f" ({row['condition']})" if isinstance(row["condition"], str) and row["condition"] else ""
+    return (
+        f'<a href="plan.html#{anchor(row["claim"])}">{html.escape(row["claim"])}</a>{html.escape(where)}: '
+        f'{html.escape(_short(row["plain"]))} <a href="{figure(row["claim"])}">figure</a>'
+    )
+
+
+def _short(text: str) -> str:
+    """A verdict's plain words without its first word, which the heading of the list says."""
+    return re.sub(r"^(Yes|No|Not resolved)\. ", "", text)
+
+
+def figure(claim: str) -> str:
+    """The page and section with the figure of a claim."""
+    return next(target for pattern, target in FIGURES if re.match(pattern, claim))
