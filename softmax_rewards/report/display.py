@@ -267,29 +267,3 @@ def _limits(row: Mapping[str, float], share: bool) -> str:
     mean, low, high = (f"{100 * row[key]:.1f}" if share else f"{row[key]:.2f}" for key in ("mean", "low", "high"))
     limits = "no interval" if pd.isna(row["low"]) else f"{low}, {high}"
     return f"{mean}{' %' if share else ''} [{limits}]".replace(" ", "\u00a0").replace("-", "\u2212")
-
-
-def samples(frame: pd.DataFrame, baseline: str = "baseline", puzzles: int = 4) -> HTML:
-    """Completions side by side: one row per puzzle (the first `puzzles`), one column per ablation, baseline first.
-
-    `frame`: ablation, seed, step, puzzle, prompt, completion, correct, of one seed and step. If the task has equations,
-    `right` and `written` count them. A model wrote the text, so it is escaped; its line breaks are kept.
-    """
-    if frame.empty:
-        return HTML("<p><em>No samples were recorded.</em></p>")
-    ablations = sorted(frame["ablation"].unique(), key=lambda ablation: (ablation != baseline, ablation))
-    rows = []
-    for _, group in list(frame.groupby("puzzle"))[:puzzles]:
-        by_ablation = {row["ablation"]: row for row in group.to_dict("records")}
-        prompt = f"<pre>{html.escape(group['prompt'].iloc[0])}</pre>"
-        rows.append([prompt, *(_sample(by_ablation.get(ablation)) for ablation in ablations)])
-    caption = f"<p>After step {frame['step'].iloc[0]}, seed {frame['seed'].iloc[0]}.</p>"
-    return HTML(caption + _table(rows, [html.escape(name) for name in ("puzzle", *ablations)]))
-
-
-def _sample(row: Mapping[str, Any] | None) -> str:
-    if row is None:
-        return "–"
-    style, mark = ("supported", "✓ right") if row["correct"] else ("unresolved", "✗ wrong")
-    equations = f", {row['right']} of {row['written']} equations hold" if row.get("written") else ""
-    return f'<span class="{style}">{mark}</span>{equations}<pre>{html.escape(row["completion"])}</pre>'

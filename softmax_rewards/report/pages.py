@@ -33,6 +33,9 @@ _TEMPLATE = """
   .answer dt { font-weight: 600; margin-top: .7rem; } .answer dd { margin: 0; max-width: 46rem; }
   @media (max-width: 40rem) { main { padding: .8rem; } h1 { font-size: 1.4rem; } }
   @media (max-width: 40rem) { td:first-child { white-space: normal; } .jp-OutputArea img { max-width: none; } }
+  .puzzle div { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: .6rem; }
+  .puzzle article { border: 1px solid #d0d7de; border-radius: .3rem; padding: .1rem .7rem; }
+  .puzzle pre { white-space: pre-wrap; overflow-wrap: anywhere; } .prompt { font-weight: 600; }
   .supported { color: #00644a; font-weight: 600; } .contradicted { color: #a03c00; font-weight: 600; }
   .unresolved { color: #57606a; } .jp-RenderedText pre { white-space: pre-wrap; }
 </style>

@@ -11,7 +11,7 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softmax_rewards.report import conditions, display, pages
+from softmax_rewards.report import conditions, display, pages, samples
 from softmax_rewards.report.publish import publish
 from softmax_rewards.verdicts import aggregate
 
@@ -233,14 +233,30 @@ def sample(ablation, puzzle, completion, correct, **counted):
     return row | {"completion": completion, "correct": correct} | counted
 
 
-def test_samples_stand_side_by_side_the_baseline_first_and_escaped():
+ABLATIONS = pd.DataFrame(
+    {
+        "ablation": ["a", "linear", "soft", "other", "dr", "rate"],
+        "weighting": ["raft", "linear", "softmax τ=0.5", "maxrl", "dr grpo", "linear"],
+        "setting": [None, None, None, None, None, "learning_rate 0.1"],
+        "baseline": "linear",
+        "planned": [False, True, True, True, True, False],
+    }
+)
+
+
+def test_few_ablations_are_read_the_baseline_first():
+    assert samples.chosen(ABLATIONS, "linear") == ["linear", "soft", "dr", "other"]
+    assert samples.chosen(ABLATIONS[ABLATIONS["ablation"].isin(["a", "linear"])], "linear") == ["linear", "a"]
+
+
+def test_samples_stand_side_by_side_in_the_given_order_and_escaped():
     rows = [sample("a", 0, HOSTILE, False), sample("linear", 0, "1+2", True), sample("a", 1, "2+2", True)]
-    shown = display.samples(pd.DataFrame(rows), baseline="linear").data
-    assert re.findall(r"<th >(\w+)</th>", shown) == ["puzzle", "linear", "a"]
+    shown = samples.cards(pd.DataFrame(rows), ABLATIONS, ["linear", "a"]).data
+    assert re.findall(r"<article><p><b>(.*?)</b>", shown) == ["GRPO", "RAFT", "RAFT"]
     assert "<script" not in shown
     assert "&lt;script src=" in shown
     assert shown.count("✓ right") == 2
-    assert shown.count("<td >–</td>") == 1
+    assert shown.count('class="puzzle"') == 2
     assert "After step 70, seed 0." in shown and "equations" not in shown
 
 
@@ -249,7 +265,7 @@ def test_samples_tell_how_much_of_the_arithmetic_holds():
         sample("a", 0, "1+2=4no\n1+2=3yes", True, right=1, written=2),
         sample("a", 1, "", False, right=0, written=0),
     ]
-    shown = display.samples(pd.DataFrame(rows)).data
+    shown = samples.cards(pd.DataFrame(rows), ABLATIONS, ["a"]).data
     assert shown.count("equations hold") == 1 and "✓ right</span>, 1 of 2 equations hold" in shown
 
 
