@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 
+import links
 import pytest
 from repository import NOTEBOOKS, Repository, contents
 
@@ -52,6 +53,7 @@ def test_the_pipeline(finished):
 
     pages = sorted((folder / "report").glob("*.html"))
     assert len(pages) == NOTEBOOKS
+    assert not links.dead(pages)
     assert not [page.name for page in pages if re.search(r'(src|href)="https?://[^"]*\.(js|css)', page.read_text())]
     profile = json.loads((repository.folder / "results/profile.json").read_text())
     assert {"base model", "pages", "training: rollout", "training: start", "final evaluation"} <= set(profile["core_s"])
@@ -155,6 +157,8 @@ def test_the_pipeline(finished):
     done = repository.snakemake("results/overview/report/overview.html", *both)
     assert done.returncode == 0, done.stdout + done.stderr
     assert Counter(re.findall(r"^\[(\w+)\]", done.stdout, re.MULTILINE)) == {"aggregate": 2, "report": 1}
+    overview = links.page(repository.folder / "results/overview/report/overview.html")
+    assert {"../../one/report/index.html", "../../two/report/index.html"} <= overview.targets
     table = (repository.folder / "results/overview/summary/verdicts.csv").read_text()
     assert ",one," in table and ",two," in table
     after = {file.name: file.read_bytes() for file in (repository.folder / "results/one/summary").iterdir()}
