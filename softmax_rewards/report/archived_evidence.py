@@ -1,5 +1,7 @@
 """The evidence of archived experiments, and the numbers behind the decision table."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from softmax_rewards.config import experiments
@@ -31,6 +33,11 @@ def read(experiment: Experiment, folder: str) -> tuple[list[FinishedRun], Eviden
     runs = archive.read(Path(folder), archive.names(folder, experiment.runs(), None))
     configs = {run.ablation: run.record["config"] for run in runs}
     return runs, Evidence(measures.measure(runs), configs, experiment.baseline)
+
+
+def of(configs: Path) -> Callable[[str], Evidence]:
+    """A function: name of an experiment in the folder `configs` → its evidence, which is read once."""
+    return functools.cache(lambda name: _evidence(experiments.load(configs / f"{name}.yaml")))
 
 
 def _evidence(experiment: Experiment) -> Evidence:

@@ -1,8 +1,9 @@
 """`softmax-rewards generate-docs`: write what is generated in the repository's documents.
 
-These are the findings in README.md and docs/findings.md (`findings.py`, `map_scores.py`), the tables of docs/schemes.md
-(`scheme_tables.py`) and of docs/verdicts.md (`verdict_tables.py`), the decision table of docs/what-should-i-use.md
-(`decisions.py`), and the key tables and the JSON schema of `config/` (`config/documentation.py`).
+These are the findings in README.md and docs/findings.md (`findings.py`, `map_scores.py`), marked numbers in their prose
+and in docs/why.md (`prose_numbers.py`), the tables of docs/schemes.md (`scheme_tables.py`) and of docs/verdicts.md
+(`verdict_tables.py`), the decision table of docs/what-should-i-use.md (`decisions.py`), and the key tables and the JSON
+schema of `config/` (`config/documentation.py`).
 """
 
 import argparse
@@ -10,11 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from softmax_rewards.config import documentation
-from softmax_rewards.report import archived_evidence, findings, map_scores, scheme_tables, verdict_tables
+from softmax_rewards.report import archived_evidence, findings, map_scores, prose_numbers, scheme_tables, verdict_tables
 from softmax_rewards.verdicts import decisions
 
 ROOT = documentation.ROOT
-README = "README.md"
+README, WHY = "README.md", "docs/why.md"
 
 EPILOG = """\
 example:
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. With `--check` it writes nothing, and exits with 1 if a file is out of date."""
     parser = argparse.ArgumentParser(
         prog="softmax-rewards generate-docs",
-        description="Write the generated parts of README.md, config/README.md and four documents, the JSON schema of "
+        description="Write the generated parts of README.md, config/README.md and five documents, the JSON schema of "
         "config/, and the evidence that `advise` reads, from the code and the archive. It works in a clone of the "
         "repository.",
         epilog=EPILOG,
@@ -51,9 +52,10 @@ def generated() -> dict[str, str]:
     schemes, verdicts, advice = scheme_tables.PAGE, verdict_tables.PAGE, decisions.PAGE
     found = {page: findings.fill(_read(page), page) for page in findings.SECTIONS}
     numbers = archived_evidence.numbers(ROOT / "config/experiments")
+    found |= {map_scores.PAGE: map_scores.fill(found[map_scores.PAGE], ROOT / "docs/report"), WHY: _read(WHY)}
+    evidence = archived_evidence.of(ROOT / "config/experiments")
     return {
-        **found,
-        map_scores.PAGE: map_scores.fill(found[map_scores.PAGE], ROOT / "docs/report"),
+        **{page: prose_numbers.fill(text, evidence) for page, text in found.items()},
         schemes: scheme_tables.fill(_read(schemes)),
         verdicts: verdict_tables.fill(_read(verdicts), ROOT / "docs/report"),
         advice: decisions.fill(_read(advice), numbers),
