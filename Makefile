@@ -26,11 +26,12 @@ check: .venv/test
 	.venv/bin/codespell
 	.venv/bin/lint-imports
 	.venv/bin/snakemake --lint
-	.venv/bin/mkdocs build --strict --quiet
+	.venv/bin/mkdocs build --strict
 
 # The documentation as one site, in site/. It opens from the file: no server and no network is needed.
+# With --quiet, --strict would overlook every warning.
 docs: .venv/docs
-	.venv/bin/mkdocs build --strict --quiet
+	.venv/bin/mkdocs build --strict
 	@echo "The documentation: site/index.html"
 
 # The wheel and the source distribution, in dist/.

@@ -93,8 +93,8 @@ def place_in_site(path: str, root: Path) -> str:
         return REPORTS
     if not path.startswith("docs/"):
         return OUTSIDE + (path if path.endswith(".md") else f"{path}.md")
-    if (root / path).is_dir():  # a published report; in a site opened from files, a link to a folder shows its names
-        path = f"{path}/{pages_of(root / path)[0]}"
+    if pages := pages_of(root / path):  # a published report; a browser shows a folder as the names of its files
+        path = f"{path}/{pages[0]}"
     return path.removeprefix("docs/")
 
 
