@@ -118,7 +118,7 @@ def _closing(lines: Sequence[Line]) -> str:
     ]
     experiments = sum(line.begins for line in lines)
     parts = [f"{len(failed)} failed: {', '.join(names)}"] if failed else []
-    parts += [f"{experiments} experiments"] if experiments else []
+    parts += [f"{experiments} experiment{'s' * (experiments > 1)}"] if experiments else []
     counts = [(state, sum(run.state == state for run in runs)) for state in STATES if state != "failed"]
     parts += [f"{count} {state}" for state, count in counts if count]
     return f"not shown: {'; '.join(parts)}"

@@ -41,7 +41,7 @@ def test_totals_failures_and_runs_at_work_stay():
         "new: 9 runs",
         "at work",
         "broken",
-        "not shown: 1 experiments; 1 interrupted; 2 finished",
+        "not shown: 1 experiment; 1 interrupted; 2 finished",
     ]
 
 

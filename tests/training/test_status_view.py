@@ -117,7 +117,7 @@ def test_failures_stay_on_a_screen_that_is_too_small():
     assert len(lines) <= 11
     few = drawn([old, TRIAL], Screen(80, 8))
     assert [line.split()[0] for line in few[2:6]] == ["baseline", "softmax-0.5", "softmax-0.5", "failed"]
-    assert few[-1] == "not shown: 1 experiments; 1 interrupted; 1 waiting; 42 finished"
+    assert few[-1] == "not shown: 1 experiment; 1 interrupted; 1 waiting; 42 finished"
 
 
 def test_failures_with_the_same_error_share_a_line():
