@@ -6,7 +6,7 @@ so that a new plan makes nothing run again.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,16 +58,23 @@ def at_once(experiment: Path) -> int:
     return _json(experiment / PLAN).get("at_once", 1)
 
 
-def states(experiment: Path) -> list[RunState]:
-    """The state of every run of `results/<experiment>`, as it is now."""
+def is_empty(experiment: Path) -> bool:
+    """Whether the workflow planned no run, because all of them are archived."""
+    return _json(experiment / PLAN).get("runs") == {}
+
+
+def states(experiment: Path, read: Callable[[Path], RunState | None] = RunState.read) -> list[RunState]:
+    """The state of every run of `results/<experiment>`, as it is now; `read` gets what a run's folder says."""
     ablations = _json(experiment / EXPERIMENT).get("ablations", {})
     steps = {name: ablation["training"]["steps"] for name, ablation in ablations.items()}
-    return [_state(folder, code, steps) for folder, code in runs(experiment).items()]
+    return [_state(folder, code, steps, read) for folder, code in runs(experiment).items()]
 
 
-def _state(folder: Path, code: str | None, steps: Mapping[str, int]) -> RunState:
+def _state(
+    folder: Path, code: str | None, steps: Mapping[str, int], read: Callable[[Path], RunState | None]
+) -> RunState:
     ablation, seed = folder.parent.name, int(folder.name.removeprefix("seed-"))
-    state = RunState.read(folder)
+    state = read(folder)
     state = RunState(ablation, seed) if state is None else state.seen(code)
     # The file may be of other settings, with another number of steps.
     return replace(state, steps=steps.get(ablation)) if state.state == "waiting" else state
