@@ -25,6 +25,7 @@ check: .venv/test
 	.venv/bin/codespell
 	.venv/bin/lint-imports
 	.venv/bin/snakemake --lint
+	.venv/bin/softmax-rewards generate-docs --check
 	.venv/bin/mkdocs build --strict
 
 # The documentation as one site, in site/. It opens from the file: no server and no network is needed.

@@ -53,9 +53,9 @@ def generated() -> dict[str, str]:
     found = {page: findings.fill(_read(page), page) for page in findings.SECTIONS}
     numbers = archived_evidence.numbers(ROOT / "config/experiments")
     found |= {map_scores.PAGE: map_scores.fill(found[map_scores.PAGE], ROOT / "docs/report"), WHY: _read(WHY)}
-    evidence = archived_evidence.of(ROOT / "config/experiments")
+    archive = prose_numbers.Archive(archived_evidence.of(ROOT / "config/experiments"), ROOT / "docs/report")
     return {
-        **{page: prose_numbers.fill(text, evidence) for page, text in found.items()},
+        **{page: prose_numbers.fill(text, archive) for page, text in found.items()},
         schemes: scheme_tables.fill(_read(schemes)),
         verdicts: verdict_tables.fill(_read(verdicts), ROOT / "docs/report"),
         advice: decisions.fill(_read(advice), numbers),

@@ -2,15 +2,24 @@
 
     RAFT is ahead of Dr. GRPO by 0.4 [−0.4, 1.2]<!-- trap-short: raft minus dr-grpo, final -->
 
-The comment, which no reader sees, names an experiment of the archive without its "countdown-mini-", one ablation or the
-difference of two (`base` is the base model), and a column of the measures; without one it is the mean success over
-training. `fill` writes the number and its 95 % interval again, with the signs and decimals that it finds.
+The comment, which no reader sees, names an experiment of the archive without its "countdown-mini-", and a measurement:
+
+    raft, final             an ablation's mean over seeds; a column of the measures, or else success over training
+    raft minus dr-grpo      the difference of two, paired by seed; `base` is the base model
+    claim P4, room          the effect of a claim, in a condition if the experiment has several
+    toy attempts            the rank correlation of what the toy of search predicted with what was found
+
+`fill` writes the number and its 95 % interval again, with the signs and decimals that it finds.
 """
 
 import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
-from softmax_rewards.common.stats import Interval, mean_interval
+import pandas as pd
+
+from softmax_rewards.common.stats import mean_interval
 from softmax_rewards.verdicts import paired
 from softmax_rewards.verdicts.evidence import ENDPOINTS, Evidence
 from softmax_rewards.verdicts.wording import signed
@@ -20,49 +29,77 @@ _NUMBER = r"[+−]?\d*\.?\d+"
 _MARKED = re.compile(
     rf"(?P<number>{_NUMBER})(?P<unit>(?: %| points| tokens| nats per token)?)"
     rf"(?P<interval>\s*\[(?P<low>{_NUMBER}),\s+(?P<high>{_NUMBER})\])?"
-    r"(?P<marker><!-- (?P<source>[\w.-]*: [^>]*) -->)"
+    r"(?P<marker><!-- (?P<experiment>[\w.-]*): (?P<measured>[^>]*) -->)"
 )
-_SOURCE = re.compile(
-    r"(?P<experiment>[\w.-]*): (?P<first>[\w.-]+)(?: minus (?P<second>[\w.-]+))?(?:, (?P<column>\S+))?"
-)
+_PUBLISHED = re.compile(r"(?P<table>claim|toy) (?P<key>[^,]+)(?:, (?P<condition>\w+))?")
+_MEASURED = re.compile(r"(?P<first>[\w.-]+)(?: minus (?P<second>[\w.-]+))?(?:, (?P<column>\S+))?")
+_TABLES = {"claim": ("verdicts.csv", "claim", "effect"), "toy": ("search_ranks.csv", "figure", "rank")}
 
 
-def fill(text: str, evidence: Callable[[str], Evidence]) -> str:
-    """`text` with every marked number as it should be. `evidence`: name of an experiment → what it measured.
+class Archive(NamedTuple):
+    """Where numbers come from.
 
-    Raises ValueError, one line with the comment, for a source that cannot be read.
+    evidence  name of an experiment → what it measured
+    reports   the folder of the published reports
+    """
+
+    evidence: Callable[[str], Evidence]
+    reports: Path
+
+
+def fill(text: str, archive: Archive) -> str:
+    """`text` with every marked number as it should be.
+
+    Raises ValueError, one line with the comment, for a comment that cannot be read.
     """
 
     def number(found: re.Match) -> str:
-        interval, scale = _interval(found["source"], evidence)
-        parts = [found["number"], found["low"], found["high"]]
-        values = [_like(old, scale * new) if old else "" for old, new in zip(parts, interval[:3], strict=True)]
+        experiment = f"{FAMILY}-{found['experiment']}".removesuffix("-")
+        try:
+            new = _values(experiment, found["measured"], archive)
+        except ValueError as error:
+            raise ValueError(f"{found['marker']}: {error}") from None
+        old = (found["number"], found["low"], found["high"])
+        estimate, low, high = (_like(*pair) if pair[0] else "" for pair in zip(old, new, strict=True))
         limits = found["interval"] or ""
         if limits:
-            limits = limits.replace(f"[{found['low']}", f"[{values[1]}").replace(f"{found['high']}]", f"{values[2]}]")
-        return values[0] + found["unit"] + limits + found["marker"]
+            limits = limits.replace(f"[{found['low']}", f"[{low}").replace(f"{found['high']}]", f"{high}]")
+        return estimate + found["unit"] + limits + found["marker"]
 
     return _MARKED.sub(number, text)
 
 
-def _interval(source: str, evidence: Callable[[str], Evidence]) -> tuple[Interval, float]:
-    """What a comment names, and the factor to the unit in which it is printed."""
-    named = _SOURCE.fullmatch(source.strip())
-    if named is None:
-        raise ValueError(f"<!-- {source} -->: allowed: <!-- trap: raft minus dr-grpo, final -->")
-    experiment = f"{FAMILY}-{named['experiment']}".removesuffix("-")
-    known, column = evidence(experiment), named["column"] or "auc"
-    ablations = set(known.measures.index.get_level_values(0)) | {"base"}
-    if missing := {named["first"], named["second"] or "base"} - ablations:
-        raise ValueError(f"<!-- {source} -->: no ablation {' '.join(missing)}; allowed: {', '.join(sorted(ablations))}")
-    if named["second"] is None:
-        values = known.measures.loc[named["first"], column]
-        interval = mean_interval(values.to_numpy(float))
-    elif named["second"] == "base":
-        interval = paired.gain(known, named["first"], column)
+def _values(experiment: str, measured: str, archive: Archive) -> tuple[float, float, float]:
+    """Estimate and limits in the unit in which they are printed; the limits are NaN where there are none."""
+    if named := _PUBLISHED.fullmatch(measured):
+        return _published(archive.reports / experiment, **named.groupdict(""))
+    if named := _MEASURED.fullmatch(measured):
+        return _difference(archive.evidence(experiment), named["first"], named["second"], named["column"] or "auc")
+    raise ValueError("allowed: raft minus dr-grpo, final")
+
+
+def _published(report: Path, table: str, key: str, condition: str) -> tuple[float, float, float]:
+    file, column, value = _TABLES[table]
+    frame = pd.read_csv(report / file)
+    rows = frame[(frame[column] == key) & (frame["condition"].astype(object).fillna("") == condition)]
+    if len(rows) != 1:
+        raise ValueError(f"{report / file} has {len(rows)} such rows; allowed: one")
+    estimate, low, high = rows[[value, "low", "high"]].iloc[0]
+    return float(estimate), float(low), float(high)
+
+
+def _difference(evidence: Evidence, first: str, second: str | None, column: str) -> tuple[float, float, float]:
+    ablations = {*evidence.measures.index.get_level_values(0), "base"}
+    if missing := {first, second or "base"} - ablations:
+        raise ValueError(f"no ablation {' '.join(sorted(missing))}; allowed: {', '.join(sorted(ablations))}")
+    if second is None:
+        interval = mean_interval(evidence.measures.loc[first, column].to_numpy(float))
+    elif second == "base":
+        interval = paired.gain(evidence, first, column)
     else:
-        interval = paired.between(known, named["first"], named["second"], column)
-    return interval, ENDPOINTS[column].scale if column in ENDPOINTS else 1.0
+        interval = paired.between(evidence, first, second, column)
+    scale = ENDPOINTS[column].scale if column in ENDPOINTS else 1.0
+    return scale * interval.estimate, scale * interval.low, scale * interval.high
 
 
 def _like(old: str, value: float) -> str:
