@@ -138,7 +138,7 @@ def _intervals(
 
     `hollow` says of each ablation whether its mark is hollow.
     """
-    figure = Figure(figsize=(8.6, 1.0 + 0.3 * len(estimates)), layout="constrained")
+    figure = Figure(figsize=(7.8, 1.0 + 0.3 * len(estimates)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(neutral, color=MUTED, linewidth=1)
     for y, (slug, (estimate, low, high)) in enumerate(zip(estimates.index, estimates.to_numpy(float), strict=True)):

@@ -47,7 +47,8 @@ def frontier(passes: pd.DataFrame, baseline: str = "baseline", ablations: pd.Dat
     made, look = grouping.groups(last, described, baseline), looks(described)
     columns = min(len(made), 2)
     shown = grouping.split(last, made, baseline)
-    grid = panels(shown, (0.8 + 4.6 * columns, 0.6 + 2.9 * -(-len(made) // columns)), col="panel", col_wrap=columns)
+    size = (6.6 if len(made) == 1 else 10, 0.9 + 2.9 * -(-len(made) // columns))
+    grid = panels(shown, size, col="panel", col_wrap=columns)
     base, everyone = known.loc[known["step"] == 0, ["pass@1", "pass@16"]].mean(), _means(last)
     for axes, part in parts(grid):
         axes.scatter(everyone["pass@1"], everyone["pass@16"], s=14, color="#d0d5db", zorder=1)

@@ -75,9 +75,8 @@ def grouped_panels(
     described = names.described([baseline, *frame["ablation"]], ablations)
     made, look = grouping.groups(frame, described, baseline), looks(described)
     shown = grouping.split(frame, made, baseline)
-    columns = min(len(made), PANELS_PER_LINE)
-    height = 2.9
-    size = (1.0 + 3.3 * columns, height * -(-len(made) // columns))
+    columns, height = min(len(made), PANELS_PER_LINE), 2.9 if len(made) > 1 else 3.6
+    size = (1.0 + 3.3 * columns if len(made) > 1 else 6.6, height * -(-len(made) // columns))
     # The panels share the axes, so that heights can be compared. Each has its own numbers, because names stand between.
     grid = panels(shown, size, col="panel", col_order=[group.title for group in made], col_wrap=columns)
     limits = _focus(frame[value])

@@ -87,7 +87,8 @@ def states(table: pd.DataFrame) -> Drawn:
     """
     tempered = table.dropna(subset=["tau_over_range"])
     low, high = tempered["tau_over_range"].min(), tempered["tau_over_range"].max()
-    schemes = [*sorted(tempered["scheme"].unique()), *sorted(set(table["scheme"]) - set(tempered["scheme"]))]
+    with_tau = {*tempered["scheme"]}
+    schemes = sorted({*table["scheme"]}, key=lambda scheme: (scheme not in with_tau, names.rank(scheme), scheme))
     figure = Figure(figsize=(9, 0.9 + 0.3 * len(schemes)), layout="constrained")
     axes = figure.subplots()
     for y, scheme in enumerate(schemes):
