@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from softmax_rewards.common.terminal import plain
-from softmax_rewards.report.names import label, labels
+from softmax_rewards.report import names
 from softmax_rewards.verdicts.wording import SUPPORTED, UNRESOLVED, signed
 
 OUTCOMES = {"better": "better", "worse": "worse", "equivalent": "as good", "not resolved": "open"}
@@ -67,7 +67,7 @@ def _conditions(summary: Path) -> Iterator[Condition]:
     ablations, final, compared, verdicts = (
         pd.read_csv(summary / f"{name}.csv") for name in ("ablations", "final", "comparisons", "verdicts")
     )
-    names = labels(ablations)
+    called = _labels(ablations)
     judged = dict(list(verdicts.groupby(verdicts["condition"].astype(object).fillna(""))))
     for name, members in ablations.groupby(ablations["condition"].astype(object).fillna(""), sort=False):
         rows = compared[(compared["endpoint"] == "auc") & compared["ablation"].isin(members["ablation"])]
@@ -77,9 +77,13 @@ def _conditions(summary: Path) -> Iterator[Condition]:
             members["baseline"].iloc[0],
             members,
             final[final["ablation"].isin(members["ablation"])],
-            rows.assign(name=rows["ablation"].map(names), usual=rows["setting"].isna()),
+            rows.assign(name=rows["ablation"].map(called), usual=rows["setting"].isna()),
             judged[name].set_index("claim"),
         )
+
+
+def _labels(ablations: pd.DataFrame) -> dict[str, str]:
+    return {slug: one.label for slug, one in names.described(ablations["ablation"], ablations).items()}
 
 
 def _joined(conditions: Sequence[Condition], answer: Callable[[Condition], str]) -> str:
@@ -96,7 +100,7 @@ def _learned(condition: Condition) -> str:
     best = means.loc[means.index.isin(planned), "final"].idxmax()
     text = f"GRPO went from {_percent(base)} to {_percent(grpo)} right answers"
     if best != condition.baseline:
-        text += f", {labels(condition.ablations)[best]} to {_percent(means.loc[best, 'final'])}"
+        text += f", {_labels(condition.ablations)[best]} to {_percent(means.loc[best, 'final'])}"
     return f"Yes. {text}." if condition.learned else f"Not clearly, so nothing is decided. {text}."
 
 
@@ -148,7 +152,7 @@ def _temperature(table: pd.DataFrame, verdicts: pd.DataFrame) -> str:
         if len(rows) < 2:
             continue
         best, half = rows.loc[rows["mean"].idxmax()], rows.loc[(rows["ratio"] - 0.5).abs().idxmin()]
-        text = f"Of {len(rows)} temperatures of {label(str(scheme).replace('_', ' '))}, {_success(best)} was highest"
+        text = f"Of {len(rows)} temperatures of {names.scheme(str(scheme))}, {_success(best)} was highest"
         parts.append(
             f"{text}." if best["tau"] == half["tau"] else f"{text}; nearest to half the range {_success(half)}."
         )

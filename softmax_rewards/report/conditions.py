@@ -10,7 +10,7 @@ from IPython.display import HTML, display
 from softmax_rewards.report import display as show
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from softmax_rewards.report.plots.drawing import Drawn
 
 
 def usual(ablations: pd.DataFrame) -> pd.DataFrame:
@@ -18,15 +18,20 @@ def usual(ablations: pd.DataFrame) -> pd.DataFrame:
     return ablations[ablations["setting"].isna() | ablations["planned"]]
 
 
-def figures(ablations: pd.DataFrame, draw: Callable[[Sequence[str], str], "Figure"], description: str) -> None:
+def figures(
+    ablations: pd.DataFrame, draw: Callable[[Sequence[str], str], "Drawn"], description: str, caption: str = ""
+) -> None:
     """Show `draw(names of the ablations, baseline)` for each condition of `ablations`, under its name if it has one.
 
     description  alternative text of the figures
+    caption      what to see, as HTML; it stands below the last figure
     """
-    for condition, members in _by_condition(ablations):
+    parts = list(_by_condition(ablations))
+    for number, (condition, members) in enumerate(parts, 1):
         title = f" ({condition})" if condition else ""
         drawn = draw(members["ablation"].tolist(), members["baseline"].iloc[0])
-        display(*_heading(condition), show.figure(drawn, description + title))
+        display(*_heading(condition))
+        show.figure(drawn, description + title, caption if number == len(parts) else "")
 
 
 def verdicts(frame: pd.DataFrame, columns: Sequence[str], names: Mapping[str, str] | None = None) -> None:

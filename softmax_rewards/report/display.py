@@ -8,25 +8,36 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from IPython.display import HTML, Image
+from IPython.display import display as show
 
 from softmax_rewards.report.answer import Line
 from softmax_rewards.verdicts.reasoning import MEASURES
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from softmax_rewards.report.plots.drawing import Drawn
 
 _VERDICTS = {"supported": "supported", "contradicted": "contradicted", "not resolved": "unresolved"}
 
 
-def figure(drawn: "Figure", description: str) -> Image:
-    """`drawn` as a PNG for screens of high density, with `description` as its alternative text."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def figure(drawn: "Drawn", description: str, caption: str = "") -> None:
+    """Show `drawn` as a PNG for screens of high density, with its caption below.
 
+    A figure that could not be drawn is left out: one line says why. `description`: the alternative text; `caption`:
+    what to see, as HTML.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not isinstance(drawn, Figure):
+        show(HTML(f"<p><em>No figure: {html.escape(drawn.reason)}.</em></p>"))
+        return
     buffer = io.BytesIO()
-    drawn.set_dpi(144)
+    drawn.set_dpi(160)
     # Not `savefig`: it draws every figure once for its layout and a second time for its pixels.
     FigureCanvasAgg(drawn).print_png(buffer)
-    return Image(buffer.getvalue(), width=int(96 * drawn.get_figwidth()), alt=description)
+    show(Image(buffer.getvalue(), width=int(96 * drawn.get_figwidth()), alt=description))
+    if caption:
+        show(HTML(f"<p><strong>What to see.</strong> {caption}</p>"))
 
 
 def table(

@@ -21,6 +21,8 @@ _TEMPLATE = """
   p, li { max-width: 46rem; } a { color: #0a58a5; } a.anchor-link { display: none; }
   img { max-width: 100%; height: auto; } code { background: #f3f4f6; padding: 0 .25em; }
   .jp-OutputArea { overflow-x: auto; }
+  /* On a narrow screen a figure scrolls, so that its text stays readable. */
+  @media (max-width: 700px) { .jp-OutputArea img { max-width: none; } }
   table { border-collapse: collapse; margin: 1rem 0; font-size: .84rem; font-variant-numeric: tabular-nums; }
   th, td { padding: .25rem .55rem; border-bottom: 1px solid #e4e7eb; text-align: left; vertical-align: top; }
   thead th { border-bottom: 2px solid #8c959f; }
@@ -32,7 +34,7 @@ _TEMPLATE = """
   nav a, nav b { display: inline-block; margin-right: .9rem; line-height: 1.9; }
   .answer dt { font-weight: 600; margin-top: .7rem; } .answer dd { margin: 0; max-width: 46rem; }
   @media (max-width: 40rem) { main { padding: .8rem; } h1 { font-size: 1.4rem; } }
-  @media (max-width: 40rem) { td:first-child { white-space: normal; } .jp-OutputArea img { max-width: none; } }
+  @media (max-width: 40rem) { td:first-child { white-space: normal; } }
   .puzzle div { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: .6rem; }
   .puzzle article { border: 1px solid #d0d7de; border-radius: .3rem; padding: .1rem .7rem; }
   .puzzle pre { white-space: pre-wrap; overflow-wrap: anywhere; } .prompt { font-weight: 600; }

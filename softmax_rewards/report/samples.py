@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from softmax_rewards.report.names import labels
+from softmax_rewards.report.names import described
 
 PREFERRED = ("softmax τ=0.5", "dr grpo", "softmax centered τ=0.5", "softmax τ=1.0")
 SHOWN = 4
@@ -34,11 +34,11 @@ def cards(frame: pd.DataFrame, ablations: pd.DataFrame, names: Sequence[str], pu
     frame = frame[frame["ablation"].isin(names)]
     if frame.empty:
         return HTML("<p><em>No samples were recorded.</em></p>")
-    called = labels(ablations)
+    called = described(names, ablations)
     blocks = [f"<p>After step {frame['step'].iloc[0]}, seed {frame['seed'].iloc[0]}.</p>"]
     for _, group in list(frame.groupby("puzzle"))[:puzzles]:
         rows = {row["ablation"]: row for row in group.to_dict("records")}
-        shown = "".join(_card(called.get(name, name), rows[name]) for name in names if name in rows)
+        shown = "".join(_card(called[name].label, rows[name]) for name in names if name in rows)
         prompt = html.escape(group["prompt"].iloc[0])
         blocks.append(f'<section class="puzzle"><pre class="prompt">{prompt}</pre><div>{shown}</div></section>')
     return HTML("\n".join(blocks))

@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from softmax_rewards.report import answer
-from softmax_rewards.report.names import label
 
 WEIGHTINGS = {"baseline": "linear", "soft": "softmax τ=0.5", "dr": "dr grpo", "hot": "softmax τ=1.0"}
 
@@ -107,17 +106,3 @@ def test_the_command_prints_every_finished_experiment(summary, monkeypatch, caps
     assert len(printed) == 6
     with pytest.raises(SystemExit, match=r"results/begun: no summary/final.csv; allowed: results/<experiment>"):
         answer.main(["results/begun"])
-
-
-@pytest.mark.parametrize(
-    ("weighting", "setting", "expected"),
-    [
-        ("linear", None, "GRPO"),
-        ("linear", "skip_unfinished True", "GRPO, cut answers left out"),
-        ("softmax centered τ=0.5", "learning_rate 0.0001", "centered softmax τ = 0.5, learning rate 0.0001"),
-        ("softmax τ 0.75→0.25", None, "softmax τ 0.75 → 0.25"),
-        ("some scheme", float("nan"), "some scheme"),
-    ],
-)
-def test_ablations_have_names_that_a_reader_knows(weighting, setting, expected):
-    assert label(weighting, setting) == expected

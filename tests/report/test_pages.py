@@ -252,7 +252,7 @@ def test_few_ablations_are_read_the_baseline_first():
 def test_samples_stand_side_by_side_in_the_given_order_and_escaped():
     rows = [sample("a", 0, HOSTILE, False), sample("linear", 0, "1+2", True), sample("a", 1, "2+2", True)]
     shown = samples.cards(pd.DataFrame(rows), ABLATIONS, ["linear", "a"]).data
-    assert re.findall(r"<article><p><b>(.*?)</b>", shown) == ["GRPO", "RAFT", "RAFT"]
+    assert re.findall(r"<article><p><b>(.*?)</b>", shown) == ["GRPO (z-score)", "RAFT", "RAFT"]
     assert "<script" not in shown
     assert "&lt;script src=" in shown
     assert shown.count("✓ right") == 2

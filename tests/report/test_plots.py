@@ -10,10 +10,26 @@ from hypothesis import strategies as st
 from matplotlib import pyplot
 from matplotlib.collections import LineCollection
 from scipy.stats import t
+from seaborn.utils import relative_luminance
 
 from softmax_rewards.common import files, provenance
-from softmax_rewards.report.plots import bandit, comparisons, gains, scheme_map, training, trap, weights
-from softmax_rewards.report.plots.style import families, styles
+from softmax_rewards.report import names
+from softmax_rewards.report.plots import (
+    bandit,
+    comparisons,
+    contrasts,
+    gains,
+    map_found,
+    passes,
+    scheme_map,
+    sizes,
+    temperature,
+    training,
+    trap,
+    weights,
+)
+from softmax_rewards.report.plots.drawing import Missing
+from softmax_rewards.report.plots.style import color, looks
 from softmax_rewards.weighting.study import analysis, search_prediction
 
 ABLATIONS = ["baseline", "softmax-0.25", "softmax-0.5", "softmax-1.0", "centered-0.5", "anneal-0.75-0.25", "maxrl"]
@@ -51,8 +67,11 @@ def lines(figure):
 
 
 def marks(axes):
-    """The values of x at the round marks."""
-    return [x for line in axes.get_lines() if line.get_marker() == "o" for x in line.get_xdata() if math.isfinite(x)]
+    """The values of x at the marks of single points."""
+    single = [
+        line for line in axes.get_lines() if len(line.get_xdata()) == 1 and line.get_marker() not in ("x", "None")
+    ]
+    return [x for line in single for x in line.get_xdata() if math.isfinite(x)]
 
 
 def whiskers(axes):
@@ -61,40 +80,40 @@ def whiskers(axes):
     return [list(segment[:, 0]) for segments in found for segment in segments]
 
 
-def test_families_group_ablations_by_name_and_order_them_by_number():
-    assert families(ABLATIONS) == {
-        "softmax": ["softmax-0.25", "softmax-0.5", "softmax-1.0"],
-        "centered": ["centered-0.5"],
-        "anneal": ["anneal-0.75-0.25"],
-        "other": ["maxrl"],
-    }
+def described(slugs):
+    return names.described(slugs)
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.permutations(ABLATIONS))
 def test_an_ablation_looks_the_same_in_whatever_order_a_table_names_the_ablations(ablations):
-    assert styles(ablations) == styles(ABLATIONS)
+    assert looks(described(ablations)) == looks(described(ABLATIONS))
 
 
 def test_no_two_ablations_look_alike():
-    many = [*ABLATIONS, "softmax-0.75", "softmax-2.0", "raft", "rloo", "uniform", "centered-1.0"]
-    looks = [(style["color"], style["marker"], style["linestyle"]) for style in styles(many).values()]
-    assert len(looks) == len(set(looks)) == len(many)
+    many = [*ABLATIONS, "softmax-0.75", "softmax-2.0", "raft", "rloo", "uniform", "centered-1.0", "softmax-0.5-kl"]
+    found = [(str(look["color"]), look["marker"], look["linestyle"]) for look in looks(described(many)).values()]
+    assert len(found) == len(set(found)) == len(many)
+
+
+def test_a_high_temperature_is_darker_and_a_scheme_has_one_hue():
+    lightness = [relative_luminance(color("softmax", tau)) for tau in (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.0, 10.0)]
+    assert lightness == sorted(lightness, reverse=True)
+    assert color("softmax", "0.5") == color("softmax", 0.5) != color("softmax_centered", 0.5)
 
 
 def test_trajectories_draw_the_mean_over_seeds_of_every_ablation_beside_the_baseline():
     frame = runs()
     drawn = lines(training.trajectories(frame))
-    assert set(drawn) == set(ABLATIONS)
-    assert len(drawn["baseline"]) == 4  # one a family
+    assert len(drawn["baseline"]) == 2  # one per panel: six ablations beside the baseline do not fit into one
     means = frame[frame["ablation"] == "softmax-0.5"].groupby("step")["success"].mean()
-    [(x, y)] = drawn["softmax-0.5"]
+    [(x, y)] = drawn["τ = 0.5"]
     np.testing.assert_allclose(x, [0, 10, 20])
     np.testing.assert_allclose(y, means)
 
 
 def test_trajectories_at_equal_tokens_are_placed_at_the_tokens_generated():
-    [(x, _)] = lines(training.trajectories(runs(), x="tokens"))["softmax-0.25"]
+    [(x, _)] = lines(training.trajectories(runs(), x="tokens"))["τ = 0.25"]
     np.testing.assert_allclose(x, [0, 20_000, 40_000])
 
 
@@ -109,14 +128,14 @@ def test_bands_are_t_intervals_over_seeds():
 def test_one_seed_has_a_line_and_no_band():
     figure = training.trajectories(runs(seeds=1))
     bands = [path for axes in figure.axes for band in axes.collections for path in band.get_paths()]
-    assert set(lines(figure)) == set(ABLATIONS)
+    assert len(lines(figure)) == len(ABLATIONS)
     assert not any(len(path.vertices) for path in bands)
 
 
 def test_over_training_averages_steps_in_bins_and_names_units():
     frame = runs(steps=range(1, 121))
     figure = training.over_training(frame, {"entropy": "entropy (nats/token)", "missing": "absent"}, points=30)
-    [(x, y)] = lines(figure)["maxrl"]
+    [(x, y)] = lines(figure)["MaxRL"]
     assert list(x) == list(range(4, 121, 4))
     first = frame[(frame["ablation"] == "maxrl") & (frame["step"] <= 4)]["entropy"].mean()
     assert y[0] == pytest.approx(first)
@@ -129,12 +148,14 @@ def comparison(**changes):
     return {**row, "high": 0.021, "p_holm": 0.014, "family": "primary", "margin": 0.01, **changes}
 
 
-def test_forest_writes_effects_in_points_with_holms_p_or_exploratory():
+def test_forest_writes_effects_in_points_with_holms_p_and_hollow_marks_are_exploratory():
     rows = [comparison(), comparison(ablation="maxrl", family="exploratory", p_holm=math.nan, delta=-0.03)]
     figure = comparisons.forest(pd.DataFrame(rows), "auc")
     assert "+1.6 [+1.1, +2.1]  p = 0.014" in texts(figure)
-    assert "-3.0 [+1.1, +2.1]  exploratory" in texts(figure)
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["softmax-0.5", "maxrl"]
+    assert "−3.0 [+1.1, +2.1]" in texts(figure)  # exploratory: no p
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["softmax τ = 0.5", "MaxRL"]
+    faces = [line.get_markerfacecolor() for line in figure.axes[0].get_lines() if line.get_marker() in "sP"]
+    assert [face == "white" for face in faces] == [False, True]
 
 
 def test_forest_without_interval_draws_the_effect_alone():
@@ -152,13 +173,13 @@ def test_pass_at_k_is_drawn_against_k():
             "pass@16": 0.9,
         }
     )
-    [(x, y)] = lines(training.pass_at_k(frame))["maxrl"]
+    [(x, y)] = lines(passes.pass_at_k(frame))["MaxRL"]
     assert list(x) == [1, 4, 16]
     assert list(y) == [0.2, 0.5, 0.9]
 
 
 def sweep():
-    row = {"scheme": "softmax", "ratio": [0.2, 0.5, 0.9, 1.8], "endpoint": "auc"}
+    row = {"scheme": "softmax", "tau": [0.2, 0.5, 0.9, 1.8], "ratio": [0.2, 0.5, 0.9, 1.8], "endpoint": "auc"}
     return pd.DataFrame({**row, "mean": [0.1, 0.2, 0.1, 0.0], "low": 0.0, "high": 0.3})
 
 
@@ -169,14 +190,14 @@ def fit(**changes):
 
 
 def test_temperature_draws_the_parabola_of_the_fit():
-    [(x, y)] = lines(comparisons.temperature(sweep(), fit()))["parabola, for the eye"]
+    [(x, y)] = lines(temperature.temperature(sweep(), fit()))["parabola, for the eye"]
     np.testing.assert_allclose(y, 0.1 - 0.2 * np.log(x) - 0.3 * np.log(x) ** 2)
     assert (x[0], x[-1]) == pytest.approx((0.2, 1.8))
 
 
 def test_temperature_shades_a_maximum_only_if_the_fit_has_one_inside_the_grid():
     def legend(fits):
-        return texts(comparisons.temperature(sweep(), fits))
+        return texts(temperature.temperature(sweep(), fits))
 
     assert "maximum, 95 %" in legend(fit())
     assert "maximum, 95 %" not in legend(fit(interior=False, low=None, high=None, ratio=None))
@@ -186,8 +207,8 @@ def test_temperature_shades_a_maximum_only_if_the_fit_has_one_inside_the_grid():
 
 def test_temperature_shows_the_means_of_equal_seeds_only_where_they_differ():
     label = "the same seeds at every τ"
-    assert label not in lines(comparisons.temperature(sweep(), fit()))
-    [(x, y)] = lines(comparisons.temperature(sweep(), fit(means=[0.1, 0.2, 0.15, 0.0])))[label]
+    assert label not in lines(temperature.temperature(sweep(), fit()))
+    [(x, y)] = lines(temperature.temperature(sweep(), fit(means=[0.1, 0.2, 0.15, 0.0])))[label]
     assert list(x) == [0.2, 0.5, 0.9, 1.8] and list(y) == [0.1, 0.2, 0.15, 0.0]
 
 
@@ -202,7 +223,7 @@ def test_a_name_is_no_formula():
     frame = pd.DataFrame([{"ablation": ablation, "seed": 0, "auc": 0.2, "base": 0.1} for ablation in ablations])
     for figure in (comparisons.gains(frame), training.trajectories(runs(ablations))):
         figure.savefig(io.BytesIO(), format="png")
-        assert {text for text in texts(figure) if "$" in text} >= set(ablations[1:])
+        assert {text for text in texts(figure) if "$" in text} >= {*ablations[1:3], r"softmax, $\sum_{0}$"}
 
 
 def test_improvements_are_the_probabilities_of_the_endpoint_without_the_baseline():
@@ -210,35 +231,45 @@ def test_improvements_are_the_probabilities_of_the_endpoint_without_the_baseline
     values = {"improvement": [math.nan, 0.75, 0.1], "improvement_low": [math.nan, 0.5, 0.0], "improvement_high": 0.9}
     axes = comparisons.improvement(pd.DataFrame({**rows, **values}), "auc").axes[0]
     assert marks(axes) == [0.75]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["maxrl"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["MaxRL"]
     assert [0.5, 0.9] in whiskers(axes)
 
 
-def test_contrasts_are_the_pairs_of_one_question_in_points():
-    pairs = {"question": ["the constant", "the setting"], "what": ["a − b", "kl, with a"], "endpoint": "auc"}
-    table = pd.DataFrame({**pairs, "delta": [-0.01, 0.2], "low": [-0.03, 0.1], "high": [0.01, 0.3]})
-    axes = comparisons.contrasts(table, "the constant").axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a − b"]
-    assert [-3.0, 1.0] in whiskers(axes)
+def test_contrasts_are_the_pairs_of_one_question_in_points_one_panel_per_setting():
+    pairs = {"question": ["the weights"] * 2 + ["the setting"], "ablation": ["softmax-0.5-kl", "raft-ppo", "linear-kl"]}
+    table = pd.DataFrame({**pairs, "endpoint": "auc", "delta": [-0.01, 0.1, 0.2], "low": [-0.03, 0, 0.1], "high": 0.3})
+    weightings = ["softmax τ=0.5", "raft", "linear"]
+    settings = ["kl_coef 0.02", "updates_per_batch 4", "kl_coef 0.02"]
+    ablations = pd.DataFrame({"ablation": pairs["ablation"], "weighting": weightings, "setting": settings})
+    first, second = contrasts.contrasts(table, "the weights", ablations).axes
+    assert [axes.get_title(loc="left") for axes in (first, second)] == ["4 updates per batch", "KL 0.02"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["softmax τ = 0.5", "RAFT"]
+    assert whiskers(first) == [[0, 30.0]] and whiskers(second) == [[-3.0, 30.0]]
 
 
 def test_each_other_setting_has_a_panel_with_the_baseline_in_its_own():
     ablations = ["baseline", "linear-kl", "softmax-0.5-kl", "linear-ppo"]
-    settings = [None, "kl 0.02", "kl 0.02", "updates 4"]
+    settings = [None, "kl_coef 0.02", "kl_coef 0.02", "updates_per_batch 4"]
     table = pd.DataFrame(
-        {"ablation": ablations, "weighting": ["linear", "linear", "softmax", "linear"], "setting": settings}
+        {"ablation": ablations, "weighting": ["linear", "linear", "softmax τ=0.5", "linear"], "setting": settings}
     )
     figure = training.by_setting(runs(ablations), table)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["kl 0.02", "updates 4"]
-    assert [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes] == [
-        ["baseline", "GRPO (z-score)", "softmax"],
-        ["baseline", "GRPO (z-score)"],
-    ]
+    shown = {
+        axes.get_title(loc="left"): {line.get_label() for line in axes.get_lines() if line.get_label()[0] != "_"}
+        for axes in figure.axes
+    }
+    assert shown == {
+        "KL 0.02": {"usual setting", "GRPO (z-score)", "softmax τ = 0.5"},
+        "4 updates per batch": {"usual setting", "GRPO (z-score)"},
+    }
 
 
 def test_measured_and_predicted_agreement_of_gradients_stand_side_by_side():
     table = pd.DataFrame({"ablation": ["baseline", "anneal"], "cosine": [0.02, 0.01], "predicted_cosine": [0.03, None]})
-    figure = comparisons.signal_noise(table.assign(cosine_low=-0.01, cosine_high=0.05))
+    described = pd.DataFrame(
+        {"ablation": table["ablation"], "weighting": ["linear", "softmax τ 1→0.3"], "setting": None}
+    )
+    figure = comparisons.signal_noise(table.assign(cosine_low=-0.01, cosine_high=0.05), described)
     [predicted] = [line for line in figure.axes[0].get_lines() if line.get_label() == "predicted"]
     assert predicted.get_xdata()[0] == 0.03 and math.isnan(predicted.get_xdata()[1])
     assert marks(figure.axes[0]) == [0.02, 0.01]
@@ -257,8 +288,8 @@ def test_coinciding_schemes_share_a_line_and_schemes_without_contrast_have_none(
         pd.DataFrame({"scheme": scheme, "tau": math.nan, "success": success, "g": g}) for scheme, g in shapes.items()
     )
     drawn = lines(weights.difficulty(frame))
-    assert set(drawn) == {"dr grpo, rloo", "maxrl"}
-    np.testing.assert_allclose(drawn["dr grpo, rloo"][0][1], 1)
+    assert set(drawn) == {"Dr. GRPO = RLOO", "MaxRL"}
+    np.testing.assert_allclose(drawn["Dr. GRPO = RLOO"][0][1], 1)
 
 
 def test_states_are_drawn_from_where_they_begin_to_the_next():
@@ -281,9 +312,19 @@ def test_groups_without_a_right_answer_have_no_contrast_and_are_drawn_all_the_sa
         assert 0 < low < min(analysis.TAUS) and high > max(analysis.TAUS)
 
 
-def test_no_logged_groups_give_a_table_and_a_figure_that_can_be_read(tmp_path):
+def test_no_logged_groups_give_a_table_that_can_be_read_and_no_figure(tmp_path):
     files.write_csv(analysis.logged(pd.DataFrame(columns=["rewards", "right", "count"])), tmp_path / "l.csv")
-    assert texts(weights.by_temperature(pd.read_csv(tmp_path / "l.csv")))[0] == "Not enough data: no groups."
+    assert weights.by_temperature(pd.read_csv(tmp_path / "l.csv")) == Missing("no groups were logged")
+
+
+def test_every_group_size_has_its_own_lines():
+    groups = pd.DataFrame({"rewards": ["1.1 0", "1.1 0 0 0"], "right": 1, "count": 3})
+    figure = weights.by_temperature(analysis.logged(groups))
+    assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == ["N = 2", "N = 4"]
+    for axes in figure.axes:
+        [softmax] = [line for line in axes.get_lines() if line.get_label() == "softmax"]
+        assert list(softmax.get_xdata()) == sorted(set(softmax.get_xdata()))
+        assert "GRPO (z-score)" in [line.get_label() for line in axes.get_lines()]
 
 
 def places(*rows):
@@ -315,16 +356,19 @@ def test_the_map_names_few_settings_and_draws_the_line_of_the_rewards():
 def test_names_on_the_map_do_not_hide_each_other():
     """Three points in one place, as for schemes that differ little."""
     figure = scheme_map.scheme_map(places(*[(name, 0.1, 1.0, 0.03) for name in ("linear", "dr_grpo", "raft")]))
-    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text() in scheme_map.NAMED.values()]
+    boxes = [
+        text.get_window_extent()
+        for text in figure.axes[0].texts
+        if text.get_text() in ("GRPO (z-score)", "Dr. GRPO", "RAFT")
+    ]
     assert len(boxes) == 3 and not any(
         box.count_overlaps([other for other in boxes if other is not box]) for box in boxes
     )
 
 
 def test_a_map_without_x_says_so():
-    assert texts(scheme_map.scheme_map(places(("linear", 0.1, 1.5, math.nan))))[0].startswith(
-        "Not enough data: no format"
-    )
+    drawn = scheme_map.scheme_map(places(("linear", 0.1, 1.5, math.nan)))
+    assert drawn == Missing("no format reward, or no right answer")
 
 
 def bandit_rows(**columns):
@@ -368,7 +412,7 @@ def test_the_bandits_optima_are_in_brackets_unless_half_the_range_is_beaten():
     frame = pd.DataFrame({**row, "group_size": [4, 8], "best_ratio": [0.25, 2.0], "lead_low": [0.01, -0.01]})
     figure = bandit.optima(frame)
     assert {"0.25", "(2)"} <= set(texts(figure))
-    assert texts(bandit.optima(frame, span=3.0))[0].startswith("Not enough data")
+    assert bandit.optima(frame, span=3.0) == Missing("no cell with the range 3")
 
 
 def test_only_the_report_imports_seaborn_and_matplotlib():
@@ -385,20 +429,8 @@ def test_pyplot_keeps_no_figure_and_the_process_keeps_its_style():
     assert dict(matplotlib.rcParams) == before
 
 
-EMPTY_COLUMNS = [
-    "endpoint",
-    "question",
-    "setting",
-    "weighting",
-    "delta",
-    "improvement",
-    "scheme",
-    "final",
-    "base",
-    "pass@1",
-    "optimizer",
-    "range",
-]
+EMPTY_COLUMNS = ["endpoint", "question", "setting", "weighting", "delta", "improvement", "scheme", "final", "base"]
+EMPTY_COLUMNS += ["pass@1", "optimizer", "range", "against", "size", "rho", "tilt", "x", "planned"]
 EMPTY = pd.DataFrame(columns=[*runs().columns, *EMPTY_COLUMNS])
 
 
@@ -407,13 +439,17 @@ EMPTY = pd.DataFrame(columns=[*runs().columns, *EMPTY_COLUMNS])
     [
         training.trajectories,
         lambda frame: training.over_training(frame, {"entropy": "entropy"}),
-        training.pass_at_k,
+        passes.pass_at_k,
+        passes.frontier,
         lambda frame: comparisons.forest(frame, "auc"),
         lambda frame: comparisons.improvement(frame, "auc"),
-        lambda frame: comparisons.temperature(frame, {}),
+        lambda frame: temperature.temperature(frame, {}),
         comparisons.gains,
-        lambda frame: comparisons.contrasts(frame, "the constant"),
+        gains.gains,
+        sizes.sizes,
+        lambda frame: contrasts.contrasts(frame, "the constant", frame),
         lambda frame: training.by_setting(frame, frame),
+        lambda frame: map_found.found(frame, frame, frame, frame),
         comparisons.signal_noise,
         weights.by_temperature,
         bandit.signal_to_noise,
@@ -422,8 +458,9 @@ EMPTY = pd.DataFrame(columns=[*runs().columns, *EMPTY_COLUMNS])
         bandit.optima,
     ],
 )
-def test_an_empty_table_gives_a_figure_that_says_so(draw):
-    assert texts(draw(EMPTY))[0].startswith("Not enough data")
+def test_an_empty_table_gives_no_figure_but_a_reason(draw):
+    drawn = draw(EMPTY)
+    assert isinstance(drawn, Missing) and drawn.reason
 
 
 def test_a_missing_value_of_a_heat_map_has_no_text():
@@ -447,20 +484,20 @@ def test_the_trap_marks_where_each_push_ends_and_what_is_achieved_there():
     assert marks(figure.axes[0]) == pytest.approx(expected)
     curves = [line.get_ydata() for line in figure.axes[0].get_lines() if len(line.get_xdata()) > 2]
     assert len(curves) == 3 and all(np.abs(curve).max() == 1 for curve in curves)
-    assert "no base model" in " ".join(texts(trap.trap(predictions.iloc[:0], updates.iloc[:0])))
+    assert trap.trap(predictions.iloc[:0], updates.iloc[:0]) == Missing("no base model was measured")
 
 
 def test_the_law_of_gains_has_a_panel_per_scheme_with_found_and_predicted_gains():
     rates = [1e-4, 2e-4, 4e-4]
     cells = pd.DataFrame(
         [
-            (scheme, rate, rho, 0.05, 0.04, 0.06, 0.03)
-            for scheme, rho in (("linear", 0.1), ("raft", 0.4))
+            (slug, scheme, rate, rho, 0.05, 0.04, 0.06, 0.03)
+            for slug, scheme, rho in (("linear", "linear", 0.1), ("raft", "raft", 0.4))
             for rate in rates
         ],
-        columns=["scheme", "learning_rate", "rho", "gain", "low", "high", "predicted"],
+        columns=["ablation", "scheme", "learning_rate", "rho", "gain", "low", "high", "predicted"],
     )
     figure = gains.gains(cells)
-    assert [axes.get_title("left") for axes in figure.axes] == ["GRPO (z-score)\nρ = 0.10", "raft\nρ = 0.40"]
-    dashed = figure.axes[0].get_lines()[-1]
+    assert [axes.get_title("left") for axes in figure.axes] == ["GRPO (z-score)\nρ = 0.10", "RAFT\nρ = 0.40"]
+    [dashed] = [line for line in figure.axes[0].get_lines() if line.get_label() == "predicted"]
     assert dashed.get_xdata() == pytest.approx(rates) and dashed.get_ydata() == pytest.approx([3, 3, 3])

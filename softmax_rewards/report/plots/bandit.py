@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from softmax_rewards.report import names
 from softmax_rewards.report.plots.drawing import (
     PERCENT,
-    empty_figure,
+    Drawn,
+    Missing,
     heatmap,
-    legend_below,
     linear_line,
     lines,
     logarithmic,
@@ -17,17 +17,18 @@ from softmax_rewards.report.plots.drawing import (
     parts,
     whiskers,
 )
-from softmax_rewards.report.plots.style import BASELINE, INK, SINGLES, scheme_color, scheme_name, shades, styled
+from softmax_rewards.report.plots.labels import legend_below
+from softmax_rewards.report.plots.style import BASELINE, INK, look, scheme_looks, styled
 
 _SCHEMES = ("softmax", "softmax_centered", "softmax_masked")
-_COLORS = {scheme_name(scheme): {"color": scheme_color(scheme), "marker": "o"} for scheme in _SCHEMES}
-_LINEAR = scheme_name("linear")
-_UNTEMPERED = "without a temperature"
+# What `curves` draws of the schemes without a temperature, and of the temperatures. More could not be told apart.
+_UNTEMPERED = ("dr_grpo", "raft", "maxrl", "batch_std", "shrunk")
+_TAUS = (0.1, 0.25, 0.5, 1.0, 2.0)
 _OPTIMIZERS = {"sgd": "plain ascent", "adam": "Adam"}
 
 
 @styled
-def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
+def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Drawn:
     """Signal-to-noise of one group's gradient against τ at one success rate, one panel per share of well-formed arms.
 
     `table`: success, formed, scheme, tau, snr, snr_sampled, snr_error, predicted. Lines are exact, marks sampled with
@@ -35,79 +36,81 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
     """
     rows = table[np.isclose(table["success"], success)]
     if rows.empty:
-        return empty_figure(f"no figures at {success:.3g} success")
+        return Missing(f"no figures at {success:.3g} success")
     error = 2 * rows["snr_error"]
-    rows = rows.assign(
-        scheme=rows["scheme"].map(scheme_name), low=rows["snr_sampled"] - error, high=rows["snr_sampled"] + error
-    )
+    rows = rows.assign(low=rows["snr_sampled"] - error, high=rows["snr_sampled"] + error)
     grid = panels(rows.assign(panel=rows["formed"].map(_formed_text)).sort_values("formed"), (10, 4), col="panel")
     for axes, part in parts(grid):
-        lines(axes, part.drop(columns=["low", "high"]), "tau", "snr", "scheme", _COLORS, markers=False)
-        for scheme, look in _COLORS.items():
+        looks = scheme_looks(_SCHEMES)
+        lines(axes, part.drop(columns=["low", "high"]), "tau", "snr", "scheme", looks, names.SCHEMES)
+        for scheme, style in looks.items():
             line = part[part["scheme"] == scheme]
-            whiskers(axes, line, line["tau"], "snr_sampled", fmt="o", color=look["color"])
-            axes.plot(line["tau"], line["predicted"], "x", color=look["color"], markersize=7)
-        linear_line(axes, part.loc[part["scheme"] == _LINEAR, "snr"].iloc[0])
+            whiskers(axes, line, line["tau"], "snr_sampled", linestyle="", **style)
+            axes.plot(line["tau"], line["predicted"], "x", color=style["color"], markersize=7)
+        linear_line(axes, part.loc[part["scheme"] == "linear", "snr"].iloc[0])
         _against_tau(axes)
     grid.set_ylabels("signal / noise, per √pull")
     return grid.figure
 
 
 @styled
-def curves(table: pd.DataFrame, optimizer: str) -> Figure:
-    """Success over updates: the schemes without a temperature, softmax and centered softmax at each τ.
+def curves(table: pd.DataFrame, optimizer: str) -> Drawn:
+    """Success over updates: some schemes without a temperature, softmax and centered softmax at some τ, all with GRPO.
 
-    `table`: optimizer, formed, scheme, tau, step, mean; one row of panels per share. Dashed: linear.
+    `table`: optimizer, formed, scheme, tau, step, mean; one row of panels per share of well-formed wrong arms.
     """
     rows = table[table["optimizer"] == optimizer].drop(columns=["low", "high"], errors="ignore")
     if rows.empty:
-        return empty_figure(f"no training with {optimizer}")
+        return Missing(f"no training with {optimizer}")
+    titles = {"": "without a temperature"} | {scheme: names.scheme(scheme) for scheme in _SCHEMES[:2]}
+    tempered = rows["tau"].isin(_TAUS) & rows["scheme"].isin(_SCHEMES[:2])
+    shown = rows[tempered | rows["scheme"].isin(_UNTEMPERED)]
+    shown = shown.assign(panel=shown["scheme"].where(shown["tau"].notna(), "").map(titles))
+    shown = shown.assign(line=shown["scheme"] + " " + shown["tau"].map(names.temperature))
+    linear = rows[rows["scheme"] == "linear"].assign(line="linear")
+    shown = pd.concat([linear.assign(panel=title) for title in titles.values()] + [shown])
     shares = sorted(rows["formed"].unique())
-    untempered = rows["tau"].isna()
-    rows = rows.assign(
-        panel=rows["scheme"].map(scheme_name).mask(untempered, _UNTEMPERED),
-        line=rows["tau"].map("τ = {:g}".format).mask(untempered, rows["scheme"].map(scheme_name)),
-    )
-    order = [_UNTEMPERED, *(scheme_name(scheme) for scheme in ("softmax", "softmax_centered"))]
-    linear = rows[rows["line"] == _LINEAR]
-    rows = pd.concat([rows[rows["panel"].isin(order)], *(linear.assign(panel=panel) for panel in order[1:])])
-    size = (10, 3.9 * len(shares))
-    grid = panels(rows, size, col="panel", col_order=order, row="formed", row_order=shares, sharex=False)
+    facets = {"col": "panel", "col_order": [*titles.values()], "row": "formed", "row_order": shares}
+    grid = panels(shown, (10.5, 1.3 + 2.5 * len(shares)), **facets)
     for axes, part in parts(grid):
-        lines(axes, part, "step", "mean", "line", _curve_looks(part), markers=False, linewidth=1.4)
+        looks, labels = _curve_looks(part)
+        lines(axes, part, "step", "mean", "line", looks, labels, linewidth=1.4)
         axes.yaxis.set_major_formatter(PERCENT)
-        axes.set_title(part["panel"].iloc[0])
-        axes.set_xlabel("update steps")
+        axes.set_ylim(0, 1)
+    for axes in grid.axes[-1]:  # all lines end in nearly the same place, so names beside them would be far away
         legend_below(axes, columns=2)
     for axes, share in zip(grid.axes[:, 0], shares, strict=True):
-        axes.set_ylabel(f"success, {_formed_text(share)}")
+        axes.set_ylabel(f"success\n{_formed_text(share)}")
+    grid.set_xlabels("update steps")
     return grid.figure
 
 
-def _curve_looks(part: pd.DataFrame) -> dict[str, dict]:
-    """The looks of the lines of one panel: a hue per scheme without a temperature, or a shade per τ; linear last."""
-    rows = part[part["line"] != _LINEAR].drop_duplicates("line").sort_values(["tau", "scheme"])
-    scheme = rows["scheme"].iloc[0] if len(rows) else "softmax"
-    colors = SINGLES if rows["tau"].isna().any() else shades(scheme, len(rows))
-    looks = {line: {"color": color} for line, color in zip(rows["line"], colors, strict=False)}
-    return looks | {_LINEAR: BASELINE}
+def _curve_looks(part: pd.DataFrame) -> tuple[dict[str, dict], dict[str, str]]:
+    """Looks and names of the lines of one panel."""
+    firsts = part.drop_duplicates("line").sort_values(["tau", "scheme"])
+    looks, labels = {"linear": BASELINE}, {"linear": names.scheme("linear")}
+    for row in firsts[firsts["line"] != "linear"].to_dict("records"):
+        looks[row["line"]] = look(row["scheme"], row["tau"])
+        labels[row["line"]] = names.temperature(row["tau"]) or names.scheme(row["scheme"])
+    return looks, labels
 
 
 @styled
-def over_training(table: pd.DataFrame) -> Figure:
+def over_training(table: pd.DataFrame) -> Drawn:
     """Mean success over training against τ with 95 % intervals, one panel per optimizer and share of formed arms.
 
-    `table`: optimizer, formed, scheme, tau, mean, low, high. Dashed: linear.
+    `table`: optimizer, formed, scheme, tau, mean, low, high.
     """
     if table.empty:
-        return empty_figure("no training")
+        return Missing("no training")
     titles = table["optimizer"].map(_OPTIMIZERS) + ", " + table["formed"].map(_formed_text)
     size = (10, 4.0 * -(-titles.nunique() // 2))
     grid = panels(table.assign(panel=titles), size, col="panel", col_wrap=2, sharex=False, sharey=False)
     for axes, part in parts(grid):
-        for scheme, look in _COLORS.items():
-            line = part[part["scheme"].map(scheme_name) == scheme].sort_values("tau")
-            whiskers(axes, line, line["tau"], fmt="o-", color=look["color"], label=scheme)
+        for scheme, style in scheme_looks(_SCHEMES).items():
+            line = part[part["scheme"] == scheme].sort_values("tau")
+            line = line.assign(low=line["low"].clip(0, 1), high=line["high"].clip(0, 1))
+            whiskers(axes, line, line["tau"], linestyle="-", label=names.scheme(scheme), **style)
         linear = part[part["scheme"] == "linear"].iloc[0]
         axes.axhspan(linear["low"], linear["high"], color=INK, alpha=0.12, linewidth=0)
         linear_line(axes, linear["mean"])
@@ -117,7 +120,7 @@ def over_training(table: pd.DataFrame) -> Figure:
 
 
 @styled
-def optima(table: pd.DataFrame, span: float = 1.0) -> Figure:
+def optima(table: pd.DataFrame, span: float = 1.0) -> Drawn:
     """The best τ/range of each cell, N by base success, one panel per scheme and optimizer, for one reward range.
 
     `table`: optimizer, scheme, range, base, group_size, best_ratio, lead_low. Brackets mark cells where no τ
@@ -125,8 +128,8 @@ def optima(table: pd.DataFrame, span: float = 1.0) -> Figure:
     """
     rows = table[np.isclose(table["range"], span)]
     if rows.empty:
-        return empty_figure(f"no cell with the range {span:g}")
-    titles, sure = rows["scheme"].map(scheme_name) + ", " + rows["optimizer"].map(_OPTIMIZERS), rows["lead_low"] > 0
+        return Missing(f"no cell with the range {span:g}")
+    titles, sure = rows["scheme"].map(names.scheme) + ", " + rows["optimizer"].map(_OPTIMIZERS), rows["lead_low"] > 0
     rows = rows.assign(
         panel=titles,
         ratio=np.log(rows["best_ratio"]),
@@ -136,9 +139,9 @@ def optima(table: pd.DataFrame, span: float = 1.0) -> Figure:
     grid = panels(rows, size, col="panel", col_wrap=2, sharex=False, sharey=False)
     for axes, part in parts(grid):
         values, text = (part.pivot(index="base", columns="group_size", values=column) for column in ("ratio", "text"))
-        names = [f"{100 * base:g}%" for base in values.index]
+        rates = [f"{100 * base:g}%" for base in values.index]
         limits = {"vmin": rows["ratio"].min(), "vmax": rows["ratio"].max()}
-        heatmap(axes, values, annot=text, fmt="", cbar=False, yticklabels=names, **limits)
+        heatmap(axes, values, annot=text, fmt="", cbar=False, yticklabels=rates, **limits)
         axes.set(xlabel="N", ylabel="base success")
     return grid.figure
 

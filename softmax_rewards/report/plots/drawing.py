@@ -1,7 +1,7 @@
-"""Building blocks of figures: panels, lines with bands, whiskers, legends and logarithmic axes."""
+"""Building blocks of figures: panels, lines with bands, whiskers, heat maps and logarithmic axes."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,17 +12,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from seaborn.utils import relative_luminance
 
-from softmax_rewards.report.plots.style import BASELINE, MUTED, ablation_name, scheme_name, styled
+from softmax_rewards.report import names
+from softmax_rewards.report.plots.style import BASELINE
 
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}%")
 
 
-@styled
-def empty_figure(reason: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
-    figure = Figure(figsize=(9, 0.6), layout="constrained")
-    figure.text(0.01, 0.5, f"Not enough data: {reason}.", va="center", style="italic", color=MUTED)
-    return figure
+class Missing(NamedTuple):
+    """What a function returns instead of a figure that it cannot draw, with the reason: "no finished run"."""
+
+    reason: str
+
+
+Drawn = Figure | Missing
 
 
 class _Panels(sns.FacetGrid):
@@ -63,13 +65,13 @@ def lines(
     y: str,
     by: str,
     look: Mapping[Any, Mapping[str, Any]],
-    markers: bool = True,
+    labels: Mapping[Any, str] | None = None,
     **style: Any,
 ) -> None:
     """One line per value of the column `by`, in the order of `look`. Values without a look are not drawn.
 
-    `look`: value -> color, marker and line style. If `rows` has the columns `low` and `high`, each line gets a band
-    between them. The lines are labeled for `legend_below`.
+    `look`: value -> color, marker and line style; `labels`: value -> its name, for `labels.name_ends` and legends. If
+    `rows` has the columns `low` and `high`, each line gets a band between them. A line of many points has few markers.
     """
     # Drawn by matplotlib: seaborn's lineplot takes five times as long, and has nothing to estimate here.
     known = rows.dropna(subset=[x, y]).sort_values(x, kind="stable")
@@ -78,10 +80,10 @@ def lines(
         if line.empty:
             continue
         across, up = line[x].to_numpy(float), line[y].to_numpy(float)
-        form = {key: value for key, value in chosen.items() if markers or key != "marker"} | style
-        axes.plot(across, up, label=ablation_name(str(name)), markeredgewidth=0, **form)
+        form = {"markevery": max(1, len(line) // 6), "markeredgewidth": 0, **chosen, **style}
+        axes.plot(across, up, label=(labels or {}).get(name, str(name)), **form)
         if "low" in line:
-            axes.fill_between(across, line["low"], line["high"], color=chosen["color"], alpha=0.14, linewidth=0)
+            axes.fill_between(across, line["low"], line["high"], color=chosen["color"], alpha=0.12, linewidth=0)
 
 
 def whiskers(axes: Axes, rows: pd.DataFrame, x: Any, y: str = "mean", **style: Any) -> None:
@@ -106,15 +108,8 @@ def heatmap(axes: Axes, values: pd.DataFrame, **options: Any) -> None:
 
 
 def linear_line(axes: Axes, height: float) -> None:
-    """A dashed horizontal line for GRPO's scheme. It has no temperature, so its value is the same at every τ."""
-    axes.axhline(height, color=BASELINE["color"], linestyle="--", label=scheme_name("linear"))
-
-
-def legend_below(axes: Axes, columns: int = 1) -> None:
-    """A legend under the axes."""
-    if axes.get_legend_handles_labels()[0]:  # matplotlib warns about a legend without entries
-        # The padding leaves room for tick and axis labels. It is in font sizes, so it fits at any height of the figure.
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4.4, handlelength=2.4, ncols=columns)
+    """A horizontal line for GRPO's scheme. It has no temperature, so its value is the same at every τ."""
+    axes.axhline(height, color=BASELINE["color"], linewidth=1.4, label=names.scheme("linear"))
 
 
 def logarithmic(axes: Axes, name: str = "x") -> None:

@@ -7,42 +7,37 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
-from matplotlib.transforms import Bbox
 
-from softmax_rewards.report.plots.drawing import empty_figure
+from softmax_rewards.report import names
+from softmax_rewards.report.plots.drawing import Drawn, Missing
+from softmax_rewards.report.plots.labels import name_points
 from softmax_rewards.report.plots.style import INK, MUTED, styled
 
 # The settings with a name in the figure, by scheme and setting. More names would hide each other.
-NAMED = {
-    ("linear", ""): "GRPO (z-score)",
-    ("dr_grpo", ""): "Dr. GRPO",
-    ("raft", ""): "RAFT",
-    ("maxrl", ""): "MaxRL",
-    ("shrunk", "alpha = 0"): "shrunk",
-    ("softmax", "tau = 0.25"): "softmax τ = 0.25",
-    ("softmax", "tau = 0.5"): "softmax τ = 0.5",
-    ("softmax", "tau = 1"): "softmax τ = 1",
-    ("softmax_centered", "tau = 0.5"): "centered τ = 0.5",
-    ("softmax_ess", "nu = 4"): "softmax ess",
-    ("softmax_z", "temperature = 0.5"): "softmax z",
-    ("normal_scores", ""): "normal scores",
-}
-_OTHERS = "#c4cad1"
-# Where a name may stand: offset from its point, horizontal and vertical alignment.
-_PLACES = (
-    ((7, 0), "left", "center"),
-    ((-7, 0), "right", "center"),
-    ((0, 6), "center", "bottom"),
-    ((0, -7), "center", "top"),
-    ((6, 5), "left", "bottom"),
-    ((6, -5), "left", "top"),
-    ((-6, 5), "right", "bottom"),
-    ((-6, -5), "right", "top"),
+NAMED = (
+    ("linear", ""),
+    ("dr_grpo", ""),
+    ("raft", ""),
+    ("maxrl", ""),
+    ("shrunk", "alpha = 0"),
+    ("softmax", "tau = 0.25"),
+    ("softmax", "tau = 0.5"),
+    ("softmax", "tau = 1"),
+    ("softmax_centered", "tau = 0.5"),
+    ("softmax_ess", "nu = 4"),
+    ("softmax_z", "temperature = 0.5"),
+    ("normal_scores", ""),
 )
+_OTHERS = "#c4cad1"
+
+
+def name(scheme: str, setting: str) -> str:
+    """The name of a setting of NAMED. Hyperparameters other than τ are left out."""
+    return names.of_setting(scheme, setting).weights
 
 
 @styled
-def scheme_map(table: pd.DataFrame) -> Figure:
+def scheme_map(table: pd.DataFrame) -> Drawn:
     """Each setting as a point: X to the right, rho upwards, and the color says the tilt.
 
     `table`: scheme, setting, rho, tilt, x, paid (`log_map.table`), one row per setting. A setting without X is left
@@ -50,7 +45,7 @@ def scheme_map(table: pd.DataFrame) -> Figure:
     """
     rows = table.dropna(subset=["x", "paid"])
     if rows.empty:
-        return empty_figure("no format reward, or no right answer")
+        return Missing("no format reward, or no right answer")
     keys = list(zip(rows["scheme"], rows["setting"].astype(object).fillna(""), strict=True))
     named = np.array([key in NAMED for key in keys])
     figure = Figure(figsize=(9, 5), layout="constrained")
@@ -62,8 +57,8 @@ def scheme_map(table: pd.DataFrame) -> Figure:
     label = "tilt: how much more hard prompts count"
     figure.colorbar(points, ax=axes, label=label, shrink=0.8, extend="max", pad=0.02)
     _axes(axes, rows)
-    figure.draw_without_rendering()  # the layout decides how far apart two points are
-    _names(axes, shown, [NAMED[key] for key, one in zip(keys, named, strict=True) if one])
+    texts = [name(*key) for key in keys if key in NAMED]
+    name_points(axes, shown[["x", "rho"]].to_numpy(), texts, [rows["paid"].iloc[0]])
     return figure
 
 
@@ -89,22 +84,3 @@ def _axes(axes: Axes, rows: pd.DataFrame) -> None:
         place: dict[str, Any] = {"xytext": (offset, -2), "textcoords": "offset points", "ha": side, "va": "top"}
         axes.annotate(text, (paid, 1.2 * top), color=MUTED, fontsize=9, **place)
     axes.legend(loc="lower right")
-
-
-def _names(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
-    """Write each name beside its point, where it hides no other name, no named point and not the line."""
-    places = axes.transData.transform(rows[["x", "rho"]].to_numpy())
-    line = axes.transData.transform((rows["paid"].iloc[0], 0))[0]
-    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in places]
-    taken += [text.get_window_extent() for text in axes.texts]
-    taken.append(Bbox.from_extents(line - 1, axes.bbox.y0, line + 1, axes.bbox.y1))
-    for point, name in zip(rows[["x", "rho"]].to_numpy(), names, strict=True):
-        for number, (offset, horizontal, vertical) in enumerate(_PLACES, 1):
-            style: dict[str, Any] = {"ha": horizontal, "va": vertical, "fontsize": 9, "color": INK}
-            text = axes.annotate(name, point, offset, textcoords="offset points", **style)
-            box = text.get_window_extent()
-            inside = axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1
-            if number == len(_PLACES) or (inside and not box.count_overlaps(taken)):
-                taken.append(box)
-                break
-            text.remove()

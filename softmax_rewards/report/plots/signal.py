@@ -3,8 +3,10 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from softmax_rewards.report.plots.drawing import empty_figure, legend_below
-from softmax_rewards.report.plots.style import INK, MUTED, scheme_color, scheme_name, styled
+from softmax_rewards.report import names
+from softmax_rewards.report.plots.drawing import Drawn, Missing
+from softmax_rewards.report.plots.labels import legend_below
+from softmax_rewards.report.plots.style import INK, MUTED, color, styled
 
 PANELS = {
     "rho": ("predicted_rho", "whole gradient"),
@@ -14,23 +16,20 @@ PANELS = {
 """Measured column -> (its prediction, title)."""
 
 
-def labels(table: pd.DataFrame) -> pd.Series:
-    """The name of each scheme with its hyperparameters."""
-    settings = table["setting"].fillna("")
-    return table["scheme"].map(scheme_name) + settings.map(lambda setting: f" ({setting})" if setting else "")
-
-
 @styled
-def measured(table: pd.DataFrame) -> Figure:
+def measured(table: pd.DataFrame) -> Drawn:
     """Signal-to-noise of one batch with 95 % intervals, one row per scheme, one panel per column of PANELS.
 
     `table` is that of `training/signal_figures.py`.
     """
     if table.empty:
-        return empty_figure("the signal of the base model's gradient was not measured")
+        return Missing("the signal of the base model's gradient was not measured")
     rows = table.iloc[::-1].reset_index(drop=True)  # the first row of the table is drawn at the top
-    figure = Figure(figsize=(12, 1.4 + 0.24 * len(rows)), layout="constrained")
-    colors = rows["scheme"].map(scheme_color)
+    figure = Figure(figsize=(10.5, 1.4 + 0.24 * len(rows)), layout="constrained")
+    settings = [
+        names.of_setting(scheme, setting) for scheme, setting in zip(rows["scheme"], rows["setting"], strict=True)
+    ]
+    colors = [color(setting.scheme, setting.tau) for setting in settings]
     for axes, (column, (prediction, title)) in zip(
         figure.subplots(1, len(PANELS), sharey=True), PANELS.items(), strict=True
     ):
@@ -43,6 +42,6 @@ def measured(table: pd.DataFrame) -> Figure:
         axes.set_title(title)
         axes.set_xlabel("signal-to-noise of one batch")
         axes.grid(visible=False, axis="y")
-    figure.axes[0].set_yticks(rows.index, labels(rows))
+    figure.axes[0].set_yticks(rows.index, [setting.label for setting in settings])
     legend_below(figure.axes[0], columns=2)
     return figure

@@ -1,12 +1,18 @@
-"""How figures look: one theme, and one palette in which an ablation or a scheme keeps its look in every figure."""
+"""How figures look: one theme, and colors keyed by scheme and temperature, the same in every figure.
 
-import re
-from collections.abc import Sequence
+A family of schemes has a hue, and τ is its lightness, dark for a high τ. GRPO is black. A scheme without a temperature
+has a color of its own. The marker says the temperature, or the scheme. Line styles tell settings of training apart.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Any
 
 import matplotlib
 import numpy as np
 import seaborn as sns
+
+from softmax_rewards.report.names import Ablation
 
 INK, MUTED = "#1b1f24", "#57606a"
 # Applied while a figure is drawn, and never to the process: a notebook's own figures keep their look.
@@ -29,66 +35,110 @@ THEME = {
 }
 styled = matplotlib.rc_context(THEME)
 
-# A family of ablations (the name up to its first number) has a hue; its members are shades of it, dark for high τ.
-HUES = {"softmax": "Blues", "centered": "Oranges", "softmax_centered": "Oranges", "anneal": "Greens"}
-OTHER_HUE = "Purples"
-# Ablations and schemes that are alone in their family take a color of "colorblind", in this order. It leaves out the
-# yellow and the pale pink, which are hard to see on white.
-SINGLES = [sns.color_palette("colorblind")[i] for i in (4, 2, 1, 9, 3, 0, 7, 5)]
-_SCHEMES = {"softmax_masked": SINGLES[1]}
-_MARKERS = "osD^vPX*"
-BASELINE = {"color": INK, "marker": "o", "linestyle": "--"}
+MOST_LINES = 6
+"""Lines of a panel: more cannot be told apart."""
+
+BASELINE = {"color": INK, "marker": "o", "linestyle": "-"}
+_TAUS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.0, 10.0)  # neighbors differ equally in lightness
+_TAU_MARKERS = "<v^soDP>"
+_HUES = {
+    "softmax": "YlGnBu",
+    "softmax_centered": "YlOrBr",
+    "softmax_masked": "PuRd",
+    "softmax_matched": "BuGn",
+    "softmax_scaled": "Greys",
+}
+_ANNEALED = "Purples"
+# Okabe and Ito's colors, darkened where they would be faint on white: distinct with any common color blindness.
+_COLORS = {
+    "linear": INK,
+    "baseline": INK,
+    "dr_grpo": "#009e73",
+    "raft": "#b8407f",
+    "maxrl": "#8a5a2b",
+    "shrunk": "#0098b3",
+    "softmax_ess": "#c79a00",
+    "batch_std": "#7a7f87",
+    "linear_plus_one": "#4b5563",
+    "best_of_n": "#a05a5a",
+    "passk": "#6a51a3",
+    "power": "#5b8c2a",
+    "normal_scores": "#64748b",
+    "normal_scores_softmax": "#9b59b6",
+    "softmax_z": "#7f5539",
+    "rloo": "#6b8e23",
+}
+_MARKERS = dict(zip(_COLORS, "oo^vPXDs>*pdh8H<", strict=True))
+# Schemes that a user adds, and those that are seldom drawn, share these.
+_OTHERS = [*product("*hpd8Hs>", ("#6a51a3", "#5b8c2a", "#a05a5a", "#64748b"))]
+_DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 4)))
+_SETTING_DASHES = {"cut answers left out": "--", "equal groups left out": ":"}
 
 
-def ablation_name(ablation: str) -> str:
-    """An ablation as figures show it: `linear` is GRPO's scheme."""
-    return re.sub("^linear(?=-|$)", "GRPO (z-score)", ablation)
+def color(scheme: str, tau: str | float = "") -> Any:
+    """The color of a scheme at a temperature. Without a temperature, it is the scheme's middle color."""
+    text = _text(tau)
+    if scheme in _HUES:
+        hue, middle = _HUES[scheme], 0.75
+        if "→" in text:
+            hue, text = _ANNEALED, text.partition("→")[0]
+        return tuple(sns.color_palette(hue, as_cmap=True)(_depth(text, middle)))
+    return _COLORS[scheme] if scheme in _COLORS else _other(scheme)[1]
 
 
-def scheme_name(scheme: str) -> str:
-    """A scheme as figures show it."""
-    return ablation_name(scheme).replace("_", " ")
+def marker(scheme: str, tau: str | float = "") -> str:
+    """The marker of a scheme at a temperature."""
+    text = _text(tau).partition("→")[0]
+    if scheme in _HUES and _number(text):
+        return _TAU_MARKERS[int(np.abs(np.log(_TAUS) - np.log(float(text))).argmin())]
+    return "o" if scheme in _HUES else _MARKERS.get(scheme) or _other(scheme)[0]
 
 
-def families(ablations: Sequence[str], baseline: str = "baseline") -> dict[str, list[str]]:
-    """Ablations by family without the baseline: softmax-0.25 and softmax-0.5 -> "softmax"; single ones -> "other"."""
-    groups: dict[str, list[str]] = {}
-    for ablation in sorted(set(ablations) - {baseline}, key=_numbers):
-        groups.setdefault(_family(ablation), []).append(ablation)
-    singles = [members[0] for family, members in groups.items() if len(members) == 1 and family not in HUES]
-    if singles:
-        groups = {name: members for name, members in groups.items() if members[0] not in singles}
-        groups["other"] = sorted(singles)
-    order = [*HUES, *sorted(set(groups) - {*HUES, "other"}), "other"]
-    return {name: groups[name] for name in order if name in groups}
+def look(scheme: str, tau: str | float = "") -> dict[str, Any]:
+    """Color and marker of a scheme at a temperature, as matplotlib's arguments."""
+    return {"color": color(scheme, tau), "marker": marker(scheme, tau)}
 
 
-def _family(ablation: str) -> str:
-    return re.split(r"[-_ ]?\d", ablation, maxsplit=1)[0]
+def looks(ablations: Mapping[str, Ablation]) -> dict[str, dict[str, Any]]:
+    """Color, marker and line style of each ablation. No two of them look alike."""
+    chosen: dict[str, dict[str, Any]] = {}
+    taken: set[Any] = set()
+    for slug, ablation in ablations.items():
+        base = look(ablation.scheme, ablation.tau)
+        first = _SETTING_DASHES.get(ablation.setting, "-." if ablation.setting else "-")
+        styles = ({**base, "linestyle": dash} for dash in (first, *_DASHES))
+        markers = ({**base, "marker": other, "linestyle": "-"} for other in "X*hpd8H")
+        chosen[slug] = next(style for style in (*styles, *markers) if tuple(style.values()) not in taken)
+        taken.add(tuple(chosen[slug].values()))
+    return chosen
 
 
-def _numbers(ablation: str) -> tuple[list[float], str]:
-    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", ablation)], ablation
+def scheme_looks(schemes: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Scheme → color and marker, where its temperatures are not told apart."""
+    return {scheme: look(scheme) for scheme in schemes}
 
 
-def shades(family: str, count: int) -> list[tuple[float, ...]]:
-    """`count` shades of a family's hue, from light to dark; a single one is dark."""
-    colors = sns.color_palette(HUES.get(family, OTHER_HUE), as_cmap=True)
-    return [tuple(colors(depth)) for depth in np.linspace(0.98, 0.42, count)[::-1]]
+def shades(count: int) -> list[tuple[float, ...]]:
+    """`count` shades of one hue, from light to dark, for something that is no scheme and no temperature."""
+    hue = sns.color_palette("Purples", as_cmap=True)
+    return [tuple(hue(depth)) for depth in np.linspace(0.45, 0.98, count)]
 
 
-def scheme_color(scheme: str) -> Any:
-    """The color of a scheme where its temperatures are not told apart."""
-    hue = sns.color_palette(HUES.get(scheme, OTHER_HUE), as_cmap=True)
-    return _SCHEMES.get(scheme, hue(0.75))
+def _depth(tau: str, middle: float) -> float:
+    """Where τ lies in a color map, from light to dark."""
+    if not _number(tau):
+        return middle
+    return float(np.interp(np.log(float(tau)), np.log(_TAUS), np.linspace(0.42, 1.0, len(_TAUS))))
 
 
-def styles(ablations: Sequence[str], baseline: str = "baseline") -> dict[str, dict[str, Any]]:
-    """Color, marker and line style of each ablation; the same ablations always get the same styles."""
-    looks = {baseline: BASELINE}
-    for family, members in families(ablations, baseline).items():
-        single = [SINGLES[i % len(SINGLES)] for i in range(len(members))]
-        colors = single if family == "other" else shades(family, len(members))
-        for i, (ablation, color) in enumerate(zip(members, colors, strict=True)):
-            looks[ablation] = {"color": color, "marker": _MARKERS[i % len(_MARKERS)], "linestyle": "-"}
-    return looks
+def _text(tau: str | float) -> str:
+    return f"{tau:g}" if isinstance(tau, float) else tau
+
+
+def _number(text: str) -> bool:
+    return text.replace(".", "", 1).isdecimal()
+
+
+def _other(scheme: str) -> tuple[str, str]:
+    """Marker and color from the scheme's name, so that they are the same in every figure."""
+    return _OTHERS[sum(scheme.encode()) % len(_OTHERS)]

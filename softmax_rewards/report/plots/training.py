@@ -1,28 +1,33 @@
-"""Ablations over training: success, behavior and what the update saw; and pass@k of the models it ends with.
+"""Ablations over training: success, behavior and what the update saw.
 
-Lines are means over seeds. Bands are 95 % t intervals, which one seed does not have.
+Lines are means over seeds. Bands are 95 % t intervals, which one seed does not have. The lines of a panel have the same
+seeds.
 """
 
-import re
-from collections.abc import Mapping
-from itertools import cycle
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from softmax_rewards.common.stats import mean_interval
-from softmax_rewards.report.plots.drawing import PERCENT, empty_figure, legend_below, lines, panels, parts
-from softmax_rewards.report.plots.style import BASELINE, MUTED, SINGLES, families, styled, styles
+from softmax_rewards.report import names
+from softmax_rewards.report.plots import grouping, style
+from softmax_rewards.report.plots.drawing import PERCENT, Drawn, Missing, lines, panels, parts
+from softmax_rewards.report.plots.labels import name_ends
+from softmax_rewards.report.plots.style import MOST_LINES, MUTED, looks, styled
 
-SETTINGS_PER_LINE = 4
+SHARES = frozenset(
+    {"success", "format", "finished", "gave_up", "all_wrong", "all_right", "arithmetic", "says_defeat", "pass"}
+)
+"""Quantities between 0 and 1. Their intervals are clipped there."""
+
+PANELS_PER_LINE = 3
 
 
 def over_seeds(frame: pd.DataFrame, value: str, x: str = "step") -> pd.DataFrame:
-    """Mean and 95 % t interval of `value` over the seeds of each ablation and step.
+    """Mean and 95 % t interval of `value` over the seeds of each ablation and step; that of a share lies in 0..1.
 
     `frame`: ablation, seed, step, `value` and, if different, `x`. Returns ablation, step, x (its mean over
     seeds: ablations generate different numbers of tokens by the same step), mean, low, high, seeds.
@@ -31,23 +36,31 @@ def over_seeds(frame: pd.DataFrame, value: str, x: str = "step") -> pd.DataFrame
     for (ablation, step), group in frame.dropna(subset=[value]).groupby(["ablation", "step"], sort=False):
         interval = mean_interval(group[value])
         rows.append((ablation, step, group[x].mean(), interval.estimate, interval.low, interval.high, interval.n))
-    return pd.DataFrame(rows, columns=["ablation", "step", "x", "mean", "low", "high", "seeds"])
+    table = pd.DataFrame(rows, columns=["ablation", "step", "x", "mean", "low", "high", "seeds"])
+    if value in SHARES:
+        table[["low", "high"]] = table[["low", "high"]].clip(0, 1)
+    return table
 
 
 @styled
-def trajectories(frame: pd.DataFrame, value: str = "success", x: str = "step", baseline: str = "baseline") -> Figure:
-    """A fraction in 0..1 over training, one panel per family of ablations, the baseline in each.
+def trajectories(
+    frame: pd.DataFrame,
+    value: str = "success",
+    x: str = "step",
+    baseline: str = "baseline",
+    ablations: pd.DataFrame | None = None,
+) -> Drawn:
+    """A fraction in 0..1 over training, in panels of ablations that belong together, the baseline in each.
 
-    `frame`: ablation, seed, step, `value`, and `x` ("step", or "tokens" to compare at equal generation).
-    The dotted line is the base model, which all ablations share.
+    `frame`: ablation, seed, step, `value`, and `x` ("step", or "tokens" to compare at equal generation);
+    `ablations`: ablations.csv, for the names. The dotted line is the base model, which all ablations share.
     """
     if frame.empty:
-        return empty_figure("no evaluations were recorded")
-    curves = over_seeds(frame, value, x)
-    grid = _family_panels(curves, baseline, height=3.5)
-    for axes, _ in parts(grid):
-        axes.axhline(curves.loc[curves["step"].idxmin(), "mean"], color=MUTED, linewidth=1, linestyle=":")
-        _focus(axes, frame[value])
+        return Missing("no evaluations were recorded")
+    grid = grouped_panels(frame, value, x, baseline, ablations)
+    base = frame.loc[frame["step"] == frame["step"].min(), value].mean()
+    for axes in grid.axes.flat:
+        axes.axhline(base, color=MUTED, linewidth=1, linestyle=":")
         axes.yaxis.set_major_formatter(PERCENT)
         if x == "tokens":
             axes.xaxis.set_major_formatter(FuncFormatter(_millions))
@@ -55,107 +68,118 @@ def trajectories(frame: pd.DataFrame, value: str = "success", x: str = "step", b
     return grid.figure
 
 
+def grouped_panels(
+    frame: pd.DataFrame, value: str, x: str, baseline: str, ablations: pd.DataFrame | None
+) -> sns.FacetGrid:
+    """`value` against `x`, a panel per group of ablations, with the names of lines at their ends."""
+    described = names.described([baseline, *frame["ablation"]], ablations)
+    made, look = grouping.groups(frame, described, baseline), looks(described)
+    shown = grouping.split(frame, made, baseline)
+    columns, height = min(len(made), PANELS_PER_LINE), 2.9 if len(made) > 1 else 3.6
+    size = (1.0 + 3.3 * columns if len(made) > 1 else 6.6, height * -(-len(made) // columns))
+    # The panels share the axes, so that heights can be compared. Each has its own numbers, because names stand between.
+    grid = panels(shown, size, col="panel", col_order=[group.title for group in made], col_wrap=columns)
+    limits = _focus(frame[value])
+    for (axes, part), group in zip(parts(grid), made, strict=True):
+        curves = over_seeds(part, value, x)
+        labels = {slug: grouping.short(slug, group, described) for slug in [baseline, *group.ablations]}
+        lines(axes, curves, "x", "mean", "ablation", {slug: look[slug] for slug in labels}, labels)
+        axes.set_ylim(limits)
+        name_ends(axes, 0.75 * height)
+    return grid
+
+
 @styled
-def by_setting(frame: pd.DataFrame, ablations: pd.DataFrame, baseline: str = "baseline") -> Figure:
+def by_setting(frame: pd.DataFrame, ablations: pd.DataFrame, baseline: str = "baseline") -> Drawn:
     """Success over training of the ablations that were trained in another setting, one panel per setting.
 
-    `frame` as for `trajectories`; `ablations`: ablation, weighting, setting (missing for the baseline's). Dashed: the
-    baseline in its own setting.
+    `frame` as for `trajectories`; `ablations`: ablation, weighting, setting (missing for the baseline's). The dotted
+    line is the baseline in its own setting, with the seeds of the others.
     """
-    settings = ablations.dropna(subset=["setting"])
-    if settings.empty:
-        return empty_figure("every ablation was trained in the setting of the baseline")
-    names = settings["setting"].unique()
-    shown = [settings, *({"ablation": [baseline], "weighting": [baseline], "setting": [name]} for name in names)]
-    curves = pd.concat(map(pd.DataFrame, shown)).merge(over_seeds(frame, "success"), on="ablation")
-    colors = zip(settings["weighting"].unique(), cycle(SINGLES), strict=False)
-    look = {baseline: BASELINE} | {weighting: {"color": color} for weighting, color in colors}
-    rows, columns = -(-len(names) // SETTINGS_PER_LINE), min(len(names), SETTINGS_PER_LINE)
-    grid = panels(curves, (2.5 * columns, 3.1 * rows), col="setting", col_wrap=columns, sharex=False)
+    described = names.described(ablations["ablation"], ablations)
+    slugs = [slug for slug in grouping.ordered(described, described) if described[slug].setting]
+    trained = frame[frame["ablation"].isin(slugs)]
+    if trained.empty:
+        return Missing("every ablation was trained in the setting of the baseline")
+    shown, labels = [], {slug: described[slug].weights for slug in slugs}
+    for setting, members in _by_setting(slugs, described).items():
+        rows = trained[trained["ablation"].isin(members)]
+        own = frame[(frame["ablation"] == baseline) & frame["seed"].isin(rows["seed"])]
+        shown.append(pd.concat([rows, own]).assign(panel=setting))
+    columns, height = min(len(shown), PANELS_PER_LINE), 2.6
+    size = (1.0 + 3.3 * columns, height * -(-len(shown) // columns))
+    grid = panels(pd.concat(shown), size, col="panel", col_wrap=columns, sharex=False)
+    look = {slug: style.look(described[slug].scheme, described[slug].tau) for slug in slugs}
+    look[baseline] = {"color": MUTED, "linestyle": ":"}
+    labels[baseline] = "usual setting"
     for axes, part in parts(grid):
-        lines(axes, part, "x", "mean", "weighting", look, markers=False)
-        axes.set_title(part["setting"].iloc[0].replace(", ", "\n"), fontsize=8.5)
+        lines(axes, over_seeds(part, "success"), "x", "mean", "ablation", look, labels)
+        axes.set_ylim(_focus(frame["success"]))
         axes.yaxis.set_major_formatter(PERCENT)
         axes.set_xlabel("update steps")
-        _focus(axes, frame["success"])
-        legend_below(axes)
+        name_ends(axes, 0.72 * height)
     grid.set_ylabels("success rate")
     return grid.figure
 
 
+def _by_setting(slugs: Sequence[str], described: Mapping[str, names.Ablation]) -> dict[str, list[str]]:
+    """Setting → its ablations, at most so many that a panel can hold them beside the baseline."""
+    settings: dict[str, list[str]] = {}
+    for slug in sorted(slugs, key=lambda slug: grouping.in_order(described[slug].setting)):
+        setting = described[slug].setting
+        while len(settings.get(setting, [])) == MOST_LINES - 1:
+            setting += " (continued)"
+        settings.setdefault(setting, []).append(slug)
+    return settings
+
+
 @styled
 def over_training(
-    frame: pd.DataFrame, labels: Mapping[str, str], baseline: str = "baseline", points: int = 30
-) -> Figure:
-    """Several quantities over training: one row per quantity, one column per family, the baseline in each.
+    frame: pd.DataFrame,
+    labels: Mapping[str, str],
+    baseline: str = "baseline",
+    points: int = 30,
+    ablations: pd.DataFrame | None = None,
+) -> Drawn:
+    """Several quantities over training: one column per quantity, one row per group of ablations with the baseline.
 
-    `frame`: ablation, seed, step and the columns that `labels` (column -> axis label with unit) names. Steps
+    `frame`: ablation, seed, step and the columns that `labels` (column -> name with unit) names. Steps
     are averaged in about `points` bins within each seed first, so that the lines can be distinguished.
     """
     labels = {column: label for column, label in labels.items() if column in frame and frame[column].notna().any()}
     if frame.empty or not labels:
-        return empty_figure("none of these quantities was recorded")
+        return Missing("none of these quantities was recorded")
     width = max(1, round(frame["step"].max() / points))
     binned = frame.assign(step=(np.ceil(frame["step"] / width) * width).astype(int))
     binned = binned.groupby(["ablation", "seed", "step"], as_index=False)[list(labels)].mean()
-    curves = pd.concat(over_seeds(binned, column).assign(quantity=column) for column in labels)
-    grid = _family_panels(curves, baseline, height=1.9, markers=False, row="quantity", sharey="row")
-    grid.set_axis_labels("update steps")
-    for row, (column, label) in zip(grid.axes, labels.items(), strict=True):
-        row[0].set_ylabel(label)
-        for axes in row:
-            _focus(axes, binned[column])
+    described = names.described([baseline, *frame["ablation"]], ablations)
+    made, look = grouping.groups(binned, described, baseline), looks(described)
+    long = grouping.split(binned, made, baseline).melt(["ablation", "seed", "step", "panel"], list(labels), "quantity")
+    height = 1.75
+    facets = {"row": "panel", "row_order": [group.title for group in made], "col": "quantity", "sharey": "col"}
+    size = (min(11.0, 2.2 + 2.1 * len(labels)), 0.7 + height * len(made))
+    grid = panels(long, size, **facets)
+    for group, row in zip(made, grid.axes, strict=True):
+        for axes, (column, label) in zip(row, labels.items(), strict=True):
+            part = long[(long["panel"] == group.title) & (long["quantity"] == column)]
+            curves = over_seeds(part.rename(columns={"value": column}), column)
+            shown = {slug: grouping.short(slug, group, described) for slug in [baseline, *group.ablations]}
+            lines(axes, curves, "x", "mean", "ablation", {slug: look[slug] for slug in shown}, shown, linewidth=1.5)
+            axes.set_ylim(_focus(binned[column]))
+            axes.set_title(label if axes in grid.axes[0] else "", fontsize=9.5)
+            if column in SHARES:
+                axes.yaxis.set_major_formatter(PERCENT)
+        row[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=2.2)
+        row[0].set_ylabel(group.title.replace(", ", ",\n"))
+    grid.set_xlabels("update steps")
     return grid.figure
 
 
-@styled
-def pass_at_k(final: pd.DataFrame, baseline: str = "baseline") -> Figure:
-    """pass@k of the final models against k (logarithmic). `final`: ablation, seed, pass@1, pass@4, …"""
-    columns = [column for column in final if re.fullmatch(r"pass@\d+", column) and final[column].notna().any()]
-    if final.empty or not columns:
-        return empty_figure("no final evaluation with several samples per puzzle")
-    long = final.melt(["ablation", "seed"], columns, var_name="step", value_name="pass")
-    long["step"] = long["step"].str.removeprefix("pass@").astype(int)
-    grid = _family_panels(over_seeds(long, "pass"), baseline, height=3.3)
-    ks = sorted(long["step"].unique())
-    for axes, _ in parts(grid):
-        _focus(axes, long["pass"])
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(ks, [str(k) for k in ks])
-        axes.yaxis.set_major_formatter(PERCENT)
-    grid.set_axis_labels("k samples per puzzle", "pass@k")
-    return grid.figure
-
-
-def _family_panels(
-    curves: pd.DataFrame, baseline: str, height: float, markers: bool = True, **facets: str
-) -> sns.FacetGrid:
-    """One column of panels per family, with the lines of its ablations and of the baseline, the legend at its foot.
-
-    `curves` as from `over_seeds`; `height` is that of one panel.
-    """
-    ablations = curves["ablation"].unique()
-    groups = families(ablations, baseline) or {baseline: []}
-    shown = pd.concat(
-        curves[curves["ablation"].isin([baseline, *members])].assign(family=family.replace("_", " "))
-        for family, members in groups.items()
-    )
-    rows = shown[facets["row"]].nunique() if "row" in facets else 1
-    # Constrained layout takes the room of the legends from the panels, so the figure is higher by as much.
-    height = height * rows + 0.2 * max(map(len, groups.values()))
-    grid = panels(shown, (min(10.0, 2.2 + 2.6 * len(groups)), height), col="family", **facets)
-    for axes, part in parts(grid):
-        lines(axes, part, "x", "mean", "ablation", styles(ablations, baseline), markers)
-    for axes in grid.axes[-1]:
-        legend_below(axes)
-    return grid
-
-
-def _focus(axes: Axes, values: pd.Series) -> None:
+def _focus(values: pd.Series) -> tuple[float, float]:
     """Limits by what the runs did: with few seeds a t band is many times as wide, and is cut at the frame."""
-    low, high = values.min(), values.max()
-    margin = 0.3 * (high - low) or 0.1 * abs(high) or 1.0
-    axes.set_ylim(max(low - margin, 0.0) if low >= 0 else low - margin, high + margin)
+    low, high = float(values.min()), float(values.max())
+    margin = 0.15 * (high - low) or 0.1 * abs(high) or 1.0
+    return (max(low - margin, 0.0) if low >= 0 else low - margin), high + margin
 
 
 def _millions(tokens: float, _: int) -> str:

@@ -7,16 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from softmax_rewards.report.plots.drawing import empty_figure
-from softmax_rewards.report.plots.style import BASELINE, INK, MUTED, SINGLES, scheme_color, styled
+from softmax_rewards.report import names
+from softmax_rewards.report.plots.drawing import Drawn, Missing
+from softmax_rewards.report.plots.style import INK, MUTED, color, styled
 
-# (scheme, temperature, whether cut answers are left out) -> label and color, from the top down.
+# (scheme, temperature, whether cut answers are left out) -> label, color and line style, from the top down.
 _LOOKS = {
-    ("linear", None, False): ("GRPO (z-score)", BASELINE["color"]),
-    ("linear", None, True): ("GRPO without\ncut answers", MUTED),
-    ("dr_grpo", None, False): ("Dr. GRPO", SINGLES[1]),
-    ("softmax", 0.5, False): ("softmax τ = 0.5", scheme_color("softmax")),
-    ("raft", None, False): ("RAFT", SINGLES[0]),
+    ("linear", None, False): (names.scheme("linear"), color("linear"), "-"),
+    ("linear", None, True): (f"{names.scheme('linear')},\ncut answers left out", color("linear"), "--"),
+    ("dr_grpo", None, False): (names.scheme("dr_grpo"), color("dr_grpo"), "-"),
+    ("softmax", 0.5, False): (names.Ablation("softmax", "0.5").label, color("softmax", 0.5), "-"),
+    ("raft", None, False): (names.scheme("raft"), color("raft"), "-"),
 }
 _PANELS: dict[str, tuple[str, Callable[[float], str]]] = {
     "attempts": ("Attempts", "{:.1f}".format),
@@ -29,14 +30,14 @@ _SETTING = ("base", "group_size", "hidden_budget")  # an example has none of the
 
 
 @styled
-def trap(predictions: pd.DataFrame, updates: pd.DataFrame) -> Figure:
+def trap(predictions: pd.DataFrame, updates: pd.DataFrame) -> Drawn:
     """Left, which way each scheme pushes the search; right, what it achieves where the push ends.
 
     `predictions`: scheme, tau, skip_unfinished, go_on, attempts, formatted, success, the row of scheme "base" first.
     `updates`: scheme, tau, skip_unfinished, go_on, slope. If there are several settings, the first one is drawn.
     """
     if predictions.empty:
-        return empty_figure("no base model was measured")
+        return Missing("no base model was measured")
     predictions, updates = (_first_setting(table) for table in (predictions, updates))
     base, rests = predictions.iloc[0], {_key(row): row for _, row in predictions.iloc[1:].iterrows()}
     figure = Figure(figsize=(11, 4.2), layout="constrained")
@@ -45,7 +46,7 @@ def trap(predictions: pd.DataFrame, updates: pd.DataFrame) -> Figure:
     for axes, column in zip(right, _PANELS, strict=True):
         _achieved(axes, column, base[column], rests)
     figure.supxlabel(_source(base), x=0.01, ha="left", fontsize=9, color=MUTED)
-    right[0].set_yticks(range(len(_LOOKS)), [label for label, _ in _LOOKS.values()])
+    right[0].set_yticks(range(len(_LOOKS)), [label for label, _, _ in _LOOKS.values()])
     return figure
 
 
@@ -71,9 +72,9 @@ def _pushes(axes: Axes, base: pd.Series, rests: _Rests, updates: pd.DataFrame) -
     """The push along the probability of going on, with a mark where it ends."""
     lines = {key: updates[[_key(row) == key for _, row in updates.iterrows()]] for key in _LOOKS}
     for i, (key, line) in enumerate((key, line) for key, line in lines.items() if not line.empty):
-        (label, color), rest = _LOOKS[key], rests[key]["go_on"]
-        axes.plot(line["go_on"], line["slope"], color=color)
-        axes.plot(rest, 0, "o", color=color, markersize=9, markeredgecolor="white", zorder=3, clip_on=False)
+        (label, shade, dash), rest = _LOOKS[key], rests[key]["go_on"]
+        axes.plot(line["go_on"], line["slope"], color=shade, linestyle=dash)
+        axes.plot(rest, 0, "o", color=shade, markersize=9, markeredgecolor="white", zorder=3, clip_on=False)
         # The labels stand one above another, because several schemes may rest at the same place.
         height = 12 + 17 * i
         axes.annotate(
@@ -82,10 +83,10 @@ def _pushes(axes: Axes, base: pd.Series, rests: _Rests, updates: pd.DataFrame) -
             (-6, height) if rest > 0.6 else (6, height),
             ha="right" if rest > 0.6 else "left",
             textcoords="offset points",
-            color=color,
+            color=shade,
             fontsize=9,
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.8},
+            arrowprops={"arrowstyle": "-", "color": shade, "linewidth": 0.8},
             zorder=4,
         )
     axes.axhline(0, color=INK, linewidth=0.8)
@@ -103,9 +104,9 @@ def _achieved(axes: Axes, column: str, base: float, rests: _Rests) -> None:
     """One row per scheme: a line from the base to what the scheme achieves."""
     title, text = _PANELS[column]
     values = [rests[key][column] for key in _LOOKS]
-    for y, (value, (_, color)) in enumerate(zip(values, _LOOKS.values(), strict=True)):
-        axes.plot([base, value], [y, y], color=color, linewidth=2.2)
-        axes.plot(value, y, "o", color=color, markersize=7)
+    for y, (value, (_, shade, dash)) in enumerate(zip(values, _LOOKS.values(), strict=True)):
+        axes.plot([base, value], [y, y], color=shade, linestyle=dash, linewidth=2.2)
+        axes.plot(value, y, "o", color=shade, markersize=7)
         side = 1 if value >= base else -1
         axes.annotate(
             text(value),

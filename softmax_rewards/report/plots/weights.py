@@ -1,41 +1,50 @@
 """What the schemes do to groups of rewards, before any training and on the groups that training saw."""
 
-from collections.abc import Sequence
-from typing import Any
+import textwrap
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from softmax_rewards.report import names
 from softmax_rewards.report.plots.drawing import (
     PERCENT,
-    empty_figure,
+    Drawn,
+    Missing,
     heatmap,
-    legend_below,
     linear_line,
     lines,
     logarithmic,
     panels,
     parts,
 )
+from softmax_rewards.report.plots.labels import legend_below
 from softmax_rewards.report.plots.style import (
     BASELINE,
     INK,
+    MOST_LINES,
     MUTED,
-    SINGLES,
-    scheme_color,
-    scheme_name,
+    look,
+    scheme_looks,
     shades,
     styled,
 )
 
 _STATES = {"best of one": "#d55e00", "between": "#cfe3f3", "flat": "#f0e442", "none": "#e4e7eb"}
 _RATIO = "τ / reward range"
-_LINEAR = scheme_name("linear")
+_SCHEMES = ("softmax", "softmax_centered")
+# The temperatures that are drawn as lines. More could not be told apart.
+_TAUS = (0.1, 0.25, 0.5, 0.75, 1.0, 2.0)
+_FEW_TAUS = (0.1, 0.25, 0.5, 1.0)
+_QUANTITIES = {
+    "effective_n": "Effective N",
+    "max_share": "Largest share",
+    "contrast_over_rms": "Contrast / RMS of weights",
+}
 
 
 @styled
-def universal(table: pd.DataFrame) -> Figure:
+def universal(table: pd.DataFrame) -> Drawn:
     """Softmax of one right answer and N−1 worthless ones against τ/range: effective N, best : worst, weight.
 
     `table`: range, group_size, right, format_share, tau_over_range, effective_n, ratio, weight_right. One line
@@ -49,16 +58,16 @@ def universal(table: pd.DataFrame) -> Figure:
     rows = table[(table["right"] == 1) & (table["format_share"] == 0)].sort_values(["group_size", "tau_over_range"])
     sizes, spans = sorted(rows["group_size"].unique()), sorted(rows["range"].unique())
     rows = rows.assign(size=rows["group_size"].map("N = {}".format))
-    look = {f"N = {size}": {"color": color} for size, color in zip(sizes, shades("softmax", len(sizes)), strict=True)}
+    looks = {f"N = {size}": {"color": shade} for size, shade in zip(sizes, shades(len(sizes)), strict=True)}
     long = rows.melt(["tau_over_range", "size", "range"], list(titles), var_name="panel")
     grid = panels(long.replace({"panel": titles}), (10, 3.7), col="panel", sharey=False)
     for axes, part in parts(grid):
-        lines(axes, part[part["range"] == spans[0]], "tau_over_range", "value", "size", look, markers=False)
-        for i, (span, marker) in enumerate(zip(spans, "ox+", strict=False)):
+        lines(axes, part[part["range"] == spans[0]], "tau_over_range", "value", "size", looks)
+        for i, (span, form) in enumerate(zip(spans, "ox+", strict=False)):
             # Every ninth value, from another one on for each range, so that no marker hides another.
             for size, line in part[part["range"] == span].groupby("size", sort=False):
                 marks = line.iloc[3 * i :: 9]
-                axes.plot(marks["tau_over_range"], marks["value"], marker, color=look[size]["color"])
+                axes.plot(marks["tau_over_range"], marks["value"], form, color=looks[size]["color"])
         axes.axvline(0.5, color=MUTED, linestyle=":", linewidth=1.2, label="τ/range = ½")
         logarithmic(axes)
         legend_below(axes)
@@ -71,14 +80,15 @@ def universal(table: pd.DataFrame) -> Figure:
 
 
 @styled
-def states(table: pd.DataFrame) -> Figure:
+def states(table: pd.DataFrame) -> Drawn:
     """Where each scheme is best-of-one, flat, or in between on the canonical group, over τ/range.
 
     `table`: scheme, tau_over_range (missing: no temperature, drawn over the whole width), state.
     """
     tempered = table.dropna(subset=["tau_over_range"])
     low, high = tempered["tau_over_range"].min(), tempered["tau_over_range"].max()
-    schemes = [*sorted(tempered["scheme"].unique()), *sorted(set(table["scheme"]) - set(tempered["scheme"]))]
+    with_tau = {*tempered["scheme"]}
+    schemes = sorted({*table["scheme"]}, key=lambda scheme: (scheme not in with_tau, names.rank(scheme), scheme))
     figure = Figure(figsize=(9, 0.9 + 0.3 * len(schemes)), layout="constrained")
     axes = figure.subplots()
     for y, scheme in enumerate(schemes):
@@ -92,7 +102,7 @@ def states(table: pd.DataFrame) -> Figure:
     axes.axvline(0.5, color=MUTED, linestyle=":", linewidth=1.2)
     axes.set_xlim(low, high)
     logarithmic(axes)
-    axes.set_yticks(range(len(schemes)), [scheme_name(scheme) for scheme in schemes])
+    axes.set_yticks(range(len(schemes)), [names.scheme(scheme) for scheme in schemes])
     axes.set_ylim(len(schemes) - 0.5, -0.5)
     axes.grid(visible=False)
     axes.set_xlabel(_RATIO)
@@ -101,48 +111,65 @@ def states(table: pd.DataFrame) -> Figure:
 
 
 @styled
-def difficulty(table: pd.DataFrame) -> Figure:
+def difficulty(table: pd.DataFrame) -> Drawn:
     """g against the share of right answers in a group, two-valued rewards, each curve divided by its mean.
 
-    `table`: scheme, tau, success, g. Schemes whose curves coincide share a line and its label.
+    `table`: scheme, tau, success, g. Schemes whose curves coincide share a line and its label. The centered softmax
+    has the curves of softmax.
     """
-    tempered = table["tau"].notna()
-    named = ((~tempered, "Without a temperature"), (tempered, "With a temperature"))
-    curves = pd.concat(_shapes(table[rows]).assign(panel=panel) for rows, panel in named)
-    grid = panels(curves, (10, 4), col="panel")
+    alone = _shapes(table[table["tau"].isna()])
+    tempered = _shapes(table[(table["scheme"] == "softmax") & table["tau"].isin(_TAUS)])
+    curves = pd.concat([_paneled(alone, "without a temperature"), _paneled(tempered, "softmax, centered or not")])
+    order = curves["panel"].unique()
+    columns = min(3, len(order))
+    size = (10.5, 4.6 * -(-len(order) // columns))
+    grid = panels(curves, size, col="panel", col_order=order, col_wrap=columns)
     for axes, part in parts(grid):
-        names = part["label"].unique()
-        alone = part["panel"].iloc[0] == "Without a temperature"
-        colors = [SINGLES[i % len(SINGLES)] for i in range(len(names))] if alone else shades("softmax", len(names))
-        look = {name: {"color": color, "marker": "o"} for name, color in zip(names, colors, strict=True)}
-        lines(axes, part, "success", "shape", "label", look)
+        firsts = part.drop_duplicates("label").to_dict("records")
+        looks = {row["label"]: look(row["scheme"], row["tau"]) for row in firsts}
+        lines(axes, part, "success", "shape", "label", looks)
         axes.xaxis.set_major_formatter(PERCENT)
-        axes.set_ylim(bottom=0)
-        legend_below(axes, columns=1 if alone else 2)
+        axes.set_ylim(0, 1.05 * curves["shape"].max())
+        legend_below(axes)
     grid.set_axis_labels("right answers in the group", "g, relative to its mean")
     return grid.figure
 
 
+def _paneled(curves: pd.DataFrame, title: str) -> pd.DataFrame:
+    """`curves` with a column `panel`, at most MOST_LINES of them to a panel."""
+    labels = list(curves["label"].unique())
+    count = -(-len(labels) // MOST_LINES)
+    numbers = curves["label"].map(lambda label: labels.index(label) * count // len(labels) + 1)
+    return curves.assign(panel=numbers.map(lambda number: f"{title} ({number} of {count})" if count > 1 else title))
+
+
 def _shapes(rows: pd.DataFrame) -> pd.DataFrame:
-    """label, success and shape (g/mean g), one curve for all schemes that share it; without those whose g is 0."""
-    shapes: list[tuple[list[str], pd.Series]] = []
-    for (tau, scheme), curve in rows.groupby(["tau", "scheme"], dropna=False):
-        g = curve.set_index("success")["g"].sort_index()
-        if g.abs().max() == 0:
+    """One curve for all schemes that share it: label, scheme and tau of the first, success, shape (g/mean g).
+
+    Schemes whose g is 0 have none.
+    """
+    shapes: list[tuple[list[str], pd.DataFrame]] = []
+    ranked = rows.assign(rank=rows["scheme"].map(names.rank))  # the best known scheme gives a line its color
+    for (tau, _, scheme), curve in ranked.groupby(["tau", "rank", "scheme"], dropna=False):
+        curve = curve.sort_values("success")
+        if curve["g"].abs().max() == 0:
             continue
-        shape = g / g.mean()
-        label = scheme_name(scheme) if np.isnan(tau) else f"τ = {tau:g}"
-        labels = next((labels for labels, other in shapes if np.allclose(shape, other, atol=1e-3)), None)
+        curve = curve.assign(shape=curve["g"] / curve["g"].mean())
+        label = names.scheme(scheme) if np.isnan(tau) else names.temperature(tau)
+        labels = next(
+            (labels for labels, other in shapes if np.allclose(curve["shape"], other["shape"], atol=1e-3)), None
+        )
         if labels is None:
-            shapes.append(([label], shape))
-        elif label not in labels:
+            shapes.append(([label], curve))
+        else:
             labels.append(label)
-    curves = [shape.rename("shape").reset_index().assign(label=", ".join(labels)) for labels, shape in shapes]
-    return pd.concat(curves) if curves else pd.DataFrame(columns=["success", "shape", "label"])
+    named = [curve.assign(label="\n".join(textwrap.wrap(" = ".join(labels), 40))) for labels, curve in shapes]
+    columns = ["label", "scheme", "tau", "success", "shape"]
+    return pd.concat(named)[columns] if named else pd.DataFrame(columns=columns)
 
 
 @styled
-def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
+def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Drawn:
     """Predicted signal-to-noise of a batch: against τ at one success rate, and against the success rate.
 
     `table`: scheme, tau, success, snr, bound, stated; per square root of the number of samples. Crosses are
@@ -150,10 +177,9 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    named = table.assign(scheme=table["scheme"].map(scheme_name))
-    here = named[np.isclose(named["success"], success)]
-    lines(left, here, "tau", "snr", "scheme", _looks(("softmax", "softmax_centered")))
-    linear_line(left, here.loc[here["scheme"] == _LINEAR, "snr"].iloc[0])
+    here = table[np.isclose(table["success"], success)]
+    lines(left, here, "tau", "snr", "scheme", scheme_looks(_SCHEMES), names.SCHEMES)
+    linear_line(left, here.loc[here["scheme"] == "linear", "snr"].iloc[0])
     left.axhline(here["bound"].iloc[0], color=MUTED, linestyle=":", label="upper bound √(p(1−p))")
     stated = here.dropna(subset=["stated", "tau"])
     left.plot(stated["tau"], stated["stated"], "x", color=INK, markersize=8, label="stated beforehand")
@@ -161,14 +187,12 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
     left.set_title(f"At {success:.0%} success")
     left.set(xlabel="τ (rewards 0 and 1)", ylabel="signal / noise per √sample")
 
-    linear = named[named["scheme"] == _LINEAR].sort_values("success")
-    softmax = named[named["scheme"] == "softmax"].sort_values("tau")
-    softmax = softmax.assign(scheme=softmax["tau"].map("softmax τ = {:g}".format))
-    taus = softmax["scheme"].unique()
-    colors = zip(taus, shades("softmax", len(taus)), strict=True)
-    look = {tau: {"color": color} for tau, color in colors} | {_LINEAR: BASELINE}
-    lines(right, pd.concat([softmax, linear]), "success", "snr", "scheme", look, markers=False)
+    linear = table[table["scheme"] == "linear"].sort_values("success")
     right.plot(linear["success"], linear["bound"], color=MUTED, linestyle=":", label="upper bound")
+    right.plot(linear["success"], linear["snr"], color=BASELINE["color"], label=names.scheme("linear"))
+    for tau, line in table[(table["scheme"] == "softmax") & table["tau"].isin(_FEW_TAUS)].groupby("tau"):
+        line = line.sort_values("success")
+        right.plot(line["success"], line["snr"], **look("softmax", tau), label=f"softmax {names.temperature(tau)}")
     right.xaxis.set_major_formatter(PERCENT)
     right.set_title("Against the success rate")
     right.set(xlabel="success rate p", ylabel="")
@@ -178,43 +202,40 @@ def signal_to_noise(table: pd.DataFrame, success: float = 0.09) -> Figure:
     return figure
 
 
-def _looks(schemes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    return {scheme_name(scheme): {"color": scheme_color(scheme), "marker": "o"} for scheme in schemes}
-
-
 @styled
-def by_temperature(rows: pd.DataFrame, schemes: Sequence[str] = ("softmax", "softmax_centered")) -> Figure:
-    """Effective N, largest share, and contrast over RMS against τ on one population of groups.
+def by_temperature(rows: pd.DataFrame) -> Drawn:
+    """Effective N, largest share, and contrast over RMS against τ, one row of panels per group size.
 
-    `rows`: scheme, tau, effective_n, max_share, contrast, rms, one row per scheme and τ. Dashed: linear. A panel
-    may be empty: without a group that has right and wrong answers there is no contrast.
+    `rows`: group_size, scheme, tau, effective_n, max_share, contrast, rms, one row per group size, scheme and τ. A
+    panel may be empty: without a group that has right and wrong answers there is no contrast.
     """
     if rows.empty:
-        return empty_figure("no groups")
-    titles = {
-        "effective_n": "Effective N",
-        "max_share": "Largest share",
-        "contrast_over_rms": "Contrast / RMS of weights",
-    }
-    rows = rows.assign(contrast_over_rms=rows["contrast"] / rows["rms"], scheme=rows["scheme"].map(scheme_name))
-    long = rows.melt(["scheme", "tau"], list(titles), var_name="panel").replace({"panel": titles})
-    grid = panels(long, (10, 3.4), col="panel", sharey=False)
-    for axes, part in parts(grid):
-        lines(axes, part, "tau", "value", "scheme", _looks(schemes))
-        linear_line(axes, part.loc[part["scheme"] == _LINEAR, "value"].iloc[0])
-        if part["value"].isna().all():
-            missing = "no group has right\nand wrong answers"
-            axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color=MUTED)
-        axes.set_xlim(rows["tau"].min() / 1.2, rows["tau"].max() * 1.2)
-        logarithmic(axes)
-        axes.set_ylim(bottom=0)
-        legend_below(axes)
-    grid.set_axis_labels("τ (reward units)", "")
+        return Missing("no groups were logged")
+    rows = rows.assign(contrast_over_rms=rows["contrast"] / rows["rms"])
+    sizes = sorted(rows["group_size"].unique())
+    long = rows.melt(["group_size", "scheme", "tau"], list(_QUANTITIES), "quantity")
+    size = (10, 1.0 + 2.3 * len(sizes))
+    grid = panels(long, size, row="group_size", row_order=sizes, col="quantity", sharey=False)
+    for group_size, row in zip(sizes, grid.axes, strict=True):
+        for axes, (column, title) in zip(row, _QUANTITIES.items(), strict=True):
+            part = long[(long["group_size"] == group_size) & (long["quantity"] == column)]
+            lines(axes, part, "tau", "value", "scheme", scheme_looks(_SCHEMES), names.SCHEMES)
+            linear_line(axes, part.loc[part["scheme"] == "linear", "value"].iloc[0])
+            if part["value"].isna().all():
+                missing = "no group has right\nand wrong answers"
+                axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+            axes.set_xlim(rows["tau"].min() / 1.2, rows["tau"].max() * 1.2)
+            logarithmic(axes)
+            axes.set_ylim(bottom=0)
+            axes.set_title(title if axes in grid.axes[0] else "")
+        row[0].set_ylabel(f"N = {group_size}")
+    grid.set_xlabels("τ (reward units)")
+    legend_below(grid.axes[-1, 1], columns=3)
     return grid.figure
 
 
 @styled
-def populations(table: pd.DataFrame, column: str, label: str) -> Figure:
+def populations(table: pd.DataFrame, column: str, label: str) -> Drawn:
     """A heat map of `column` over simulated populations (success rate, share of format-only rewards among the
     wrong answers) and schemes: those without a temperature, and softmax at each τ.
 
@@ -222,10 +243,10 @@ def populations(table: pd.DataFrame, column: str, label: str) -> Figure:
     """
     rows = table[(table["population"] == "simulated") & (table["tau"].isna() | (table["scheme"] == "softmax"))]
     if rows.empty:
-        return empty_figure("no simulated groups")
-    names = rows["scheme"].map(scheme_name) + rows["tau"].map(lambda tau: "" if np.isnan(tau) else f" τ={tau:g}")
-    grid = rows.assign(name=names).pivot(index="name", columns=["success", "format_share"], values=column)
-    grid = grid.loc[names.unique()]
+        return Missing("no simulated groups")
+    labels = (rows["scheme"].map(names.scheme) + " " + rows["tau"].map(names.temperature)).str.strip()
+    grid = rows.assign(name=labels).pivot(index="name", columns=["success", "format_share"], values=column)
+    grid = grid.loc[labels.unique()]
     populations = [f"{success:.0%}\n{share:.0%}" for success, share in grid.columns]
     figure = Figure(figsize=(9, 0.9 + 0.27 * len(grid)), layout="constrained")
     axes = figure.subplots()
