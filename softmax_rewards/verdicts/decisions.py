@@ -5,6 +5,8 @@ Each case names the comparisons that speak for it. Their numbers are computed fr
 """
 
 import json
+import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -18,6 +20,7 @@ PAGE = "docs/what-should-i-use.md"
 NUMBERS = "softmax_rewards/verdicts/evidence.json"
 BEGIN, END = "<!-- decisions: generated, see `softmax-rewards generate-docs` -->", "<!-- end of decisions -->"
 RARE = 0.2  # share of right answers up to which they count as rare
+EXAMPLE, WIDTH = (0.08, True, True, 8), 110  # the log of the page's example, and how wide `advise` prints
 MODEL = "the embedded model of 0.2 million parameters"
 
 
@@ -72,6 +75,7 @@ class Case:
 
 TRAP, ROOM, UNPAID = "countdown-mini-trap", "countdown-mini-trap-room", "countdown-mini-trap-unpaid"
 HIDDEN, TAU, BASES = "countdown-mini-trap-hidden", "countdown-mini-tau", "countdown-mini-bases"
+HORIZON = "countdown-mini-horizon"
 CASES: tuple[Case, ...] = (
     Case(
         True, True, True, (8, 8), "100", "pass@1",
@@ -107,6 +111,18 @@ CASES: tuple[Case, ...] = (
         True, True, True, (8, 8), "100", "pass@16",
         "softmax_centered at half of the range",
         (Compared(TRAP, "centered-0.5", endpoint="pass@16"),),
+    ),
+    Case(
+        True, True, True, (8, 8), "400", "pass@1",
+        "For long: shrunk, dr_grpo, softmax_centered or raft",
+        (*(Compared(HORIZON, name, endpoint="final") for name in ("shrunk", "centered-0.5", "dr-grpo", "raft")),
+         *(Compared(HORIZON, name, endpoint="final") for name in ("softmax-0.25", "softmax-0.5"))),
+    ),
+    Case(
+        True, True, True, (8, 8), "400", "pass@16",
+        "For long: softmax_centered, softmax at a quarter of the range, or maxrl; raft covers less, and linear narrows",
+        (*(Compared(HORIZON, name, endpoint="pass@16") for name in ("centered-0.5", "softmax-0.25", "maxrl", "raft")),
+         Compared(HORIZON, "centered-0.5", "raft", "pass@16")),
     ),
     Case(
         True, True, False, (8, 8), "60", "pass@1",
@@ -147,13 +163,15 @@ CASES: tuple[Case, ...] = (
         (Compared("multiplication-mini", "softmax-1.0"), Compared("multiplication-mini", "centered-0.5")),
     ),
     Case(None, None, None, (32, 1024), "any", "pass@1", ""),
-    Case(None, None, None, (2, 1024), "more than 100", "pass@1", ""),
+    Case(None, None, None, (2, 1024), "more than 400", "pass@1", ""),
 )  # fmt: skip
 
 
 def fill(text: str, numbers: Mapping[Compared, Numbers]) -> str:
-    """The text of the page with the table as it should be."""
-    return generated_section.replace(text, BEGIN, END, f"\n{table(numbers)}\n")
+    """The text of the page with the table, and the end of its example, as they should be."""
+    lines = "\n".join(textwrap.fill(line, WIDTH, break_on_hyphens=False) for line in found(*EXAMPLE, numbers))
+    example = re.sub(r"^Trained here .*?\n\n", lambda _: f"{lines}\n\n", text, count=1, flags=re.DOTALL | re.MULTILINE)
+    return generated_section.replace(example, BEGIN, END, f"\n{table(numbers)}\n")
 
 
 def table(numbers: Mapping[Compared, Numbers]) -> str:
@@ -190,9 +208,18 @@ def because(case: Case, numbers: Mapping[Compared, Numbers]) -> str:
     return "; ".join(f"{shared}: {'; '.join(texts)}" for shared, texts in parts.items())
 
 
-def found(success: float, costly: bool | None, paid: bool, size: int) -> list[str]:
-    """What training found in the cases that a log fits, one text per case; the arguments are those of `Case.fits`."""
-    numbers = known()
+def found(
+    success: float,
+    costly: bool | None,
+    paid: bool,
+    size: int,
+    numbers: Mapping[Compared, Numbers] | None = None,
+) -> list[str]:
+    """What training found in the cases that a log fits, one text per case.
+
+    The arguments are those of `Case.fits`, and the numbers of the evidence, which are by default those of `known`.
+    """
+    numbers = known() if numbers is None else numbers
     cases = [case for case in CASES if case.use and case.fits(success, costly, paid, size)]
     if not cases:
         return ["Trained here: nothing like this log."]

@@ -35,7 +35,7 @@ def test_every_case_that_gives_advice_has_evidence_and_every_other_has_none():
 
 
 TRAPPED = ["divide by the group's σ", "To keep GRPO", "eight base models", "Of the temperatures", "no limit cuts"]
-TRAPPED += ["softmax_centered at half"]
+TRAPPED += ["softmax_centered at half", "For long: shrunk", "raft covers less"]
 
 
 @pytest.mark.parametrize(
