@@ -1,6 +1,7 @@
 """Rules that hold for every figure of the report: what a panel shows can be told apart, and shares stay shares."""
 
 import ast
+import functools
 import io
 import json
 
@@ -169,12 +170,12 @@ FIGURES = {
 SHARES = ("trajectories", "by_setting", "pass_at_k", "frontier", "improvement", "temperature", "bandit means")
 
 
-@pytest.fixture(scope="module", params=FIGURES)
-def drawn(request):
-    figure = FIGURES[request.param]()
+@functools.cache
+def drawn(name):
+    figure = FIGURES[name]()
     assert not isinstance(figure, Missing), figure
     figure.savefig(io.BytesIO(), format="png", dpi=40)  # what fails while it is drawn fails here
-    return request.param, figure
+    return figure
 
 
 def look(handle) -> tuple:
@@ -185,9 +186,9 @@ def look(handle) -> tuple:
     return matplotlib.colors.to_hex(line.get_color()), str(line.get_linestyle()), str(line.get_marker())
 
 
-def test_a_panel_has_few_lines_and_no_two_look_alike(drawn):
-    _, figure = drawn
-    for axes in figure.axes:
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_panel_has_few_lines_and_no_two_look_alike(name):
+    for axes in drawn(name).axes:
         handles, labels = axes.get_legend_handles_labels()
         looks = [look(handle) for handle in handles]
         assert len(looks) <= MOST_LINES, labels
@@ -195,12 +196,10 @@ def test_a_panel_has_few_lines_and_no_two_look_alike(drawn):
         assert len(set(labels)) == len(labels), labels
 
 
-def test_intervals_of_shares_lie_inside_them(drawn):
-    name, figure = drawn
-    if name not in SHARES:
-        pytest.skip("shows no share")
+@pytest.mark.parametrize("name", SHARES)
+def test_intervals_of_shares_lie_inside_them(name):
     limits = []
-    for axes in figure.axes:
+    for axes in drawn(name).axes:
         for band in (shown for shown in axes.collections if not isinstance(shown, PathCollection)):
             across = isinstance(band, LineCollection) and name == "improvement"
             limits += [vertex[0 if across else 1] for path in band.get_paths() for vertex in path.vertices]
@@ -209,11 +208,10 @@ def test_intervals_of_shares_lie_inside_them(drawn):
     assert known and min(known) >= 0 and max(known) <= 1
 
 
-def test_names_are_no_slugs(drawn):
-    _, figure = drawn
-    texts = {text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text"))}
-    if drawn[0] != "trajectories by slugs alone":
-        assert not texts & {*ABLATIONS["ablation"].str.replace("^baseline$", "", regex=True)} - {"", "shrunk"}
+@pytest.mark.parametrize("name", [name for name in FIGURES if "slugs" not in name])
+def test_names_are_no_slugs(name):
+    texts = {text.get_text() for text in drawn(name).findobj(match=lambda artist: hasattr(artist, "get_text"))}
+    assert not texts & {*ABLATIONS["ablation"]} - {"shrunk"}  # a scheme that is called as its slug
     assert not any("τ=" in text or "_" in text for text in texts)
 
 
@@ -232,7 +230,7 @@ def test_the_lines_of_a_panel_have_the_same_seeds():
 def test_an_ablation_has_one_color_in_all_figures():
     colors = {}
     for name in ("trajectories", "tokens", "pass_at_k", "over_training"):
-        for axes in FIGURES[name]().axes:
+        for axes in drawn(name).axes:
             for line in axes.get_lines():
                 if line.get_label() in ("GRPO (z-score)", "Dr. GRPO", "RAFT", "MaxRL"):
                     colors.setdefault(line.get_label(), set()).add(matplotlib.colors.to_hex(line.get_color()))

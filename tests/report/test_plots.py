@@ -252,7 +252,7 @@ def test_each_other_setting_has_a_panel_with_the_baseline_in_its_own():
     settings = [None, "kl_coef 0.02", "kl_coef 0.02", "updates_per_batch 4"]
     table = pd.DataFrame(
         {"ablation": ablations, "weighting": ["linear", "linear", "softmax τ=0.5", "linear"], "setting": settings}
-    )
+    ).assign(baseline="baseline")
     figure = training.by_setting(runs(ablations), table)
     shown = {
         axes.get_title(loc="left"): {line.get_label() for line in axes.get_lines() if line.get_label()[0] != "_"}
@@ -430,7 +430,7 @@ def test_pyplot_keeps_no_figure_and_the_process_keeps_its_style():
 
 
 EMPTY_COLUMNS = ["endpoint", "question", "setting", "weighting", "delta", "improvement", "scheme", "final", "base"]
-EMPTY_COLUMNS += ["pass@1", "optimizer", "range", "against", "size", "rho", "tilt", "x", "planned"]
+EMPTY_COLUMNS += ["pass@1", "optimizer", "range", "against", "size", "rho", "tilt", "x", "planned", "baseline"]
 EMPTY = pd.DataFrame(columns=[*runs().columns, *EMPTY_COLUMNS])
 
 

@@ -31,28 +31,38 @@ def groups(frame: pd.DataFrame, described: Mapping[str, Ablation], baseline: str
     """
     seeds = {slug: frozenset(rows) for slug, rows in frame.groupby("ablation")["seed"]}
     known = seeds.get(baseline) or frozenset().union(*seeds.values())
-    members: dict[tuple[str, frozenset], list[str]] = {}
-    for slug in ordered(set(seeds) - {baseline}, described):
-        members.setdefault((_family(described[slug]), seeds[slug] & known), []).append(slug)
-    several = len({shared for _, shared in members}) > 1
-    if not several and sum(map(len, members.values())) < MOST_LINES:
-        (shared,) = {shared for _, shared in members} or {known}
-        return [Group("", [slug for slugs in members.values() for slug in slugs], shared)]
+    shared = {slug: seeds[slug] & known for slug in seeds if slug != baseline and seeds[slug] & known}
+    several = len(set(shared.values())) > 1
+    if not several and len(shared) < MOST_LINES:
+        return [Group("", ordered(shared, described), next(iter(shared.values()), known))]
+    members = _members(shared, described)
+    alone = {family for family, _ in members} == {OTHERS}
     made = []
-    for family, shared in [key for key, slugs in members.items() if len(slugs) < FEWEST]:
-        members.setdefault((OTHERS, shared), []).extend(members.pop((family, shared)) if family != OTHERS else [])
-    families = list(dict.fromkeys(family for family, _ in members))
-    order = sorted(members, key=lambda key: (families.index(key[0]), -len(key[1])))
-    for family, shared in order:
-        if shared:
-            slugs = ordered(members[family, shared], described)
-            note = f", {len(shared)} seed{'s' if len(shared) > 1 else ''}" if several else ""
-            parts = list(_even(slugs, MOST_LINES - 1))
-            for number, part in enumerate(parts, 1):
-                title = _title(family, part, described, f" ({number} of {len(parts)})" if len(parts) > 1 else "")
-                title = title if families != [OTHERS] else title.removeprefix("other ")
-                made.append(Group(title + note, part, shared, family != OTHERS))
-    return made or [Group("", [], known)]
+    for (family, group_seeds), slugs in members.items():
+        parts = list(_even(slugs, MOST_LINES - 1))
+        for number, part in enumerate(parts, 1):
+            title = _title(family, part, described, f" ({number} of {len(parts)})" if len(parts) > 1 else "")
+            title = title.removeprefix("other ") if alone else title
+            count = len(group_seeds)
+            note = f", {count} seed{'s' if count > 1 else ''}" if several else ""
+            made.append(Group(title + note, part, group_seeds, family != OTHERS))
+    return made
+
+
+def _members(
+    shared: Mapping[str, frozenset], described: Mapping[str, Ablation]
+) -> dict[tuple[str, frozenset], list[str]]:
+    """(family, seeds) → its ablations, families in their order, many seeds first. `shared`: ablation → its seeds."""
+    members: dict[tuple[str, frozenset], list[str]] = {}
+    for slug in ordered(shared, described):
+        members.setdefault((_family(described[slug]), shared[slug]), []).append(slug)
+    small = [slug for slugs in members.values() if len(slugs) < FEWEST for slug in slugs]
+    merged: dict[tuple[str, frozenset], list[str]] = {}
+    for (family, seeds), slugs in members.items():
+        for slug in slugs:
+            merged.setdefault((OTHERS if slug in small else family, seeds), []).append(slug)
+    order = [*FAMILIES, OTHERS]
+    return dict(sorted(merged.items(), key=lambda item: (order.index(item[0][0]), -len(item[0][1]))))
 
 
 def ordered(slugs: Iterable[str], described: Mapping[str, Ablation]) -> list[str]:

@@ -31,14 +31,21 @@ class _Panel(NamedTuple):
 
 
 @styled
-def found(places: pd.DataFrame, trajectories: pd.DataFrame, passes: pd.DataFrame, ablations: pd.DataFrame) -> Drawn:
+def found(
+    places: pd.DataFrame,
+    trajectories: pd.DataFrame,
+    passes: pd.DataFrame,
+    ablations: pd.DataFrame,
+    baseline: str = "baseline",
+) -> Drawn:
     """X against the length of answers at the end, ρ against early success, and tilt against pass@16 at the end.
 
     `places`: scheme, setting, rho, tilt, x (logged_map.csv); `trajectories`: ablation, seed, step, success, length;
     `passes`: ablation, seed, step, pass@16; `ablations`: ablations.csv. Only ablations that are on the map and were
-    trained in the baseline's setting are drawn, with 95 % intervals over the seeds that all of them have.
+    trained like the baseline are drawn, with 95 % intervals over the seeds that all of them have.
     """
-    described = names.described(trajectories["ablation"], ablations)
+    own = ablations.loc[ablations["baseline"] == baseline, "ablation"]  # those of its condition
+    described = names.described(trajectories.loc[trajectories["ablation"].isin(own), "ablation"], ablations)
     predicted = _predicted(places, described)
     known = [slug for slug in grouping.ordered(described, described) if slug in predicted.index]
     if len(known) < FEWEST:

@@ -36,12 +36,13 @@ def measured(table: pd.DataFrame) -> Drawn:
         half = 1.96 * rows[f"{column}_error"]
         axes.axvline(0, color=MUTED, linewidth=1)
         axes.hlines(rows.index, rows[column] - half, rows[column] + half, colors, linewidth=2.2)
-        axes.scatter(rows[column], rows.index, c=colors, s=28, label="measured", zorder=3)
+        axes.scatter(rows[column], rows.index, c=colors, s=28, zorder=3)
         if prediction is not None:
             axes.plot(rows[prediction], rows.index, "x", color=INK, label="predicted", zorder=4)
         axes.set_title(title)
         axes.set_xlabel("signal-to-noise of one batch")
         axes.grid(visible=False, axis="y")
     figure.axes[0].set_yticks(rows.index, [setting.label for setting in settings])
+    figure.axes[0].plot([], [], "o", color=MUTED, label="measured")
     legend_below(figure.axes[0], columns=2)
     return figure

@@ -9,7 +9,7 @@ from softmax_rewards.report.plots.drawing import Drawn, Missing, logarithmic, wh
 from softmax_rewards.report.plots.labels import name_ends
 from softmax_rewards.report.plots.style import INK, MOST_LINES, looks, styled
 
-APART = 1.025  # neighbors' whiskers stand side by side: factor between their sizes
+APART = 1.05  # neighbors' whiskers stand side by side: factor between their sizes
 
 
 @styled

@@ -93,9 +93,10 @@ def grouped_panels(
 def by_setting(frame: pd.DataFrame, ablations: pd.DataFrame, baseline: str = "baseline") -> Drawn:
     """Success over training of the ablations that were trained in another setting, one panel per setting.
 
-    `frame` as for `trajectories`; `ablations`: ablation, weighting, setting (missing for the baseline's). The dotted
-    line is the baseline in its own setting, with the seeds of the others.
+    `frame` as for `trajectories`; `ablations`: ablation, weighting, setting (missing for the baseline's), baseline. The
+    dotted line is the baseline in its own setting, with the seeds of the others.
     """
+    ablations = ablations[ablations["baseline"] == baseline]  # those of its condition
     described = names.described(ablations["ablation"], ablations)
     slugs = [slug for slug in grouping.ordered(described, described) if described[slug].setting]
     trained = frame[frame["ablation"].isin(slugs)]
