@@ -17,8 +17,6 @@ OUTSIDE = "repository/"
 REPORTS = "published-reports.md"
 # Code, of which nothing is a link; or the target of a link.
 LINK = re.compile(r"(?<!`)(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)|(?<=\]\()(?P<target>[^)\s]+)(?=\))", re.DOTALL)
-# A link from one page of a report to another.
-NEIGHBOR = re.compile(r'<a href="(?P<name>\w+\.html)">(?P<words>.*?)</a>')
 REPORTS_HEAD = """\
 # Published reports
 
@@ -41,11 +39,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the list of published reports, and a page for every file outside `docs/` that a document links to."""
     root = Path(config.docs_dir).parent
     files.append(File.generated(config, REPORTS, content=list_reports(root)))
-    for file in files:
-        if file.src_uri.startswith("report/") and file.src_uri.endswith(".html"):
-            file.content_string = without_dead_links(
-                file.content_string, pages_of((root / "docs" / file.src_uri).parent)
-            )
     pending = list(files.documentation_pages())
     while pending:
         document = pending.pop()
@@ -123,8 +116,3 @@ def list_reports(root: Path) -> str:
 def pages_of(report: Path) -> list[str]:
     """The names of a report's pages, beginning with `index.html`."""
     return sorted((page.name for page in report.glob("*.html")), key=lambda name: (name != "index.html", name))
-
-
-def without_dead_links(page: str, published: list[str]) -> str:
-    """A report's page in which the names of pages that were not published are words instead of links."""
-    return NEIGHBOR.sub(lambda link: link[0] if link["name"] in published else link["words"], page)

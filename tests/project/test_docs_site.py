@@ -58,11 +58,6 @@ def test_code_has_no_links():
     assert [found["target"] for found in docs_site.LINK.finditer(text) if found["target"]] == ["x.md", "z.png"]
 
 
-def test_a_report_names_pages_that_were_not_published_without_a_link():
-    page = '<a href="index.html">verdicts</a> · <a href="bandit.html">bandit</a>'
-    assert docs_site.without_dead_links(page, ["index.html"]) == '<a href="index.html">verdicts</a> · bandit'
-
-
 class Tags(HTMLParser):
     """What a page loads, where it leads, and the anchors that it has."""
 

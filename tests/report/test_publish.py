@@ -2,7 +2,9 @@
 
 import base64
 import json
+from pathlib import Path
 
+import links
 import pytest
 
 from softmax_rewards.report.publish import publish
@@ -91,3 +93,7 @@ def test_links_lead_to_published_pages_only(results, tmp_path):
     assert (docs / "report/made/index.html").read_text() == (
         '<a href="training.html#x">curves</a> <a href="#here">here</a> <a href="../other/index.html">other</a>'
     )
+
+
+def test_no_published_page_has_a_dead_link():
+    assert not links.dead(sorted((Path(__file__).parents[2] / "docs/report").glob("*/*.html")))
