@@ -95,6 +95,7 @@ def _tables(
     behavior = reasoning.measure(loaded, arithmetic)
     base_groups = summary.base_groups(loaded, baseline)
     searched = search_predictions.table(loaded)
+    paired = search_scores.pairs(parts, searched)
     law = gain_law.table(evidence)
     subject = (experiment["name"], experiment["model"]["source"], experiment["task"]["name"])
 
@@ -122,8 +123,8 @@ def _tables(
         "base_attempts": bases.attempts(loaded),
         "search_predictions": searched,
         "search_updates": search_predictions.curves(loaded),
-        "search_found": search_scores.found(parts, searched),
-        "search_ranks": search_scores.ranks(parts, searched),
+        "search_found": search_scores.found(paired),
+        "search_ranks": search_scores.ranks(paired),
         "passes": summary.passes(loaded),
         "reasoning": behavior,
         "behaviors": reasoning.over_seeds(behavior),

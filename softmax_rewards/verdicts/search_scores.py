@@ -16,38 +16,43 @@ from softmax_rewards.verdicts.finished import FinishedRun
 from softmax_rewards.weighting.study import search_prediction
 
 FIGURES = {"attempts": "attempts", "formatted": "format", "success": "success"}  # of the toy → of an evaluation
+PAIRS = ["condition", "ablation", "seed", "figure", "predicted", "found"]
 FOUND = ["condition", "ablation", "figure", "predicted", "found", "low", "high", "seeds"]
 RANKS = ["condition", "figure", "ablations", "rank", "low", "high", "seeds"]
 
 
-def found(parts: Sequence[Part], predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row per condition, ablation and figure: means over seeds, and the interval of `found`. Columns: FOUND."""
+def pairs(parts: Sequence[Part], predictions: pd.DataFrame) -> pd.DataFrame:
+    """Predicted and found figure of every run that the toy knows. Columns: PAIRS."""
+    return pd.concat([_pairs(part, predictions) for part in parts], ignore_index=True)
+
+
+def found(paired: pd.DataFrame) -> pd.DataFrame:
+    """One row per condition, ablation and figure: means over seeds, and the interval of `found`. Columns: FOUND.
+
+    `paired`: as from `pairs`, here and below.
+    """
     rows = []
-    for part in parts:
-        for (ablation, figure), values in _pairs(part, predictions).groupby(["ablation", "figure"], sort=False):
-            names = [part.evidence.condition, ablation, figure, values["predicted"].mean()]
-            rows.append([*names, *_numbers(mean_interval(values["found"]))])
+    for names, values in paired.groupby(["condition", "ablation", "figure"], sort=False):
+        rows.append([*names, values["predicted"].mean(), *_numbers(mean_interval(values["found"]))])
     return pd.DataFrame(rows, columns=FOUND)
 
 
-def ranks(parts: Sequence[Part], predictions: pd.DataFrame) -> pd.DataFrame:
+def ranks(paired: pd.DataFrame) -> pd.DataFrame:
     """One row per condition and figure: Spearman's rank correlation over the ablations of a seed. Columns: RANKS.
 
     The interval is over seeds. Only seeds that all ablations have count. A figure that the toy predicts to be the same
     for all of them has no row.
     """
     rows = []
-    for part in parts:
-        for figure, values in _pairs(part, predictions).groupby("figure", sort=False):
-            wide = values.pivot(index="seed", columns="ablation").dropna()
-            per_seed = [
-                wide.loc[seed, "predicted"].corr(wide.loc[seed, "found"], method="spearman")
-                for seed in wide.index
-                if wide.loc[seed, "predicted"].nunique() > 1 and wide.loc[seed, "found"].nunique() > 1
-            ]
-            if per_seed:
-                names = [part.evidence.condition, figure, len(wide.columns.unique("ablation"))]
-                rows.append([*names, *_numbers(mean_interval(per_seed))])
+    for names, values in paired.groupby(["condition", "figure"], sort=False):
+        wide = values.pivot(index="seed", columns="ablation", values=["predicted", "found"]).dropna()
+        per_seed = [
+            wide.loc[seed, "predicted"].corr(wide.loc[seed, "found"], method="spearman")
+            for seed in wide.index
+            if wide.loc[seed, "predicted"].nunique() > 1 and wide.loc[seed, "found"].nunique() > 1
+        ]
+        if per_seed:
+            rows.append([*names, len(wide.columns.unique("ablation")), *_numbers(mean_interval(per_seed))])
     return pd.DataFrame(rows, columns=RANKS)
 
 
@@ -56,15 +61,17 @@ def _numbers(interval: Interval) -> list[float]:
 
 
 def _pairs(part: Part, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Predicted and found figure of every run that the toy knows: ablation, seed, figure, predicted, found."""
     rows = []
+    condition = part.evidence.condition
     for ablation, names in _learners(part.evidence):
         for run in part.runs:
             if run.ablation != ablation or (row := _prediction(run, names, predictions)) is None:
                 continue
             last = run.evaluations.iloc[-1]
-            rows += [(ablation, run.seed, figure, row[figure], last[name]) for figure, name in FIGURES.items()]
-    return pd.DataFrame(rows, columns=["ablation", "seed", "figure", "predicted", "found"])
+            rows += [
+                (condition, ablation, run.seed, figure, row[figure], last[name]) for figure, name in FIGURES.items()
+            ]
+    return pd.DataFrame(rows, columns=PAIRS)
 
 
 def _learners(evidence: Evidence) -> Iterator[tuple[str, dict[str, object]]]:

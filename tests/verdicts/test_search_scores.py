@@ -59,7 +59,7 @@ def part(attempts, base="b", seeds=3):
 
 
 def test_each_ablation_stands_beside_its_prediction(predictions):
-    found = search_scores.found([part(PREDICTED)], predictions).set_index(["ablation", "figure"])
+    found = search_scores.found(search_scores.pairs([part(PREDICTED)], predictions)).set_index(["ablation", "figure"])
     assert set(found.index.unique("ablation")) == set(PREDICTED) and set(found["condition"]) == {"trap"}
     for name, attempts in PREDICTED.items():
         row = found.loc[(name, "attempts")]
@@ -70,11 +70,11 @@ def test_each_ablation_stands_beside_its_prediction(predictions):
 
 
 def test_the_rank_correlation_is_that_of_scipy_over_the_ablations(predictions):
-    ranks = search_scores.ranks([part(PREDICTED)], predictions).set_index("figure")
+    ranks = search_scores.ranks(search_scores.pairs([part(PREDICTED)], predictions)).set_index("figure")
     assert ranks.loc["attempts", "rank"] == ranks.loc["success", "rank"] == pytest.approx(1)
     assert "formatted" not in ranks.index  # the toy predicts one value for all
     mixed = PREDICTED | {"raft": 1.0, "dr": 2.5}
-    row = search_scores.ranks([part(mixed)], predictions).set_index("figure").loc["attempts"]
+    row = search_scores.ranks(search_scores.pairs([part(mixed)], predictions)).set_index("figure").loc["attempts"]
     expected = stats.spearmanr(list(PREDICTED.values()), list(mixed.values())).statistic
     assert row["rank"] == pytest.approx(expected) and (row["ablations"], row["seeds"]) == (5, 3)
 
@@ -82,13 +82,13 @@ def test_the_rank_correlation_is_that_of_scipy_over_the_ablations(predictions):
 def test_only_seeds_that_all_ablations_have_are_ranked(predictions):
     whole = part(PREDICTED)
     whole.runs = [run for run in whole.runs if (run.ablation, run.seed) != ("dr", 1)]
-    ranks = search_scores.ranks([whole], predictions)
+    ranks = search_scores.ranks(search_scores.pairs([whole], predictions))
     assert set(ranks["seeds"]) == {2}
 
 
 @pytest.mark.parametrize("base", [None, "unmeasured"])
 def test_without_a_measured_base_both_tables_are_empty(predictions, base):
-    parts = [part(PREDICTED, base)]
-    found, ranks = search_scores.found(parts, predictions), search_scores.ranks(parts, predictions)
+    paired = search_scores.pairs([part(PREDICTED, base)], predictions)
+    found, ranks = search_scores.found(paired), search_scores.ranks(paired)
     assert list(found.columns) == search_scores.FOUND and list(ranks.columns) == search_scores.RANKS
     assert found.empty and ranks.empty
