@@ -5,6 +5,7 @@ prints them at the end of `make report`.
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -67,7 +68,6 @@ def _conditions(summary: Path) -> Iterator[Condition]:
     ablations, final, compared, verdicts = (
         pd.read_csv(summary / f"{name}.csv") for name in ("ablations", "final", "comparisons", "verdicts")
     )
-    called = _labels(ablations)
     judged = dict(list(verdicts.groupby(verdicts["condition"].astype(object).fillna(""))))
     for name, members in ablations.groupby(ablations["condition"].astype(object).fillna(""), sort=False):
         rows = compared[(compared["endpoint"] == "auc") & compared["ablation"].isin(members["ablation"])]
@@ -77,7 +77,7 @@ def _conditions(summary: Path) -> Iterator[Condition]:
             members["baseline"].iloc[0],
             members,
             final[final["ablation"].isin(members["ablation"])],
-            rows.assign(name=rows["ablation"].map(called), usual=rows["setting"].isna()),
+            rows.assign(name=rows["ablation"].map(_labels(members)), usual=rows["setting"].isna()),
             judged[name].set_index("claim"),
         )
 
@@ -184,7 +184,7 @@ def _advice(conditions: Sequence[Condition]) -> str:
 
 def _certainty(summary: Path, verdicts: pd.DataFrame) -> str:
     seeds = int(verdicts.loc[verdicts["claim"] == "gate", "seeds"].max())
-    bases = max(len(pd.read_csv(summary / "bases.csv")), 1)
+    bases = len(json.loads((summary / "provenance.json").read_text(encoding="utf-8"))["base"])
     model, task = verdicts[["model", "task"]].iloc[0]
     over = f"{seeds} base models" if bases > 1 else f"{seeds} training seeds on one base model"
     return (

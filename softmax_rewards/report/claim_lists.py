@@ -40,7 +40,7 @@ def _claim(row: dict) -> str:
     where = f" ({row['condition']})" if isinstance(row["condition"], str) and row["condition"] else ""
     return (
         f'<a href="plan.html#{anchor(row["claim"])}">{html.escape(row["claim"])}</a>{html.escape(where)}: '
-        f'{html.escape(_short(row["plain"]))} <a href="{figure(row["claim"])}">figure</a>'
+        f'{html.escape(_short(row["plain"]))} <a class="aside" href="{figure(row["claim"])}">figure</a>'
     )
 
 

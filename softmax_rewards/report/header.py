@@ -48,7 +48,9 @@ def header(page: str, parameters: Mapping[str, Any]) -> str:
 
 def _header(name: str, facts: str, links: Mapping[str, str], here: str = "") -> str:
     entries = [
-        f"<b>{html.escape(text)}</b>" if link == here else f'<a href="{html.escape(link)}">{html.escape(text)}</a>'
+        f"<b>{html.escape(text)}</b>"
+        if link == here
+        else f'<a class="aside" href="{html.escape(link)}">{html.escape(text)}</a>'
         for link, text in links.items()
     ]
     return f"<header><p><b>{html.escape(name)}</b>{html.escape(facts)}</p><nav>{' '.join(entries)}</nav></header>"

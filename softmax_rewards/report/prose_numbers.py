@@ -7,6 +7,7 @@ The comment, which no reader sees, names an experiment of the archive without it
     raft, final             an ablation's mean over seeds; a column of the measures, or else success over training
     raft minus dr-grpo      the difference of two, paired by seed; `base` is the base model
     claim P4, room          the effect of a claim, in a condition if the experiment has several
+    raft minus dr-grpo      behind "slips against slips-unpaid:", how much larger that difference is in the first
     toy attempts            the rank correlation of what the toy of search predicted with what was found
 
 `fill` writes the number and its 95 % interval again, with the signs and decimals that it finds.
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from softmax_rewards.common.stats import mean_interval
+from softmax_rewards.common.stats import Interval, mean_interval
 from softmax_rewards.verdicts import paired
 from softmax_rewards.verdicts.evidence import ENDPOINTS, Evidence
 from softmax_rewards.verdicts.wording import signed
@@ -29,7 +30,7 @@ _NUMBER = r"[+−]?\d*\.?\d+"
 _MARKED = re.compile(
     rf"(?P<number>{_NUMBER})(?P<unit>(?: %| points| tokens| nats per token)?)"
     rf"(?P<interval>\s*\[(?P<low>{_NUMBER}),\s+(?P<high>{_NUMBER})\])?"
-    r"(?P<marker><!-- (?P<experiment>[\w.-]*): (?P<measured>[^>]*) -->)"
+    r"(?P<marker><!-- (?P<experiment>[\w.-]*)(?: against (?P<other>[\w.-]+))?: (?P<measured>[^>]*) -->)"
 )
 _PUBLISHED = re.compile(r"(?P<table>claim|toy) (?P<key>[^,]+)(?:, (?P<condition>\w+))?")
 _MEASURED = re.compile(r"(?P<first>[\w.-]+)(?: minus (?P<second>[\w.-]+))?(?:, (?P<column>\S+))?")
@@ -54,9 +55,8 @@ def fill(text: str, archive: Archive) -> str:
     """
 
     def number(found: re.Match) -> str:
-        experiment = f"{FAMILY}-{found['experiment']}".removesuffix("-")
         try:
-            new = _values(experiment, found["measured"], archive)
+            new = _values(_name(found["experiment"]), found["other"], found["measured"], archive)
         except ValueError as error:
             raise ValueError(f"{found['marker']}: {error}") from None
         old = (found["number"], found["low"], found["high"])
@@ -69,11 +69,20 @@ def fill(text: str, archive: Archive) -> str:
     return _MARKED.sub(number, text)
 
 
-def _values(experiment: str, measured: str, archive: Archive) -> tuple[float, float, float]:
+def _name(experiment: str) -> str:
+    return f"{FAMILY}-{experiment}".removesuffix("-")
+
+
+def _values(experiment: str, other: str | None, measured: str, archive: Archive) -> tuple[float, float, float]:
     """Estimate and limits in the unit in which they are printed; the limits are NaN where there are none."""
     if named := _PUBLISHED.fullmatch(measured):
         return _published(archive.reports / experiment, **named.groupdict(""))
-    if named := _MEASURED.fullmatch(measured):
+    if (named := _MEASURED.fullmatch(measured)) and other:
+        sides = [archive.evidence(name).measures for name in (experiment, _name(other))]
+        column = named["column"] or "auc"
+        first, second = (side.loc[named["first"], column] - side.loc[named["second"], column] for side in sides)
+        return _scaled(mean_interval((first - second).dropna().to_numpy(float)), column)
+    if named:
         return _difference(archive.evidence(experiment), named["first"], named["second"], named["column"] or "auc")
     raise ValueError("allowed: raft minus dr-grpo, final")
 
@@ -98,6 +107,10 @@ def _difference(evidence: Evidence, first: str, second: str | None, column: str)
         interval = paired.gain(evidence, first, column)
     else:
         interval = paired.between(evidence, first, second, column)
+    return _scaled(interval, column)
+
+
+def _scaled(interval: Interval, column: str) -> tuple[float, float, float]:
     scale = ENDPOINTS[column].scale if column in ENDPOINTS else 1.0
     return scale * interval.estimate, scale * interval.low, scale * interval.high
 

@@ -51,17 +51,22 @@ def publish(results: Path, docs: Path, pages: Sequence[str] = (), figures: Seque
 
 
 def _linked(page: Path) -> str:
-    """The text of a published page, whose links lead to published pages. Of a link to any other page the words stay."""
+    """The text of a published page, whose links lead to published pages.
+
+    Of a link to any other page the words stay; a link of class `aside`, as in the navigation, is left out.
+    """
 
     def link(found: re.Match) -> str:
         # A report's folder is results/<experiment>/report, a published one report/<experiment>.
         target = re.sub(r"^\.\./\.\./([^/]+)/report/", r"../\1/", found["target"])
         if (page.parent / target).exists():
             return found[0].replace(found["target"], target, 1)
-        return found["words"]
+        return "" if found["aside"] else found["words"]
 
     return re.sub(
-        r'<a href="(?P<target>[^":#]+\.html)(?:#[^"]*)?">(?P<words>.*?)</a>', link, page.read_text(encoding="utf-8")
+        r'<a (?P<aside>class="aside" )?href="(?P<target>[^":#]+\.html)(?:#[^"]*)?">(?P<words>.*?)</a>',
+        link,
+        page.read_text(encoding="utf-8"),
     )
 
 

@@ -75,7 +75,7 @@ class Case:
 
 TRAP, ROOM, UNPAID = "countdown-mini-trap", "countdown-mini-trap-room", "countdown-mini-trap-unpaid"
 HIDDEN, TAU, BASES = "countdown-mini-trap-hidden", "countdown-mini-tau", "countdown-mini-bases"
-HORIZON = "countdown-mini-horizon"
+HORIZON, SLIPS = "countdown-mini-horizon", "countdown-mini-slips"
 CASES: tuple[Case, ...] = (
     Case(
         True, True, True, (8, 8), "100", "pass@1",
@@ -141,6 +141,11 @@ CASES: tuple[Case, ...] = (
             *(Compared(ROOM, name) for name in ("dr-grpo", "centered-0.5", "maxrl", "raft")),
             Compared(ROOM, "softmax-0.5", endpoint="final"),
         ),
+    ),
+    Case(
+        True, False, True, (8, 8), "30", "pass@1",
+        "Where half of the answers lack the format: dr_grpo or raft",
+        tuple(Compared(SLIPS, name) for name in ("dr-grpo", "raft", "centered-0.5", "softmax-0.5")),
     ),
     Case(
         True, False, True, (8, 8), "80", "pass@1",

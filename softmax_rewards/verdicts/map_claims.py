@@ -18,6 +18,7 @@ from softmax_rewards.verdicts.rules import Finding, Rule, describe
 from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED, Words
 
 FEWEST = 4  # ablations; with three, a rank correlation has four values
+DIGITS = 9  # decimals in which predicted figures differ; further ones are rounding errors of the processor
 CRITICAL = 0.5  # share of the baseline's ρ below which a softmax is predicted to break
 RANK = Endpoint("rank correlation", "rank correlation")
 
@@ -32,7 +33,8 @@ def rank(figure: str, endpoint: str, sign: int = 1) -> Rule:
         values = evidence.measures[endpoint].unstack("ablation").reindex(columns=names).dropna()
         if len(names) < FEWEST or len(values) < 2:
             raise Untested(f"{FEWEST} ablations with a place on the map, and two seeds that all have")
-        predicted = pd.Series({name: sign * getattr(evidence.map[name], figure) for name in names})
+        # Softmax and centered softmax have the same X in theory. Without rounding, the last digit would order them.
+        predicted = pd.Series({name: round(sign * getattr(evidence.map[name], figure), DIGITS) for name in names})
         values = values[values.nunique(axis=1) > 1]  # equal values have no order
         if len(values) < 2:
             raise Untested(f"two seeds in which the ablations differ in {ENDPOINTS[endpoint].text}")

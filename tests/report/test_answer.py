@@ -38,7 +38,8 @@ def write(folder, outcomes, gate="supported", deltas=None, m5="contradicted", co
         for tau, mean in ((0.1, 0.2), (0.5, 0.15), (1.0, 0.1))
     ]
     tables = {"ablations": ablations, "final": final, "comparisons": compared, "verdicts": verdicts}
-    for name, rows in (tables | {"temperature": temperatures, "bases": [{"base": "a"}]}).items():
+    (folder / "provenance.json").write_text('{"base": ["a"]}')
+    for name, rows in (tables | {"temperature": temperatures}).items():
         pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
 
 

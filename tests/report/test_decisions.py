@@ -42,7 +42,7 @@ TRAPPED += ["softmax_centered at half", "For long: shrunk", "raft covers less"]
     ("success", "costly", "paid", "size", "expected"),
     [
         (0.08, True, True, 8, TRAPPED),
-        (0.08, False, True, 8, ["they are equivalent", "linear, or a scheme without a constant"]),
+        (0.08, False, True, 8, ["they are equivalent", "half of the answers lack", "linear, or a scheme without a constant"]),
         (0.50, False, True, 8, ["linear; softmax with a high τ loses"]),
         (0.08, True, True, 64, ["nothing like this log"]),
         (0.50, True, True, 8, ["nothing like this log"]),

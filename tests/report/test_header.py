@@ -22,7 +22,7 @@ def results(tmp_path):
 
 
 def links(text):
-    return re.findall(r'<a href="([^"]*)">', text)
+    return re.findall(r'<a class="aside" href="([^"]*)">', text)
 
 
 def test_the_navigation_names_every_notebook():

@@ -14,7 +14,7 @@ SUCCESS = {"a": [0.10, 0.12, 0.14], "b": [0.20, 0.24, 0.22]}
 
 
 def evidence(name):
-    assert name in ("countdown-mini", "countdown-mini-trap")
+    assert name in ("countdown-mini", "countdown-mini-trap", "countdown-mini-twin")
     rows = [
         {"ablation": ablation, "seed": seed, "auc": value, "length_final": 100 * value, "base": 0.05}
         for ablation, values in SUCCESS.items()
@@ -54,6 +54,9 @@ def test_a_difference_and_its_interval(filled):
         (".1 [.2, .3]<!-- trap: claim P4 -->", ".7 [.5, .9]<!-- trap: claim P4 -->"),
         ("4.0 points<!-- trap: claim M6, room -->", "4.6 points<!-- trap: claim M6, room -->"),
         ("0.00 [0.00, 0.00]<!-- trap: toy attempts -->", "0.65 [0.47, 0.84]<!-- trap: toy attempts -->"),
+        ("9 [9, 9]<!-- trap against : b minus a -->", "9 [9, 9]<!-- trap against : b minus a -->"),
+        ("+9.0 [+9.0, +9.0]<!-- : b minus a -->", "+10.0 [+5.0, +15.0]<!-- : b minus a -->"),
+        ("+9.0<!-- trap against twin: b minus a -->", "+0.0<!-- trap against twin: b minus a -->"),
         ("+7.0<!-- trap: a minus base -->", "+7.0<!-- trap: a minus base -->"),
         ("5 <!-- a remark: no number -->", "5 <!-- a remark: no number -->"),
         ("−.9 [−1.9, 0.1] without a comment", "−.9 [−1.9, 0.1] without a comment"),

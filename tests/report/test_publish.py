@@ -83,15 +83,17 @@ def test_links_lead_to_published_pages_only(results, tmp_path):
     to_other = "../../other/report/index.html"
     (results / "report/index.html").write_text(
         f'<a href="training.html#x">curves</a> <a href="#here">here</a> <a href="{to_other}">other</a>'
+        ' <a class="aside" href="training.html">aside</a>'
     )
     docs = tmp_path / "docs"
     publish(results, docs, ["index"])
-    assert (docs / "report/made/index.html").read_text() == 'curves <a href="#here">here</a> other'
+    assert (docs / "report/made/index.html").read_text() == 'curves <a href="#here">here</a> other '
     (docs / "report/other").mkdir()
     (docs / "report/other/index.html").write_text("")
     publish(results, docs)
     assert (docs / "report/made/index.html").read_text() == (
         '<a href="training.html#x">curves</a> <a href="#here">here</a> <a href="../other/index.html">other</a>'
+        ' <a class="aside" href="training.html">aside</a>'
     )
 
 
