@@ -75,7 +75,7 @@ class Case:
 
 TRAP, ROOM, UNPAID = "countdown-mini-trap", "countdown-mini-trap-room", "countdown-mini-trap-unpaid"
 HIDDEN, TAU, BASES = "countdown-mini-trap-hidden", "countdown-mini-tau", "countdown-mini-bases"
-HORIZON, SLIPS = "countdown-mini-horizon", "countdown-mini-slips"
+HORIZON, SLIPS, OLD = "countdown-mini-horizon", "countdown-mini-slips", "countdown-mini-off-policy"
 CASES: tuple[Case, ...] = (
     Case(
         True, True, True, (8, 8), "100", "pass@1",
@@ -123,6 +123,12 @@ CASES: tuple[Case, ...] = (
         "For long: softmax_centered, softmax at a quarter of the range, or maxrl; raft covers less, and linear narrows",
         (*(Compared(HORIZON, name, endpoint="pass@16") for name in ("centered-0.5", "softmax-0.25", "maxrl", "raft")),
          Compared(HORIZON, "centered-0.5", "raft", "pass@16")),
+    ),
+    Case(
+        True, True, True, (8, 8), "60 × 4", "pass@1",
+        "With four updates per batch: softmax at half of the range, with its constant",
+        (*(Compared(OLD, name, "baseline-four") for name in ("softmax-0.5-four", "centered-0.5-four")),
+         Compared(OLD, "softmax-0.5-four", "centered-0.5-four")),
     ),
     Case(
         True, True, False, (8, 8), "60", "pass@1",

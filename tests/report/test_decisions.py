@@ -35,14 +35,20 @@ def test_every_case_that_gives_advice_has_evidence_and_every_other_has_none():
 
 
 TRAPPED = ["divide by the group's σ", "To keep GRPO", "eight base models", "Of the temperatures", "no limit cuts"]
-TRAPPED += ["softmax_centered at half", "For long: shrunk", "raft covers less"]
+TRAPPED += ["softmax_centered at half", "For long: shrunk", "raft covers less", "With four updates"]
 
 
 @pytest.mark.parametrize(
     ("success", "costly", "paid", "size", "expected"),
     [
         (0.08, True, True, 8, TRAPPED),
-        (0.08, False, True, 8, ["they are equivalent", "half of the answers lack", "linear, or a scheme without a constant"]),
+        (
+            0.08,
+            False,
+            True,
+            8,
+            ["they are equivalent", "half of the answers lack", "linear, or a scheme without a constant"],
+        ),
         (0.50, False, True, 8, ["linear; softmax with a high τ loses"]),
         (0.08, True, True, 64, ["nothing like this log"]),
         (0.50, True, True, 8, ["nothing like this log"]),
