@@ -2,7 +2,7 @@
 
     RAFT is ahead of Dr. GRPO by 0.4 [−0.4, 1.2]<!-- trap-short: raft minus dr-grpo, final -->
 
-The comment, which no reader sees, names an experiment of the archive without its "countdown-mini-", and a measurement:
+The comment, which no reader sees, names an experiment of the archive (without "countdown-mini-"), and a measurement:
 
     raft, final             an ablation's mean over seeds; a column of the measures, or else success over training
     raft minus dr-grpo      the difference of two, paired by seed; `base` is the base model
@@ -25,7 +25,7 @@ from softmax_rewards.verdicts import paired
 from softmax_rewards.verdicts.evidence import ENDPOINTS, Evidence
 from softmax_rewards.verdicts.wording import signed
 
-FAMILY = "countdown-mini"
+FAMILY, OTHERS = "countdown-mini", "multiplication"
 _NUMBER = r"[+−]?\d*\.?\d+"
 _MARKED = re.compile(
     rf"(?P<number>{_NUMBER})(?P<unit>(?: %| points| tokens| nats per token)?)"
@@ -70,7 +70,7 @@ def fill(text: str, archive: Archive) -> str:
 
 
 def _name(experiment: str) -> str:
-    return f"{FAMILY}-{experiment}".removesuffix("-")
+    return experiment if experiment.startswith(OTHERS) else f"{FAMILY}-{experiment}".removesuffix("-")
 
 
 def _values(experiment: str, other: str | None, measured: str, archive: Archive) -> tuple[float, float, float]:

@@ -76,6 +76,7 @@ class Case:
 TRAP, ROOM, UNPAID = "countdown-mini-trap", "countdown-mini-trap-room", "countdown-mini-trap-unpaid"
 HIDDEN, TAU, BASES = "countdown-mini-trap-hidden", "countdown-mini-tau", "countdown-mini-bases"
 HORIZON, SLIPS, OLD = "countdown-mini-horizon", "countdown-mini-slips", "countdown-mini-off-policy"
+PRODUCTS = "multiplication-mini-96"
 CASES: tuple[Case, ...] = (
     Case(
         True, True, True, (8, 8), "100", "pass@1",
@@ -167,6 +168,11 @@ CASES: tuple[Case, ...] = (
         True, False, True, (16, 16), "80", "pass@1",
         "linear, or a scheme without a constant",
         tuple(Compared("countdown-mini-grid-groups-16", name) for name in ("softmax-0.5", "centered-1.0")),
+    ),
+    Case(
+        False, False, True, (8, 8), "40", "pass@1",
+        "linear, or a scheme without a constant; they are equivalent",
+        tuple(Compared(PRODUCTS, name) for name in ("centered-0.5", "dr-grpo", "softmax-0.5", "softmax-1.0")),
     ),
     Case(
         False, False, True, (8, 8), "80", "pass@1",
