@@ -6,7 +6,6 @@ prints them at the end of `make report`.
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 
 from softmax_rewards.common.terminal import plain
 from softmax_rewards.report import names
-from softmax_rewards.verdicts.wording import SUPPORTED, UNRESOLVED, signed
+from softmax_rewards.verdicts.wording import SUPPORTED, UNRESOLVED, clause, signed
 
 OUTCOMES = {"better": "better", "worse": "worse", "equivalent": "as good", "not resolved": "open"}
 WORDS = {"better": "Yes", "worse": "No", "equivalent": "No", "not resolved": "Open"}
@@ -126,7 +125,7 @@ def _others(condition: Condition) -> str:
     found = "Others are better than GRPO, too" if len(better) else "Nothing else is shown to be better than GRPO"
     text = f"{found}: {_listed(_first(better if len(better) else rows), condition.learned)}"
     direct = condition.verdicts.loc["M5"]
-    return f"{text} {_sentence(direct['plain'])}" if direct["verdict"] != UNRESOLVED else text
+    return f"{text} {clause(direct['plain'])}" if direct["verdict"] != UNRESOLVED else text
 
 
 def _first(rows: pd.DataFrame) -> pd.DataFrame:
@@ -157,17 +156,12 @@ def _temperature(table: pd.DataFrame, verdicts: pd.DataFrame) -> str:
             f"{text}." if best["tau"] == half["tau"] else f"{text}; nearest to half the range {_success(half)}."
         )
     rule = verdicts[verdicts["claim"].isin(["C6a", "C6b"]) & (verdicts["seeds"] > 0)]
-    parts += [_sentence(row["plain"]) for row in rule.to_dict("records")]
+    parts += [clause(row["plain"]) for row in rule.to_dict("records")]
     return " ".join(parts) or "Not asked here: no scheme was trained at several temperatures."
 
 
 def _success(row: pd.Series) -> str:
     return f"τ = {row['tau']:g} ({_percent(row['mean'])})"
-
-
-def _sentence(text: str) -> str:
-    """A verdict's plain words without the word in front, which would answer another question."""
-    return re.sub(r"^(Yes|No|Not resolved)\. ", "", text)
 
 
 def _advice(conditions: Sequence[Condition]) -> str:

@@ -14,14 +14,18 @@ from softmax_rewards.verdicts.finished import FinishedRun
 DIGITS = 6  # far more than a table shows, so that its last digit is rounded once
 
 
-def numbers(configs: Path) -> dict[Compared, Numbers]:
-    """Every comparison that a case names, with its numbers. `configs`: the folder of the experiment files."""
+def numbers(configs: Path, evidence: Callable[[str], Evidence] | None = None) -> dict[Compared, Numbers]:
+    """Every comparison that a case names, with its numbers.
+
+    configs   the folder of the experiment files
+    evidence  as from `of`, for a caller that reads the same archives
+    """
+    evidence = evidence or of(configs)
     named = dict.fromkeys(compared for case in CASES for compared in case.evidence)
     known = {name: experiments.load(configs / f"{name}.yaml") for name in {compared.experiment for compared in named}}
-    evidence = {name: _evidence(experiment) for name, experiment in known.items()}
     found = {}
     for compared in named:
-        interval = paired.between(evidence[compared.experiment], compared.ablation, compared.against, compared.endpoint)
+        interval = paired.between(evidence(compared.experiment), compared.ablation, compared.against, compared.endpoint)
         difference, low, high = (round(value, DIGITS) for value in (interval.estimate, interval.low, interval.high))
         unit = "base models" if known[compared.experiment].bases > 1 else "seeds"
         found[compared] = Numbers(difference, low, high, interval.n, unit)

@@ -7,7 +7,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from softmax_rewards.report.plan_page import anchor
-from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
+from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED, clause
 
 LISTS = {SUPPORTED: "Supported", CONTRADICTED: "Contradicted", UNRESOLVED: "Open"}
 FIGURES = (
@@ -40,13 +40,8 @@ def _claim(row: dict) -> str:
     where = f" ({row['condition']})" if isinstance(row["condition"], str) and row["condition"] else ""
     return (
         f'<a href="plan.html#{anchor(row["claim"])}">{html.escape(row["claim"])}</a>{html.escape(where)}: '
-        f'{html.escape(_short(row["plain"]))} <a class="aside" href="{figure(row["claim"])}">figure</a>'
+        f'{html.escape(clause(row["plain"]))} <a class="aside" href="{figure(row["claim"])}">figure</a>'
     )
-
-
-def _short(text: str) -> str:
-    """A verdict's plain words without its first word, which the heading of the list says."""
-    return re.sub(r"^(Yes|No|Not resolved)\. ", "", text)
 
 
 def figure(claim: str) -> str:

@@ -51,9 +51,10 @@ def generated() -> dict[str, str]:
     """File (relative to the repository) → its text as it should be."""
     schemes, verdicts, advice = scheme_tables.PAGE, verdict_tables.PAGE, decisions.PAGE
     found = {page: findings.fill(_read(page), page) for page in findings.SECTIONS}
-    numbers = archived_evidence.numbers(ROOT / "config/experiments")
+    configs = ROOT / "config/experiments"
+    archive = prose_numbers.Archive(archived_evidence.of(configs), ROOT / "docs/report")
+    numbers = archived_evidence.numbers(configs, archive.evidence)
     found |= {map_scores.PAGE: map_scores.fill(found[map_scores.PAGE], ROOT / "docs/report"), WHY: _read(WHY)}
-    archive = prose_numbers.Archive(archived_evidence.of(ROOT / "config/experiments"), ROOT / "docs/report")
     return {
         **{page: prose_numbers.fill(text, archive) for page, text in found.items()},
         schemes: scheme_tables.fill(_read(schemes)),

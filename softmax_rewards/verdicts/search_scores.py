@@ -15,7 +15,6 @@ from softmax_rewards.verdicts.evidence import Evidence, Untested
 from softmax_rewards.verdicts.finished import FinishedRun
 from softmax_rewards.weighting.study import search_prediction
 
-DIGITS = 9  # as in `map_claims`: schemes that the toy cannot tell apart are ties
 FIGURES = {"attempts": "attempts", "formatted": "format", "success": "success"}  # of the toy → of an evaluation
 PAIRS = ["condition", "ablation", "seed", "figure", "predicted", "found"]
 FOUND = ["condition", "ablation", "figure", "predicted", "found", "low", "high", "seeds"]

@@ -1,6 +1,7 @@
 """The names of the three verdicts, and sentences that explain a verdict to a newcomer without statistics."""
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 from softmax_rewards.common.stats import Interval
@@ -60,6 +61,11 @@ def plain(words: Words, verdict: str, interval: Interval, measure: Endpoint, clo
     if verdict == CONTRADICTED:
         return f"No. {words.no.format(size=_size(interval, measure))}."
     return f"Not resolved. {words.about}: {_open(interval, measure)}."
+
+
+def clause(sentence: str) -> str:
+    """A sentence of `plain` without the word of the verdict in front of it."""
+    return re.sub(r"^(Yes|No|Not resolved)\. ", "", sentence)
 
 
 def _size(interval: Interval, measure: Endpoint) -> str:

@@ -16,7 +16,7 @@ def clone(tmp_path, monkeypatch):
     monkeypatch.setattr(scheme_tables, "figures", lambda table: "| a figure |\n")
     monkeypatch.setattr(scheme_tables.scheme_map, "table", lambda: None)
     monkeypatch.setattr(verdict_tables, "_read", lambda reports: None)
-    monkeypatch.setattr(archived_evidence, "numbers", lambda configs: decisions.known())
+    monkeypatch.setattr(archived_evidence, "numbers", lambda configs, evidence: decisions.known())
     monkeypatch.setattr(verdict_tables, "table", lambda verdicts: "| a verdict |\n")
     (tmp_path / "config").mkdir()
     (tmp_path / "docs").mkdir()
