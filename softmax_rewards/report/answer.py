@@ -67,8 +67,8 @@ def _conditions(summary: Path) -> Iterator[Condition]:
     ablations, final, compared, verdicts = (
         pd.read_csv(summary / f"{name}.csv") for name in ("ablations", "final", "comparisons", "verdicts")
     )
-    judged = dict(list(verdicts.groupby(verdicts["condition"].astype(object).fillna(""))))
-    for name, members in ablations.groupby(ablations["condition"].astype(object).fillna(""), sort=False):
+    judged = dict(list(verdicts.groupby(names.conditions(verdicts))))
+    for name, members in ablations.groupby(names.conditions(ablations), sort=False):
         rows = compared[(compared["endpoint"] == "auc") & compared["ablation"].isin(members["ablation"])]
         rows = rows.merge(members[["ablation", "weighting", "setting"]], on="ablation")
         yield Condition(

@@ -36,7 +36,7 @@ def section(summary: Path) -> HTML | None:
         f"<p>{_FIGURES}</p>",
         display.table(figures, formats, {"success_error": "error"}).data,
         f"<p>{_CHECKS}</p>",
-        display.table(checks, names={"passed": "pass"}).data,
+        display.table(checks, headings={"passed": "pass"}).data,
     ]
     if not attempts.empty:
         rates = dict.fromkeys(("reached", "hit", "goes_on", "right"), ".1%")

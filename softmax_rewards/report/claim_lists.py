@@ -6,6 +6,7 @@ import re
 import pandas as pd
 from IPython.display import HTML
 
+from softmax_rewards.report import names
 from softmax_rewards.report.plan_page import anchor
 from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED, clause
 
@@ -24,6 +25,7 @@ FIGURES = (
 
 def lists(verdicts: pd.DataFrame) -> HTML:
     """The claims of verdicts.csv that were tested, and in one line the others."""
+    verdicts = verdicts.assign(condition=names.conditions(verdicts))
     tested = verdicts[verdicts["seeds"] > 0]
     parts = []
     for verdict, heading in LISTS.items():
@@ -37,9 +39,9 @@ def lists(verdicts: pd.DataFrame) -> HTML:
 
 
 def _claim(row: dict) -> str:
-    where = f" ({row['condition']})" if isinstance(row["condition"], str) and row["condition"] else ""
     return (
-        f'<a href="plan.html#{anchor(row["claim"])}">{html.escape(row["claim"])}</a>{html.escape(where)}: '
+        f'<a href="plan.html#{anchor(row["claim"])}">{html.escape(row["claim"])}</a>'
+        f"{html.escape(names.place('', row['condition']))}: "
         f'{html.escape(clause(row["plain"]))} <a class="aside" href="{figure(row["claim"])}">figure</a>'
     )
 

@@ -8,6 +8,7 @@ import pandas as pd
 from IPython.display import HTML, display
 
 from softmax_rewards.report import display as show
+from softmax_rewards.report import names
 
 if TYPE_CHECKING:
     from softmax_rewards.report.plots.drawing import Drawn
@@ -34,15 +35,15 @@ def figures(
         show.figure(drawn, description + title, caption if number == len(parts) else "")
 
 
-def verdicts(frame: pd.DataFrame, columns: Sequence[str], names: Mapping[str, str] | None = None) -> None:
+def verdicts(frame: pd.DataFrame, columns: Sequence[str], headings: Mapping[str, str] | None = None) -> None:
     """Show `display.verdicts` for each condition of `frame`, under its name if it has one."""
     for condition, rows in _by_condition(frame):
-        display(*_heading(condition), show.verdicts(rows, columns, names))
+        display(*_heading(condition), show.verdicts(rows, columns, headings))
 
 
 def _by_condition(frame: pd.DataFrame) -> Iterable[tuple[Hashable, pd.DataFrame]]:
     """Name → rows of each condition; the name is empty if the experiment has only one."""
-    return frame.groupby(frame["condition"].astype(object).fillna(""), sort=False)
+    return frame.groupby(names.conditions(frame), sort=False)
 
 
 def _heading(condition: Hashable) -> list[HTML]:

@@ -10,6 +10,7 @@ import pandas as pd
 from IPython.display import HTML, Image
 from IPython.display import display as show
 
+from softmax_rewards.report import names
 from softmax_rewards.report.answer import Line
 from softmax_rewards.verdicts.reasoning import MEASURES
 
@@ -43,23 +44,23 @@ def figure(drawn: "Drawn", description: str, caption: str = "") -> None:
 def table(
     frame: pd.DataFrame,
     formats: Mapping[str, str | Callable[[object], str]] | None = None,
-    names: Mapping[str, str] | None = None,
+    headings: Mapping[str, str] | None = None,
     empty: str = "Nothing to show.",
 ) -> HTML:
     """`frame` as an HTML table. Headings and cells are escaped, numbers are right-aligned, a missing value is a dash.
 
-    `formats`: column -> format specification (".2f") or function; `names`: column -> heading.
+    `formats`: column -> format specification (".2f") or function; `headings`: column -> heading.
     """
     if frame.empty:
         return HTML(f"<p><em>{html.escape(empty)}</em></p>")
-    formats, names = formats or {}, names or {}
-    cells, headings = [], []
+    formats, headings = formats or {}, headings or {}
+    cells, shown = [], []
     for column, values in frame.items():
         is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         wrap = '<span class="number">{}</span>'.format if is_number else str
-        headings.append(wrap(html.escape(names.get(column, str(column).replace("_", " ")))))
+        shown.append(wrap(html.escape(headings.get(column, str(column).replace("_", " ")))))
         cells.append([wrap(_cell(value, formats.get(column))) for value in values.tolist()])
-    return HTML(_table(zip(*cells, strict=True), headings))
+    return HTML(_table(zip(*cells, strict=True), shown))
 
 
 def _table(rows: Iterable[Sequence[str]], headings: Sequence[str]) -> str:
@@ -143,7 +144,7 @@ def ratio(frame: pd.DataFrame) -> pd.Series:
 def verdicts(
     frame: pd.DataFrame,
     columns: Sequence[str],
-    names: Mapping[str, str] | None = None,
+    headings: Mapping[str, str] | None = None,
     where: str = "in this experiment",
     empty: str = "No claim was tested.",
 ) -> HTML:
@@ -153,7 +154,7 @@ def verdicts(
     the sentence of such a claim says what it needs. `frame`: rows of verdicts.csv.
     """
     tested = frame["seeds"] > 0
-    page = table(frame.loc[tested, [*columns]], names=names, empty=empty).data
+    page = table(frame.loc[tested, [*columns]], headings=headings, empty=empty).data
     others = frame[~tested]
     reasons = (
         others["sentence"] + " Claims" if "sentence" in columns else pd.Series(f"Not tested {where}", others.index)
@@ -166,8 +167,8 @@ def verdicts(
 
 def place(frame: pd.DataFrame) -> pd.Series:
     """The experiment of each row of verdicts.csv, with its condition: "countdown-mini (trap)"."""
-    conditions = frame["condition"].fillna("").map(lambda name: f" ({name})" if name else "")
-    return frame["experiment"] + conditions
+    places = [names.place(*row) for row in zip(frame["experiment"], names.conditions(frame), strict=True)]
+    return pd.Series(places, frame.index)
 
 
 def by_experiment(frame: pd.DataFrame) -> HTML:
@@ -188,7 +189,7 @@ def fits(described: Mapping[str, Mapping[str, Mapping]]) -> HTML:
     """One row per scheme and endpoint of temperature_fit.json (`tau_rule.Fit`)."""
     rows = [
         {
-            "scheme": scheme.replace("_", " "),
+            "scheme": names.scheme(scheme),
             "success": endpoint(measured),
             "temperatures": ", ".join(f"{tau:g}" for tau in fit["taus"]),
             "seeds": fit["seeds"],

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from softmax_rewards.common import generated_section
+from softmax_rewards.report import names
 from softmax_rewards.verdicts.wording import signed
 
 PAGE = "docs/findings.md"
@@ -35,17 +36,17 @@ def table(reports: Path) -> str:
             cells = [scores.get(condition, {}).get(claim, "–") for claim in CLAIMS]
             cells += [toy.get(condition, {}).get(figure, "–") for figure in FIGURES]
             if any(cell != "–" for cell in cells):
-                name = f"`{folder.name}`" + (f" ({condition})" if condition else "")
-                lines.append(f"| {name} | {' | '.join(cells)} |")
+                place = names.place(f"`{folder.name}`", condition)
+                lines.append(f"| {place} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _by_condition(frame: pd.DataFrame, key: str, value: str) -> dict[str, dict[str, str]]:
     """Condition → value of `key` → "0.70 [0.50, 0.90]" of the rows that have an interval."""
     found: dict[str, dict[str, str]] = {}
+    frame = frame.assign(condition=names.conditions(frame))
     for row in frame[frame[key].isin([*CLAIMS, *FIGURES]) & frame[value].notna()].to_dict("records"):
-        condition = row["condition"] if isinstance(row["condition"], str) else ""
-        found.setdefault(condition, {})[row[key]] = _cell(row, value)
+        found.setdefault(row["condition"], {})[row[key]] = _cell(row, value)
     return found
 
 

@@ -153,6 +153,16 @@ def of_weighting(weighting: str) -> Ablation:
     return Ablation(words.replace(" ", "_"), tau.strip("= "))
 
 
+def conditions(frame: pd.DataFrame) -> pd.Series:
+    """The condition of each row; empty if the experiment has only one. A table read by pandas has NaN there."""
+    return frame["condition"].astype(object).fillna("")
+
+
+def place(experiment: str, condition: str) -> str:
+    """An experiment with its condition, if it has one: "countdown-mini (trap)"."""
+    return f"{experiment} ({condition})" if condition else experiment
+
+
 def of_setting(name: str, hyperparameters: str | float) -> Ablation:
     """From a scheme and the words of `weighting.study.settings.label`: "tau = 0.5"; missing or empty for none."""
     words = "" if isinstance(hyperparameters, float) else hyperparameters

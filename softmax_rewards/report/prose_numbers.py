@@ -21,6 +21,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from softmax_rewards.common.stats import Interval, mean_interval
+from softmax_rewards.report import names
 from softmax_rewards.verdicts import paired
 from softmax_rewards.verdicts.evidence import ENDPOINTS, Evidence
 from softmax_rewards.verdicts.wording import signed
@@ -90,7 +91,7 @@ def _values(experiment: str, other: str | None, measured: str, archive: Archive)
 def _published(report: Path, table: str, key: str, condition: str) -> tuple[float, float, float]:
     file, column, value = _TABLES[table]
     frame = pd.read_csv(report / file)
-    rows = frame[(frame[column] == key) & (frame["condition"].astype(object).fillna("") == condition)]
+    rows = frame[(frame[column] == key) & (names.conditions(frame) == condition)]
     if len(rows) != 1:
         raise ValueError(f"{report / file} has {len(rows)} such rows; allowed: one")
     estimate, low, high = rows[[value, "low", "high"]].iloc[0]

@@ -1,6 +1,7 @@
 """Copies a report into the repository: each page once, as HTML, its main tables, and figures for other documents.
 
-A report whose pages are published only in part has no dead links.
+A report whose pages are published only in part has no dead links. The plan is the same in every report, so all reports
+share one page of it.
 """
 
 import base64
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from softmax_rewards.common.files import appearing
 
+PLAN = "plan.html"
 TABLES = ("verdicts.csv", "provenance.json", "comparisons.csv", "search_found.csv", "search_ranks.csv")
 
 
@@ -20,7 +22,8 @@ def publish(results: Path, docs: Path, pages: Sequence[str] = (), figures: Seque
 
     Args:
         results: the folder of an experiment, or of the overview.
-        docs: the folder of the documents. Pages and those of TABLES that exist go to `report/<experiment>/` in it.
+        docs: the folder of the documents. Pages and those of TABLES that exist go to `report/<experiment>/` in it,
+            the plan to `report/`.
         pages: the pages to copy ("index", "controls"); all if empty.
         figures: the figures to write to `figures/<experiment>-<page>-<n>.png`, named "<page>-<n>": n counts the page's
             figures from 1.
@@ -37,9 +40,12 @@ def publish(results: Path, docs: Path, pages: Sequence[str] = (), figures: Seque
     tables = [results / "summary" / name for name in TABLES]
     for source in (*(available[page] for page in pages or available), *tables):
         if source.exists():  # an overview has verdicts only
-            written.append(docs / "report" / results.name / source.name)
+            written.append(docs / "report" / ("" if source.name == PLAN else results.name) / source.name)
             with appearing(written[-1]) as partial:
-                shutil.copyfile(source, partial)
+                if source.name == PLAN:
+                    partial.write_text(_without_experiment(source), encoding="utf-8")
+                else:
+                    shutil.copyfile(source, partial)
     for page in (docs / "report" / results.name).glob("*.html"):
         with appearing(page) as partial:
             partial.write_text(_linked(page), encoding="utf-8")
@@ -59,6 +65,8 @@ def _linked(page: Path) -> str:
     def link(found: re.Match) -> str:
         # A report's folder is results/<experiment>/report, a published one report/<experiment>.
         target = re.sub(r"^\.\./\.\./([^/]+)/report/", r"../\1/", found["target"])
+        if target == PLAN:
+            target = f"../{PLAN}"
         if (page.parent / target).exists():
             return found[0].replace(found["target"], target, 1)
         return "" if found["aside"] else found["words"]
@@ -68,6 +76,12 @@ def _linked(page: Path) -> str:
         link,
         page.read_text(encoding="utf-8"),
     )
+
+
+def _without_experiment(page: Path) -> str:
+    """The text of a page without what names its experiment: the header, and that part of the title."""
+    text = re.sub(r"<header>.*?</header>", "", page.read_text(encoding="utf-8"), count=1, flags=re.DOTALL)
+    return re.sub(r"<title>[^:<]*: ", "<title>", text, count=1)
 
 
 def _image(report: Path, name: str) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from softmax_rewards.common import generated_section
+from softmax_rewards.report import names
 from softmax_rewards.verdicts.plan import CLAIMS
 from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED, signed
 
@@ -39,13 +40,14 @@ def table(verdicts: pd.DataFrame) -> str:
 
 
 def _rows(rows: pd.DataFrame, series: int) -> Iterable[dict[str, object]]:
+    rows = rows.assign(condition=names.conditions(rows))
     return rows[rows["series"] == series].to_dict("records")
 
 
 def _verdict(row: dict) -> str:
     """One verdict in a line: "`trap`: **yes** +3.6 [+2.0, +5.2], ratio 1.72, 5 seeds"."""
     name = SHORT.sub("", row["experiment"]) or row["experiment"]
-    where = f"{name}, {row['condition']}" if isinstance(row["condition"], str) and row["condition"] else name
+    where = ", ".join(filter(None, (name, row["condition"])))
     low, high = _number(row["low"], row["unit"]), _number(row["high"], row["unit"])
     interval = f" [{low}, {high}]" if row["low"] == row["low"] else ""
     ratio = f", ratio {row['ratio']:.2f}" if row["ratio"] == row["ratio"] else ""

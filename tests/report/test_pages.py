@@ -189,7 +189,7 @@ def test_equal_tables_are_equal_bytes_without_ids_and_styles():
 
 
 def test_two_columns_may_have_the_same_heading():
-    shown = display.table(pd.DataFrame({"a_low": [1], "b_low": [2]}), names={"a_low": "low", "b_low": "low"}).data
+    shown = display.table(pd.DataFrame({"a_low": [1], "b_low": [2]}), headings={"a_low": "low", "b_low": "low"}).data
     assert re.findall(r">([^<\s]+)<", shown) == ["low", "low", "1", "2"]
 
 

@@ -97,5 +97,17 @@ def test_links_lead_to_published_pages_only(results, tmp_path):
     )
 
 
+def test_all_reports_share_the_plan(results, tmp_path):
+    (results / "report/plan.html").write_text("<title>made: plan</title><header>model\n</header>rules")
+    (results / "report/index.html").write_text('<a href="plan.html#claim-C1">C1</a>')
+    docs = tmp_path / "docs"
+    files = listed(publish(results, docs, ["index", "plan"]), docs)
+    assert files == ["report/made/index.html", "report/made/verdicts.csv", "report/plan.html"]
+    assert (docs / "report/plan.html").read_text() == "<title>plan</title>rules"
+    assert (docs / "report/made/index.html").read_text() == '<a href="../plan.html#claim-C1">C1</a>'
+    publish(results, docs, ["index"])
+    assert (docs / "report/made/index.html").read_text() == '<a href="../plan.html#claim-C1">C1</a>'
+
+
 def test_no_published_page_has_a_dead_link():
-    assert not links.dead(sorted((Path(__file__).parents[2] / "docs/report").glob("*/*.html")))
+    assert not links.dead(sorted((Path(__file__).parents[2] / "docs/report").rglob("*.html")))
