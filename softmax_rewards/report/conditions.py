@@ -35,6 +35,12 @@ def figures(
         show.figure(drawn, description + title, caption if number == len(parts) else "")
 
 
+def tables(ablations: pd.DataFrame, make: Callable[[Sequence[str]], HTML]) -> None:
+    """Show `make(names of the ablations)` for each condition of `ablations`, under its name if it has one."""
+    for condition, members in _by_condition(ablations):
+        display(*_heading(condition), make(members["ablation"].tolist()))
+
+
 def verdicts(frame: pd.DataFrame, columns: Sequence[str], headings: Mapping[str, str] | None = None) -> None:
     """Show `display.verdicts` for each condition of `frame`, under its name if it has one."""
     for condition, rows in _by_condition(frame):

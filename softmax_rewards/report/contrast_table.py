@@ -23,25 +23,21 @@ def show(table: pd.DataFrame, ablations: pd.DataFrame) -> HTML:
     `table`: contrasts.csv; `ablations`: ablations.csv. A line says which rows are left out.
     """
     main = table[(table["endpoint"] == "auc") & table["delta"].notna()]
-    described = names.described([*main["ablation"], *main["against"]], ablations)
     parts, left_out = [], len(table) - len(main)
     for question, heading in QUESTIONS.items():
         rows = main[main["question"] == question]
         kept = rows.loc[rows["delta"].abs().sort_values(ascending=False, kind="stable").index[:MOST_ROWS]].sort_index()
         left_out += len(rows) - len(kept)
         if len(kept):
-            parts += [f"<h3>{html.escape(heading)}</h3>", _table(kept, described).data]
+            parts += [f"<h3>{html.escape(heading)}</h3>", _table(names.labeled(kept, ablations)).data]
     if not parts:
         return HTML("<p><em>No two ablations of this experiment differ in one thing.</em></p>")
     shown = f"Of each question, the {MOST_ROWS} largest differences in mean success over training are shown."
     return HTML("\n".join(parts) + f"<p>{shown} {left_out} more rows, also of success at the end, are in {FILE}.</p>")
 
 
-def _table(rows: pd.DataFrame, described: dict[str, names.Ablation]) -> HTML:
-    shown = rows.assign(
-        ablation=[described[slug].label for slug in rows["ablation"]],
-        against=[described[slug].label for slug in rows["against"]],
-    )[["ablation", "against", "delta", "low", "high", "p", "seeds", "mde"]]
+def _table(rows: pd.DataFrame) -> HTML:
+    shown = rows[["ablation", "against", "delta", "low", "high", "p", "seeds", "mde"]]
     formats: dict[str, str | Callable] = {"delta": display.points, "low": display.points, "high": display.points}
     formats |= {"mde": display.size, "p": ".2g"}
     return display.table(shown, formats, {"delta": "difference", "mde": "detectable"})

@@ -17,6 +17,7 @@ from softmax_rewards.verdicts.reasoning import MEASURES
 if TYPE_CHECKING:
     from softmax_rewards.report.plots.drawing import Drawn
 
+MOST_ROWS = 16
 _VERDICTS = {"supported": "supported", "contradicted": "contradicted", "not resolved": "unresolved"}
 
 
@@ -46,21 +47,27 @@ def table(
     formats: Mapping[str, str | Callable[[object], str]] | None = None,
     headings: Mapping[str, str] | None = None,
     empty: str = "Nothing to show.",
+    folds: bool = True,
 ) -> HTML:
     """`frame` as an HTML table. Headings and cells are escaped, numbers are right-aligned, a missing value is a dash.
 
+    A column `scheme` shows the schemes' names. A table of more than MOST_ROWS rows is folded if it `folds`.
     `formats`: column -> format specification (".2f") or function; `headings`: column -> heading.
     """
     if frame.empty:
         return HTML(f"<p><em>{html.escape(empty)}</em></p>")
-    formats, headings = formats or {}, headings or {}
+    forms: dict[str, str | Callable[[Any], str]] = {"scheme": names.scheme, **(formats or {})}
+    headings = headings or {}
     cells, shown = [], []
     for column, values in frame.items():
         is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         wrap = '<span class="number">{}</span>'.format if is_number else str
         shown.append(wrap(html.escape(headings.get(column, str(column).replace("_", " ")))))
-        cells.append([wrap(_cell(value, formats.get(column))) for value in values.tolist()])
-    return HTML(_table(zip(*cells, strict=True), shown))
+        cells.append([wrap(_cell(value, forms.get(column))) for value in values.tolist()])
+    page = _table(zip(*cells, strict=True), shown)
+    if folds and len(frame) > MOST_ROWS:
+        page = f"<details><summary>Table of {len(frame)} rows</summary>{page}</details>"
+    return HTML(page)
 
 
 def _table(rows: Iterable[Sequence[str]], headings: Sequence[str]) -> str:
@@ -97,7 +104,7 @@ def answer(lines: Iterable[Line]) -> HTML:
 
 
 def _unbroken(text: str) -> str:
-    return re.sub(r"(?<=[=\d,]) (?=[%\d+−→])", "\u00a0", text)
+    return re.sub(r"(?<=[=\d,]) (?=[%\d+−→])|(?<=τ) (?==)", "\u00a0", text)
 
 
 def points(value: float) -> str:
@@ -112,7 +119,8 @@ def size(value: float) -> str:
 
 def endpoint(name: str) -> str:
     """What an endpoint of comparisons.csv and temperature.csv measures."""
-    return {"auc": "mean over training", "auc_tokens": "mean at equal tokens", "final": "at the end"}[name]
+    names = {"auc": "mean over training", "auc_tokens": "mean at equal tokens", "final": "at the end"}
+    return names[name].replace(" ", "\u00a0")  # a narrow column would break it into three lines
 
 
 def interval(frame: pd.DataFrame) -> pd.Series:
@@ -129,6 +137,12 @@ def interval(frame: pd.DataFrame) -> pd.Series:
         return numbers if pd.isna(row["unit"]) else f"{numbers} {row['unit']}"
 
     return pd.Series([text(row) for row in frame.to_dict("records")], index=frame.index, dtype=object)
+
+
+def difference(frame: pd.DataFrame) -> pd.Series:
+    """ "delta [low, high]" of each row, in percentage points."""
+    shown = {"effect": 100 * frame["delta"], "low": 100 * frame["low"], "high": 100 * frame["high"]}
+    return interval(frame.assign(**shown, unit="points")).str.removesuffix(" points")
 
 
 def ratio(frame: pd.DataFrame) -> pd.Series:
@@ -154,13 +168,13 @@ def verdicts(
     the sentence of such a claim says what it needs. `frame`: rows of verdicts.csv.
     """
     tested = frame["seeds"] > 0
-    page = table(frame.loc[tested, [*columns]], headings=headings, empty=empty).data
+    page = table(frame.loc[tested, [*columns]], headings=headings, empty=empty, folds=False).data
     others = frame[~tested]
     reasons = (
         others["sentence"] + " Claims" if "sentence" in columns else pd.Series(f"Not tested {where}", others.index)
     )
     for reason, claims in others.groupby(reasons, sort=False)["claim"]:
-        names_of_claims = "; ".join(claims)  # some names have a comma
+        names_of_claims = "; ".join(claims.unique())  # some names have a comma
         page += f"<p>{html.escape(f'{reason}: {names_of_claims}.')}</p>"
     return HTML(page)
 
@@ -182,14 +196,15 @@ def by_experiment(frame: pd.DataFrame) -> HTML:
     wide = cells[cells["tested"]].pivot(index="claim", columns="experiment", values="cell").reindex(order)
     wide = wide[[name for name in frame["experiment"].unique() if name in wide]]
     statements = frame.drop_duplicates("claim").set_index("claim")["statement"]
-    return table(wide.assign(statement=statements).reset_index()[["claim", "statement", *wide]])
+    shown = wide.assign(statement=statements).reset_index()[["claim", "statement", *wide]]
+    return table(shown, folds=False)
 
 
 def fits(described: Mapping[str, Mapping[str, Mapping]]) -> HTML:
     """One row per scheme and endpoint of temperature_fit.json (`tau_rule.Fit`)."""
     rows = [
         {
-            "scheme": names.scheme(scheme),
+            "scheme": scheme,
             "success": endpoint(measured),
             "temperatures": ", ".join(f"{tau:g}" for tau in fit["taus"]),
             "seeds": fit["seeds"],

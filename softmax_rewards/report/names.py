@@ -133,18 +133,40 @@ def _plain(key: str, value: str) -> str:
 
 
 def described(slugs: Iterable[str], ablations: pd.DataFrame | None = None) -> dict[str, Ablation]:
-    """Slug → ablation, in the order of `slugs`. `ablations`: ablation, weighting, setting (ablations.csv)."""
+    """Slug → ablation, in the order of `slugs`, all different.
+
+    `ablations`: ablation, weighting, setting and, if there are several, condition (ablations.csv)
+    """
     known: dict[str, Ablation] = {}
+    where: dict[str, str] = {}
     if ablations is not None:
-        for slug, weighting, changes in ablations[["ablation", "weighting", "setting"]].itertuples(index=False):
-            known[slug] = of_weighting(weighting)._replace(setting="" if pd.isna(changes) else setting(changes))
+        table = ablations.reindex(columns=["ablation", "weighting", "setting", "condition"]).astype(object).fillna("")
+        for slug, weighting, changes, condition in table.itertuples(index=False):
+            known[slug] = of_weighting(weighting)._replace(setting=setting(changes))
+            where[slug] = condition
     found = {slug: known.get(slug) or _by_slug(slug) for slug in dict.fromkeys(slugs)}
     shared = Counter(found.values())
-    # The table does not say in which shape τ falls. The slug does.
-    return {
-        slug: ablation._replace(setting=_by_slug(slug).setting) if shared[ablation] > 1 else ablation
-        for slug, ablation in found.items()
-    }
+    within = Counter((ablation, where.get(slug)) for slug, ablation in found.items())
+
+    def distinct(slug: str, ablation: Ablation) -> Ablation:
+        if shared[ablation] == 1:
+            return ablation
+        if within[ablation, where.get(slug)] == 1:
+            return ablation._replace(setting=", ".join(filter(None, (ablation.setting, where[slug]))))
+        # The table does not say in which shape τ falls. The slug does.
+        return ablation._replace(setting=_by_slug(slug).setting)
+
+    return {slug: distinct(slug, ablation) for slug, ablation in found.items()}
+
+
+def labeled(frame: pd.DataFrame, ablations: pd.DataFrame) -> pd.DataFrame:
+    """`frame` whose columns `ablation` and `against`, where it has them, have names instead of slugs.
+
+    `ablations`: as for `described`. All its ablations have different names, so those of several tables agree.
+    """
+    columns = [column for column in ("ablation", "against") if column in frame]
+    shown = {slug: ablation.label for slug, ablation in described(ablations["ablation"], ablations).items()}
+    return frame.assign(**{column: frame[column].map(shown) for column in columns})
 
 
 def of_weighting(weighting: str) -> Ablation:

@@ -32,6 +32,7 @@ _TEMPLATE = """
   header { border-bottom: 2px solid #8c959f; font-size: .9rem; padding-bottom: .6rem; }
   header p { max-width: none; margin: .2rem 0; color: #57606a; }
   nav a, nav b { display: inline-block; margin-right: .9rem; line-height: 1.9; }
+  summary { cursor: pointer; color: #0a58a5; }
   .answer dt { font-weight: 600; margin-top: .7rem; } .answer dd { margin: 0; max-width: 46rem; }
   @media (max-width: 40rem) { main { padding: .8rem; } h1 { font-size: 1.4rem; } }
   @media (max-width: 40rem) { td:first-child { white-space: normal; } }

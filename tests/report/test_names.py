@@ -57,6 +57,21 @@ def groups(table):
     return grouping.groups(table, names.described(table["ablation"]), "baseline")
 
 
+def test_a_table_has_names_instead_of_slugs_and_conditions_where_there_are_several():
+    ablations = pd.DataFrame(
+        {
+            "ablation": ["baseline", "raft", "baseline-room"],
+            "weighting": ["linear", "raft", "linear"],
+            "setting": None,
+            "condition": ["trap", "trap", "room"],
+        }
+    )
+    pairs = pd.DataFrame({"ablation": ["raft"], "against": ["baseline"], "delta": [0.1]})
+    assert names.labeled(pairs, ablations).values.tolist() == [["RAFT", "GRPO (z-score), trap", 0.1]]
+    runs = names.labeled(ablations[["ablation"]], ablations)
+    assert runs["ablation"].tolist() == ["GRPO (z-score), trap", "RAFT", "GRPO (z-score), room"]
+
+
 def test_few_ablations_share_one_panel_and_many_have_panels_of_their_family():
     [alone] = groups(frame(baseline=3, raft=3, maxrl=3))
     assert alone.title == "" and set(alone.ablations) == {"raft", "maxrl"} and alone.seeds == {0, 1, 2}
@@ -80,7 +95,9 @@ def test_the_table_of_contrasts_is_short_and_says_what_it_leaves_out():
     rows = [("the weights", f"raft-{i}", endpoint, i / 100) for i in range(20) for endpoint in ("auc", "final")]
     table = pd.DataFrame(rows, columns=["question", "ablation", "endpoint", "delta"])
     table = table.assign(against="linear", low=0.0, high=0.1, p=0.5, seeds=3, mde=0.1)
-    ablations = pd.DataFrame({"ablation": table["ablation"].unique()}).assign(weighting="raft", setting="kl_coef 0.02")
+    ablations = pd.DataFrame({"ablation": table["ablation"].unique()}).assign(
+        weighting="raft", setting="kl_coef 0.02", condition=None
+    )
     page = contrast_table.show(table, ablations).data
     assert page.count("<tr>") == 1 + contrast_table.MOST_ROWS and "+19.0" in page and "+11.0" not in page
     assert f"{40 - contrast_table.MOST_ROWS} more rows" in page and "summary/contrasts.csv" in page

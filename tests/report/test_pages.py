@@ -193,6 +193,13 @@ def test_two_columns_may_have_the_same_heading():
     assert re.findall(r">([^<\s]+)<", shown) == ["low", "low", "1", "2"]
 
 
+def test_a_long_table_is_folded_unless_it_is_what_the_page_is_for():
+    frame = pd.DataFrame({"scheme": ["linear"] * (display.MOST_ROWS + 1)})
+    folded = display.table(frame).data
+    assert folded.startswith("<details><summary>Table of 17 rows</summary>") and "GRPO (z-score)" in folded
+    assert "<details>" not in display.table(frame[1:]).data + display.table(frame, folds=False).data
+
+
 @pytest.mark.parametrize("value", [[HOSTILE], {HOSTILE: 1}, Path(HOSTILE)])
 def test_a_cell_of_any_type_is_escaped(value):
     assert "<script" not in display.table(pd.DataFrame({"x": [value]}, dtype=object)).data

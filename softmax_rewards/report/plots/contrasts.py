@@ -20,7 +20,8 @@ def contrasts(table: pd.DataFrame, question: str, ablations: pd.DataFrame, endpo
     rows = table[(table["question"] == question) & (table["endpoint"] == endpoint) & table["delta"].notna()]
     if rows.empty:
         return Missing("this experiment has no such pair of ablations")
-    described = names.described(rows["ablation"], ablations)
+    named = names.described(ablations["ablation"], ablations)  # all of them, so that a condition has its name
+    described = {slug: named[slug] for slug in rows["ablation"]}
     weights = {described[slug].weights: slug for slug in grouping.ordered(described, described)}
     places = {name: y for y, name in enumerate(weights)}
     settings = sorted({described[slug].setting for slug in described}, key=grouping.in_order)

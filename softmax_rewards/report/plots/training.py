@@ -4,6 +4,7 @@ Lines are means over seeds. Bands are 95 % t intervals, which one seed does not 
 seeds.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -142,8 +143,9 @@ def over_training(
     points: int = 30,
     ablations: pd.DataFrame | None = None,
 ) -> Drawn:
-    """Several quantities over training: one column per quantity, one row per group of ablations with the baseline.
+    """Several quantities over training: one panel each, and one row of them per group of ablations with the baseline.
 
+    The panels of a single group stand in rows of three, so that they are wide enough to read.
     `frame`: ablation, seed, step and the columns that `labels` (column -> name with unit) names. Steps
     are averaged in about `points` bins within each seed first, so that the lines can be distinguished.
     """
@@ -156,21 +158,25 @@ def over_training(
     described = names.described([baseline, *frame["ablation"]], ablations)
     made, look = grouping.groups(binned, described, baseline), looks(described)
     long = grouping.split(binned, made, baseline).melt(["ablation", "seed", "step", "panel"], list(labels), "quantity")
-    height = 1.75
-    facets = {"row": "panel", "row_order": [group.title for group in made], "col": "quantity", "sharey": "col"}
-    size = (min(11.0, 2.2 + 2.1 * len(labels)), 0.7 + height * len(made))
-    grid = panels(long, size, **facets)
-    for group, row in zip(made, grid.axes, strict=True):
+    across, down = (3, math.ceil(len(labels) / 3)) if len(made) == 1 else (len(labels), len(made))
+    facets = {"col": "quantity"} | (
+        {"col_wrap": across, "sharey": False}
+        if len(made) == 1
+        else {"row": "panel", "row_order": [group.title for group in made], "sharey": "col"}
+    )
+    grid = panels(long, (min(11.0, 2.2 + 2.1 * across), 0.7 + 1.75 * down), **facets)
+    rows = grid.axes.reshape(len(made), len(labels))
+    for number, (group, row) in enumerate(zip(made, rows, strict=True)):
         for axes, (column, label) in zip(row, labels.items(), strict=True):
             part = long[(long["panel"] == group.title) & (long["quantity"] == column)]
             curves = over_seeds(part.rename(columns={"value": column}), column)
             shown = {slug: grouping.short(slug, group, described) for slug in [baseline, *group.ablations]}
             lines(axes, curves, "x", "mean", "ablation", {slug: look[slug] for slug in shown}, shown, linewidth=1.5)
             axes.set_ylim(_focus(binned[column]))
-            axes.set_title(label if axes in grid.axes[0] else "", fontsize=9.5)
+            axes.set_title("" if number else label, fontsize=9.5)
             if column in SHARES:
                 axes.yaxis.set_major_formatter(PERCENT)
-        row[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=2.2)
+        row[:across][-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=2.2)
         row[0].set_ylabel(group.title.replace(", ", ",\n"))
     grid.set_xlabels("update steps")
     return grid.figure
