@@ -107,7 +107,7 @@ def page_of(path: str, root: Path) -> str:
 def list_reports(root: Path) -> str:
     """The page that lists the folders of `docs/report`, each with its pages and its verdicts."""
     rows = []
-    for folder in sorted((root / "docs/report").iterdir()):
+    for folder in sorted(page.parent for page in (root / "docs/report").glob("*/verdicts.csv")):
         links = ", ".join(f"[{Path(name).stem}](report/{folder.name}/{name})" for name in pages_of(folder))
         rows.append(f"| `{folder.name}` | {links} | [verdicts](report/{folder.name}/verdicts.csv) |")
     return REPORTS_HEAD + "\n".join(rows)

@@ -76,7 +76,7 @@ class Case:
 TRAP, ROOM, UNPAID = "countdown-mini-trap", "countdown-mini-trap-room", "countdown-mini-trap-unpaid"
 HIDDEN, TAU, BASES = "countdown-mini-trap-hidden", "countdown-mini-tau", "countdown-mini-bases"
 HORIZON, SLIPS, OLD = "countdown-mini-horizon", "countdown-mini-slips", "countdown-mini-off-policy"
-PRODUCTS = "multiplication-mini-96"
+TAU_UNPAID, PRODUCTS = "countdown-mini-tau-unpaid", "multiplication-mini-96"
 CASES: tuple[Case, ...] = (
     Case(
         True, True, True, (8, 8), "100", "pass@1",
@@ -137,9 +137,19 @@ CASES: tuple[Case, ...] = (
         tuple(Compared(UNPAID, name) for name in ("dr-grpo", "centered-0.5", "maxrl", "raft", "softmax-0.5")),
     ),
     Case(
+        True, True, False, (8, 8), "60", "pass@1",
+        "Of the temperatures: any for softmax_centered; for softmax at most a tenth of the range",
+        tuple(
+            Compared(TAU_UNPAID, f"{scheme}-{tau}")
+            for scheme, taus in (("centered", ("0.1", "0.5", "10.0")), ("softmax", ("0.1", "0.5", "0.75", "2.0")))
+            for tau in taus
+        ),
+    ),
+    Case(
         True, True, False, (8, 8), "60", "pass@16",
-        "A scheme that counts hard prompts more: softmax at half of the range, or maxrl",
-        tuple(Compared(UNPAID, name, endpoint="pass@16") for name in ("softmax-0.5", "maxrl")),
+        "A scheme that counts hard prompts more: softmax_centered at a low τ, or maxrl",
+        (*(Compared(UNPAID, name, endpoint="pass@16") for name in ("softmax-0.5", "maxrl")),
+         *(Compared(TAU_UNPAID, name, endpoint="pass@16") for name in ("centered-0.05", "centered-10.0"))),
     ),
     Case(
         True, False, True, (8, 8), "30", "pass@1",
