@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from softmax_rewards.common import terminal
 from softmax_rewards.config import shorthand, strict
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -23,6 +24,7 @@ add("--dry-run", action="store_true", help="show the file, the plan and what it 
 add("--cores", default="all", help="as for snakemake")
 add("--resources", nargs="+", default=[], metavar="NAME=N", help="as for snakemake: gpu=8")
 add("snakemake", nargs="*", help="further arguments of snakemake, after --")
+terminal.accept_all_text()
 given = parser.parse_args()
 model = os.path.abspath(given.model) if "/" in given.model and os.path.isdir(given.model) else given.model
 os.chdir(Path(__file__).resolve().parent)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import NamedTuple
 
-from softmax_rewards.common import plugins
+from softmax_rewards.common import plugins, terminal
 
 NAME = "softmax-rewards"
 
@@ -88,6 +88,7 @@ def overview() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line: run the command that the first argument names with the arguments behind it."""
+    terminal.accept_all_text()
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
         print(overview(), end="")

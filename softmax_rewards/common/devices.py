@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from softmax_rewards.common import locks
+
 if TYPE_CHECKING:
     from filelock import FileLock
 
@@ -32,7 +34,7 @@ def lease(device: str = "auto", wait: bool = True, count: int = 1) -> str | None
     `device` is "cpu", if there are no GPUs, and if a scheduler has already assigned exactly these GPUs to this job.
 
     Returns the names of the GPUs, as CUDA_VISIBLE_DEVICES then has them. A second call returns the first one's lease.
-    Raises ValueError if there are fewer than `count` GPUs.
+    Raises ValueError if there are fewer than `count` GPUs, and RuntimeError if the folder for the locks has no `flock`.
     """
     global _offered
     if device == "cpu":
@@ -108,7 +110,8 @@ def _try_lock(path: Path) -> "FileLock | None":
     # All users of the machine share its devices, so all of them may write the file.
     lock = FileLock(path, mode=0o666, timeout=0, fallback_to_soft=False)
     try:
-        lock.acquire()
+        with locks.flock_needed(path.parent, "name a folder on a local disk: TMPDIR=FOLDER"):
+            lock.acquire()
     except Timeout:
         return None
     return lock

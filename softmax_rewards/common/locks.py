@@ -3,8 +3,11 @@
 The kernel releases a lock when its process ends, even if it is killed. The file then remains, but it locks nothing.
 """
 
+import errno
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 FILE = ".lock"
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What `flock` answers on a file system without it, such as some network disks and mounted buckets."""
 
 
 def hold(folder: Path, command: str, patience: float = 0.0) -> "FileLock":
@@ -24,8 +29,8 @@ def hold(folder: Path, command: str, patience: float = 0.0) -> "FileLock":
         command: what runs in this folder, for the error message. All calls for one folder must pass the same word.
         patience: seconds to wait for another process.
 
-    Raises RuntimeError if another process still holds the folder. Its one line names process, command and machine.
-    Raises OSError if the file cannot be written, or if the file system has no `flock`.
+    Raises RuntimeError, one line, if another process still holds the folder, or if its file system has no `flock`.
+    Raises OSError if the file cannot be written.
     """
     from filelock import FileLock, Timeout  # here, because this import takes 10 ms that most commands need not spend
 
@@ -33,7 +38,8 @@ def hold(folder: Path, command: str, patience: float = 0.0) -> "FileLock":
     # Without `flock`, filelock would use the existence of a file as the lock. A killed process would leave that file.
     lock = FileLock(file, timeout=patience, fallback_to_soft=False, on_acquired=_sign)
     try:
-        lock.acquire()
+        with flock_needed(folder, "put the results on a local disk: snakemake --config results=FOLDER"):
+            lock.acquire()
     except Timeout:
         # The file is empty for a moment between locking and signing.
         process, _, host = file.read_text(encoding="utf-8").strip().partition(" ")
@@ -42,6 +48,18 @@ def hold(folder: Path, command: str, patience: float = 0.0) -> "FileLock":
             " wait for it or stop it"
         ) from None
     return lock
+
+
+@contextmanager
+def flock_needed(folder: Path, remedy: str) -> Iterator[None]:
+    """Turn the OSError of a file system without `flock` into a RuntimeError of one line, with `remedy` at its end."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        missing = f"its file system has no file locks (flock: {os.strerror(error.errno)}), which keep processes apart"
+        raise RuntimeError(f"{folder}: {missing}; {remedy}") from None
 
 
 def _sign(descriptor: int) -> None:

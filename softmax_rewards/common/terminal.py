@@ -1,13 +1,36 @@
 """Text for a terminal: text from a model, a file or a name is shown, but cannot control the terminal.
 
+A terminal or a log may have an encoding without τ or −. `accept_all_text` has such characters written out.
+
 python -m softmax_rewards.common.terminal LOG      print the last line of a failed job's log, and exit with 1 like it
 """
 
+import codecs
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 TAIL = 65_536  # bytes at the end of a log in which its last line is searched
+WRITTEN_OUT = {"τ": "tau", "σ": "sigma", "−": "-", "–": "-", "…": "...", "±": "+-", "≥": ">=", "≤": "<=", "×": "x"}
+"""How characters that an encoding lacks are written; all others as "\\u2192"."""
+SUBSTITUTE = "softmax_rewards.substitute"  # the name of `_substitute` among Python's error handlers
+
+
+def accept_all_text() -> None:
+    """Let standard output and standard error take any text, whatever their encoding is."""
+    # Python would raise UnicodeEncodeError at the first character that the encoding lacks.
+    codecs.register_error(SUBSTITUTE, _substitute)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=SUBSTITUTE)
+
+
+def _substitute(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(WRITTEN_OUT.get(letter, ascii(letter)[1:-1]) for letter in text), error.end
 
 
 def plain(text: str) -> str:
@@ -38,6 +61,7 @@ def clock(seconds: float) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
+    accept_all_text()
     (log,) = sys.argv[1:] if arguments is None else arguments
     try:
         # At line feeds only: `splitlines` would also split a message at other characters that a model wrote.

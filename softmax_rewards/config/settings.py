@@ -44,15 +44,18 @@ def load(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, Expe
         if not chosen.experiments:
             raise wrong("experiments", [], "at least one experiment")
         for key in ("results", "data"):
-            _refuse_unwritable(Path(getattr(chosen, key)), key)
+            folder = getattr(chosen, key)
+            if set(folder) & set("{}"):  # Snakemake would take it for a pattern
+                raise wrong(key, folder, "a folder without { and } in its path")
+            _refuse_unwritable(Path(folder), key)
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from None
-    folder = project_folder()
+    project = project_folder()
     loaded: dict[str, Experiment] = {}
     for entry in chosen.experiments:
-        path = Path(entry) if entry.endswith((".yaml", ".yml")) else folder / f"{entry}.yaml"
+        path = Path(entry) if entry.endswith((".yaml", ".yml")) else project / f"{entry}.yaml"
         if not path.is_file():
-            known = sorted(file.stem for file in folder.glob("*.yaml"))
+            known = sorted(file.stem for file in project.glob("*.yaml"))
             message = plugins.unknown("experiment", entry, known)
             raise ConfigError(f"{file}: experiments: {message}, or the path of a YAML file")
         if path.stem in loaded:

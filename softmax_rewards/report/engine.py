@@ -5,7 +5,7 @@ libraries again: half of a page's time.
 """
 
 import io
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from typing import Any
 
 from IPython.core.displayhook import DisplayHook
@@ -59,7 +59,8 @@ class _Shell(InteractiveShell):
         """Run the code of a cell. Returns its number, its outputs, and whether it succeeded."""
         self.outputs: list[NotebookNode] = []
         self.counted = self.execution_count
-        with redirect_stdout(_Stream("stdout", self.outputs)), redirect_stderr(_Stream("stderr", self.outputs)):
+        # Warnings of libraries, on standard error, belong into the log of the job and not into the page.
+        with redirect_stdout(_Stream(self.outputs)):
             result = self.run_cell(code, store_history=True)
         return self.counted, self.outputs, result.success
 
@@ -71,17 +72,17 @@ class _Shell(InteractiveShell):
 
 
 class _Stream(io.TextIOBase):
-    """Standard output or standard error of a cell; texts that follow each other become one output."""
+    """Standard output of a cell; texts that follow each other become one output."""
 
-    def __init__(self, name: str, outputs: list[NotebookNode]) -> None:
-        self._name, self._outputs = name, outputs
+    def __init__(self, outputs: list[NotebookNode]) -> None:
+        self._outputs = outputs
 
     def write(self, text: str) -> int:
         last = self._outputs[-1] if self._outputs else {}
-        if last.get("name") == self._name:
+        if last.get("name") == "stdout":
             last["text"] += text
         elif text:
-            self._outputs.append(new_output("stream", name=self._name, text=text))
+            self._outputs.append(new_output("stream", name="stdout", text=text))
         return len(text)
 
 

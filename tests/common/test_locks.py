@@ -1,5 +1,7 @@
 """Locks of a folder, with real processes."""
 
+import errno
+import fcntl
 import os
 import signal
 import socket
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from softmax_rewards.common import locks
+from softmax_rewards.common import devices, locks
+from softmax_rewards.training import holders, session
 
 ROOT = Path(__file__).parents[2]
 HOLD = (
@@ -51,3 +54,39 @@ def test_a_lock_that_cannot_be_signed_is_not_kept(tmp_path, monkeypatch):
         locks.hold(tmp_path, "test")
     locks.hold(tmp_path, "test").release()  # `error` still refers to the failed attempt
     assert error
+
+
+@pytest.fixture(params=[errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+def no_flock(request, monkeypatch):
+    """Every file system lacks file locks; the value is what the system calls that."""
+
+    def refuse(*_):
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    return os.strerror(request.param)
+
+
+def test_a_file_system_without_locks_is_named_with_what_to_do(tmp_path, no_flock):
+    missing = f"its file system has no file locks (flock: {no_flock}), which keep processes apart; "
+    line = f"{tmp_path}: {missing}put the results on a local disk: snakemake --config results=FOLDER"
+    for refused in (lambda: locks.hold(tmp_path, "test"), lambda: session.begin(tmp_path, [])):
+        with pytest.raises(RuntimeError) as error:
+            refused()
+        assert str(error.value) == line
+    assert holders.explanation(tmp_path) == line
+
+
+def test_a_lease_needs_locks_too(tmp_path, no_flock, monkeypatch):
+    monkeypatch.setenv(devices.VISIBLE, "GPU-none")
+    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
+    with pytest.raises(
+        RuntimeError, match=r"softmax-rewards-gpus: its file system .*; name a folder .*: TMPDIR=FOLDER"
+    ):
+        devices.lease()
+
+
+def test_other_errors_of_the_disk_pass(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+    with pytest.raises(OSError, match="broken"):
+        locks.hold(tmp_path, "test")

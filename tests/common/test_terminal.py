@@ -1,5 +1,6 @@
 """Text for a terminal steers nothing."""
 
+import io
 import subprocess
 import sys
 
@@ -7,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from softmax_rewards import __main__ as command
 from softmax_rewards.common import terminal
 from softmax_rewards.config.run import ConfigError
+from softmax_rewards.training.state import RunState
 
 TITLE = "\x1b]0;title\x07"
 
@@ -44,3 +47,55 @@ def test_the_last_line_of_a_log(tmp_path, log, said):
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.removeprefix(f"{file}: ").rstrip("\n") == said
+
+
+@pytest.fixture
+def output(monkeypatch):
+    """Makes standard output one of an encoding, as on such a terminal; what was printed is read from its result."""
+
+    def of(encoding):
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, errors="strict"))
+        return lambda: (sys.stdout.flush(), raw.getvalue().decode(encoding))[1]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", r"tau >= 1 \u2192 \u754c, \xb5"),
+        ("latin-1", "tau >= 1 \\u2192 \\u754c, µ"),
+        ("utf-8", "τ ≥ 1 → 界, µ"),
+    ],
+)
+def test_every_encoding_takes_every_text(output, encoding, shown):
+    read = output(encoding)
+    terminal.accept_all_text()
+    print("τ ≥ 1 → 界, µ")
+    assert read() == f"{shown}\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_commands_answer_on_every_encoding(output, tmp_path, encoding):
+    folder = tmp_path / "τ−界/runs/baseline/seed-0"
+    folder.mkdir(parents=True)
+    RunState("baseline", 0, "failed", note="ValueError: τ − 界").write(folder)
+    rows = "".join(f"{group},{reward}\n" for group in range(30) for reward in (1.0, 0.2, 0.0, 0.0))
+    (tmp_path / "τ−界.csv").write_text(f"group,reward\n{rows}", encoding="utf-8")
+    for arguments, answer in (
+        (["status", str(folder.parents[2])], "1 failed"),
+        (["advise", str(tmp_path / "τ−界.csv")], "docs/what-should-i-use.md"),
+        (["--help"], "docs/other-trainers.md"),
+    ):
+        read = output(encoding)
+        command.main(arguments)
+        assert answer in read()
+
+
+def test_the_last_line_of_a_log_on_a_terminal_without_its_characters(output, tmp_path):
+    (tmp_path / "log").write_text("ValueError: τ is 界\n", encoding="utf-8")
+    read = output("ascii")
+    with pytest.raises(SystemExit):
+        terminal.main([str(tmp_path / "log")])
+    assert read() == "ValueError: tau is \\u754c\n"

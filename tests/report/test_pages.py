@@ -48,6 +48,16 @@ def executed(tmp_path_factory):
     return folder
 
 
+def test_warnings_of_libraries_stay_out_of_the_page(tmp_path, capsys):
+    warned = "import logging\nlogging.warning('a temporary cache directory')\nprint('a number')"
+    source, out = notebook(tmp_path / "page.ipynb", warned), tmp_path / "out"
+    pages.execute(source, out / "page.ipynb", out / "page.html", {}, tmp_path / "log.ipynb")
+    for file in (out / "page.ipynb", out / "page.html"):
+        text = file.read_text(encoding="utf-8").replace("logging.warning('a temporary cache directory')", "")
+        assert "a number" in text and "cache directory" not in text
+    assert "a temporary cache directory" in capsys.readouterr().err  # the log of the job
+
+
 def test_execute_writes_the_copy_and_its_page_with_the_parameters(executed):
     copy = nbformat.read(executed / "out/page.ipynb", as_version=4)
     page = (executed / "out/page.html").read_text(encoding="utf-8")

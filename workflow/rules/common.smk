@@ -9,14 +9,16 @@ import os
 import sys
 from pathlib import Path
 
-from softmax_rewards.common import files, plugins, provenance
-from softmax_rewards.config import base_settings, cost, folders, settings
+from softmax_rewards.common import files, plugins, provenance, terminal
+from softmax_rewards.config import base_settings, cost, folders, inheritance, settings
 from softmax_rewards.config import experiments as configuration
-from softmax_rewards.training import holders, profile, session
+from softmax_rewards.training import forced, holders, job_shell, profile, session, targets
 from softmax_rewards.verdicts import archive
 
-# Jobs use the Python that runs Snakemake, even if its environment is not activated.
-os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]))
+terminal.accept_all_text()
+os.environ.update(job_shell.environment(os.environ, Path(".snakemake")))
+if not workflow.deployment_settings.deployment_method:  # with conda, jobs have the Python of its environment
+    shell.prefix(job_shell.prefix(sys.executable))
 
 GPUS = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else None
 try:
@@ -26,15 +28,25 @@ except configuration.ConfigError as error:
     sys.exit(str(error))
 
 RESULTS, DATA = SETTINGS.results, SETTINGS.data
+EXPERIMENTS = targets.Named(
+    EXPERIMENTS, targets.unnamed_experiment(RESULTS, inheritance.project_folder())
+)
 RUN = f"{RESULTS}/{{experiment}}/runs/{{ablation}}/seed-{{seed}}"
 PLAN, PREDICTIONS = "docs/analysis-plan.md", "docs/predictions.json"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 # A folder → one of the runs that need it. All runs of a folder have the same settings, as far as they matter for it.
 # Runs of one experiment may differ here, because it may have several base models.
 RUNS = [run for experiment in EXPERIMENTS.values() for run in experiment.runs()]
-TASKS = {folders.task_key(run): run for run in RUNS}
-MODELS = {folders.model_key(run): run for run in RUNS}
-BASES = {folders.base_evaluation_key(run): run for run in RUNS}
+
+
+def by_folder(parent, key):
+    """The runs by the folder of `parent` that they need; `key` names a run's folder."""
+    return targets.Named({key(run): run for run in RUNS}, targets.unneeded_folder(f"{DATA}/{parent}"))
+
+
+TASKS = by_folder("tasks", folders.task_key)
+MODELS = by_folder("models", folders.model_key)
+BASES = by_folder("base-evaluations", folders.base_evaluation_key)
 
 holders.mark_jobs(Path(RESULTS))
 if workflow.is_main_process:
@@ -42,7 +54,7 @@ if workflow.is_main_process:
 
 
 wildcard_constraints:
-    experiment="[^/]+",
+    experiment="(?!overview/)[^/]+",  # the overview of all experiments is none of them
     ablation="[^/]+",
     seed="[0-9]+",
     key="[^/]+",
@@ -57,7 +69,7 @@ def model_manifest(run):
 
 
 def run_of(wildcards):
-    return EXPERIMENTS[wildcards.experiment].run(wildcards.ablation, int(wildcards.seed))
+    return targets.run(EXPERIMENTS[wildcards.experiment], wildcards.ablation, wildcards.seed)
 
 
 def stage_code(stage, run):
@@ -110,6 +122,9 @@ def begin():
         session.begin(Path(RESULTS), [str(file) for job in workflow.dag.needrun_jobs() for file in job.input])
     except RuntimeError as error:
         sys.exit(str(error))
+    for job in workflow.dag.needrun_jobs():
+        if workflow.dag.reason(job).forced:
+            forced.drop_kept(job.rule.name, Path(job.output[0]))
     for name, experiment in EXPERIMENTS.items():
         session.write_plan(Path(RESULTS), experiment, to_train(name), min(slots(), GPUS or slots()))
 
