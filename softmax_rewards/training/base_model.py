@@ -5,7 +5,7 @@ from typing import Any
 
 from softmax_rewards.common import plugins
 from softmax_rewards.common.files import write_manifest
-from softmax_rewards.config import experiments
+from softmax_rewards.config import experiments, local_model
 from softmax_rewards.data import tasks
 from softmax_rewards.models import model_folder
 from softmax_rewards.models.prompt_template import choose_template, unreadable
@@ -25,7 +25,12 @@ def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) ->
         _need_compact(task)  # fail before a model is downloaded
     out.mkdir(parents=True, exist_ok=True)
     (out / "manifest.json").unlink(missing_ok=True)
-    facts = {"model": model, **module.make(options, task, data, out)}
+    try:
+        facts = {"model": model, **module.make(options, task, data, out)}
+    except ValueError as error:
+        if (found := local_model.problem(Path(model.get("path", out)))) is not None:
+            raise ValueError(f"model: {found}") from error
+        raise
     shape, _ = model_folder.check(out)
     facts["parameters"] = shape.parameters
     if "template" not in facts:

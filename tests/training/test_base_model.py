@@ -246,7 +246,7 @@ SPOILS = {
     r"made/config\.json: not a readable JSON": lambda f: (f / "config.json").write_bytes(b'{"a": "\xff"}'),
     r"made: tensor model\.layers\.2\.\S+ is missing": lambda f: edit(f / "config.json", num_hidden_layers=3),
     r"made/model\.safetensors: cut short": lambda f: os.truncate(f / "model.safetensors", 9000),
-    r"made: no safetensors file, only pytorch_model\.bin, and pickled weights are not loaded": pickled,
+    r"model: .*made holds pickled weights \(pytorch_model\.bin\); load it with transformers": pickled,
     r"made/tokenizer\.json: not a readable tokenizer": lambda f: (f / "tokenizer.json").write_text("{}"),
     r"made/generation_config\.json: eos_token_id: 300; allowed: ids below 300, the vocab_size": lambda f: edit(
         f / "generation_config.json", eos_token_id=[2, 300]
@@ -393,6 +393,9 @@ def test_a_model_of_the_hub(made, tmp_path, monkeypatch):
         del standin.files["tokenizer.json"]
         with pytest.raises(ValueError, match=r"model\.repository: owner/tiny: .*half: tokenizer\.json missing; needed"):
             build(tmp_path / "half", source="hub", repository="owner/tiny")
+        standin.files = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"", "tokenizer.json": b"{}"}
+        with pytest.raises(ValueError, match=r"model: .*adapter holds a LoRA adapter \(adapter_config\.json\); merge"):
+            build(tmp_path / "adapter", source="hub", repository="owner/tiny")
     assert (manifest["commit"], manifest["template"]) == (COMMIT, "chat")
     assert manifest["files"] == files.read_manifest(made)["files"]
     assert sorted(file.name for file in out.iterdir()) == sorted([*served, "manifest.json"])
