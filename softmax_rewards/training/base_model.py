@@ -5,11 +5,12 @@ from typing import Any
 
 from softmax_rewards.common import plugins
 from softmax_rewards.common.files import write_manifest
+from softmax_rewards.common.terminal import log
 from softmax_rewards.config import experiments, local_model
 from softmax_rewards.data import tasks
 from softmax_rewards.models import model_folder
 from softmax_rewards.models.prompt_template import choose_template, unreadable
-from softmax_rewards.training import warm_start
+from softmax_rewards.training import thinking, warm_start
 
 
 def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) -> None:
@@ -37,6 +38,8 @@ def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) ->
         facts["template"] = choose_template(options.template, out)
     if facts["template"] == "compact":
         _check_alphabet(task, model, out)
+    if facts["template"] == "chat" and thinking.keep_open(out):
+        log("base model", f"the chat template would close the thought of a prompt; {thinking.FILE} keeps it open")
     if options.warm_start.steps:
         facts["loss"] = warm_start.train(options.warm_start, task, data, facts["template"], out)
     names = [file.name for file in out.iterdir() if file.is_file() and file.name[0] != "."]

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 
+import chat_templates
 import pytest
 import torch
 from standin_hub import COMMIT, Hub, serving
@@ -17,7 +18,7 @@ from softmax_rewards.data import dataset
 from softmax_rewards.models import catalogue, checkpoint, prompt_template
 from softmax_rewards.models.prompt_template import choose_template
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.training import base_model, trainer
+from softmax_rewards.training import base_model, thinking, trainer
 
 TASK = {"name": "countdown", "numbers": 2, "train": 40, "warm_start": 40, "test": 8}
 TINY = {
@@ -202,6 +203,26 @@ def test_a_models_index_leads_nowhere_else(made, tmp_path):
         ):
             build(tmp_path / "out", source="local", path=str(made))
     assert (tmp_path / "weights.safetensors").exists() and not list((tmp_path / "out").iterdir())
+
+
+def test_a_hybrid_model_keeps_its_thought_open_and_its_own_folder_as_it_was(made, tmp_path, capsys):
+    chat_templates.write(made, chat_templates.QWEN3)
+    messages = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "So:\n<think>"}]
+    assert Tokenizer(made).prompt(messages)[0].endswith("assistant\n<think>\n\n</think>\n\nSo:\n<think>")
+    manifest = build(tmp_path / "taken", source="local", path=str(made))
+    assert manifest["template"] == "chat" and thinking.FILE in manifest["files"]
+    assert (
+        Tokenizer(tmp_path / "taken").prompt(messages)[0].endswith("?<|im_end|>\n<|im_start|>assistant\nSo:\n<think>")
+    )
+    assert not (made / thinking.FILE).exists()
+    assert (
+        "[base model] the chat template would close the thought of a prompt; chat_template.jinja"
+        in capsys.readouterr().out
+    )
+    again = build(tmp_path / "again", source="local", path=str(tmp_path / "taken"))
+    assert again["files"][thinking.FILE] == manifest["files"][thinking.FILE]
+    assert build(tmp_path / "taken", source="local", path=str(made), template="base")["template"] == "base"
+    assert not (tmp_path / "taken" / thinking.FILE).exists()
 
 
 def test_a_file_can_be_linked_to_itself_and_again(tmp_path):
