@@ -26,7 +26,7 @@ add("--resources", nargs="+", default=[], metavar="NAME=N", help="as for snakema
 add("snakemake", nargs="*", help="further arguments of snakemake, after --")
 terminal.accept_all_text()
 given = parser.parse_args()
-model = os.path.abspath(given.model) if "/" in given.model and os.path.isdir(given.model) else given.model
+model = os.path.abspath(given.model) if "/" in given.model and os.path.exists(given.model) else given.model
 os.chdir(Path(__file__).resolve().parent)
 try:
     command = shorthand.command(given.cores, given.resources, given.dry_run, given.snakemake)

@@ -40,6 +40,11 @@ COMMANDS = {
         "Show the state, the progress and the failures of every run.",
         "status results/countdown-mini --watch 10",
     ),
+    "show-prompt": Command(
+        "softmax_rewards.training.show_prompt",
+        "Print a prompt exactly as the base model of an experiment sees it.",
+        "show-prompt countdown-mini",
+    ),
     "tensorboard": Command(
         "softmax_rewards.training.tensorboard",
         "Write the curves of an experiment's runs as event files for TensorBoard.",
@@ -70,7 +75,8 @@ the results of the pipeline.
 
 NEXT = f"""\
 `advise` and `judge` read logs in any folder. `answer`, `status`, `tensorboard` and `archive`
-read a folder results/<experiment>, wherever it is. `generate-docs` works in a clone.
+read a folder results/<experiment>, wherever it is. `show-prompt` and `generate-docs` work
+in a clone.
 
 Where to go on:
   {NAME} COMMAND --help     the arguments of a command

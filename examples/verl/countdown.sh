@@ -9,6 +9,7 @@
 #   ABLATION=softmax_centered SEED=0 bash examples/verl/countdown.sh +algorithm.softmax_rewards.tau=0.5
 #
 # Further arguments go to verl. `softmax-rewards judge RUNS` reads the file RUNS/$ABLATION/seed-$SEED/log.jsonl.
+# The prompts in $DATA are written for the experiment's model. Write them again for another $MODEL.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 : "${ABLATION:?the name of the ablation}" "${SEED:?a whole number}"

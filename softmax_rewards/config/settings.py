@@ -11,7 +11,7 @@ from pydantic import Field
 from softmax_rewards.common import plugins
 from softmax_rewards.common.option_errors import ConfigError, wrong
 from softmax_rewards.common.options import Listed, option_class
-from softmax_rewards.config import experiments
+from softmax_rewards.config import experiments, local_model
 from softmax_rewards.config.experiments import Experiment
 from softmax_rewards.config.inheritance import project_folder
 from softmax_rewards.config.strict import build
@@ -61,10 +61,20 @@ def load(values: Mapping[str, Any], file: str) -> tuple[Settings, dict[str, Expe
         if path.stem in loaded:
             raise ConfigError(f"{file}: experiments: {path.stem!r} is given twice; allowed: each name once")
         experiment = experiments.load(path)
+        _check_model(experiment.model, path)
         if chosen.archived_only and experiment.archive is None:  # it trains anew by default, but its runs may be kept
             experiment = replace(experiment, archive=f"{experiments.ARCHIVES}/{path.stem}")
         loaded[path.stem] = experiment
     return chosen, loaded
+
+
+def _check_model(model: Mapping[str, Any], file: Path) -> None:
+    """Look at the folder of a local model. One that is not there yet may be made by an earlier job."""
+    if model["source"] == "local" and Path(model["path"]).exists():
+        try:
+            local_model.check(Path(model["path"]))
+        except ValueError as error:
+            raise ConfigError(f"{file}: {error}") from None
 
 
 def _refuse_unwritable(folder: Path, key: str) -> None:

@@ -23,7 +23,7 @@ import yaml
 
 from softmax_rewards import weighting
 from softmax_rewards.common import plugins
-from softmax_rewards.config import cost, experiments, strict
+from softmax_rewards.config import cost, experiments, local_model, strict
 from softmax_rewards.config.inheritance import INHERIT
 from softmax_rewards.config.run import ConfigError, Evaluation, Training, canonical
 from softmax_rewards.models import catalogue
@@ -175,7 +175,9 @@ def _model(name: str) -> dict[str, Any]:
         return {"source": words}
     if words.startswith("random:"):
         return {"source": "random", "shape": catalogue.find(words.partition(":")[2]).name}
-    if "/" in name and Path(name).is_dir():
+    if "/" in name and Path(name).exists():
+        if (found := local_model.problem(Path(name))) is not None:
+            raise ConfigError(found)
         return {"source": "local", "path": name}
     for entry in catalogue.MODELS.values():
         if words in (entry.name, entry.repository.lower()):

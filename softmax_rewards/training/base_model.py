@@ -5,11 +5,12 @@ from typing import Any
 
 from softmax_rewards.common import plugins
 from softmax_rewards.common.files import write_manifest
-from softmax_rewards.config import experiments
+from softmax_rewards.common.terminal import log
+from softmax_rewards.config import experiments, local_model
 from softmax_rewards.data import tasks
 from softmax_rewards.models import model_folder
 from softmax_rewards.models.prompt_template import choose_template, unreadable
-from softmax_rewards.training import warm_start
+from softmax_rewards.training import thinking, warm_start
 
 
 def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) -> None:
@@ -25,13 +26,20 @@ def build(model: dict[str, Any], task: dict[str, Any], data: Path, out: Path) ->
         _need_compact(task)  # fail before a model is downloaded
     out.mkdir(parents=True, exist_ok=True)
     (out / "manifest.json").unlink(missing_ok=True)
-    facts = {"model": model, **module.make(options, task, data, out)}
+    try:
+        facts = {"model": model, **module.make(options, task, data, out)}
+    except ValueError as error:
+        if (found := local_model.problem(Path(model.get("path", out)))) is not None:
+            raise ValueError(f"model: {found}") from error
+        raise
     shape, _ = model_folder.check(out)
     facts["parameters"] = shape.parameters
     if "template" not in facts:
         facts["template"] = choose_template(options.template, out)
     if facts["template"] == "compact":
         _check_alphabet(task, model, out)
+    if facts["template"] == "chat" and thinking.keep_open(out):
+        log("base model", f"the chat template would close the thought of a prompt; {thinking.FILE} keeps it open")
     if options.warm_start.steps:
         facts["loss"] = warm_start.train(options.warm_start, task, data, facts["template"], out)
     names = [file.name for file in out.iterdir() if file.is_file() and file.name[0] != "."]

@@ -288,6 +288,8 @@ def test_from_the_command_line(tmp_path):
     (elsewhere / "model").mkdir(parents=True)
     config = catalogue.find("qwen2.5-1.5b").config  # too large to be tried out on a processor
     (elsewhere / "model/config.json").write_text(json.dumps(config))
+    for name in ("tokenizer.json", "model.safetensors"):
+        (elsewhere / "model" / name).write_text("{}")
     environment = {**os.environ, "PYTHONPATH": str(repository.folder), "TMPDIR": str(elsewhere)}
 
     def run(*words: str) -> subprocess.CompletedProcess:

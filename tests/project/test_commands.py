@@ -16,6 +16,7 @@ ARGUMENTS = {
     "advise": ("log", "--group", "--reward", "--correct"),
     "judge": ("runs", "--success", "--primary", "--out"),
     "status": ("experiments", "--watch"),
+    "show-prompt": ("experiment", "--data"),
     "tensorboard": ("EXPERIMENT", "OUT"),
     "answer": ("EXPERIMENT",),
     "archive": ("results", "archive"),

@@ -7,21 +7,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jinja2
+import chat_templates
 import pandas as pd
+import yaml
+from transformers import PreTrainedTokenizerFast
 
 from softmax_rewards.config import experiments
 from softmax_rewards.data import tasks
+from softmax_rewards.training import prompts
 
 ROOT = Path(__file__).parents[2]
 VERL = ROOT / "examples" / "verl"
+SMOKE = ROOT / "tests" / "smoke" / "smoke.yaml"
 
 
 def test_the_puzzles_and_the_reward_are_the_tasks_own(tmp_path, monkeypatch):
-    experiment = ROOT / "tests" / "smoke" / "smoke.yaml"
-    monkeypatch.setattr(sys, "argv", ["data.py", str(experiment), str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["data.py", str(SMOKE), str(tmp_path), "--data", str(tmp_path)])
     runpy.run_path(str(VERL / "data.py"))
-    settings = experiments.load(experiment)
+    settings = experiments.load(SMOKE)
     task, options = tasks.load(settings.task)
     compute_score = runpy.run_path(str(VERL / "reward.py"))["compute_score"]
     for split in ("train", "test"):
@@ -30,7 +33,8 @@ def test_the_puzzles_and_the_reward_are_the_tasks_own(tmp_path, monkeypatch):
         assert [row["extra_info"]["index"] for row in rows] == list(range(len(rows)))
         truth = rows[0]["reward_model"]["ground_truth"]
         puzzle = json.loads(truth)
-        assert list(rows[0]["prompt"]) == task.prompt(puzzle, "chat")
+        text, _ = prompts.writer(settings, tmp_path).write(puzzle)
+        assert list(rows[0]["prompt"]) == [{"role": "user", "content": text}] and text.endswith(":<think>")
         for answer, said in (
             (task.reference_answer(puzzle), {"score": 1.0 + options.format_reward, "acc": 1.0, "format": 1.0}),
             (" </think>\n<answer>1</answer>", {"score": options.format_reward, "acc": 0.0, "format": 1.0}),
@@ -39,12 +43,23 @@ def test_the_puzzles_and_the_reward_are_the_tasks_own(tmp_path, monkeypatch):
             assert compute_score(rows[0]["data_source"], answer, truth, rows[0]["extra_info"], other=None) == said
 
 
-def test_the_chat_template_leaves_the_last_answer_open():
-    template = jinja2.Template((VERL / "chat_template.jinja").read_text(encoding="utf-8"))
-    messages = [{"role": role, "content": role[0]} for role in ("system", "user", "assistant")]
-    start = "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n"
-    assert template.render(messages=messages, add_generation_prompt=True) == start + "a"
-    assert template.render(messages=messages[:2], add_generation_prompt=True) == start
+def test_every_trainer_sees_the_same_prompt(tmp_path):
+    """The pipeline, verl with its message and template, and TRL with its text, for a model that closes thoughts."""
+    template = (VERL / "chat_template.jinja").read_text(encoding="utf-8")
+    for name in ("QWEN3", "SMOLLM3", "R1_DISTILL"):
+        folder = chat_templates.write(tmp_path / name, getattr(chat_templates, name))
+        if name == "R1_DISTILL":
+            chat_templates.begin_with_bos(folder)
+        values = yaml.safe_load(SMOKE.read_text(encoding="utf-8")) | {"model": {"source": "local", "path": str(folder)}}
+        writer = prompts.writer(experiments.check(name, values), tmp_path)
+        puzzle = {"nums": [3, 4], "target": 7}
+        text, ids = writer.write(puzzle)
+        theirs = PreTrainedTokenizerFast.from_pretrained(folder)
+        message = [{"role": "user", "content": text}]
+        assert (
+            theirs.apply_chat_template(message, chat_template=template, add_generation_prompt=True)["input_ids"] == ids
+        )
+        assert theirs(writer.plain_text(puzzle))["input_ids"] == ids
 
 
 def test_the_launch_names_the_scheme_and_quotes_the_template(tmp_path):

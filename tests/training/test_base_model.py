@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 
+import chat_templates
 import pytest
 import torch
 from standin_hub import COMMIT, Hub, serving
@@ -17,7 +18,7 @@ from softmax_rewards.data import dataset
 from softmax_rewards.models import catalogue, checkpoint, prompt_template
 from softmax_rewards.models.prompt_template import choose_template
 from softmax_rewards.models.tokenizer import Tokenizer
-from softmax_rewards.training import base_model, trainer
+from softmax_rewards.training import base_model, thinking, trainer
 
 TASK = {"name": "countdown", "numbers": 2, "train": 40, "warm_start": 40, "test": 8}
 TINY = {
@@ -204,6 +205,26 @@ def test_a_models_index_leads_nowhere_else(made, tmp_path):
     assert (tmp_path / "weights.safetensors").exists() and not list((tmp_path / "out").iterdir())
 
 
+def test_a_hybrid_model_keeps_its_thought_open_and_its_own_folder_as_it_was(made, tmp_path, capsys):
+    chat_templates.write(made, chat_templates.QWEN3)
+    messages = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "So:\n<think>"}]
+    assert Tokenizer(made).prompt(messages)[0].endswith("assistant\n<think>\n\n</think>\n\nSo:\n<think>")
+    manifest = build(tmp_path / "taken", source="local", path=str(made))
+    assert manifest["template"] == "chat" and thinking.FILE in manifest["files"]
+    assert (
+        Tokenizer(tmp_path / "taken").prompt(messages)[0].endswith("?<|im_end|>\n<|im_start|>assistant\nSo:\n<think>")
+    )
+    assert not (made / thinking.FILE).exists()
+    assert (
+        "[base model] the chat template would close the thought of a prompt; chat_template.jinja"
+        in capsys.readouterr().out
+    )
+    again = build(tmp_path / "again", source="local", path=str(tmp_path / "taken"))
+    assert again["files"][thinking.FILE] == manifest["files"][thinking.FILE]
+    assert build(tmp_path / "taken", source="local", path=str(made), template="base")["template"] == "base"
+    assert not (tmp_path / "taken" / thinking.FILE).exists()
+
+
 def test_a_file_can_be_linked_to_itself_and_again(tmp_path):
     source, target = tmp_path / "a", tmp_path / "b"
     source.write_text("text")
@@ -246,7 +267,7 @@ SPOILS = {
     r"made/config\.json: not a readable JSON": lambda f: (f / "config.json").write_bytes(b'{"a": "\xff"}'),
     r"made: tensor model\.layers\.2\.\S+ is missing": lambda f: edit(f / "config.json", num_hidden_layers=3),
     r"made/model\.safetensors: cut short": lambda f: os.truncate(f / "model.safetensors", 9000),
-    r"made: no safetensors file, only pytorch_model\.bin, and pickled weights are not loaded": pickled,
+    r"model: .*made holds pickled weights \(pytorch_model\.bin\); load it with transformers": pickled,
     r"made/tokenizer\.json: not a readable tokenizer": lambda f: (f / "tokenizer.json").write_text("{}"),
     r"made/generation_config\.json: eos_token_id: 300; allowed: ids below 300, the vocab_size": lambda f: edit(
         f / "generation_config.json", eos_token_id=[2, 300]
@@ -393,6 +414,9 @@ def test_a_model_of_the_hub(made, tmp_path, monkeypatch):
         del standin.files["tokenizer.json"]
         with pytest.raises(ValueError, match=r"model\.repository: owner/tiny: .*half: tokenizer\.json missing; needed"):
             build(tmp_path / "half", source="hub", repository="owner/tiny")
+        standin.files = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"", "tokenizer.json": b"{}"}
+        with pytest.raises(ValueError, match=r"model: .*adapter holds a LoRA adapter \(adapter_config\.json\); merge"):
+            build(tmp_path / "adapter", source="hub", repository="owner/tiny")
     assert (manifest["commit"], manifest["template"]) == (COMMIT, "chat")
     assert manifest["files"] == files.read_manifest(made)["files"]
     assert sorted(file.name for file in out.iterdir()) == sorted([*served, "manifest.json"])
