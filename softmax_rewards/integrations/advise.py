@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from softmax_rewards.common.terminal import plain
-from softmax_rewards.integrations import advice, reward_log
+from softmax_rewards.integrations import advice, group_log, reward_log
 from softmax_rewards.integrations.reward_log import RewardLog
 from softmax_rewards.verdicts import decisions
 from softmax_rewards.weighting.study import answer_lengths, log_map, simultaneous
@@ -215,7 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "answer)",
     )
     options = parser.parse_args(arguments)
+    log = group_log.preferred(options.log)
     try:
-        print(report(reward_log.read(options.log, options.group, options.reward, options.correct, options.length)))
+        if log != options.log:
+            print(f"Reads {plain(str(log))}, the groups that were trained on, instead of {plain(str(options.log))}.")
+        print(report(reward_log.read(log, options.group, options.reward, options.correct, options.length)))
     except ValueError as error:
         sys.exit(plain(str(error)))

@@ -18,13 +18,16 @@ Written for TRL 1.16 (`pip install 'softmax-rewards[trl]'`).
 """
 
 from collections import deque
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
 from softmax_rewards.common import plugins
+from softmax_rewards.integrations.group_log import GroupLog
 from softmax_rewards.integrations.scheme import Scheme
 
 # Settings of TRL's own advantages. A scheme replaces these advantages, so any other value would have no effect.
@@ -50,6 +53,7 @@ class WeightedGRPOTrainer(GRPOTrainer):
                 raise ValueError(f"{name}: {getattr(self.args, name)!r}; allowed beside a scheme: {only!r}")
         self.scheme = scheme
         self._judge = None if correct is None else self._reward_function(correct)
+        self._group_log = GroupLog(Path(cast(str, self.args.output_dir)))
 
     def _reward_function(self, correct: str | int) -> int:
         names = self.reward_func_names
@@ -61,15 +65,19 @@ class WeightedGRPOTrainer(GRPOTrainer):
             return correct
         raise ValueError(plugins.unknown("reward function", correct, [*names, *map(str, range(len(names)))]))
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        self._rewards_of_all = super()._calculate_rewards(*args, **kwargs)
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: list[list[int]]
+    ) -> torch.Tensor:
+        self._rewards_of_all = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        # The loss mask is no measure of length: it leaves out cut answers if `mask_truncated_completions` is on.
+        self._lengths_of_all = gather_object([len(ids) for ids in completion_ids_list])
         return self._rewards_of_all
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
         model = cast(torch.nn.Module, self.model)  # TRL has set it by now
-        samples = self.num_generations if model.training else self.num_generations_eval
-        weights = self.weigh(self._rewards_of_all, cast(int, samples))
+        samples = cast(int, self.num_generations if model.training else self.num_generations_eval)
+        weights = self.weigh(self._rewards_of_all, samples)
         rank, count = self.accelerator.process_index, len(inputs)
         theirs = output["advantages"]
         output["advantages"] = torch.as_tensor(weights[rank * count : (rank + 1) * count]).to(theirs)
@@ -78,20 +86,33 @@ class WeightedGRPOTrainer(GRPOTrainer):
         for _ in range(min(len(weights), len(logged))):
             logged.pop()
         logged.extend(weights.tolist())
+        if model.training and self.is_world_process_zero():
+            self._log_groups(samples, weights)
         return output
+
+    def _log_groups(self, samples: int, weights: np.ndarray) -> None:
+        each, total, right = self._judged(self._rewards_of_all)
+        columns = dict(zip(self.reward_func_names, each.T, strict=True))
+        # A reward function may have one of these names. Then its column gives way.
+        columns |= {"reward": total, "correct": right.astype(int), "weight": weights}
+        self._group_log.append(
+            self.state.global_step, samples, columns | {"length": np.array(self._lengths_of_all, dtype=int)}
+        )
 
     def weigh(self, rewards: torch.Tensor, samples: int) -> np.ndarray:
         """Weights [B] of the answers of all processes. Each `samples` consecutive answers belong to one prompt.
 
         rewards  [B, F], one column per reward function; NaN where a function gave no reward
         """
-        each = rewards.double().cpu().numpy()
-        scored = np.flatnonzero(~np.isnan(each).all(axis=1))
-        total = np.nansum(each * self.reward_weights.double().cpu().numpy(), axis=1)
-        verdict = total if self._judge is None else each[:, self._judge]
-        weights = np.zeros(len(each))
-        groups = np.arange(len(each)) // samples
-        weights[scored] = self.scheme.weights(
-            total[scored], self.scheme.right(verdict[scored]), groups[scored], self.state.global_step
-        )
+        _, total, right = self._judged(rewards)
+        scored = np.flatnonzero(~np.isnan(total))
+        weights = np.zeros(len(total))
+        weights[scored] = self.scheme.weights(total[scored], right[scored], scored // samples, self.state.global_step)
         return weights
+
+    def _judged(self, rewards: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rewards of each function [B, F], their weighted sum [B], NaN without any reward, and what is right [B]."""
+        each = rewards.double().cpu().numpy()
+        total = np.nansum(each * self.reward_weights.double().cpu().numpy(), axis=1)
+        total[np.isnan(each).all(axis=1)] = np.nan
+        return each, total, self.scheme.right(total if self._judge is None else each[:, self._judge])

@@ -60,6 +60,38 @@ def test_right_is_the_highest_reward_or_one_from_the_threshold_on():
     assert not Scheme(CENTRED, (0.0, 1.1)).right([np.nan]).any()
 
 
+@pytest.mark.parametrize("reward", [2.0, -0.2])
+@pytest.mark.parametrize("tau", ["auto", {"auto": 0.25}])
+def test_a_reward_outside_the_range_of_which_tau_is_a_share_is_refused(tau, reward):
+    scheme = Scheme({"scheme": "softmax", "tau": tau}, (0.0, 1.1), threshold=1.0)
+    scheme.weights(np.float32([1.1, 0.0]), [1, 0], [0, 0])  # the ends belong to it, also in float32
+    said = rf"^reward {reward:g} is outside reward_range \(0, 1.1\), and tau is a share of it; allowed: [^\n]+$"
+    with pytest.raises(ValueError, match=said):
+        scheme.weights([reward, 0.1], [1, 0], [0, 0])
+
+
+@pytest.mark.parametrize("name", weighting.names())
+def test_a_reward_above_the_range_is_refused_where_its_end_decides_what_is_right(name):
+    tau = {"tau": 0.5} if "tau" in weighting.hyperparameters(name) else {}
+    rewards = np.array([2.0, 1.5, 1.0, 0.0] * 4)
+    none, three = (weighting.compute(name, rewards[None], np.arange(16)[None] < count, **tau) for count in (0, 3))
+    scheme = Scheme({"scheme": name, **tau}, (0.0, 1.0))
+    if np.array_equal(none, three):  # the scheme does not ask what is right
+        assert scheme.right(rewards).sum() == 12
+    else:
+        with pytest.raises(ValueError, match=r"^reward 2 is outside reward_range \(0, 1\), and its upper end decides"):
+            scheme.right(rewards)
+    assert Scheme({"scheme": name, **tau}, (0.0, 1.0), threshold=1.5).right(rewards).sum() == 8
+
+
+def test_a_reward_outside_a_range_without_effect_is_said_once():
+    rewards, right = np.array([2.0, 0.0, 1.0]), np.array([1, 0, 0])
+    with pytest.warns(UserWarning, match=r"^reward 2 is outside reward_range \(0, 1.25\): check the reward functions"):
+        found = Scheme({"scheme": "linear"}, (0.0, 1.25)).weights(rewards, right, [0, 0, 0])
+    assert found == pytest.approx(weighting.compute("linear", rewards[None], right[None])[0])
+    Scheme({"scheme": "linear"}, (0.0, 1.25)).weights(rewards, right, [0, 0, 0])  # another warning would be an error
+
+
 @pytest.mark.parametrize(
     ("weights", "ends", "threshold", "said"),
     [

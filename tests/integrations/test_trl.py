@@ -4,6 +4,7 @@ import os
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -80,6 +81,10 @@ def groups(seen):
         yield step, right + 0.1 * formed, right, np.array(used)
 
 
+def own_log(folder):
+    return pd.read_json(folder / "training_groups/groups.jsonl", lines=True)
+
+
 def soft(r, tau):
     return len(r) * np.exp(r / tau) / np.exp(r / tau).sum()
 
@@ -131,20 +136,42 @@ def test_tau_follows_the_trainers_steps_and_auto_the_range(build):
     assert all(np.allclose(used, soft(rewards, 0.55), atol=1e-5) for _, rewards, _, used in groups(seen))
 
 
-def test_a_process_gets_its_part_and_all_processes_make_the_groups(build, monkeypatch):
+def test_a_process_gets_its_part_and_all_processes_make_the_groups(build, monkeypatch, tmp_path):
     trainer, _ = build(WeightedGRPOTrainer, scheme=Scheme({"scheme": "dr_grpo"}, RANGE))
     own = SAMPLES // 2 * 3  # a group lies across the two processes
     rewards = torch.randint(0, 2, (2 * own, 2)).float()
     monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", lambda *_: {"advantages": torch.zeros(own)})
-    trainer._rewards_of_all = rewards
+    trainer._rewards_of_all, trainer._lengths_of_all = rewards, list(range(2 * own))
     trainer._logs["advantages"].extend([0.0] * 2 * own)
     total = (rewards.double().numpy() @ [1.0, 0.1]).reshape(-1, SAMPLES)
     wanted = (total - total.mean(1, keepdims=True)).ravel()
     for index in (0, 1):
         trainer.accelerator = SimpleNamespace(process_index=index)
+        monkeypatch.setattr(trainer, "is_world_process_zero", lambda rank=index: rank == 0)
         found = trainer._generate_and_score_completions([{}] * own)["advantages"]
         assert np.allclose(found, wanted[index * own :][:own], atol=1e-6)
     assert np.allclose(trainer._logs["advantages"], wanted, atol=1e-6)
+    rows = own_log(tmp_path)  # written by one process, with the answers of both
+    assert rows["weight"].tolist() == pytest.approx(wanted, abs=1e-6) and rows["length"].tolist() == [*range(2 * own)]
+    assert rows["group"].tolist() == np.repeat(range(2 * own // SAMPLES), SAMPLES).tolist()
+
+
+def test_its_own_log_has_every_group_that_reached_the_loss_and_no_held_out_one(build, tmp_path):
+    evaluated = {"eval_strategy": "steps", "eval_steps": 1, "eval_on_start": True, "log_completions": True}
+    scheme = Scheme({"scheme": "softmax", "tau": 0.3}, RANGE, threshold=1.0)
+    extra = {"correct": "accuracy", "eval_dataset": Dataset.from_list([{"prompt": "no"}] * SAMPLES)}
+    trainer, seen = build(WeightedGRPOTrainer, 2, own=evaluated, scheme=scheme, **extra)
+    trainer.train()
+    seen = [row for row in seen if row[1] != "no"]
+    rows = own_log(tmp_path)
+    assert sorted(rows["step"]) == sorted(row[0] for row in seen) == [0] * 32 + [1] * 32
+    used = {tuple(sorted(np.round(used, 5))) for *_, used in groups(seen)}
+    assert {tuple(sorted(part["weight"].round(5))) for _, part in rows.groupby(["step", "group"])} == used
+    assert rows["reward"].to_numpy() == pytest.approx((rows["accuracy"] + 0.1 * rows["well_formed"]).to_numpy())
+    assert (rows["correct"] == (rows["accuracy"] == 1)).all() and rows["correct"].sum() == sum(
+        right.sum() for _, _, right, _ in groups(seen)
+    )
+    assert rows["length"].between(1, 4).all() and rows["length"].nunique() > 1
 
 
 def test_missing_rewards_count_as_trl_counts_them(build):
@@ -153,6 +180,15 @@ def test_missing_rewards_count_as_trl_counts_them(build):
     rewards = torch.tensor([[1, nan], [nan, 1], [nan, nan], [0, 0], [nan, nan], [nan, nan], [1, 1], [nan, nan]])
     mean = 1.1 / 3
     assert trainer.weigh(rewards, 4) == pytest.approx([1 - mean, 0.1 - mean, 0, -mean, 0, 0, 0, 0], abs=1e-7)
+
+
+def test_rewards_outside_the_range_end_the_training_with_one_line(build):
+    """TRL's default weights are 1, so the sum reaches 2 where 1 + 0.1 was meant."""
+    scheme = Scheme({"scheme": "softmax", "tau": "auto"}, RANGE, threshold=1.0)
+    trainer, _ = build(WeightedGRPOTrainer, scheme=scheme, correct="accuracy")
+    trainer.reward_weights = torch.ones(2)
+    with pytest.raises(ValueError, match=r"^reward 2 is outside reward_range \(0, 1.1\), and tau is a share of it"):
+        trainer.train()
 
 
 def test_an_evaluation_is_weighed_too(build):

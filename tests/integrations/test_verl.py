@@ -81,7 +81,8 @@ def test_the_batchs_own_verdict_comes_before_the_reward():
 
 
 def test_unknown_arguments_of_other_estimators_are_taken():
-    estimator("uniform")(token_level_rewards=TOKENS, response_mask=MASK, index=UIDS, reward_baselines=None)
+    arguments = {"token_level_rewards": TOKENS, "response_mask": MASK, "index": UIDS}
+    estimator("uniform")(**arguments, config={"softmax_rewards": RANGE}, reward_baselines=None)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,13 @@ def test_unknown_arguments_of_other_estimators_are_taken():
 def test_what_is_wrong_is_refused_in_one_line(name, given, said):
     with pytest.raises(ValueError, match=said):
         settings(name, {"softmax_rewards": given})
+
+
+@pytest.mark.parametrize(("name", "given"), [("softmax", {"tau": "auto"}), ("raft", {})])
+def test_rewards_that_verls_default_range_does_not_hold_are_refused(name, given):
+    """The default is 0 to 1, the rewards reach 1.1."""
+    with pytest.raises(ValueError, match=r"^reward 1.1 is outside reward_range \(0, 1\), and "):
+        estimator(name)(TOKENS, MASK, UIDS, config={"softmax_rewards": given})
 
 
 def test_the_module_needs_no_verl():
@@ -158,7 +166,7 @@ def test_verls_own_estimators(core, theirs):
         token_level_rewards=tokens.clone(), response_mask=mask, index=index, **extra
     )
     scheme = {"rloo_vectorized": "rloo", "grpo": "linear", "grpo_vectorized": "linear"}.get(theirs, theirs)
-    found, _ = estimator(scheme)(tokens, mask, index)
+    found, _ = estimator(scheme)(tokens, mask, index, config={"softmax_rewards": RANGE})
     factor = np.ones(len(index))
     if scheme == "linear":
         count = np.array([(index == uid).sum() for uid in index])
