@@ -5,9 +5,7 @@ python run_experiment.py --dataset countdown --ablations baseline,softmax --mode
 
 import argparse
 import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from softmax_rewards.common import terminal
@@ -34,9 +32,4 @@ try:
     results = Path(strict.read(Path("config/config.yaml")).get("results", "results"))
 except ValueError as error:
     sys.exit(str(error))
-if "--dry-run" not in command:
-    os.execv(command[0], [*command, f"--config=experiments=[{shorthand.write(name, values, results)}]"])
-with tempfile.TemporaryDirectory() as folder:  # a dry run leaves nothing behind
-    path = shorthand.write(name, values, Path(folder))
-    print(path.read_text(encoding="utf-8"), flush=True)
-    sys.exit(subprocess.run([*command, f"--config=experiments=[{path}]"]).returncode)
+sys.exit(shorthand.run(command, name, values, results))

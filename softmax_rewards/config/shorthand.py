@@ -13,8 +13,11 @@ The user's changes come last.
 """
 
 import hashlib
+import os
 import re
+import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -186,6 +189,20 @@ def _model(name: str) -> dict[str, Any]:
     others = "mini, smollm2, random:<one of these>, a folder (with a / in its path); for other models of the hub"
     message = f"{plugins.unknown('model', name, catalogue.MODELS)}, {others} write an experiment file with source: hub"
     raise ConfigError(message)
+
+
+def run(command: Sequence[str], name: str, values: dict[str, Any], results: Path) -> int:
+    """Write the experiment's file, and call Snakemake with it; `command` as from `command`.
+
+    Snakemake takes the place of this process. After a dry run, which shows the file and leaves nothing behind, the exit
+    status is returned.
+    """
+    if "--dry-run" not in command:
+        os.execv(command[0], [*command, f"--config=experiments=[{write(name, values, results)}]"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(name, values, Path(folder))
+        print(path.read_text(encoding="utf-8"), flush=True)
+        return subprocess.run([*command, f"--config=experiments=[{path}]"]).returncode
 
 
 def _weighting(word: str, steps: int) -> dict[str, Any]:
