@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from softmax_rewards.common.files import read_json
 from softmax_rewards.common.option_errors import ConfigError
-from softmax_rewards.models.model_folder import NEEDED
 from softmax_rewards.models.shape import Shape
 
+NEEDED = ("config.json", "tokenizer.json")  # as in `models/model_folder.py`
 WEIGHTS = "*.safetensors"
 ALLOWED = f"a folder with {', '.join(NEEDED)} and model{WEIGHTS} (docs/models.md)"
 POINTER = b"version https://git-lfs"  # the beginning of the small text that git keeps instead of a large file

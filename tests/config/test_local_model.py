@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from softmax_rewards.config import local_model, settings, shorthand
-from softmax_rewards.models import catalogue
+from softmax_rewards.models import catalogue, model_folder
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "tests/smoke/smoke.yaml"
@@ -121,6 +121,7 @@ def test_missing_files_are_named(model, tmp_path):
     (model / "model.safetensors").unlink()
     (model / "config.json").write_text("[")
     assert "model: tokenizer.json, model*.safetensors missing; " in refusal(model, tmp_path)
+    assert local_model.NEEDED == model_folder.NEEDED
 
 
 def test_a_dry_run_says_so_without_torch(tmp_path):
