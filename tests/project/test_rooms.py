@@ -30,7 +30,7 @@ ROOMS = {
 }
 # Of some rooms only these parts.
 PARTS = {
-    ("config", "models"): {"shape", "catalogue", "model_folder"},
+    ("config", "models"): {"shape", "catalogue"},
     ("policy", "config"): {"run"},
     ("verdicts", "config"): {"run", "renamed", "base_seeds", "base_settings"},
     ("verdicts", "data"): {"tasks"},
