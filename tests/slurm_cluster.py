@@ -42,7 +42,7 @@ SchedulerParameters=sched_interval=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
 KillWait=20
-NodeName=DEFAULT NodeAddr=127.0.0.1 CPUs=4 RealMemory=262144 Gres=gpu:{gpus} State=UNKNOWN
+NodeName=DEFAULT CPUs=4 RealMemory=262144 Gres=gpu:{gpus} State=UNKNOWN
 {nodes}
 PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
@@ -69,12 +69,10 @@ def cluster(folder: Path, nodes: int = 1) -> Iterator[dict[str, str]]:
     names = [f"node{number}" for number in range(nodes)]
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
-    described = "\n".join(
-        f"NodeName={name} NodeHostname={host} Port={port}" for name, port in zip(names, ports, strict=True)
-    )
-    text = CONFIG.format(
-        host=host, controller=controller, nodes=described, user=getpass.getuser(), folder=folder, gpus=len(GPUS)
-    )
+    place = f"NodeHostname={host} NodeAddr=127.0.0.1"
+    lines = [f"NodeName={name} {place} Port={port}" for name, port in zip(names, ports, strict=True)]
+    facts = {"host": host, "controller": controller, "user": getpass.getuser(), "folder": folder, "gpus": len(GPUS)}
+    text = CONFIG.format(nodes="\n".join(lines), **facts)
     (folder / "slurm.conf").write_text(text)
     (folder / "gres.conf").write_text(f"AutoDetect=off\nName=gpu File={','.join(GPUS)}\n")
     # The executor drops every SLURM_* variable before it calls srun, but not the path.
