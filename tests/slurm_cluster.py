@@ -75,12 +75,13 @@ def cluster(folder: Path, nodes: int = 1) -> Iterator[dict[str, str]]:
     text = CONFIG.format(nodes="\n".join(lines), **facts)
     (folder / "slurm.conf").write_text(text)
     (folder / "gres.conf").write_text(f"AutoDetect=off\nName=gpu File={','.join(GPUS)}\n")
-    # The executor drops every SLURM_* variable before it calls srun, but not the path.
-    srun = folder / "bin" / "srun"
-    srun.parent.mkdir()
-    srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
-    srun.chmod(0o755)
-    environment["PATH"] = f"{srun.parent}{os.pathsep}{path}"
+    # The executor drops nearly every SLURM_* variable before it starts a job, but not the path.
+    (folder / "bin").mkdir()
+    for name in ("srun", "squeue"):
+        program = folder / "bin" / name
+        program.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"\n')
+        program.chmod(0o755)
+    environment["PATH"] = f"{folder / 'bin'}{os.pathsep}{path}"
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)

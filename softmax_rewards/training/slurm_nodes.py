@@ -1,6 +1,7 @@
 """One run on several nodes of a SLURM job: the job's first node starts torchrun on each of them, by srun."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,15 @@ FIRST_PORT, PORTS = 20_000, 10_000  # the ranks find each other at one of these 
 
 def count() -> int:
     """The number of nodes of this job; 1 outside of SLURM."""
-    return int(os.environ.get("SLURM_JOB_NUM_NODES", 1))
+    if known := os.environ.get("SLURM_JOB_NUM_NODES"):
+        return int(known)
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or shutil.which("squeue") is None:
+        return 1
+    # Snakemake's executor leaves its jobs only the job's number, so SLURM is asked.
+    command = ["squeue", f"--jobs={job}", "--noheader", "--format=%D"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return int(answer) if answer.isdecimal() else 1
 
 
 def again(gpus: int) -> None:

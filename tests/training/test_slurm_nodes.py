@@ -97,6 +97,17 @@ def test_a_request_to_end_reaches_all_ranks(tmp_path, allocation):
     assert process.returncode == 128 + signal.SIGTERM
 
 
+@pytest.mark.parametrize(("answer", "nodes"), [("echo 2", 2), ("echo slurm_load_jobs error >&2; exit 1", 1)])
+def test_slurm_is_asked_where_its_variables_are_hidden(tmp_path, monkeypatch, answer, nodes):
+    program = tmp_path / "squeue"
+    program.write_text(f'#!/bin/sh\n[ "$1" = --jobs=7 ] || exit 2\n{answer}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert slurm_nodes.count() == 1
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert slurm_nodes.count() == nodes
+
+
 def test_gpus_that_cannot_be_shared_equally_are_refused(monkeypatch):
     assert slurm_nodes.count() == 1
     monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
