@@ -5,6 +5,11 @@ GPUS ?= 8
 
 .PHONY: report test check docs audit dist
 
+# Snakemake keeps a cache in the home folder. Where that cannot be written, the cache lies here.
+ifneq ($(shell cache="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$cache" 2> /dev/null && test -w "$$cache" && echo yes),yes)
+export XDG_CACHE_HOME := $(CURDIR)/.snakemake/.cache
+endif
+
 # A notice of the theme that concerns no build.
 export NO_MKDOCS_2_WARNING = 1
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from softmax_rewards.common import terminal
 from softmax_rewards.config import shorthand, strict
+from softmax_rewards.training import job_shell
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 add = parser.add_argument
@@ -26,6 +27,7 @@ terminal.accept_all_text()
 given = parser.parse_args()
 model = os.path.abspath(given.model) if "/" in given.model and os.path.exists(given.model) else given.model
 os.chdir(Path(__file__).resolve().parent)
+os.environ.update(job_shell.environment(os.environ, Path(".snakemake")))  # Snakemake needs a cache as well
 try:
     command = shorthand.command(given.cores, given.resources, given.dry_run, given.snakemake)
     name, values = shorthand.experiment(given.dataset, given.ablations, model, given.seeds, given.set)

@@ -22,16 +22,15 @@ CONFIG = """\
 ClusterName=loopback
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
-SlurmdPort={node}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 # No control groups: neither they nor the rights to make them are everywhere.
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
@@ -39,12 +38,13 @@ MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=sched_interval=2
-# The node is what is written here, not what the machine has: jobs are scheduled by it, nothing holds them to it.
+# A node is what is written here, not what the machine has: jobs are scheduled by it, nothing holds them to it.
 SlurmdParameters=config_overrides
 GresTypes=gpu
 KillWait=20
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=262144 Gres=gpu:{gpus} State=UNKNOWN
-PartitionName=test Nodes={host} Default=YES MaxTime=INFINITE State=UP
+NodeName=DEFAULT CPUs=4 RealMemory=262144 Gres=gpu:{gpus} State=UNKNOWN
+{nodes}
+PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
@@ -55,28 +55,33 @@ def missing() -> list[str]:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[dict[str, str]]:
+def cluster(folder: Path, nodes: int = 1) -> Iterator[dict[str, str]]:
     """A running cluster with its files in `folder`: the environment for its commands; afterwards nothing runs.
+
+    Its `nodes` are all on this machine, each with two graphics cards.
 
     Raises TimeoutError, with what the daemons said last, if it does not come up.
     """
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
     environment = {**os.environ, "PATH": path, "SLURM_CONF": str(folder / "slurm.conf")}
     host = socket.gethostname().split(".")[0]
-    controller, node = _free_ports(2)
+    controller, *ports = _free_ports(1 + nodes)
+    names = [f"node{number}" for number in range(nodes)]
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
-    text = CONFIG.format(
-        host=host, controller=controller, node=node, user=getpass.getuser(), folder=folder, gpus=len(GPUS)
-    )
+    place = f"NodeHostname={host} NodeAddr=127.0.0.1"
+    lines = [f"NodeName={name} {place} Port={port}" for name, port in zip(names, ports, strict=True)]
+    facts = {"host": host, "controller": controller, "user": getpass.getuser(), "folder": folder, "gpus": len(GPUS)}
+    text = CONFIG.format(nodes="\n".join(lines), **facts)
     (folder / "slurm.conf").write_text(text)
-    (folder / "gres.conf").write_text(f"AutoDetect=off\nNodeName={host} Name=gpu File={','.join(GPUS)}\n")
-    # The executor drops every SLURM_* variable before it calls srun, but not the path.
-    srun = folder / "bin" / "srun"
-    srun.parent.mkdir()
-    srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
-    srun.chmod(0o755)
-    environment["PATH"] = f"{srun.parent}{os.pathsep}{path}"
+    (folder / "gres.conf").write_text(f"AutoDetect=off\nName=gpu File={','.join(GPUS)}\n")
+    # The executor drops nearly every SLURM_* variable before it starts a job, but not the path.
+    (folder / "bin").mkdir()
+    for name in ("srun", "squeue"):
+        program = folder / "bin" / name
+        program.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"\n')
+        program.chmod(0o755)
+    environment["PATH"] = f"{folder / 'bin'}{os.pathsep}{path}"
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
@@ -84,7 +89,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     with contextlib.ExitStack() as running:
 
         def start(*command: str) -> None:
-            log = running.enter_context((folder / f"{command[0]}.log").open("w"))
+            log = running.enter_context((folder / f"{len(list(folder.glob('*.log')))}-{command[0]}.log").open("w"))
             daemon = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
@@ -98,8 +103,10 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         )
         _wait(lambda: Path(files["socket"]).exists(), folder)
         start("slurmctld", "-D", "-c")
-        start("slurmd", "-D", "-N", host)
-        _wait(lambda: "idle" in _output(environment, "sinfo", "--noheader", "--format=%T"), folder)
+        for name in names:
+            start("slurmd", "-D", "-N", name)
+        states = ("sinfo", "--noheader", "--Node", "--format=%T")
+        _wait(lambda: _output(environment, *states).split() == ["idle"] * nodes, folder)
         try:
             yield environment
         finally:

@@ -127,12 +127,13 @@ def test_the_pipeline(finished):
     ]:
         assert repository.edited(file, change) == expected, (file, expected)
 
-    # The same run made again is the same to the bit, times aside; so nothing follows from it.
+    # A forced run is trained from its first step. It is the same to the bit, times aside; so nothing follows from it.
     own = folder / "runs/softmax-0.5/seed-1"
     first = contents(own)
-    shutil.rmtree(own)
-    done = repository.snakemake("results/smoke/runs/softmax-0.5/seed-1/evaluation.json")
+    target = "results/smoke/runs/softmax-0.5/seed-1/evaluation.json"
+    done = repository.snakemake("--forcerun", "train", "evaluate", "--", target)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"seed-1  step (\d)/4", done.stdout) == ["0", "2", "4"]
     second = contents(own)
     assert first.keys() == second.keys()
     times = {"timing.csv", "timing.json", "finished/timing.csv", "finished/manifest.json"}
@@ -196,6 +197,10 @@ def test_the_pipeline(finished):
             ["--config", "results=config/config.yaml"],
             "config/config.yaml: results: config/config.yaml cannot",
         ),
+        (
+            ["--config", "results=res{x}"],
+            'config/config.yaml: results: "res{x}" is not allowed; allowed: a folder without { and } in its path',
+        ),
         (["--config", "result=x"], "config/config.yaml: result: unknown key 'result' (nearest: 'results')"),
     ],
 )
@@ -205,3 +210,19 @@ def test_wrong_input_is_refused_before_anything_runs(tmp_path, arguments, messag
     said = [line for line in done.stderr.splitlines() if "profile" not in line]
     assert len(said) == 1 and said[0].startswith(message), done.stderr
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("results/countdown-mini/report/index.html", "results/countdown-mini: config/config.yaml does not name this"),
+        ("results/count/analysis/snr.csv", "results/count: unknown experiment 'count'"),
+        ("results/smoke/runs/base/seed-0/run.json", "smoke: unknown ablation 'base' (nearest: 'baseline')"),
+        ("results/smoke/runs/baseline/seed-7/evaluation.json", "smoke: baseline: seed-7 is not among its seeds"),
+        ("data/models/mini/manifest.json", "data/models/mini: no experiment of config/config.yaml needs this folder"),
+    ],
+)
+def test_a_target_that_stands_for_nothing_is_refused_in_one_line(tmp_path, target, message):
+    done = Repository(tmp_path).snakemake_forked("--dry-run", target)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(message) and "Traceback" not in done.stderr

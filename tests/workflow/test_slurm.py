@@ -1,10 +1,12 @@
 """The pipeline on a SLURM cluster: devices, a training job that is cancelled in the middle, and its resumption."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -27,13 +29,14 @@ def test_the_profile_keeps_what_the_default_one_sets():
     assert set(PROFILES["slurm"]["quiet"]) == set(PROFILES["default"]["quiet"]) - {"rules"}
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+@pytest.fixture(scope="module", params=[1])
+def cluster(request, tmp_path_factory):
+    """The environment of a cluster with `params` nodes."""
     if absent := slurm_cluster.missing():
         pytest.skip(f"no SLURM here: {', '.join(absent)} not found (Debian: apt-get install slurm-wlm munge)")
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
         pytest.skip("snakemake-executor-plugin-slurm is not installed (pip install -e '.[slurm]')")
-    with slurm_cluster.cluster(tmp_path_factory.mktemp("cluster")) as environment:
+    with slurm_cluster.cluster(tmp_path_factory.mktemp("cluster"), request.param) as environment:
         yield environment
 
 
@@ -95,6 +98,36 @@ def test_a_cancelled_training_job_is_submitted_again_and_resumes(cluster, tmp_pa
 
     assert len(list((repository.folder / "results/smoke/report").glob("*.html"))) == NOTEBOOKS
     assert not (tmp_path / "softmax-rewards-gpus").exists()
+
+
+NODES = """
+set-resources:
+  train: {nodes: 2, tasks: 2, mpi: srun, cpus_per_task: 1}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", [2], indirect=True)
+def test_a_run_of_two_processes_on_two_nodes(cluster, tmp_path):
+    repository = Repository(tmp_path / "repository")
+    experiment = repository.folder / "tests/smoke/smoke.yaml"
+    settings = yaml.safe_load(experiment.read_text())
+    settings["training"] |= {"gpus": 2}
+    experiment.write_text(yaml.safe_dump(settings))
+    profile = repository.folder / "profiles/slurm/config.yaml"
+    profile.write_text(profile.read_text() + NODES)
+    environment = cluster | {"PYTHONPATH": str(repository.folder), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    run = "results/smoke/runs/baseline/seed-0/run.json"
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", "--latency-wait", "5"]
+    command += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3"]
+    command += ["--slurm-keep-successful-logs", "--", run]
+    done = subprocess.run(command, cwd=repository.folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((repository.folder / run).read_text())["gpus"] == 2
+    (log,) = (repository.folder / ".snakemake/slurm_logs/rule_train").rglob("*.log")
+    assert "step 4/4" in log.read_text()
+    nodes = list(Path(cluster["SLURM_CONF"]).parent.glob("*-slurmd.log"))
+    assert len(nodes) == 2 and all("launch task StepId=" in node.read_text() for node in nodes)
 
 
 def processes(argument: str) -> list[psutil.Process]:

@@ -28,9 +28,7 @@ except configuration.ConfigError as error:
     sys.exit(str(error))
 
 RESULTS, DATA = SETTINGS.results, SETTINGS.data
-EXPERIMENTS = targets.Named(
-    EXPERIMENTS, targets.unnamed_experiment(RESULTS, inheritance.project_folder())
-)
+EXPERIMENTS = targets.Named(EXPERIMENTS, targets.unnamed_experiment(RESULTS, inheritance.project_folder()))
 RUN = f"{RESULTS}/{{experiment}}/runs/{{ablation}}/seed-{{seed}}"
 PLAN, PREDICTIONS = "docs/analysis-plan.md", "docs/predictions.json"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))

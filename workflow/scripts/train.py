@@ -2,13 +2,10 @@
 
 import argparse
 import dataclasses
-import os
-import sys
 from pathlib import Path
 
-from softmax_rewards.common import devices, provenance
 from softmax_rewards.config.run import Run
-from softmax_rewards.training import final_evaluation, state_file
+from softmax_rewards.training import job
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--run", type=Run.from_json, required=True, help="the resolved run, as JSON")
@@ -22,18 +19,5 @@ arguments = parser.parse_args()
 
 training = dataclasses.replace(arguments.run.training, gpus=arguments.gpus)
 run = dataclasses.replace(arguments.run, training=training)
-out, data = arguments.record.parent, arguments.data.parent
-with state_file.starting(out, run):
-    if "LOCAL_RANK" not in os.environ:  # torchrun sets it in the processes that it starts
-        devices.lease(training.device, count=arguments.gpus)
-        if arguments.gpus > 1:
-            from softmax_rewards.training import launch
-
-            sys.exit(launch.again(arguments.gpus))
-    from softmax_rewards.training import evaluate, trainer  # torch must not be imported before the lease
-
-    code = provenance.evaluation_fingerprint(run.to_dict())  # before training, because sources may change meanwhile
-    plans = provenance.plan_hashes(arguments.plan, arguments.predictions)
-    policy = trainer.train(run, data, arguments.base.parent, out, plans)
-    if policy is not None:
-        final_evaluation.leave(lambda folder: evaluate.final(out, data, folder, policy), out, code)
+folders = (arguments.data.parent, arguments.base.parent, arguments.record.parent)
+job.train(run, *folders, arguments.plan, arguments.predictions)
