@@ -73,6 +73,7 @@ def report(log: RewardLog, seed: int = 0) -> str:
         (log.repeated, "Groups written again at a later step, counted once"),
     ):
         lines += [f"{what}: {count}."] if count else []
+    lines += [_wrapped(note) for note in log.notes]
     if not number:
         return "\n".join([*lines, "Suggestion: none. No group has two samples or more, so nothing can be compared."])
     values = [groups.rewards for groups in log.by_size.values()]
