@@ -5,6 +5,7 @@ evaluation counts. If a run goes back to an earlier step, its later steps come f
 are dropped.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,15 @@ def curve(folder: Path, success: str, notes: list[str]) -> pd.DataFrame:
     logs = _logs(folder, success, notes)
     points: dict[int, float] = {}
     again: dict[int, None] = {}
-    for step, value in (point for rows in _by_progress(logs, success) for point in rows):
+    for step, value in _by_progress(logs, success):
         if step in points:
             if points[step] != value:  # a trainer may log an evaluation twice
                 again[step] = None
             points = {earlier: kept for earlier, kept in points.items() if earlier <= step}
         points[step] = value
     if again:
-        steps = ", ".join(map(str, again))
-        notes.append(f"{folder}: evaluated again at step {steps}, as a resumed run does: the later evaluation counts.")
+        listed = ", ".join(map(str, again))
+        notes.append(f"{folder}: evaluated again at step {listed}, as a resumed run does: the later evaluation counts.")
     steps = sorted(points)
     if steps[0] != 0 or len(steps) < 2:
         listed = ", ".join(map(str, steps))
@@ -48,6 +49,7 @@ def _logs(folder: Path, success: str, notes: list[str]) -> list[Rows]:
     """The rows of each log in the folder that has evaluations: TRL's state, or else tables."""
     tables = sorted(file for file in folder.iterdir() if table_files.is_table(file) and file.suffix in SUFFIXES)
     state = trainer_state.last(folder, notes)
+    logs: dict[Path, Rows]
     if state is not None:
         logs = {state.file: [(f"{state.file}, entry {number}", row) for number, row in enumerate(state.history, 1)]}
     else:
@@ -77,11 +79,12 @@ def _table(file: Path, notes: list[str]) -> Rows:
     return rows
 
 
-def _by_progress(logs: Sequence[Rows], success: str) -> Iterable[Sequence[tuple[int, float]]]:
-    """The evaluations (step, success) of each log that has any, the log that gets furthest last."""
+def _by_progress(logs: Sequence[Rows], success: str) -> Iterable[tuple[int, float]]:
+    """The evaluations (step, success) of all logs, those of the log that gets furthest last."""
     evaluations = [[_point(where, row, success) for where, row in rows if _evaluated(row, success)] for rows in logs]
     # `min` decides between logs that end together: a resumed part begins later.
-    return sorted(filter(None, evaluations), key=lambda points: (max(points)[0], min(points)[0]))
+    ordered = sorted(filter(None, evaluations), key=lambda points: (max(points)[0], min(points)[0]))
+    return itertools.chain.from_iterable(ordered)
 
 
 def _evaluated(row: Mapping[str, Any], success: str) -> bool:
