@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from softmax_rewards.common.terminal import plain
-from softmax_rewards.integrations import advice, reward_log
+from softmax_rewards.integrations import advice, reward_log, switches
 from softmax_rewards.integrations.reward_log import RewardLog
 from softmax_rewards.verdicts import decisions
 from softmax_rewards.weighting.study import answer_lengths, log_map, simultaneous
@@ -86,7 +86,7 @@ def report(log: RewardLog, seed: int = 0) -> str:
         if groups.counts.sum() < COMMON * number:
             rare += int(groups.counts.sum())
             continue
-        lines += ["", *_section(groups, log.answers.get(size), high - low, log.inferred, seed)]
+        lines += ["", *_section(groups, log.answers.get(size), (low, high), log.inferred, seed)]
     if rare == number:
         lines += ["", f"Suggestion: none. {len(log.by_size)} group sizes, none of them {COMMON:.0%} of the groups."]
     elif rare:
@@ -99,8 +99,14 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, WIDTH, break_on_hyphens=False)
 
 
-def _section(groups: Population, answers: Answers | None, reward_range: float, inferred: bool, seed: int) -> list[str]:
-    """The lines about the groups of one size. `answers` is None for a log without lengths."""
+def _section(
+    groups: Population, answers: Answers | None, ends: tuple[float, float], inferred: bool, seed: int
+) -> list[str]:
+    """The lines about the groups of one size. `ends` are the log's lowest and highest reward.
+
+    `answers` is None for a log without lengths.
+    """
+    reward_range = ends[1] - ends[0]
     size, share = groups.rewards.shape[1], groups.counts / groups.counts.sum()
     right = groups.correct.sum(axis=-1)
     success = float(share @ right) / size
@@ -113,14 +119,36 @@ def _section(groups: Population, answers: Answers | None, reward_range: float, i
         f"{int(groups.counts.sum())} groups of N = {size}: success {success:.1%}, "
         f"no sample right in {share @ (right == 0):.1%}, all rewards equal in {dead:.1%}."
     )
+    shortening = advice.collapse(figures, kinds, lengths)
     texts = [
         *_explained(size, kinds, lengths, bool(figures["tilt"].isna().all())),
         *(f"Warning: {text}" for text in advice.warnings(groups, reward_range, inferred)),
-        *(f"Warning: {text}" for text in advice.collapse(figures, kinds, lengths)),
+        *(f"Warning: {text}" for text in shortening),
         advice.suggestion(figures, mixed),
     ]
     tried = decisions.found(success, advice.costly(lengths), kinds is not None, size)
-    return [overview, "", *_rows(figures), "", *map(_wrapped, [*texts, *tried])]
+    words = _switches(advice.recommended(figures, mixed), ends, _threshold(groups), bool(shortening))
+    return [overview, "", *_rows(figures), "", *map(_wrapped, [*texts, *tried]), *words]
+
+
+def _threshold(groups: Population) -> float | None:
+    """The lowest reward of a right sample; None if a wrong one has as much."""
+    lowest, highest = groups.rewards[groups.correct], groups.rewards[~groups.correct]
+    if not len(lowest) or (len(highest) and highest.max() >= lowest.min()):
+        return None
+    return float(lowest.min())
+
+
+def _switches(
+    recommended: pd.Series | None, ends: tuple[float, float], threshold: float | None, shortening: bool
+) -> list[str]:
+    """The recommendation in the words of other trainers, an empty line first."""
+    if recommended is None:
+        return []
+    tau = None if np.isnan(recommended["tau"]) else float(recommended["tau"])
+    texts = switches.of_scheme(recommended["scheme"], tau, ends, threshold)
+    name = advice.setting_name(recommended)
+    return ["", f"How to choose {name}:", *map(_wrapped, [*texts, *([switches.against_cuts()] if shortening else [])])]
 
 
 def _rows(figures: pd.DataFrame) -> list[str]:
