@@ -198,7 +198,7 @@ def _explained(size: int, kinds: Levels | None, lengths: LengthFigures | None, n
 
 EPILOG = """\
 examples, for a table of your own and for the folder that TRL writes with log_completions:
-  softmax-rewards advise rewards.csv --correct correct
+  softmax-rewards advise rewards.csv
   softmax-rewards advise outputs/completions --reward accuracy,format=0.1
 
 The first line of rewards.csv is `group,reward,correct`. A row such as `0,1.1,1` is one sample.
@@ -225,7 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help=".csv, .jsonl or .parquet file with one row per sample, or a folder of such files; logs of TRL and verl "
         "are recognized by their columns",
     )
-    parser.add_argument("--group", metavar="COLUMN", help="column that names the group of a sample (default: group)")
+    parser.add_argument(
+        "--group",
+        metavar="COLUMN",
+        help="column that names the group of a sample (default: group, for verl uid or input)",
+    )
     parser.add_argument(
         "--reward",
         metavar="COLUMN[=FACTOR],…",
@@ -234,8 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--correct",
         metavar="COLUMN",
-        help="0/1 column that says which samples are right; without it, a sample is right if its reward is above the "
-        "middle of all rewards in the log",
+        help="0/1 column that says which samples are right (default: correct, for verl acc); without one, a sample is "
+        "right if its reward is above the middle of all rewards in the log",
     )
     parser.add_argument(
         "--length",
