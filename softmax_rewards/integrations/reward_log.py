@@ -87,8 +87,10 @@ def read(
     samples = log_restarts.latest(samples, layout.name, notes)
     unscored, repeated = int(np.isnan(samples.reward).sum()), 0
     if layout.name == "TRL":
-        groups, repeated = log_groups.once(log_groups.of_blocks(samples), path, notes)
-        if reward is None and len(groups.sizes):
+        groups = log_groups.of_blocks(samples)
+        if len(groups.sizes):
+            groups, repeated = log_groups.once(groups, path, notes)
+        if len(groups.sizes) and reward is None:
             log_groups.check_advantages(groups, path, list(factors), notes)
     else:
         groups = log_groups.of_names(samples)

@@ -171,6 +171,14 @@ def test_trl_missing_values_count_as_zero_and_unscored_samples_are_left_out(tmp_
     assert (log.unscored, log.single) == (1, 1) and log.by_size[2].rewards.tolist() == [[1.0, 1.0]]
 
 
+def test_a_trl_log_without_any_reward_is_refused(tmp_path):
+    rows = trl(1, ["p"], [None, None], [None, None])
+    with pytest.raises(ValueError, match="no reward among accuracy_reward, format_reward"):
+        reward_log.read(save(rows, tmp_path / "log.parquet"))
+    with pytest.raises(ValueError, match="no reward among accuracy_reward"):
+        reward_log.read(tmp_path / "log.parquet", reward="accuracy_reward")
+
+
 def test_trl_weights_and_extra_columns_are_found_out_by_the_advantages(tmp_path):
     accuracies, formats = [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]
     weighted = save(trl(1, ["p", "q"], accuracies, formats, scale=0.1), tmp_path / "weighted.parquet")
