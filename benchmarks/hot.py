@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 import torch
@@ -24,6 +25,7 @@ from softmax_rewards import weighting
 from softmax_rewards.config import experiments
 from softmax_rewards.data import dataset
 from softmax_rewards.data.tasks import _countdown, countdown
+from softmax_rewards.integrations import reward_log
 from softmax_rewards.policy.rollout import Rollouts
 from softmax_rewards.policy.update import Updater
 from softmax_rewards.training import base_model
@@ -166,3 +168,12 @@ def test_jobs_started(measure: Callable[..., Any], tmp_path: Path) -> None:
         subprocess.run([*script, *inputs, *record], cwd=REPOSITORY, check=True)
 
     measure(1, start, rounds=3)
+
+
+def test_rows_of_a_reward_log(measure: Callable[..., Any], tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(0), 100_000
+    correct = rng.random(rows) < 0.1
+    columns = {"group": np.arange(rows) // GROUP, "reward": correct + 0.1 * (rng.random(rows) < 0.5)}
+    columns |= {"correct": correct.astype(int), "length": rng.poisson(60, rows), "step": np.arange(rows) // 512}
+    pd.DataFrame(columns).to_csv(tmp_path / "log.csv", index=False)
+    measure(rows, lambda: reward_log.read(tmp_path / "log.csv"), rounds=3)

@@ -1,6 +1,7 @@
 """The one command beside the pipeline: `softmax-rewards COMMAND`, or `python -m softmax_rewards COMMAND`."""
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -95,6 +96,9 @@ def overview() -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line: run the command that the first argument names with the arguments behind it."""
     terminal.accept_all_text()
+    if arguments is None and hasattr(signal, "SIGPIPE"):  # Windows has none
+        # `softmax-rewards … | head` ends quietly, like other commands, when `head` has read enough.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
         print(overview(), end="")

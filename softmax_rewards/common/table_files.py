@@ -4,28 +4,43 @@ Rows are counted from 1: below the header of a csv, by lines in a jsonl. Every e
 names the file, the row and what is allowed.
 """
 
+import contextlib
 import csv
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 from pyarrow import ArrowException, parquet
 
 from softmax_rewards.common.terminal import plain
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
+BATCH = 4096  # rows that are read at once
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 _TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
 
+class Batch(NamedTuple):
+    """Consecutive rows of a file by columns: the rows' numbers, and the cells of each column."""
+
+    numbers: Sequence[int]
+    cells: dict[str, list[Any]]
+
+
 def files(path: Path) -> list[Path]:
-    """The file itself, or the table files of a folder, sorted; raises ValueError unless they are of one kind."""
+    """The file itself, or the table files of a folder; raises ValueError unless they are of one kind.
+
+    The order is that of a reader: 9.jsonl comes before 10.jsonl. Hidden files are left out.
+    """
     if path.is_dir():
-        tables = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+        tables = sorted(filter(is_table, path.iterdir()), key=natural)
         kinds = sorted({file.suffix for file in tables})
         if len(kinds) != 1:
             raise ValueError(f"{path}: {' and '.join(kinds) or 'no'} files; allowed: one of {', '.join(SUFFIXES)}")
@@ -37,23 +52,62 @@ def files(path: Path) -> list[Path]:
     return [path]
 
 
-def first(file: Path) -> dict[str, Any]:
-    """The first row, whose keys are the file's columns."""
-    for _, row in rows(file):
-        return row
-    raise ValueError(f"{file}: no rows; allowed: one or more")
+def natural(path: Path) -> list[tuple[int, str]]:
+    """A key that sorts names by the numbers in them."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"([0-9]+)", path.name)]
 
 
-def rows(file: Path, columns: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield ("FILE, row 7", row) for each row; raises ValueError if a row lacks one of `columns`."""
-    readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": lambda file: _parquet(file, columns)}
+def is_table(file: Path) -> bool:
+    """Whether a path is a table file. Hidden files are none: editors and file managers write them."""
+    return file.suffix in SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def rows(
+    file: Path, columns: Sequence[str] = (), cut: Callable[[str], None] | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ("FILE, row 7", row) for each row; raises ValueError if a row lacks one of `columns`.
+
+    cut  called with the place of a last line that was cut short, as a killed program leaves it. The line is left out.
+         None: such a line is an error
+    """
+    reader = _parquet(file, columns) if file.suffix == ".parquet" else _lines(file, cut)
+    with _one_line(file):
+        for number, row in reader:
+            _complete(file, number, row, columns)
+            yield f"{file}, row {number}", row
+
+
+def batches(
+    file: Path, columns: Sequence[str], optional: Sequence[str], cut: Callable[[str], None] | None = None
+) -> Iterator[Batch]:
+    """Yield the rows of a file in batches of columns; raises ValueError if a row lacks one of `columns`.
+
+    optional  columns that a row may lack. The cell is None then
+    cut       as for `rows`
+    """
+    wanted = [*columns, *optional]
+    with _one_line(file):
+        if file.suffix == ".parquet":
+            yield from _parquet_batches(file, columns, optional)
+            return
+        reader = _lines(file, cut)
+        while chunk := list(itertools.islice(reader, BATCH)):
+            for number, row in chunk:
+                _complete(file, number, row, columns)
+            yield Batch([number for number, _ in chunk], {name: [row.get(name) for _, row in chunk] for name in wanted})
+
+
+def _complete(file: Path, number: int, row: dict[str, Any], columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in row:
+            raise ValueError(f"{file}, row {number}: no column {column!r}; allowed: rows with {', '.join(columns)}")
+
+
+@contextlib.contextmanager
+def _one_line(file: Path) -> Iterator[None]:
+    """Turn what a reader raises for a damaged file into a ValueError of one line."""
     try:
-        for number, row in readers[file.suffix](file):
-            where = f"{file}, row {number}"
-            for column in columns:
-                if column not in row:
-                    raise ValueError(f"{where}: no column {column!r}; allowed: rows with {', '.join(columns)}")
-            yield where, row
+        yield
     except UnicodeDecodeError:
         raise ValueError(f"{file}: not text in UTF-8") from None
     except ArrowException as error:
@@ -62,22 +116,45 @@ def rows(file: Path, columns: Sequence[str] = ()) -> Iterator[tuple[str, dict[st
         raise ValueError(f"{file}: cannot be read ({error.strerror or plain(' '.join(str(error).split()))})") from None
 
 
-def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+# ---- readers ------------------------------------------------------------------------------------
+
+
+def _lines(file: Path, cut: Callable[[str], None] | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    return _csv(file, cut) if file.suffix == ".csv" else _jsonl(file, cut)
+
+
+def _csv(file: Path, cut: Callable[[str], None] | None) -> Iterator[tuple[int, dict[str, Any]]]:
     with file.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines, strict=True)
+        number, before = 0, 0  # of the last row, and of its last line
         try:
             names = next(reader, [])
-            _once(names, file)
+            _header(names, file)
+            before = reader.line_num
             for number, cells in enumerate(filter(None, reader), 1):
                 if len(cells) != len(names):
+                    if cut and len(cells) < len(names) and _unfinished(file) and next(reader, None) is None:
+                        cut(f"{file}, row {number}")
+                        return
                     problem = f"{len(cells)} cells; allowed: {len(names)}, as in the header"
                     raise ValueError(f"{file}, row {number}: {problem}")
                 yield number, dict(zip(names, cells, strict=True))
+                before = reader.line_num
         except csv.Error as error:
-            raise ValueError(f"{file}, line {reader.line_num}: not CSV ({error})") from None
+            # A quote that opens earlier than in the last line is a mistake in the file.
+            if not (cut and reader.line_num == before + 1 and _unfinished(file)):
+                raise ValueError(f"{file}, line {reader.line_num}: not CSV ({error})") from None
+            cut(f"{file}, row {number + 1}")
 
 
-def _jsonl(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _unfinished(file: Path) -> bool:
+    """Whether the last line of a file lacks its end."""
+    with file.open("rb") as content:
+        content.seek(-1, 2)
+        return content.read() not in (b"\n", b"\r")
+
+
+def _jsonl(file: Path, cut: Callable[[str], None] | None) -> Iterator[tuple[int, dict[str, Any]]]:
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -85,6 +162,9 @@ def _jsonl(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):
+                if cut and not line.endswith(b"\n"):  # only the last line can lack its end
+                    cut(f"{file}, row {number}")
+                    return
                 raise ValueError(f"{file}, row {number}: not JSON: {_short(line)}") from None
             if not isinstance(row, dict):
                 raise ValueError(f"{file}, row {number}: {_short(row)}; allowed: one JSON object per line")
@@ -94,14 +174,52 @@ def _jsonl(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _parquet(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     with parquet.ParquetFile(file) as table:
         _once(table.schema_arrow.names, file)
-        batches = table.iter_batches(batch_size=1024, columns=columns or None)
-        yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
+        parts = table.iter_batches(batch_size=BATCH, columns=columns or None)
+        yield from enumerate((row for part in parts for row in part.to_pylist()), 1)
+
+
+def _parquet_batches(file: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Batch]:
+    with parquet.ParquetFile(file) as table:
+        names = table.schema_arrow.names
+        _once(names, file)
+        if table.metadata.num_rows:
+            _complete(file, 1, dict.fromkeys(names), columns)
+        present = [name for name in (*columns, *optional) if name in names]
+        done = 0
+        for part in table.iter_batches(batch_size=BATCH, columns=present):
+            numbers = range(done + 1, done + len(part) + 1)
+            done += len(part)
+            missing = {name: [None] * len(part) for name in optional if name not in names}
+            yield Batch(numbers, {name: _cells(part.column(name)) for name in present} | missing)
+
+
+def _cells(column: pa.Array) -> list[Any]:
+    kind = column.type
+    if pa.types.is_decimal(kind):
+        column, kind = column.cast(pa.float64()), pa.float64()
+    # Numbers and texts go through NumPy, because `to_pylist` takes several times as long.
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    whole = pa.types.is_integer(kind) and not column.null_count  # NumPy has no missing integers
+    if not (texts or whole or pa.types.is_floating(kind)):
+        return list(column.to_pylist())
+    return list(column.to_numpy(zero_copy_only=False).tolist())
+
+
+def _header(names: Sequence[str], file: Path) -> None:
+    _once(names, file)
+    if len(names) == 1:
+        for separator, name in _SEPARATORS.items():
+            if separator in names[0]:
+                raise ValueError(f"{file}: columns separated by {name}; allowed: by commas, with a point in decimals")
 
 
 def _once(names: Sequence[str], file: Path) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{file}: column {twice!r} occurs twice; allowed: once")
+
+
+# ---- cells --------------------------------------------------------------------------------------
 
 
 def number(value: Any) -> float | None:

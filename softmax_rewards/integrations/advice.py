@@ -18,6 +18,29 @@ OVERPAID = 1.5  # a log gives X with some noise, so a warning needs this multipl
 LOSES = -0.1  # from this correlation of length and format on (Cohen's small effect), long answers lose format
 
 
+def recommended(figures: pd.DataFrame, mixed: int) -> pd.Series | None:
+    """The row of the suggested setting, linear's where `suggestion` stays with it; None if nothing is suggested."""
+    linear = figures.iloc[0]
+    if linear["snr"] <= 0:
+        return None
+    best = _best_other(figures)
+    return best if mixed >= FEW and _clearly_better(best, linear) else linear
+
+
+def _best_other(figures: pd.DataFrame) -> pd.Series:
+    others = _others(figures)
+    return others.loc[others["better"].idxmax()]
+
+
+def _others(figures: pd.DataFrame) -> pd.DataFrame:
+    # What a scheme that couples groups does depends on the batch of the training, which is smaller than the log.
+    return figures[1:][[not weighting.couples_groups(scheme) for scheme in figures["scheme"][1:]]]
+
+
+def _clearly_better(best: pd.Series, linear: pd.Series) -> bool:
+    return bool(best["low"] > 0 and best["better"] >= MATERIAL * linear["snr"])
+
+
 def suggestion(figures: pd.DataFrame, mixed: int) -> str:
     """What to use, why, and how certain that is.
 
@@ -37,11 +60,9 @@ def suggestion(figures: pd.DataFrame, mixed: int) -> str:
             "there is no difference that this log can show."
         )
     worth = MATERIAL * linear["snr"]
-    # What a scheme that couples groups does depends on the batch of the training, which is smaller than the log.
-    others = figures[1:][[not weighting.couples_groups(scheme) for scheme in figures["scheme"][1:]]]
-    best = others.loc[others["better"].idxmax()]
+    others, best = _others(figures), _best_other(figures)
     interval = f"{best['better']:+.3f} [{best['low']:+.3f}, {best['high']:+.3f}]"
-    if best["low"] > 0 and best["better"] >= worth:
+    if _clearly_better(best, linear):
         # Precision grows with S/N times the square root of the number of samples.
         saved = 1 - (linear["snr"] / best["snr"]) ** 2
         if linear["all_wrong"] - best["all_wrong"] > MATERIAL:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from softmax_rewards.common.terminal import plain
-from softmax_rewards.integrations import advice, group_log, reward_log
+from softmax_rewards.integrations import advice, group_log, reward_log, switches
 from softmax_rewards.integrations.reward_log import RewardLog
 from softmax_rewards.verdicts import decisions
 from softmax_rewards.weighting.study import answer_lengths, log_map, simultaneous
@@ -73,6 +73,7 @@ def report(log: RewardLog, seed: int = 0) -> str:
         (log.repeated, "Groups written again at a later step, counted once"),
     ):
         lines += [f"{what}: {count}."] if count else []
+    lines += [_wrapped(note) for note in log.notes]
     if not number:
         return "\n".join([*lines, "Suggestion: none. No group has two samples or more, so nothing can be compared."])
     values = [groups.rewards for groups in log.by_size.values()]
@@ -85,7 +86,7 @@ def report(log: RewardLog, seed: int = 0) -> str:
         if groups.counts.sum() < COMMON * number:
             rare += int(groups.counts.sum())
             continue
-        lines += ["", *_section(groups, log.answers.get(size), high - low, log.inferred, seed)]
+        lines += ["", *_section(groups, log.answers.get(size), (low, high), log.inferred, seed)]
     if rare == number:
         lines += ["", f"Suggestion: none. {len(log.by_size)} group sizes, none of them {COMMON:.0%} of the groups."]
     elif rare:
@@ -98,8 +99,14 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, WIDTH, break_on_hyphens=False)
 
 
-def _section(groups: Population, answers: Answers | None, reward_range: float, inferred: bool, seed: int) -> list[str]:
-    """The lines about the groups of one size. `answers` is None for a log without lengths."""
+def _section(
+    groups: Population, answers: Answers | None, ends: tuple[float, float], inferred: bool, seed: int
+) -> list[str]:
+    """The lines about the groups of one size. `ends` are the log's lowest and highest reward.
+
+    `answers` is None for a log without lengths.
+    """
+    reward_range = ends[1] - ends[0]
     size, share = groups.rewards.shape[1], groups.counts / groups.counts.sum()
     right = groups.correct.sum(axis=-1)
     success = float(share @ right) / size
@@ -112,14 +119,36 @@ def _section(groups: Population, answers: Answers | None, reward_range: float, i
         f"{int(groups.counts.sum())} groups of N = {size}: success {success:.1%}, "
         f"no sample right in {share @ (right == 0):.1%}, all rewards equal in {dead:.1%}."
     )
+    shortening = advice.collapse(figures, kinds, lengths)
     texts = [
         *_explained(size, kinds, lengths, bool(figures["tilt"].isna().all())),
         *(f"Warning: {text}" for text in advice.warnings(groups, reward_range, inferred)),
-        *(f"Warning: {text}" for text in advice.collapse(figures, kinds, lengths)),
+        *(f"Warning: {text}" for text in shortening),
         advice.suggestion(figures, mixed),
     ]
     tried = decisions.found(success, advice.costly(lengths), kinds is not None, size)
-    return [overview, "", *_rows(figures), "", *map(_wrapped, [*texts, *tried])]
+    words = _switches(advice.recommended(figures, mixed), ends, _threshold(groups), bool(shortening))
+    return [overview, "", *_rows(figures), "", *map(_wrapped, [*texts, *tried]), *words]
+
+
+def _threshold(groups: Population) -> float | None:
+    """The lowest reward of a right sample; None if a wrong one has as much."""
+    lowest, highest = groups.rewards[groups.correct], groups.rewards[~groups.correct]
+    if not len(lowest) or (len(highest) and highest.max() >= lowest.min()):
+        return None
+    return float(lowest.min())
+
+
+def _switches(
+    recommended: pd.Series | None, ends: tuple[float, float], threshold: float | None, shortening: bool
+) -> list[str]:
+    """The recommendation in the words of other trainers, an empty line first."""
+    if recommended is None:
+        return []
+    tau = None if np.isnan(recommended["tau"]) else float(recommended["tau"])
+    texts = switches.of_scheme(recommended["scheme"], tau, ends, threshold)
+    name = advice.setting_name(recommended)
+    return ["", f"How to choose {name}:", *map(_wrapped, [*texts, *([switches.against_cuts()] if shortening else [])])]
 
 
 def _rows(figures: pd.DataFrame) -> list[str]:
@@ -169,7 +198,7 @@ def _explained(size: int, kinds: Levels | None, lengths: LengthFigures | None, n
 
 EPILOG = """\
 examples, for a table of your own and for the folder that TRL writes with log_completions:
-  softmax-rewards advise rewards.csv --correct correct
+  softmax-rewards advise rewards.csv
   softmax-rewards advise outputs/completions --reward accuracy,format=0.1
 
 The first line of rewards.csv is `group,reward,correct`. A row such as `0,1.1,1` is one sample.
@@ -196,7 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help=".csv, .jsonl or .parquet file with one row per sample, or a folder of such files; logs of TRL and verl "
         "are recognized by their columns",
     )
-    parser.add_argument("--group", metavar="COLUMN", help="column that names the group of a sample (default: group)")
+    parser.add_argument(
+        "--group",
+        metavar="COLUMN",
+        help="column that names the group of a sample (default: group, for verl uid or input)",
+    )
     parser.add_argument(
         "--reward",
         metavar="COLUMN[=FACTOR],…",
@@ -205,8 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--correct",
         metavar="COLUMN",
-        help="0/1 column that says which samples are right; without it, a sample is right if its reward is above the "
-        "middle of all rewards in the log",
+        help="0/1 column that says which samples are right (default: correct, for verl acc); without one, a sample is "
+        "right if its reward is above the middle of all rewards in the log",
     )
     parser.add_argument(
         "--length",

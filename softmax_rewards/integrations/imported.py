@@ -2,34 +2,32 @@
 
     softmax-rewards judge RUNS --success eval_rewards/accuracy/mean
 
-    RUNS/<ablation>/seed-<n>/    one run: TRL's trainer_state.json, in the folder or in its last checkpoint; or one
-                                 .jsonl or .csv file with `step`, from verl's file logger or flat
+    RUNS/<ablation>/seed-<n>/    one run: TRL's trainer_state.json, in the folder or in its last checkpoint; or .jsonl
+                                 or .csv files with `step`, from verl's file logger or flat (`success_log`)
 
 The ablation `linear` is the baseline. Success is the share of held-out prompts with a right answer. Every run needs it
-at step 0, before training, and at the same steps as all other runs. Runs are compared at equal steps only, because the
+at step 0, before training, and all runs need the same last step. Runs are compared at equal steps only, because the
 logs do not say how many tokens were generated. Only success is read from a log, so claims about rewards, weights or
 texts are not judged.
 """
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from softmax_rewards.common import files, plugins, table_files
+from softmax_rewards.common import files
 from softmax_rewards.common.terminal import plain
+from softmax_rewards.integrations import success_log
 from softmax_rewards.verdicts import judgment, measures, rules, summary
 from softmax_rewards.verdicts.evidence import LINEAR, Contrast, Evidence, label
 from softmax_rewards.verdicts.wording import better
 
 BASELINE = LINEAR["scheme"]
-LOGS = (".jsonl", ".csv")
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,15 @@ class ImportedRun:
     evaluations: pd.DataFrame
 
 
-def read(root: Path, success: str) -> list[ImportedRun]:
+def read(root: Path, success: str, notes: list[str]) -> list[ImportedRun]:
     """The runs in `root`: the baseline's first, then by ablation and seed.
 
     success  the name of the share of right answers, 0 to 1, in the logs
+    notes    gets sentences about what was left out of the logs
     Raises ValueError, one line, for a folder or a log in another form, and for runs that cannot be compared.
     """
-    folders = sorted(folder for folder in root.glob("*/*") if folder.is_dir())
+    visible = (path for path in root.glob("*/*") if not any(part.startswith(".") for part in path.parts[-2:]))
+    folders = sorted(path for path in visible if path.is_dir())
     if not folders:
         raise ValueError(f"{root}: no runs; allowed: folders <ablation>/seed-<n>")
     runs = []
@@ -56,17 +56,35 @@ def read(root: Path, success: str) -> list[ImportedRun]:
         seed = re.fullmatch(r"seed-(\d+)", folder.name, re.ASCII)
         if seed is None:
             raise ValueError(f"{folder}: not the name of a run; allowed: <ablation>/seed-<n>")
-        runs.append(ImportedRun(folder, folder.parent.name, int(seed[1]), _curve(folder, success)))
+        curve = success_log.curve(folder, success, notes)
+        runs.append(ImportedRun(folder, folder.parent.name, int(seed[1]), curve))
     if BASELINE not in {run.ablation for run in runs}:
         raise ValueError(
             f"{root}: no ablation {BASELINE!r}, the baseline; allowed: <ablation>/seed-<n>, with runs in {BASELINE}/"
         )
-    steps = runs[0].evaluations["step"].tolist()
-    # The area under the curve depends on the steps at which it is measured.
-    for run in runs:
-        if run.evaluations["step"].tolist() != steps:
-            raise ValueError(f"{run.folder}: not evaluated at the steps of {runs[0].folder}; allowed: the same for all")
-    return sorted(runs, key=lambda run: (run.ablation != BASELINE, run.ablation, run.seed))
+    return sorted(_at_shared_steps(runs, notes), key=lambda run: (run.ablation != BASELINE, run.ablation, run.seed))
+
+
+def _at_shared_steps(runs: Sequence[ImportedRun], notes: list[str]) -> list[ImportedRun]:
+    """The runs with the steps at which all were evaluated, because an area under a curve depends on its steps.
+
+    A resumed run may have evaluated where it went on, and the others did not. All runs need the same last step, because
+    otherwise one that ended early would shorten all others.
+    """
+    steps = [run.evaluations["step"] for run in runs]
+    for run, own in zip(runs, steps, strict=True):
+        if own.iloc[-1] != steps[0].iloc[-1]:
+            raise ValueError(
+                f"{run.folder}: last evaluated at step {own.iloc[-1]}, {runs[0].folder} at {steps[0].iloc[-1]}; "
+                "allowed: the same for all"
+            )
+    shared = set.intersection(*map(set, steps))
+    dropped = sorted(set().union(*steps) - shared)
+    if dropped:
+        listed = ", ".join(map(str, dropped))
+        notes.append(f"Not all runs were evaluated at step {listed}: they are compared at the other steps.")
+    tables = [run.evaluations[own.isin(shared)].reset_index(drop=True) for run, own in zip(runs, steps, strict=True)]
+    return [replace(run, evaluations=table) for run, table in zip(runs, tables, strict=True)]
 
 
 def judge(runs: Sequence[ImportedRun], primary: Sequence[str], name: str, success: str) -> tuple[pd.DataFrame, ...]:
@@ -108,63 +126,6 @@ def _measures(runs: Sequence[ImportedRun]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["ablation", "seed"])
 
 
-# ---- logs ---------------------------------------------------------------------------------------
-
-
-def _curve(folder: Path, success: str) -> pd.DataFrame:
-    points: dict[int, float] = {}
-    seen: dict[str, None] = {}
-    file = _log(folder)
-    for where, row in _rows(file):
-        seen |= dict.fromkeys(row)
-        if row.get(success) in (None, ""):  # this step has no evaluation
-            continue
-        step, value = (table_files.number(row.get(name)) for name in ("step", success))
-        if step is None or step != int(step) or step < 0:
-            raise table_files.wrong(where, "step", row.get("step"), "a whole number from 0 on")
-        if value is None or not 0 <= value <= 1:
-            raise table_files.wrong(where, success, row[success], "a share of right answers, 0 to 1")
-        # A trainer may log an evaluation twice. Two different values for one step are an error.
-        if points.setdefault(int(step), value) != value:
-            raise table_files.wrong(where, "step", row["step"], "each step once")
-    if not points:
-        # Trainers log dozens of names. Those of evaluations are the likely ones.
-        offered = [name for name in seen if name.startswith(("eval_", "val-"))] or list(seen)
-        raise ValueError(f"{file}: {plugins.unknown('name of success', success, offered)}")
-    steps = sorted(points)
-    if steps[0] != 0 or len(steps) < 2:
-        listed = ", ".join(map(str, steps))
-        raise ValueError(f"{file}: evaluated at step {listed}; allowed: at step 0, before training, and later")
-    # The tokens are unknown. The steps replace them, and `judge` drops the endpoint that needs tokens.
-    return pd.DataFrame({"step": steps, "success": [points[step] for step in steps], "tokens": steps})
-
-
-def _log(folder: Path) -> Path:
-    # A checkpoint's state has the whole history up to its step, so the last checkpoint is enough.
-    states = [folder / "trainer_state.json"]
-    checkpoints = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
-    states += [path / "trainer_state.json" for path in sorted(checkpoints, key=lambda p: -int(p.name.split("-")[1]))]
-    logs = [state for state in states if state.is_file()][:1]
-    logs += sorted(path for path in folder.iterdir() if path.suffix in LOGS)
-    if len(logs) != 1:
-        listed = ", ".join(path.name for path in logs) or "no log"
-        raise ValueError(f"{folder}: {listed}; allowed: trainer_state.json, or one .jsonl or .csv")
-    return logs[0]
-
-
-def _rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if file.suffix in LOGS:
-        for where, row in table_files.rows(file):
-            nested = row.get("data")  # verl's logger: {"step": 10, "data": {...}}
-            yield where, {**nested, "step": row.get("step")} if isinstance(nested, dict) else row
-        return
-    try:
-        history = json.loads(file.read_text(encoding="utf-8"))["log_history"]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{file}: no log_history; allowed: the trainer_state.json that TRL writes") from None
-    yield from ((f"{file}, entry {number}", entry) for number, entry in enumerate(history, 1))
-
-
 # ---- command line -------------------------------------------------------------------------------
 
 
@@ -188,8 +149,8 @@ examples, for runs of TRL and of verl:
   softmax-rewards judge outputs --success val-core/countdown/acc/mean@1 --primary softmax_centered --out judged
 
 outputs/ has one folder per run: linear/seed-0, linear/seed-1, softmax_centered/seed-0, … The ablation `linear` is the
-baseline. A run's log is TRL's trainer_state.json, or one .jsonl or .csv file with the column `step`. Every run needs
-its success at step 0, and all runs need the same steps.
+baseline. A run's log is TRL's trainer_state.json, or .jsonl or .csv files with the column `step`. Every run needs its
+success at step 0, and all runs need the same last step. If a run was resumed, its later evaluation of a step counts.
 
 The output is a table and a list. A row such as
   softmax_centered        auc           3  +1.2 [+0.3, +2.1]          0.029   0.029  primary
@@ -228,12 +189,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write comparisons.csv and verdicts.csv there")
     options = parser.parse_args(arguments)
+    notes: list[str] = []
     try:
-        runs = read(options.runs, options.success)
+        runs = read(options.runs, options.success, notes)
         compared, judged = judge(runs, [*filter(None, options.primary.split(","))], options.runs.name, options.success)
     except ValueError as error:
         sys.exit(plain(str(error)))
     if options.out:
         files.write_csv(compared, options.out / "comparisons.csv")
         files.write_csv(judged, options.out / "verdicts.csv")
-    print(report(compared, judged))
+    print("\n".join([*map(plain, notes), report(compared, judged)]))

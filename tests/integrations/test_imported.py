@@ -48,7 +48,7 @@ GAINS = {"linear": 0.10, "softmax_centered": 0.20, "softmax": 0.02, "rloo": 0.10
 
 @pytest.mark.parametrize("layout", KEY)
 def test_a_planted_effect_is_found_in_every_layout(tmp_path, layout):
-    runs = imported.read(write(tmp_path, layout, GAINS), KEY[layout])
+    runs = imported.read(write(tmp_path, layout, GAINS), KEY[layout], [])
     assert [run.ablation for run in runs[::6]] == ["linear", "rloo", "softmax", "softmax_centered"]
     compared, judged = imported.judge(runs, ["softmax", "softmax_centered"], "tiny", "sums")
     verdict = dict(zip(judged["claim"], judged["verdict"], strict=True))
@@ -60,7 +60,7 @@ def test_a_planted_effect_is_found_in_every_layout(tmp_path, layout):
 
 
 def test_the_figures_are_those_of_a_paired_t_test(tmp_path):
-    compared, _ = imported.judge(imported.read(write(tmp_path, "trl", GAINS), KEY["trl"]), ["softmax"], "m", "t")
+    compared, _ = imported.judge(imported.read(write(tmp_path, "trl", GAINS), KEY["trl"], []), ["softmax"], "m", "t")
     row = compared.set_index(["ablation", "endpoint"]).loc["softmax_centered", "auc"]
     pairs = [
         [np.trapezoid(curve(GAINS[ablation], seed), STEPS) / 40 for seed in range(6)]
@@ -76,7 +76,7 @@ def test_the_figures_are_those_of_a_paired_t_test(tmp_path):
 
 def test_if_neither_the_baseline_nor_a_planned_ablation_learned_nothing_is_compared(tmp_path):
     """Old: nothing was compared if only the baseline had not learned, so no other weighting could win there."""
-    runs = imported.read(write(tmp_path, "csv", {"linear": 0.0, "softmax": 0.2}), "success")
+    runs = imported.read(write(tmp_path, "csv", {"linear": 0.0, "softmax": 0.2}), "success", [])
     _, judged = imported.judge(runs, ["softmax"], "m", "t")
     assert judged["verdict"].tolist() == ["supported"] * 2
     _, judged = imported.judge(runs, [], "m", "t")
@@ -84,7 +84,7 @@ def test_if_neither_the_baseline_nor_a_planned_ablation_learned_nothing_is_compa
 
 
 def test_one_seed_resolves_nothing_and_an_ablation_planned_but_not_run_counts(tmp_path):
-    runs = imported.read(write(tmp_path, "csv", {"linear": 0.1, "softmax": 0.2}, seeds=1), "success")
+    runs = imported.read(write(tmp_path, "csv", {"linear": 0.1, "softmax": 0.2}, seeds=1), "success", [])
     compared, judged = imported.judge(runs, ["softmax", "raft"], "m", "t")
     assert set(judged["verdict"]) == {"not resolved"}
     assert compared.set_index("ablation").loc["raft", "seeds"] == 0
@@ -93,7 +93,7 @@ def test_one_seed_resolves_nothing_and_an_ablation_planned_but_not_run_counts(tm
 def test_the_last_checkpoint_stands_for_a_run_without_a_final_state(tmp_path):
     for folder, last in (("checkpoint-9", 0.3), ("checkpoint-40", 0.7), ("checkpoint-best", 0.9)):
         save(tmp_path / "linear" / "seed-3" / folder, "trl", [0.1, 0.1, 0.1, last])
-    (run,) = imported.read(tmp_path, KEY["trl"])
+    (run,) = imported.read(tmp_path, KEY["trl"], [])
     assert (run.seed, run.evaluations["success"].iloc[-1]) == (3, 0.7)
 
 
@@ -119,32 +119,100 @@ def test_the_command_line(tmp_path, capsys):
     [
         ([0.1, 0.2, 0.3, 1.1], STEPS, "row 5, column success: '1.1'; allowed: a share"),
         ([0.1, 0.2, 0.3, 0.4], [10, 20, 30, 40], "at step 0, before training"),
-        ([0.1, 0.2, 0.3, 0.4], [0, 10, 10, 40], "column step: '10'; allowed: each step once"),
         ([0.1, 0.2, 0.3, 0.4], [0, 10, 20.5, 40], "allowed: a whole number"),
-        ([0.1, 0.2, 0.3, 0.4], [0, 10, 20, 50], "not evaluated at the steps of"),
+        ([0.1, 0.2, 0.3, 0.4], [0, 10, 20, 50], "seed-0: last evaluated at step 50, .* at 40; allowed: the same"),
     ],
 )
 def test_a_log_that_is_wrong_is_named_in_one_line(tmp_path, values, steps, said):
     write(tmp_path, "csv", {"linear": 0.1}, seeds=1)
     save(tmp_path / "softmax" / "seed-0", "csv", values, steps)
     with pytest.raises(ValueError, match=said) as error:
-        imported.read(tmp_path, "success")
+        imported.read(tmp_path, "success", [])
     assert "\n" not in str(error.value) and "softmax" in str(error.value)
 
 
 def test_folders_that_are_no_runs_are_named(tmp_path):
     with pytest.raises(ValueError, match="no runs"):
-        imported.read(tmp_path, "success")
+        imported.read(tmp_path, "success", [])
     write(tmp_path, "csv", {"softmax": 0.1}, seeds=1)
     with pytest.raises(ValueError, match="no ablation 'linear', the baseline"):
-        imported.read(tmp_path, "success")
+        imported.read(tmp_path, "success", [])
     run = tmp_path / "linear" / "seed-0"
     run.mkdir(parents=True)
     with pytest.raises(ValueError, match="no log; allowed"):
-        imported.read(tmp_path, "success")
+        imported.read(tmp_path, "success", [])
     (run / "trainer_state.json").write_text("[]", encoding="utf-8")
     with pytest.raises(ValueError, match="no log_history"):
-        imported.read(tmp_path, "success")
+        imported.read(tmp_path, "success", [])
     run.rename(run.with_name("first"))
     with pytest.raises(ValueError, match="not the name of a run"):
-        imported.read(tmp_path, "success")
+        imported.read(tmp_path, "success", [])
+
+
+# ---- runs that were stopped and resumed ---------------------------------------------------------
+
+
+def resumed(tmp_path, layout, values, steps):
+    write(tmp_path, layout, {"linear": 0.1}, seeds=1)
+    save(tmp_path / "softmax" / "seed-0", layout, values, steps)
+    notes = []
+    run = imported.read(tmp_path, KEY[layout], notes)[1]
+    return dict(zip(run.evaluations["step"], run.evaluations["success"], strict=True)), notes
+
+
+@pytest.mark.parametrize("layout", KEY)
+def test_of_two_evaluations_at_one_step_the_later_counts(tmp_path, layout):
+    """Old: such a log was refused. Step 30 belongs to weights that the resumed run did not start from."""
+    points, notes = resumed(tmp_path, layout, [0.1, 0.2, 0.3, 0.9, 0.4, 0.5], [0, 10, 20, 30, 20, 40])
+    assert points == {0: 0.1, 10: 0.2, 20: 0.4, 40: 0.5}
+    folder = tmp_path / "softmax" / "seed-0"
+    assert notes == [f"{folder}: evaluated again at step 20, as a resumed run does: the later evaluation counts."]
+
+
+def test_an_evaluation_that_is_logged_twice_is_no_resumed_run(tmp_path):
+    points, notes = resumed(tmp_path, "csv", [0.1, 0.2, 0.3, 0.4, 0.4], [0, 10, 20, 40, 40])
+    assert points[40] == 0.4 and notes == []
+
+
+def test_runs_are_compared_at_the_steps_that_all_have(tmp_path):
+    points, notes = resumed(tmp_path, "csv", [0.1, 0.2, 0.3, 0.4, 0.5], [0, 10, 15, 20, 40])
+    assert list(points) == STEPS
+    assert notes == ["Not all runs were evaluated at step 15: they are compared at the other steps."]
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_a_run_may_go_on_in_another_file_and_end_in_half_a_line(tmp_path, names):
+    write(tmp_path, "nested", {"linear": 0.1}, seeds=1)
+    folder = tmp_path / "softmax" / "seed-0"
+    folder.mkdir(parents=True)
+    for name, points in zip(names, ({0: 0.1, 10: 0.2, 20: 0.9}, {20: 0.3, 40: 0.4}), strict=True):
+        rows = [json.dumps({"step": step, "data": {KEY["nested"]: value}}) + "\n" for step, value in points.items()]
+        (folder / f"{name}.jsonl").write_text("".join(rows) + '{"step": 5', encoding="utf-8")
+    (folder / "lengths.csv").write_text("step,length\n0,5\n", encoding="utf-8")
+    notes = []
+    run = imported.read(tmp_path, KEY["nested"], notes)[1]
+    assert run.evaluations["success"].tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert len(notes) == 4 and notes[2] == f"{folder}: files that are not read: lengths.csv."
+
+
+def test_the_state_that_got_further_counts_and_half_a_state_is_named(tmp_path):
+    save(tmp_path / "linear" / "seed-0", "trl", [0.1, 0.2], [0, 10])
+    state = tmp_path / "linear" / "seed-0" / "trainer_state.json"
+    state.write_text(state.read_text(encoding="utf-8").replace("40}", "10}"), encoding="utf-8")
+    save(tmp_path / "linear" / "seed-0" / "checkpoint-40", "trl", [0.1, 0.2, 0.3, 0.4])
+    half = tmp_path / "linear" / "seed-0" / "checkpoint-50" / "trainer_state.json"
+    half.parent.mkdir()
+    half.write_text('{"log_history": [', encoding="utf-8")
+    notes = []
+    (run,) = imported.read(tmp_path, KEY["trl"], notes)
+    assert run.evaluations["step"].tolist() == STEPS and len(notes) == 1 and str(half) in notes[0]
+
+
+def test_hidden_folders_are_no_runs(tmp_path, capsys):
+    root = write(tmp_path / "mine", "csv", GAINS, seeds=2)
+    for folder in (".ipynb_checkpoints/seed-0", "linear/.ipynb_checkpoints", "linear/seed-0/.ipynb_checkpoints"):
+        (root / folder).mkdir(parents=True)
+    (root / "linear" / "seed-0" / "._log.csv").write_bytes(b"\x00\xff")
+    (root / "softmax" / "seed-0" / "more.csv").write_text("a\n1\n", encoding="utf-8")
+    imported.main([str(root), "--success", "success"])
+    assert capsys.readouterr().out.startswith(f"{root / 'softmax' / 'seed-0'}: files that are not read: more.csv.\n")

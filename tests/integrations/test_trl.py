@@ -206,7 +206,7 @@ def test_its_own_log_can_be_judged(build, tmp_path):
         )
         trainer.train()
         trainer.save_state()
-    first, second = imported.read(tmp_path, "eval_rewards/accuracy/mean")
+    first, second = imported.read(tmp_path, "eval_rewards/accuracy/mean", [])
     assert (first.ablation, second.ablation) == ("linear", "dr_grpo")
     assert first.evaluations["step"].tolist() == [0, 1, 2]
     assert first.evaluations["success"].between(0, 1).all()

@@ -152,7 +152,7 @@ def test_its_own_log_can_be_judged(core, tmp_path, monkeypatch):
     for step, metrics in ((0, {key: np.float64(0.125)}), (1, {"critic/score/mean": 0.2}), (2, {key: 0.25})):
         log.log(metrics, step)
     log.finish()
-    (run,) = imported.read(tmp_path, key)
+    (run,) = imported.read(tmp_path, key, [])
     assert run.evaluations[["step", "success"]].to_numpy().tolist() == [[0, 0.125], [2, 0.25]]
 
 

@@ -1,6 +1,7 @@
 """The command `softmax-rewards`: its help teaches, and its commands work outside a checkout."""
 
 import json
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -115,3 +116,26 @@ def test_the_status_of_a_folder_anywhere(tmp_path, capsys):
     assert "no experiment was started here" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="gone: no such folder"):
         main(["tensorboard", "gone", "out"])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["advise", "--help"], ["advise", "log.csv"], ["status", "mine"]])
+def test_a_pipe_that_nobody_reads_ends_a_command_quietly(tmp_path, arguments):
+    """Old: a traceback, or code 1 from rich."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "log.csv").write_text("group,reward\n" + "a,1\na,0\n" * 30)
+    assert_ends_quietly(tmp_path, arguments, read=0)
+
+
+def test_a_page_that_is_drawn_again_ends_with_its_reader(tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert_ends_quietly(tmp_path, ["status", "mine", "--watch", "0.01"], read=1)
+
+
+def assert_ends_quietly(folder, arguments, read):
+    command = [sys.executable, "-m", "softmax_rewards", *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        run.stdout.read(read)
+        run.stdout.close()
+        assert run.stderr.read() == b""
+    assert run.returncode in (0, -signal.SIGPIPE)
