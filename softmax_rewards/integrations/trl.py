@@ -14,7 +14,8 @@ the same rewards into weights, which replace the advantages in the loss and in t
 clipping and KL stay TRL's. TRL's z-score divides by the sample standard deviation, `linear` by that of the population.
 The two differ by a factor √(N/(N−1)) that is the same for all groups, so Adam cancels it.
 
-Written for TRL 1.16 (`pip install 'softmax-rewards[trl]'`).
+The groups that were trained on are kept in `<output_dir>/training_groups/` (`group_log`). A whole script is
+examples/trl/countdown.py. TRL 0.29, 1.0 and later work (`pip install 'softmax-rewards[trl]'`), 0.28 and older do not.
 """
 
 from collections import deque

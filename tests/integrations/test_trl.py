@@ -1,6 +1,9 @@
-"""TRL's trainer with our weights: one real step of a tiny model, against formulas written out here."""
+"""TRL's trainer with our weights: one real step of a tiny model, against formulas written out here; and the example."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +19,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
-from softmax_rewards.integrations import imported
+from softmax_rewards.config import experiments
+from softmax_rewards.data import tasks
+from softmax_rewards.integrations import advise, group_log, imported, reward_log
 from softmax_rewards.integrations.scheme import Scheme
 from softmax_rewards.integrations.trl import WeightedGRPOTrainer
 
@@ -224,3 +229,50 @@ def test_its_own_log_can_be_judged(build, tmp_path):
 def test_what_would_be_without_effect_is_refused(build, extra, threshold, own, said):
     with pytest.raises(ValueError, match=said):
         build(WeightedGRPOTrainer, scheme=Scheme({"scheme": "maxrl"}, RANGE, threshold), own=own, **extra)
+
+
+# ---- the example --------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_the_example_trains_the_embedded_model_and_its_logs_can_be_read(tmp_path):
+    """On the smoke tests' puzzles and with their small embedded model, so that it takes a minute or two."""
+    experiment = ROOT / "tests/smoke/smoke.yaml"
+    out = tmp_path / "out"
+    example(experiment, out)
+    example(experiment, out, "--scheme", "softmax_centered", "--tau", "0.5")
+    settings = experiments.load(experiment)
+    task, options = tasks.load(settings.task)
+    for name in ("linear", "softmax_centered-0.5"):
+        rows = own_log(out / "runs" / name / "seed-0")
+        sizes = rows.groupby(["step", "group"]).size()
+        assert sorted(set(rows["step"])) == list(range(20)) and set(sizes) == {settings.training.group_size}
+        assert len(sizes) == 20 * settings.training.prompts_per_step
+        assert rows["reward"].isin([0, options.format_reward, 1, sum(task.reward_range(options))]).all()
+        assert rows["well_formed"].mean() > 0.1 and rows["length"].between(1, settings.training.max_new_tokens).all()
+    first, second = imported.read(out / "runs", "eval_rewards/accuracy/mean")
+    assert first.evaluations["step"].tolist() == second.evaluations["step"].tolist() == [0, 10, 20]
+    assert first.evaluations["success"][0] == second.evaluations["success"][0]  # the same model and puzzles
+    assert advise.report(reward_log.read(group_log.preferred(out / "runs/linear/seed-0"))).startswith("plain log: 80 ")
+
+
+def test_what_the_example_cannot_train_is_one_line_before_anything_is_made(tmp_path):
+    for arguments, said in (
+        (["--scheme", "sofmax"], "unknown scheme 'sofmax' (nearest: 'softmax')"),
+        (["--scheme", "softmax"], "scheme 'softmax' needs the hyperparameter 'tau'"),
+    ):
+        done = example(ROOT / "config/experiments/countdown-mini.yaml", tmp_path / "out", *arguments, code=1)
+        assert said in done.stderr.splitlines()[-1]
+    done = example(ROOT / "config/experiments/multiplication-mini.yaml", tmp_path / "out", code=1)
+    assert "multiplication-mini.yaml: allowed: task.name countdown" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def example(experiment, out, *arguments, code=0):
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # as in tests/smoke/smoke.yaml
+    command = [sys.executable, ROOT / "examples/trl/countdown.py", experiment, out, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables)
+    assert done.returncode == code, done.stderr
+    return done
