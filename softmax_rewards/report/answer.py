@@ -20,6 +20,7 @@ from softmax_rewards.verdicts.wording import SUPPORTED, UNRESOLVED, clause, sign
 OUTCOMES = {"better": "better", "worse": "worse", "equivalent": "as good", "not resolved": "open"}
 WORDS = {"better": "Yes", "worse": "No", "equivalent": "No", "not resolved": "Open"}
 NAMED = 4  # at most so many ablations are named in one line
+ENOUGH = 4  # temperatures of a scheme, without which its best one is not asked for, as in the rule of the plan
 
 
 class Line(NamedTuple):
@@ -148,7 +149,7 @@ def _temperature(table: pd.DataFrame, verdicts: pd.DataFrame) -> str:
     """The best temperature tried of each scheme, and whether half the reward range is shown to be special."""
     parts = []
     for scheme, rows in table[table["endpoint"] == "auc"].groupby("scheme", sort=False):
-        if len(rows) < 2:
+        if len(rows) < ENOUGH:
             continue
         best, half = rows.loc[rows["mean"].idxmax()], rows.loc[(rows["ratio"] - 0.5).abs().idxmin()]
         text = f"Of {len(rows)} temperatures of {names.scheme(str(scheme))}, {_success(best)} was highest"
@@ -157,7 +158,7 @@ def _temperature(table: pd.DataFrame, verdicts: pd.DataFrame) -> str:
         )
     rule = verdicts[verdicts["claim"].isin(["C6a", "C6b"]) & (verdicts["seeds"] > 0)]
     parts += [clause(row["plain"]) for row in rule.to_dict("records")]
-    return " ".join(parts) or "Not asked here: no scheme was trained at several temperatures."
+    return " ".join(parts) or f"Not asked here: no scheme was trained at {ENOUGH} temperatures or more."
 
 
 def _success(row: pd.Series) -> str:
@@ -173,7 +174,7 @@ def _advice(conditions: Sequence[Condition]) -> str:
     if not chosen:
         return "Keep GRPO: nothing planned is shown to be better and nowhere worse."
     where = " in one condition and worse in none" if len(conditions) > 1 else " than GRPO"
-    return f"Take one of these, which are better{where}: {', '.join(chosen)}."
+    return f"Take one of these, which are better{where}: {'; '.join(chosen)}."
 
 
 def _certainty(summary: Path, verdicts: pd.DataFrame) -> str:

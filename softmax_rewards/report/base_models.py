@@ -9,7 +9,8 @@ from softmax_rewards.report import display
 
 _FIGURES = "Each base model was evaluated once, with several answers to every held-out puzzle. <em>Error</em> is the "
 _FIGURES += (
-    "standard error of its success for these puzzles, in percentage points. Success is compared with this number."
+    "standard error of its success for these puzzles, in percentage points. Success is compared with this number. "
+    "<em>Greedy</em>, pass@k and <em>distinct</em> are of the first <code>pass_puzzles</code> puzzles only."
 )
 _CHECKS = "A claim about search is judged only if its base model passes these checks. They count the attempts in the "
 _CHECKS += "sampled answers: the values that the model wrote, and whether it called them right."
@@ -27,8 +28,10 @@ def section(summary: Path) -> HTML | None:
     if bases.empty:
         return None
     shares = ("success", "greedy", "pass@1", "pass@4", "pass@16", "formatted", "finished", "gave_up")
-    figures = bases.drop(columns="format_length_correlation").assign(success_error=100 * bases["success_error"])
-    formats = dict.fromkeys(shares, ".1%") | {"success_error": ".2f", "length": ".1f"}
+    figures = bases.drop(columns=["format_length_correlation", "runs"]).assign(
+        success_error=100 * bases["success_error"]
+    )
+    formats = dict.fromkeys(shares, ".1%") | {"success_error": ".2f", "length": ".1f", "distinct": ".2f"}
     checks = pd.read_csv(summary / "base_checks.csv")
     attempts = pd.read_csv(summary / "base_attempts.csv")
     parts = [

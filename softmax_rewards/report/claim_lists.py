@@ -12,12 +12,15 @@ from softmax_rewards.verdicts.wording import CONTRADICTED, SUPPORTED, UNRESOLVED
 
 LISTS = {SUPPORTED: "Supported", CONTRADICTED: "Contradicted", UNRESOLVED: "Open"}
 FIGURES = (
-    (r"C1 pass@16|P6", "training.html#Does-concentrating-cost-diversity?"),
+    (r"gate", "verdicts.html#The-gate"),
+    (r"C3", "training.html#Success-at-equal-steps"),
+    (r"P[456]", "training.html#Did-the-map-say-so?"),
+    (r"P8", "temperature.html"),
+    (r"C1 pass@16", "training.html#Does-concentrating-cost-diversity?"),
     (r"C1 best rates", "controls.html#Learning-rates-and-the-law-of-gains"),
     (r"C[6]|P2", "temperature.html"),
     (r"C[789]|M3", "training.html#What-the-update-saw"),
     (r"C10", "reasoning.html#Behaviors-over-training"),
-    (r"P[458]", "controls.html"),
     (r"", "training.html#Differences-from-the-baseline"),
 )
 """Pattern of a claim's name → where its figure is; the first that matches counts."""
@@ -42,8 +45,14 @@ def _claim(row: dict) -> str:
     return (
         f'<a href="plan.html#{anchor(row["claim"])}">{html.escape(row["claim"])}</a>'
         f"{html.escape(names.place('', row['condition']))}: "
-        f'{html.escape(clause(row["plain"]))} <a class="aside" href="{figure(row["claim"])}">figure</a>'
+        f'{html.escape(_found(row))} <a class="aside" href="{figure(row["claim"])}">figure</a>'
     )
+
+
+def _found(row: dict) -> str:
+    """What was found. Beside a contradicted claim it would read like the claim, so the claim stands first."""
+    found = clause(row["plain"])
+    return f"Claimed: {row['statement']}. Found: {found}" if row["verdict"] == CONTRADICTED else found
 
 
 def figure(claim: str) -> str:

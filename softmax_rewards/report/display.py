@@ -55,7 +55,7 @@ def table(
     `formats`: column -> format specification (".2f") or function; `headings`: column -> heading.
     """
     if frame.empty:
-        return HTML(f"<p><em>{html.escape(empty)}</em></p>")
+        return HTML(f"<p><em>{html.escape(empty)}</em></p>" if empty else "")
     forms: dict[str, str | Callable[[Any], str]] = {"scheme": names.scheme, **(formats or {})}
     headings = headings or {}
     cells, shown = [], []
@@ -109,7 +109,7 @@ def _unbroken(text: str) -> str:
 
 def points(value: float) -> str:
     """A difference of fractions in percentage points."""
-    return f"{100 * value:+.1f}"
+    return f"{100 * value:+.1f}".replace("-", "\u2212")
 
 
 def size(value: float) -> str:

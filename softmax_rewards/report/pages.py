@@ -22,7 +22,10 @@ _TEMPLATE = """
   img { max-width: 100%; height: auto; } code { background: #f3f4f6; padding: 0 .25em; }
   .jp-OutputArea { overflow-x: auto; }
   /* On a narrow screen a figure scrolls, so that its text stays readable. */
-  @media (max-width: 700px) { .jp-OutputArea img { max-width: 40rem; } }
+  @media (max-width: 700px) {
+    .jp-OutputArea img { max-width: 36rem; }
+    .jp-OutputArea:has(img, table)::before { content: "scroll sideways →"; color: #57606a; font-size: .75rem; }
+  }
   table { border-collapse: collapse; margin: 1rem 0; font-size: .84rem; font-variant-numeric: tabular-nums; }
   th, td { padding: .25rem .55rem; border-bottom: 1px solid #e4e7eb; text-align: left; vertical-align: top; }
   thead th { border-bottom: 2px solid #8c959f; }

@@ -25,11 +25,14 @@ def chosen(ablations: pd.DataFrame, baseline: str) -> list[str]:
     return [baseline, *others][:SHOWN]
 
 
-def cards(frame: pd.DataFrame, ablations: pd.DataFrame, names: Sequence[str], puzzles: int = 4) -> HTML:
+def cards(
+    frame: pd.DataFrame, ablations: pd.DataFrame, names: Sequence[str], puzzles: int = 4, title: str = ""
+) -> HTML:
     """One block per puzzle (the first `puzzles`), in it one card per ablation of `names`.
 
     `frame`: ablation, seed, step, puzzle, prompt, completion, correct, of one step. If the task has equations, `right`
-    and `written` count them. A model wrote the text, so it is escaped; its line breaks are kept.
+    and `written` count them. `title` stands on the cards instead of an ablation's name. A model wrote the text, so it
+    is escaped; its line breaks are kept.
     """
     frame = frame[frame["ablation"].isin(names)]
     if frame.empty:
@@ -38,7 +41,7 @@ def cards(frame: pd.DataFrame, ablations: pd.DataFrame, names: Sequence[str], pu
     blocks = [f"<p>After step {frame['step'].iloc[0]}, seed {frame['seed'].iloc[0]}.</p>"]
     for _, group in list(frame.groupby("puzzle"))[:puzzles]:
         rows = {row["ablation"]: row for row in group.to_dict("records")}
-        shown = "".join(_card(called[name].label, rows[name]) for name in names if name in rows)
+        shown = "".join(_card(title or called[name].label, rows[name]) for name in names if name in rows)
         prompt = html.escape(group["prompt"].iloc[0])
         blocks.append(f'<section class="puzzle"><pre class="prompt">{prompt}</pre><div>{shown}</div></section>')
     return HTML("\n".join(blocks))

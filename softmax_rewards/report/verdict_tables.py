@@ -30,7 +30,7 @@ def fill(text: str, reports: Path) -> str:
 def table(verdicts: pd.DataFrame) -> str:
     """One row per claim that was tested. `verdicts`: rows of verdicts.csv, and `series`, 1 or 2."""
     lines = ["| claim | first series | second series |", "|---|---|---|"]
-    tested = verdicts[~verdicts["sentence"].str.startswith(UNTESTED) & verdicts["effect"].notna()]
+    tested = verdicts[~verdicts["sentence"].str.startswith(UNTESTED) & (verdicts["seeds"] > 0)]
     for claim in CLAIMS:
         rows = tested[tested["claim"] == claim.id]
         if len(rows):
@@ -45,15 +45,18 @@ def _rows(rows: pd.DataFrame, series: int) -> Iterable[dict[str, object]]:
 
 
 def _verdict(row: dict) -> str:
-    """One verdict in a line: "`trap`: **yes** +3.6 [+2.0, +5.2], ratio 1.72, 5 seeds"."""
+    """One verdict in a line: "`trap`: **yes** +3.6 [+2.0, +5.2], ratio 1.72, 5 seeds".
+
+    A claim without a measured effect, such as that of a maximum which is not there, has no number.
+    """
     name = SHORT.sub("", row["experiment"]) or row["experiment"]
     where = ", ".join(filter(None, (name, row["condition"])))
     low, high = _number(row["low"], row["unit"]), _number(row["high"], row["unit"])
     interval = f" [{low}, {high}]" if row["low"] == row["low"] else ""
     ratio = f", ratio {row['ratio']:.2f}" if row["ratio"] == row["ratio"] else ""
     level = " (equivalent)" if row["outcome"] == "equivalent" else ""
-    effect = _number(row["effect"], row["unit"])
-    return f"`{where}`: {WORDS[row['verdict']]}{level} {effect}{interval}{ratio}, {row['seeds']:.0f} seeds"
+    effect = f" {_number(row['effect'], row['unit'])}" if row["effect"] == row["effect"] else ""
+    return f"`{where}`: {WORDS[row['verdict']]}{level}{effect}{interval}{ratio}, {row['seeds']:.0f} seeds"
 
 
 def _number(value: float, unit: object) -> str:

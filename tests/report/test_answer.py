@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from softmax_rewards.report import answer
+from softmax_rewards.weighting.study import tau_rule
 
 WEIGHTINGS = {"baseline": "linear", "soft": "softmax τ=0.5", "dr": "dr grpo", "hot": "softmax τ=1.0"}
 
@@ -35,7 +36,7 @@ def write(folder, outcomes, gate="supported", deltas=None, m5="contradicted", co
         verdicts.append({"claim": "C6a", "verdict": "not resolved", "plain": "Not resolved. Best τ: open."} | subject)
     temperatures = [
         {"scheme": "softmax", "tau": tau, "ratio": tau / 1.1, "endpoint": "auc", "mean": mean}
-        for tau, mean in ((0.1, 0.2), (0.5, 0.15), (1.0, 0.1))
+        for tau, mean in ((0.1, 0.2), (0.5, 0.15), (1.0, 0.1), (2.0, 0.05))
     ]
     tables = {"ablations": ablations, "final": final, "comparisons": compared, "verdicts": verdicts}
     (folder / "provenance.json").write_text('{"base": ["a"]}')
@@ -63,10 +64,10 @@ def test_five_lines_with_their_numbers(summary):
         "Others are better than GRPO, too: Dr. GRPO +4.0 points [+3.0, +5.0] (better). Softmax did worse than Dr. GRPO."
     )
     assert temperature == (
-        "Of 3 temperatures of softmax, τ = 0.1 (20.0 %) was highest; nearest to half the range τ = 0.5 (15.0 %). "
+        "Of 4 temperatures of softmax, τ = 0.1 (20.0 %) was highest; nearest to half the range τ = 0.5 (15.0 %). "
         "Best τ: open."
     )
-    assert advice.startswith("Take one of these, which are better than GRPO: Dr. GRPO, softmax τ = 0.5. Brackets are")
+    assert advice.startswith("Take one of these, which are better than GRPO: Dr. GRPO; softmax τ = 0.5. Brackets are")
     assert "2 training seeds on one base model" in advice
 
 
@@ -74,6 +75,10 @@ def test_five_lines_with_their_numbers(summary):
 def test_the_first_word_is_the_outcome(summary, outcome, word):
     write(summary, {"soft": outcome})
     assert answers(summary)[1].startswith(f"{word}: softmax τ = 0.5 ")
+
+
+def test_a_best_temperature_is_asked_for_from_as_many_on_as_in_the_plan():
+    assert answer.ENOUGH == tau_rule.SMALLEST_GRID
 
 
 def test_with_a_closed_gate_nothing_is_decided_and_grpo_is_kept(summary):

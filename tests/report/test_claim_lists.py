@@ -19,6 +19,7 @@ NAMES = ["gate", *(claim.id for claim in CLAIMS)]
 def table(**columns):
     rows = {"claim": ["C1", "C2", "C6a", "M1"], "verdict": ["supported", "contradicted", "not resolved", "supported"]}
     rows |= {"plain": ["Yes. <a>.", "No. b.", "Not resolved. c.", "Yes. d."], "condition": ["trap", None, "", ""]}
+    rows["statement"] = [f"claims {claim}" for claim in rows["claim"]]
     return pd.DataFrame(rows | {"seeds": [5, 5, 5, 0]} | columns)
 
 
@@ -45,6 +46,7 @@ def test_each_claim_stands_in_the_list_of_its_verdict():
     assert [part.partition("</h3>")[0] for part in parts] == ["Supported: 1", "Contradicted: 1", "Open: 1"]
     assert [re.findall(r"plan.html#claim-(\w+)", part) for part in parts] == [["C1"], ["C2"], ["C6a"]]
     assert "(trap): &lt;a&gt;." in parts[0]
+    assert "Claimed: claims C2. Found: b." in parts[1]
     assert "Not tested in this experiment: M1." in parts[2]
 
 

@@ -171,7 +171,9 @@ def test_notebooks_are_stripped_and_parameterised_and_link_to_pages_that_exist(p
         compile(cell.source, path.name, "exec")
     links = {link for cell in found.cells for link in re.findall(r"\]\(([^)]*)\)", cell.source)}
     pages = {f"{other.stem}.html" for other in NOTEBOOKS.glob("*.ipynb")}
-    assert links <= pages
+    lines = [line for cell in found.cells for line in cell.source.splitlines() if line.startswith("##")]
+    headings = {"#" + line.strip("# ").replace(" ", "-") for line in lines}
+    assert links <= pages | headings
 
 
 @settings(deadline=None, derandomize=True)

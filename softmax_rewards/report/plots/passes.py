@@ -59,7 +59,7 @@ def frontier(passes: pd.DataFrame, baseline: str = "baseline", ablations: pd.Dat
             axes.plot(row["pass@1"], row["pass@16"], look[slug]["marker"], color=look[slug]["color"], markersize=7)
         axes.xaxis.set_major_formatter(PERCENT)
         axes.yaxis.set_major_formatter(PERCENT)
-    grid.set(xlim=_limits(everyone["pass@1"], base["pass@1"]), ylim=_limits(everyone["pass@16"], base["pass@16"]))
+    grid.set(**{f"{axis}lim": _limits(everyone, base, name) for axis, name in (("x", "pass@1"), ("y", "pass@16"))})
     grid.set_axis_labels("pass@1", "pass@16")
     for (axes, part), group in zip(parts(grid), made, strict=True):
         marks = _means(part)
@@ -84,7 +84,8 @@ def _means(last: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(columns, axis=1)
 
 
-def _limits(values: pd.Series, base: float) -> tuple[float, float]:
-    low, high = min([*values, *([base] if base == base else [])]), max([*values, *([base] if base == base else [])])
-    margin = 0.2 * (high - low) or 0.05
-    return max(0.0, low - margin), min(1.0, high + margin)
+def _limits(everyone: pd.DataFrame, base: pd.Series, name: str) -> tuple[float, float]:
+    """Limits of an axis that hold the marks, the base model's too, and their intervals."""
+    seen = pd.concat([everyone[name], everyone[f"{name} low"], everyone[f"{name} high"], base[[name]]]).dropna()
+    margin = 0.1 * (seen.max() - seen.min()) or 0.05
+    return max(0.0, seen.min() - margin), min(1.0, seen.max() + margin)
