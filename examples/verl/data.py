@@ -20,7 +20,19 @@ parser.add_argument(
     default=Path("data/public"),
     help="folder of the task's public data; missing data is downloaded",
 )
+parser.add_argument(
+    "--template",
+    choices=("chat", "compact"),
+    default="chat",
+    help="form of the prompts; compact is the embedded model's",
+)
 arguments = parser.parse_args()
+
+
+def messages(prompt: str | list[dict[str, str]]) -> list[dict[str, str]]:
+    """A prompt as verl takes it. A text becomes the content of one message."""
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+
 
 experiment = experiments.load(arguments.experiment)
 name = experiment.task["name"]
@@ -32,7 +44,7 @@ with tempfile.TemporaryDirectory() as made:
         rows = [
             {
                 "data_source": name,
-                "prompt": task.prompt(puzzle, "chat"),
+                "prompt": messages(task.prompt(puzzle, arguments.template)),
                 "reward_model": {
                     "style": "rule",
                     "ground_truth": json.dumps(puzzle, default=lambda array: array.tolist()),
