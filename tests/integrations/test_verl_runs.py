@@ -42,6 +42,8 @@ PATIENT = {
 }
 NODES = ("10.97.31.1", "10.97.31.2")
 PORT = 6379
+# Where Ray chooses these ports itself, its agents have 15 seconds to report them.
+AGENTS = {"dashboard-agent-grpc": 52366, "metrics-export": 52367, "runtime-env-agent": 52368}
 
 pytestmark = [
     pytest.mark.slow,
@@ -134,14 +136,15 @@ def cluster():
                 run("ip", "-n", space, *words.split())
             # Ray finds its own address by a route to somewhere else.
             run("ip", "-n", space, "route", "add", "default", "via", NODES[1 - rank])
-            role = f"--head --port {PORT} --temp-dir {folder}" if rank == 0 else f"--address {NODES[0]}:{PORT}"
+            head = f"--head --port {PORT} --temp-dir {folder} --include-dashboard false"
             stack.callback(stop, space)
             run(
                 *inside,
                 Path(sys.executable).with_name("ray"),
                 "start",
-                *role.split(),
-                *f"--node-ip-address {address} --num-gpus 1 --num-cpus 7 --include-dashboard false".split(),
+                *(head if rank == 0 else f"--address {NODES[0]}:{PORT}").split(),
+                *f"--node-ip-address {address} --num-gpus 1 --num-cpus 7".split(),
+                *(f"--{agent}-port={port}" for agent, port in AGENTS.items()),
                 env=environment(**BETWEEN_NODES),
             )
         yield ("ip", "netns", "exec", spaces[0])
@@ -176,13 +179,14 @@ def test_the_weights_are_those_of_the_rollouts(fixture, weighting, request, inpu
         rewards = np.array([row["score"] for row in rows])
         weights = scheme.weights(rewards, scheme.right(rewards), np.array(groups))
         assert weights.any()
-        # An answer ends with a token that is not in its text, unless the limit cut it.
+        # An answer ends with a token that is not in its text, unless the limit cut it. A few more can be inside.
         lengths = [min(len(tokenizer.encode(row["output"])) + 1, TOKENS) for row in rows]
-        assert logged[step]["response_length/mean"] == pytest.approx(np.mean(lengths))
+        hidden = round(logged[step]["response_length/mean"] * len(rows)) - sum(lengths)
+        assert 0 <= hidden < len(rows) / 4
         found = {name: logged[step][f"critic/advantages/{name}"] for name in ("min", "max", "mean")}
-        mean = np.average(weights, weights=lengths)
-        wanted = {"min": weights.min(), "max": weights.max(), "mean": mean}
-        assert found == pytest.approx(wanted, rel=1e-5, abs=1e-6)
+        assert [found["min"], found["max"]] == pytest.approx([weights.min(), weights.max()], rel=1e-5, abs=1e-6)
+        slack = 1e-5 + 2 * hidden * abs(weights).max() / sum(lengths)
+        assert found["mean"] == pytest.approx(np.average(weights, weights=lengths), abs=slack)
 
 
 @pytest.mark.parametrize("fixture", ["one_node", "two_nodes"])
@@ -218,7 +222,9 @@ def listed(part):
 @pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
 def test_the_document_says_for_which_releases_schemes_are_registered(release):
     code = (
-        "import numpy as np, torch; from verl.trainer.ppo import core_algos; from softmax_rewards import weighting\n"
+        # Releases before 0.7.1 import a class by a name that Transformers 5 no longer has.
+        "import transformers; transformers.AutoModelForVision2Seq = transformers.AutoModelForImageTextToText\n"
+        "from verl.trainer.ppo import core_algos; from softmax_rewards import weighting\n"
         "try: found = [core_algos.get_adv_estimator_fn('softmax_rewards.' + name) for name in weighting.names()]\n"
         "except ValueError: found = []\n"
         "print(len(found) == len(weighting.names()))"
