@@ -105,8 +105,8 @@ def two_nodes(inputs, runs):
         printed = train(
             inputs, runs, "linear", "trainer.nnodes=2", before=first, RAY_ADDRESS=f"{NODES[0]}:{PORT}", **BETWEEN_NODES
         )
-    (servers,) = re.findall(r"LLMServerManager: (\[.*\])", printed)
-    assert servers == str([f"{node}/{rank}" for rank, node in enumerate(NODES)])
+    servers = re.findall(r"LLMServerManager: (\[.*\])", printed)  # Ray can repeat a line
+    assert set(servers) == {str([f"{node}/{rank}" for rank, node in enumerate(NODES)])}
     return runs / "linear" / "seed-0"
 
 
@@ -205,7 +205,7 @@ def test_the_logs_are_read_by_our_commands(one_node, two_nodes, runs):
         said = run(sys.executable, "-m", "softmax_rewards", "advise", folder / "rollouts")
         assert said.startswith("verl log: ")
     judged = run(sys.executable, "-m", "softmax_rewards", "judge", runs, "--success", SUCCESS)
-    assert "softmax_centered beats linear" in judged or "softmax_centered: " in judged
+    assert re.search(r"^softmax_centered +auc +1 ", judged, re.MULTILINE)
 
 
 # ---- which releases ------------------------------------------------------------------------------

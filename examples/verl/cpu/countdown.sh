@@ -12,7 +12,10 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 : "${GPUS:=1}" "${MODEL:=data/verl/embedded}" "${DATA:=data/verl/countdown-mini}" "${RUNS:=results/verl-cpu}"
-[ -d "$MODEL" ] || { echo "MODEL: $MODEL is no folder; examples/verl/cpu/model.py makes it" >&2; exit 1; }
+[ -d "$MODEL" ] || {
+    echo "MODEL: $MODEL is no folder; examples/verl/cpu/model.py makes it" >&2
+    exit 1
+}
 MODEL=$(realpath "$MODEL")
 export GPUS DATA RUNS MODEL CHAT_TEMPLATE="$here/chat_template.jinja"
 export VERL_PLATFORM=cpu VERL_USE_EXTERNAL_MODULES=verl_cpu
