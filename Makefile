@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= all
 GPUS ?= 8
 
-.PHONY: report test check docs audit dist
+.PHONY: report test test-verl check docs audit dist
 
 # Snakemake keeps a cache in the home folder. Where that cannot be written, the cache lies here.
 ifneq ($(shell cache="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$cache" 2> /dev/null && test -w "$$cache" && echo yes),yes)
@@ -20,6 +20,23 @@ report: .venv/workflow
 # A file's tests stay in one process, so that what they share is made once.
 test: .venv/test
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+# verl's own trainer on processors, with our schemes and our launch script. It needs another Transformers than ours, so
+# it has an environment of its own. The releases before it lie beside it, for the table in docs/other-trainers.md.
+VERL = 0.9.1
+VERL_BEFORE = 0.5.0 0.6.0 0.6.1 0.7.0 0.7.1 0.8.0 0.9.0
+
+test-verl: .venv-verl/installed
+	OMP_NUM_THREADS=1 .venv-verl/bin/python -m pytest -W default -rs -m "slow or not slow" \
+		tests/integrations/test_verl.py tests/integrations/test_verl_runs.py
+
+.venv-verl/installed: examples/verl/cpu/requirements.txt Makefile
+	$(PYTHON) -m venv --clear .venv-verl
+	.venv-verl/bin/pip install --quiet -r examples/verl/cpu/requirements.txt
+	.venv-verl/bin/pip install --quiet --no-deps verl==$(VERL)
+	for release in $(VERL_BEFORE) $(VERL); do \
+		.venv-verl/bin/pip install --quiet --no-deps --target .venv-verl/releases/$$release verl==$$release || exit 1; done
+	@touch $@
 
 # What CI runs besides the tests.
 check: .venv/test

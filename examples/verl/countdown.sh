@@ -17,11 +17,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 : "${MODEL:=Qwen/Qwen2.5-3B-Instruct}" "${LAUNCH:=python -m verl.trainer.main_ppo}"
 run=$RUNS/$ABLATION/seed-$SEED
 mkdir -p "$run"
+run=$(realpath "$run") # Ray's workers may have another folder
+case $DATA in /*) ;; *) DATA=$PWD/$DATA ;; esac
 
 # shellcheck disable=SC2086  # LAUNCH is a command with its arguments
 exec $LAUNCH \
     +ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_MODULES=softmax_rewards.integrations.verl_plugin \
-    +ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH="$(realpath "$run")/log.jsonl" \
+    +ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH="$run/log.jsonl" \
     algorithm.adv_estimator=softmax_rewards."$SCHEME" \
     +algorithm.softmax_rewards.reward_range='[0,1.1]' \
     +algorithm.softmax_rewards.threshold=1.0 \
@@ -52,6 +54,7 @@ exec $LAUNCH \
     actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=8 \
     actor_rollout_ref.rollout.val_kwargs.do_sample=True \
     actor_rollout_ref.rollout.val_kwargs.temperature=1.0 \
+    hydra.run.dir="$run/hydra" \
     trainer.logger='[console,file]' \
     trainer.project_name=softmax-rewards \
     trainer.experiment_name="$ABLATION-$SEED" \

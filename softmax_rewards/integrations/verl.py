@@ -11,8 +11,8 @@ The keys of `algorithm.softmax_rewards` are the scheme's hyperparameters, `rewar
 estimator once per batch and does not pass the step. So τ can be a number, `auto` or a share of the range, but not a
 schedule. Leave `algorithm.use_kl_in_reward` off, because the scheme would treat the KL penalty as part of the reward.
 
-This module does not import verl; `verl_plugin` registers the estimators. Written for verl 0.9. All versions from 0.5 on
-call estimators in the same way.
+This module does not import verl; `verl_plugin` registers the estimators. docs/other-trainers.md has the releases of
+verl that import it.
 """
 
 from collections.abc import Callable, Mapping

@@ -62,23 +62,43 @@ def test_every_trainer_sees_the_same_prompt(tmp_path):
         assert theirs(writer.plain_text(puzzle))["input_ids"] == ids
 
 
-def test_the_launch_names_the_scheme_and_quotes_the_template(tmp_path):
-    """Printed instead of run; hydra reads a value in single quotes as it stands, so that there may be none inside."""
-    variables = {
-        "ABLATION": "centered",
-        "SCHEME": "softmax_centered",
-        "SEED": "7",
-        "RUNS": str(tmp_path),
-        "LAUNCH": "printf %s\\0",
-    }
-    command = ["bash", str(VERL / "countdown.sh"), "+algorithm.softmax_rewards.tau=0.5"]
+def launched(script, folder, *arguments, **variables):
+    """What the script would give verl: key -> value. Printed instead of run."""
+    variables = {"SEED": "7", "RUNS": str(folder), "LAUNCH": "printf %s\\0", **variables}
+    command = ["bash", str(VERL / script), *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, check=True
     )
-    given = dict(part.split("=", 1) for part in done.stdout.split("\0") if part)
+    return dict(part.split("=", 1) for part in done.stdout.split("\0") if part)
+
+
+def test_the_launch_names_the_scheme_and_quotes_the_template(tmp_path):
+    """hydra reads a value in single quotes as it stands, so that there may be none inside."""
+    given = launched(
+        "countdown.sh",
+        tmp_path,
+        "+algorithm.softmax_rewards.tau=0.5",
+        ABLATION="centered",
+        SCHEME="softmax_centered",
+    )
     assert given["algorithm.adv_estimator"] == "softmax_rewards.softmax_centered"
     assert given["+algorithm.softmax_rewards.tau"] == "0.5" and given["data.seed"] == "7"
     template = (VERL / "chat_template.jinja").read_text(encoding="utf-8")
     assert given["actor_rollout_ref.model.custom_chat_template"] == f"'{template}'" and "'" not in template
     assert Path(given["reward.custom_reward_function.path"]) == VERL / "reward.py"
     assert (tmp_path / "centered" / "seed-7").is_dir()
+    assert Path(given["data.train_files"]).is_absolute() and Path(given["trainer.rollout_data_dir"]).is_absolute()
+
+
+def test_the_launch_on_processors_adds_its_module_to_ours(tmp_path, monkeypatch):
+    """The key stands twice, first with `+`. Only `++` may set it again."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    variables = {"ABLATION": "linear", "MODEL": str(tmp_path), "GPUS": "2"}
+    given = launched("cpu/countdown.sh", tmp_path, **variables)
+    key = "ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_MODULES"
+    assert given[f"+{key}"] == "softmax_rewards.integrations.verl_plugin"
+    assert given[f"++{key}"] == "'verl_cpu,softmax_rewards.integrations.verl_plugin'"
+    assert given["+ray_kwargs.ray_init.num_gpus"] == given["trainer.n_gpus_per_node"] == "2"
+    assert given["actor_rollout_ref.model.path"] == str(tmp_path)
+    joined = launched("cpu/countdown.sh", tmp_path, **variables, RAY_ADDRESS="10.0.0.1:6379")
+    assert not [name for name in joined if name.startswith("+ray_kwargs.ray_init.num_")]  # Ray refuses them then
