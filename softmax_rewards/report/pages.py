@@ -29,7 +29,7 @@ _TEMPLATE = """
   table { border-collapse: collapse; margin: 1rem 0; font-size: .84rem; font-variant-numeric: tabular-nums; }
   th, td { padding: .25rem .55rem; border-bottom: 1px solid #e4e7eb; text-align: left; vertical-align: top; }
   thead th { border-bottom: 2px solid #8c959f; }
-  td:first-child { white-space: nowrap; }
+  td:first-child { white-space: nowrap; } td:nth-child(2):not(:has(.number)) { min-width: 9rem; }
   .number { display: block; text-align: right; white-space: nowrap; }
   td pre { margin: 0; white-space: pre-wrap; word-break: break-word; font-size: .8rem; }
   header { border-bottom: 2px solid #8c959f; font-size: .9rem; padding-bottom: .6rem; }
