@@ -67,8 +67,10 @@ def _engine(base: Path, settings: Training, device: torch.device) -> Any:
             gpu_memory_utilization=settings.sampler_memory,
             max_num_seqs=settings.rollout_batch_size,
             max_model_len=-1,  # as long as the model allows and the cache has room for
-            # On a CPU, compiling would take minutes at every start, and a C++ compiler.
+            # On a CPU, compiling would take minutes at every start, and a C++ compiler. A prompt must not be read in
+            # parts there: vLLM then winds back the generator of its answer, which PyTorch's CPU generators refuse.
             enforce_eager=device.type == "cpu",
+            enable_chunked_prefill=device.type != "cpu",
         )
     except Exception as error:  # vLLM raises what its parts raise
         first = str(error).strip().partition("\n")[0] or type(error).__name__
