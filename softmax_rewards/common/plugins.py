@@ -1,6 +1,6 @@
 """Plug-ins: the modules of a package, found by listing its folder.
 
-A weighting scheme, a task or a model source is one file in its package; its name in a config is the file's
+A weighting scheme, a task, a model source or a sampler is one file in its package; its name in a config is the file's
 name. There is no registry to edit. Modules beginning with "_" are private helpers and are never offered.
 """
 
@@ -14,6 +14,7 @@ from types import ModuleType
 TASKS = "softmax_rewards.data.tasks"
 SOURCES = "softmax_rewards.models.sources"
 SCHEMES = "softmax_rewards.weighting.schemes"
+SAMPLERS = "softmax_rewards.policy.samplers"
 
 
 def names(package: str) -> list[str]:

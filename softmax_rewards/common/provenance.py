@@ -7,7 +7,7 @@ There are two fingerprints of code. Both hash syntax trees, so comments and docs
 * `run_code(run)` covers only the modules that decide a run's numbers (`COUNTED`). It ignores error messages and log
   lines. Training takes hours, so a changed message or status page must not start it again.
 
-The file of a scheme, task or model source counts only for runs whose settings name it.
+The file of a scheme, task, model source or sampler counts only for runs whose settings name it.
 """
 
 import ast
@@ -119,10 +119,17 @@ def run_plugins(run: Mapping[str, Any]) -> dict[str, list[str]]:
     return {
         "dataset": [task],
         "base": [task, source],
-        "train": [task, f"{plugins.SCHEMES}.{run['weighting']['scheme']}"],
+        "train": [task, f"{plugins.SCHEMES}.{run['weighting']['scheme']}", *_sampler(run)],
         "evaluate": [task],
         "base_evaluation": [task],
     }
+
+
+def _sampler(run: Mapping[str, Any]) -> list[str]:
+    """The plug-in module that samples the answers of a resolved run; none if the project's own decoder does."""
+    # `to_dict` leaves the key out where it has its default, `native`.
+    name = run["training"].get("sampler")
+    return [] if name is None else [f"{plugins.SAMPLERS}.{name}"]
 
 
 def stage_code(stage: str, modules: Sequence[str]) -> str:
@@ -131,12 +138,19 @@ def stage_code(stage: str, modules: Sequence[str]) -> str:
 
 
 def run_code(run: Mapping[str, Any]) -> dict[str, str]:
-    """Code fingerprints of a run: "dataset", "base", "train", and "trainer" for "train" without the scheme's file."""
+    """Code fingerprints of a run.
+
+    They are "dataset", "base" and "train"; "trainer", which is "train" without the files of scheme and sampler; and
+    "sampler", which is "trainer" with the sampler's file, if the run names a sampler.
+    """
     modules = run_plugins(run)
     code = {stage: stage_code(stage, modules[stage]) for stage in ("dataset", "base", "train")}
     # Runs of two schemes may be compared only if the rest of their training code is the same (`verdicts/finished.py`).
-    # `modules["dataset"]` lists the task alone.
-    return code | {"trainer": stage_code("train", modules["dataset"])}
+    # So may those of two samplers. `modules["dataset"]` lists the task alone.
+    code["trainer"] = stage_code("train", modules["dataset"])
+    if sampler := _sampler(run):
+        code["sampler"] = stage_code("train", modules["dataset"] + sampler)
+    return code
 
 
 def run_fingerprint(run: Mapping[str, Any]) -> str:
@@ -166,6 +180,7 @@ def run_record(run: Mapping[str, Any], *, data: str, base: str, device: str) -> 
         "fingerprint": run_fingerprint(run),
         "code": code["train"],
         "trainer": code["trainer"],
+        **{key: code[key] for key in ("sampler",) if key in code},
         "data": data,
         "base": base,
         "device": device,

@@ -16,6 +16,10 @@ from softmax_rewards.common.option_errors import ConfigError as ConfigError
 from softmax_rewards.common.options import Count, NotNegative, Positive, Share, need, option_class
 
 DAY = 24 * 60 * 60  # seconds
+SAMPLER_MEMORY = 0.3
+NEWER = ("sampler", "sampler_memory", "importance_cap")
+"""Keys of `training` that are newer than the archived runs. `Run.to_dict` has them only where they differ from their
+defaults, so a run that does not use them keeps its fingerprint."""
 
 
 def canonical(value: Any) -> str:
@@ -211,6 +215,25 @@ class Training:
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Device of the training. `auto`: a GPU if there is one, else the CPU."
     )
+    sampler: Literal["native", "vllm"] = Field(
+        default="native",
+        description="What samples answers while training, those of its evaluations included. `native`: the project's "
+        "own decoder. `vllm`: vLLM on the same device, which gets the policy's weights before every batch of answers. "
+        "A stopped run then continues, but not with the same numbers (docs/vllm.md).",
+    )
+    sampler_memory: float = Field(
+        default=SAMPLER_MEMORY,
+        gt=0,
+        lt=1,
+        description="Share of the device's memory that vLLM takes for its copy of the weights and its cache. On a CPU: "
+        "share of the machine's memory for everything in the process. Only with `sampler: vllm`.",
+    )
+    importance_cap: float | None = Field(
+        default=None,
+        ge=1,
+        description="Truncated importance sampling: the loss of each token is multiplied by π(token) in training over "
+        "π(token) in vLLM, at most this number. `null`: no correction. Only with `sampler: vllm`.",
+    )
 
     @model_validator(mode="after")
     def _check_warmup(self) -> Self:
@@ -252,6 +275,22 @@ class Training:
         return self
 
     @model_validator(mode="after")
+    def _check_sampler(self) -> Self:
+        if self.sampler == "native":
+            allowed = "no such key beside training.sampler: native"
+            need(self, "importance_cap", self.importance_cap is None, allowed)
+            need(self, "sampler_memory", self.sampler_memory == SAMPLER_MEMORY, allowed)
+            return self
+        need(self, "gpus", self.gpus == 1, f"1 beside training.sampler: {self.sampler}")
+        # vLLM gives log-probabilities either before the temperature or after top-p. Those of π_T lie between.
+        between = self.top_p == 1 or self.temperature == 1
+        need(self, "top_p", between, f"1 beside training.sampler: {self.sampler} with another temperature than 1")
+        if self.importance_cap is not None:
+            for teacher in ("injection", "imitation"):  # nobody sampled a reference answer, so it has no ratio
+                need(self, teacher, getattr(self, teacher) is None, "null beside training.importance_cap")
+        return self
+
+    @model_validator(mode="after")
     def _check_dynamic_sampling(self) -> Self:
         """Dynamic sampling needs rewards that can be equal, and that tell something of the answers."""
         others = {
@@ -262,6 +301,10 @@ class Training:
         for other in (name for name, used in others.items() if used):
             need(self, "max_num_gen_batches", self.max_num_gen_batches == 1, f"1 beside training.{other}")
         return self
+
+
+DEFAULTS = dataclasses.asdict(Training())
+"""Key of `training` → its default."""
 
 
 @option_class("evaluation")
@@ -334,10 +377,12 @@ class Run:
     def to_dict(self) -> dict[str, Any]:
         """All that its results depend on. `training.gpus` is left out: a run can continue on another number of GPUs.
 
-        So is `evaluation.signal_batches`, which is about the base model.
+        So are `evaluation.signal_batches`, which is about the base model, and keys of `NEWER` that have their defaults.
         """
         values = dataclasses.asdict(self)
         del values["training"]["gpus"], values["evaluation"]["signal_batches"]
+        unused = [key for key in NEWER if values["training"][key] == DEFAULTS[key]]
+        values["training"] = {key: value for key, value in values["training"].items() if key not in unused}
         return values
 
     def to_json(self) -> str:

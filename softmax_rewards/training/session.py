@@ -16,7 +16,7 @@ from softmax_rewards.common import provenance
 from softmax_rewards.config import cost, processor_cost
 from softmax_rewards.config.experiments import Experiment
 from softmax_rewards.config.run import ConfigError, Run
-from softmax_rewards.training import holders, plan, trial
+from softmax_rewards.training import holders, plan, samplers, trial
 
 
 def check_gpus(experiments: Iterable[Experiment], gpus: int | None) -> None:
@@ -29,6 +29,12 @@ def check_gpus(experiments: Iterable[Experiment], gpus: int | None) -> None:
                 f"--resources gpu={gpus}: a run of {experiment.name} may use {needed} GPU{'s' * (needed > 1)}; "
                 f"allowed: a number from {needed} on, or no such option, or training.device: cpu in the experiment"
             )
+
+
+def check_samplers(runs: Iterable[Run]) -> None:
+    """Raise ConfigError if one of the `runs` to train names a sampler that is not installed."""
+    for run in runs:
+        samplers.check(run.training)
 
 
 def begin(results: Path, inputs: Iterable[str]) -> None:

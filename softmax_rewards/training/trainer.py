@@ -27,9 +27,9 @@ from softmax_rewards.policy.engine import Engine
 from softmax_rewards.policy.learning_rate import learning_rate
 from softmax_rewards.policy.limits import Limits, exhausted
 from softmax_rewards.policy.rollout import Rollouts, Sampler
-from softmax_rewards.policy.update import Diverged, Facts, Updater
+from softmax_rewards.policy.update import Diverged, Facts
 from softmax_rewards.policy.world import World
-from softmax_rewards.training import records, shared_folder, step_log, timing
+from softmax_rewards.training import records, samplers, shared_folder, step_log, timing
 from softmax_rewards.training.divergence import DivergenceGuard
 from softmax_rewards.training.run_folder import Folder
 from softmax_rewards.training.state_file import StateFile
@@ -79,6 +79,7 @@ def train(run: Run, data: Path, base: Path, out: Path, plans: Mapping[str, str |
         template = manifests["base"]["template"]
         steps = prepare(run, data, base, template, processes)
         record |= {"template": template, "gpus": processes.size}
+        record["versions"] |= samplers.versions(run.training)
         Trainer(run, steps, folder, state, termination, processes).train(base, record)
     return steps.updater.engine.policy if processes.size == 1 else None
 
@@ -95,19 +96,21 @@ def prepare(run: Run, data: Path, base: Path, template: str, processes: World) -
     policy.gradient_checkpointing = settings.gradient_checkpointing
     engine = build_engine(policy, settings, processes)
     reference = kl.reference_model(settings, base, device) if settings.kl_coef else None
+    native = Sampler(
+        tokenizer,
+        run.task,
+        template,
+        limits,
+        settings.max_new_tokens,
+        settings.reward_timeout,
+        world=processes,
+        hidden_budget=settings.hidden_budget,
+    )
+    sampler, updater = samplers.chosen(settings, base, native)
     return Steps(
         run,
-        Sampler(
-            tokenizer,
-            run.task,
-            template,
-            limits,
-            settings.max_new_tokens,
-            settings.reward_timeout,
-            world=processes,
-            hidden_budget=settings.hidden_budget,
-        ),
-        Updater.of(settings, run.seed, engine, limits, reference, measures_change=True),
+        sampler,
+        updater.of(settings, run.seed, engine, limits, reference, measures_change=True),
         dataset.read(data, "train"),
         dataset.read(data, "test", run.evaluation.puzzles),
     )

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from softmax_rewards.common import stats
+from softmax_rewards.config.run import DEFAULTS, NEWER
 from softmax_rewards.verdicts import paired
 from softmax_rewards.verdicts.evidence import LINEAR, Evidence, label
 
@@ -83,6 +84,9 @@ def pairs(evidence: Evidence) -> Iterator[tuple[str, str, str, str]]:
 
 def changed(training: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
     """The settings that differ from `usual`, in words: "prompts_per_step 32, group_size 16"."""
+    # A record lacks the settings of `NEWER` that have their defaults.
+    newer = {key: DEFAULTS[key] for key in NEWER}
+    training, usual = newer | dict(training), newer | dict(usual)
     return ", ".join(f"{key} {value}" for key, value in training.items() if value != usual.get(key))
 
 

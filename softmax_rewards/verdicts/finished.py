@@ -136,14 +136,21 @@ def check(runs: Sequence[FinishedRun], experiment: Mapping[str, Any]) -> None:
         for key, what in (("data", "data"), ("base", "base models")):
             _refuse_mixed(members, _recorded(key), what if bases == 1 else f"{what} for base {base}")
     _refuse_mixed(runs, lambda run: _text(run.record["config"]["evaluation"]), "evaluation settings")
-    # A change of one scheme's code makes only the runs of that scheme incomparable.
-    schemes = {run.record["config"]["weighting"]["scheme"] for run in runs}
-    for scheme in sorted(schemes):
-        same = [run for run in runs if run.record["config"]["weighting"]["scheme"] == scheme]
-        _refuse_mixed(same, _recorded("code"), f"code of scheme {scheme}")
+    # A change of one scheme's code makes only the runs of that scheme incomparable. So does one of a sampler's code.
+    for sampler in sorted({_sampler(run) for run in runs}):
+        sampled = [run for run in runs if _sampler(run) == sampler]
+        _refuse_mixed(sampled, lambda run: run.record.get("sampler", ""), f"code of sampler {sampler}")
+        for scheme in sorted({run.record["config"]["weighting"]["scheme"] for run in sampled}):
+            same = [run for run in sampled if run.record["config"]["weighting"]["scheme"] == scheme]
+            _refuse_mixed(same, _recorded("code"), f"code of scheme {scheme}")
     for ablation, members in by_ablation(runs):
         # Seeds of one ablation must differ in nothing but the seed, and in the seeds of their base.
         _refuse_mixed(members, lambda run: _text(_settings(run, bases)), f"{ablation} settings")
+
+
+def _sampler(run: FinishedRun) -> str:
+    """`training.sampler`, which a record has only if it is not the default."""
+    return run.record["config"]["training"].get("sampler", "native")
 
 
 def _settings(run: FinishedRun, bases: int) -> dict[str, Any]:

@@ -36,7 +36,7 @@ PARTS = {
     ("verdicts", "data"): {"tasks"},
     ("report", "config"): {"documentation", "experiments"},
 }
-PLUGINS = (plugins.TASKS, plugins.SOURCES, plugins.SCHEMES)
+PLUGINS = (plugins.TASKS, plugins.SOURCES, plugins.SCHEMES, plugins.SAMPLERS)
 
 
 def modules() -> dict[str, Path]:
@@ -88,7 +88,7 @@ def test_the_package_itself_holds_nothing_but_its_entry():
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_plugins_are_reached_by_name_only(name):
-    """A scheme may build on another one; nothing else may import a scheme, a task or a source."""
+    """A scheme may build on another one; nothing else may import a scheme, a task, a source or a sampler."""
     for package in PLUGINS:
         if not f"{name}.".startswith(f"{package}."):
             found = [module for module in imported(name) if module.startswith(f"{package}.")]

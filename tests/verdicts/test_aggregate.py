@@ -368,6 +368,18 @@ def test_code_of_different_schemes_may_differ(runs, tmp_path, plan):
     assert summarize(runs, tmp_path / "summary", plan).exists()
 
 
+def test_runs_of_two_samplers_may_be_compared(runs, tmp_path, plan):
+    def vllm(record):
+        record["config"]["training"]["sampler"] = "vllm"
+        record.update(code="with vllm", sampler="first")
+
+    for run in runs[2:]:
+        edit(run / "run.json", vllm)
+    assert summarize(runs, tmp_path / "compared", plan).exists()
+    edit(runs[3] / "run.json", lambda record: record.update(sampler="second"))
+    refuse(runs, tmp_path, plan, r"different code of sampler vllm .*: softmax-0\.5/seed-0; softmax-0\.5/seed-1$")
+
+
 def test_refuses_seeds_of_one_ablation_with_other_settings(runs, tmp_path, plan):
     edit(runs[3] / "run.json", lambda record: record["config"]["training"].update(learning_rate=1e-3))
     refuse(runs, tmp_path, plan, r"different softmax-0\.5 settings")

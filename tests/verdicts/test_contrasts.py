@@ -62,6 +62,14 @@ def test_ablations_say_their_setting_only_where_it_is_another(evidence):
     assert table.loc["softmax-kl"].tolist() == ["softmax τ=0.5", "kl 0.02", "", "baseline", False]
 
 
+def test_a_newer_setting_is_named_whichever_of_both_has_another_value():
+    """A record has such a setting only where it is not the default."""
+    plain, other = USUAL, USUAL | {"sampler": "vllm", "importance_cap": 2.0}
+    assert contrasts.changed(other, plain) == "sampler vllm, importance_cap 2.0"
+    assert contrasts.changed(plain, other) == "sampler native, importance_cap None"
+    assert contrasts.changed(plain, USUAL | {"sampler": "native"}) == ""
+
+
 def test_an_experiment_without_pairs_has_an_empty_table(evidence):
     alone = Evidence(evidence.measures.loc[["baseline"]], {"baseline": evidence.configs["baseline"]}, "baseline")
     table = contrasts.table(alone)

@@ -109,6 +109,21 @@ def to_train(name):
     return [] if SETTINGS.archived_only else [run for run in runs if run.name not in archived(name)]
 
 
+def check_samplers():
+    """End with one line if a sampler that a run here needs is not installed."""
+    for name, experiment in EXPERIMENTS.items():
+        # Which runs are archived is asked only where it matters, because it takes a while.
+        if any(run.training.sampler != "native" for run in experiment.runs()):
+            try:
+                session.check_samplers(to_train(name))
+            except configuration.ConfigError as error:
+                sys.exit(f"{name}: {error}")
+
+
+if not workflow.deployment_settings.deployment_method:  # with conda, jobs have the Python of its environment
+    check_samplers()
+
+
 def slots():
     """How many jobs may run at once: a cluster counts jobs, a machine cores."""
     return workflow.nodes or workflow.cores
