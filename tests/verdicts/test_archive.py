@@ -62,6 +62,9 @@ def test_an_experiment_of_the_second_series_is_kept_whole(name):
     records = [json.loads(row["record"]) for row in archive_files.read(folder, "runs").to_pylist()]
     assert len(records) == len(experiment.runs()) and all(record["plan"] for record in records)
     assert {record["trainer"] for record in records} == {FROZEN[experiment.task["name"]]}
+    # A new key of the settings must not change the identity of a run that leaves it at its default.
+    kept = {f"{record['ablation']}/seed-{record['seed']}": record["fingerprint"] for record in records}
+    assert kept == {run.name: provenance.run_fingerprint(run.to_dict()) for run in experiment.runs()}
 
 
 @pytest.mark.parametrize("old", sorted(OLD.glob("*/*/*")), ids=lambda folder: folder.parent.name)

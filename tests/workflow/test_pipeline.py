@@ -1,5 +1,6 @@
 """The whole pipeline on the smoke experiment, through the real Snakefile, in a copy of the repository."""
 
+import importlib.util
 import json
 import re
 import resource
@@ -226,3 +227,13 @@ def test_a_target_that_stands_for_nothing_is_refused_in_one_line(tmp_path, targe
     done = Repository(tmp_path).snakemake_forked("--dry-run", target)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(message) and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
+def test_a_sampler_that_is_not_installed_is_refused_before_anything_runs(tmp_path):
+    file = tmp_path / "sampled.yaml"
+    file.write_text("extends: countdown-mini\ntraining: {sampler: vllm}\narchive: null\n")
+    done = Repository(tmp_path).snakemake_forked("--quiet", "all", "-n", "--config", f"experiments=[{file}]")
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "profile" not in line]
+    assert len(said) == 1 and said[0].startswith("sampled: training.sampler: vllm: the package"), done.stderr
