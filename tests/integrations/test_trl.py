@@ -252,7 +252,7 @@ def test_the_example_trains_the_embedded_model_and_its_logs_can_be_read(tmp_path
         assert len(sizes) == 20 * settings.training.prompts_per_step
         assert rows["reward"].isin([0, options.format_reward, 1, sum(task.reward_range(options))]).all()
         assert rows["well_formed"].mean() > 0.1 and rows["length"].between(1, settings.training.max_new_tokens).all()
-    first, second = imported.read(out / "runs", "eval_rewards/accuracy/mean")
+    first, second = imported.read(out / "runs", "eval_rewards/accuracy/mean", [])
     assert first.evaluations["step"].tolist() == second.evaluations["step"].tolist() == [0, 10, 20]
     assert first.evaluations["success"][0] == second.evaluations["success"][0]  # the same model and puzzles
     assert advise.report(reward_log.read(group_log.preferred(out / "runs/linear/seed-0"))).startswith("plain log: 80 ")
