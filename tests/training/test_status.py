@@ -51,7 +51,14 @@ def at_terminal():
     def run(arguments, until, number=signal.SIGINT, **changes):
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        process = subprocess.Popen([*COMMAND, *arguments], stdout=theirs, stderr=theirs, env=environment(**changes))
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdout=theirs,
+            stderr=theirs,
+            env=environment(**changes),
+            # A shell starts its background jobs with SIGINT ignored, and a process inherits that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         processes.append(process)
         os.close(theirs)
         written, sent = "", False
