@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 pytest.importorskip("trl", reason="needs trl: pip install 'softmax-rewards[trl]'")
 
+import huggingface_hub.constants
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
@@ -29,6 +29,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # TRL's and accelerate's own
 WORDS = ["<pad>", "<eos>", "yes", "no", "one", "two", "three", "four"]
 SAMPLES, PROMPTS, RANGE = 8, 4, (0.0, 1.1)
 DATA = Dataset.from_list([{"prompt": word} for word in ("one", "two", "three", "four")])
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """Nothing may be downloaded here. The variable of the same name would also hold for other files of tests."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
 def accuracy(completions, **_):
@@ -271,7 +277,7 @@ def test_what_the_example_cannot_train_is_one_line_before_anything_is_made(tmp_p
 
 
 def example(experiment, out, *arguments, code=0):
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # as in tests/smoke/smoke.yaml
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, ROOT / "examples/trl/countdown.py", experiment, out, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=variables)
     assert done.returncode == code, done.stderr
