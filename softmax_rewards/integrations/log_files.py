@@ -1,6 +1,7 @@
 """Log files: which files of a folder are the log, and which columns they have."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from softmax_rewards.common import table_files
@@ -55,6 +56,11 @@ def columns(files: list[Path], notes: list[str]) -> dict[Path, list[str]]:
     if empty:
         notes.append(f"Files without rows: {', '.join(empty)}.")
     return found
+
+
+def noting_cut(notes: list[str]) -> Callable[[str], None]:
+    """What `table_files` calls for a last line that was cut short: `notes` gets a line about it."""
+    return lambda place: notes.append(f"Last line left out, because it was cut short: {place}.")
 
 
 def _ignore(place: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from softmax_rewards.common import table_files
 from softmax_rewards.common.table_files import Batch
-from softmax_rewards.integrations import log_columns
+from softmax_rewards.integrations import log_columns, log_files
 from softmax_rewards.integrations.log_columns import LARGEST, Column, Needs
 from softmax_rewards.integrations.log_layouts import Layout
 
@@ -108,14 +108,11 @@ def read(files: Sequence[Path], layout: Layout, notes: list[str]) -> Read:
 
 
 def _batches(files: Sequence[Path], layout: Layout, notes: list[str]) -> Iterable[tuple[int, Path, Batch]]:
-    def cut(place: str) -> None:
-        notes.append(f"Last line left out, because it was cut short: {place}.")
-
     required, optional = (
         [name for name in layout.columns if (name in layout.required) == wanted] for wanted in (True, False)
     )
     for index, file in enumerate(files):
-        for batch in table_files.batches(file, required, optional, cut):
+        for batch in table_files.batches(file, required, optional, log_files.noting_cut(notes)):
             yield index, file, batch
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from softmax_rewards.common import plugins, table_files
-from softmax_rewards.integrations import trainer_state
+from softmax_rewards.integrations import log_files, trainer_state
 
 SUFFIXES = (".jsonl", ".csv")
 
@@ -56,7 +56,7 @@ def _logs(folder: Path, success: str, notes: list[str]) -> list[Rows]:
         logs = {file: _table(file, notes) for file in tables}
     if not logs:
         raise ValueError(f"{folder}: no log; allowed: {trainer_state.NAME}, or .jsonl or .csv files")
-    found = {file: rows for file, rows in logs.items() if any(success in row for _, row in rows)}
+    found = {file: rows for file, rows in logs.items() if any(_evaluated(row, success) for _, row in rows)}
     if not found:
         # Trainers log dozens of names. Those of evaluations are the likely ones.
         seen = dict.fromkeys(name for rows in logs.values() for _, row in rows for name in row)
@@ -69,11 +69,8 @@ def _logs(folder: Path, success: str, notes: list[str]) -> list[Rows]:
 
 
 def _table(file: Path, notes: list[str]) -> Rows:
-    def cut(place: str) -> None:
-        notes.append(f"Last line left out, because it was cut short: {place}.")
-
     rows = []
-    for where, row in table_files.rows(file, cut=cut):
+    for where, row in table_files.rows(file, cut=log_files.noting_cut(notes)):
         nested = row.get("data")  # verl's logger: {"step": 10, "data": {...}}
         rows.append((where, {**nested, "step": row.get("step")} if isinstance(nested, dict) else row))
     return rows

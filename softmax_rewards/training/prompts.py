@@ -1,7 +1,7 @@
 """What the base model of an experiment sees: its prompts as text, for this pipeline and for other trainers.
 
-A trainer that gets messages writes them with the model's own chat template, which may differ from what this pipeline
-does (`thinking.py`; today's date). So the examples of other trainers are given the text.
+A trainer that gets messages writes them with the model's own chat template. That template may close the thought, which
+this pipeline keeps open (`thinking.py`), or write today's date. So the examples of other trainers get the text.
 """
 
 import tempfile

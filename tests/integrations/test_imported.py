@@ -90,6 +90,14 @@ def test_one_seed_resolves_nothing_and_an_ablation_planned_but_not_run_counts(tm
     assert compared.set_index("ablation").loc["raft", "seeds"] == 0
 
 
+def test_a_log_whose_success_is_always_empty_has_none(tmp_path):
+    folder = tmp_path / "linear" / "seed-0"
+    folder.mkdir(parents=True)
+    (folder / "log.csv").write_text("step,success\n0,\n1,\n")
+    with pytest.raises(ValueError, match=r"log\.csv: unknown name of success 'success'"):
+        imported.read(tmp_path, "success", [])
+
+
 def test_the_last_checkpoint_stands_for_a_run_without_a_final_state(tmp_path):
     for folder, last in (("checkpoint-9", 0.3), ("checkpoint-40", 0.7), ("checkpoint-best", 0.9)):
         save(tmp_path / "linear" / "seed-3" / folder, "trl", [0.1, 0.1, 0.1, last])
