@@ -60,6 +60,8 @@ def _logs(folder: Path, success: str, notes: list[str]) -> list[Rows]:
     if not found:
         # Trainers log dozens of names. Those of evaluations are the likely ones.
         seen = dict.fromkeys(name for rows in logs.values() for _, row in rows for name in row)
+        if success in seen:
+            raise ValueError(f"{next(iter(logs))}: {success}: empty at every step; allowed: shares of right answers")
         offered = [name for name in seen if name.startswith(("eval_", "val-"))] or list(seen)
         raise ValueError(f"{next(iter(logs))}: {plugins.unknown('name of success', success, offered)}")
     others = [file.name for file in tables if file not in found]

@@ -119,8 +119,8 @@ def size(value: float) -> str:
 
 def endpoint(name: str) -> str:
     """What an endpoint of comparisons.csv and temperature.csv measures."""
-    names = {"auc": "mean over training", "auc_tokens": "mean at equal tokens", "final": "at the end"}
-    return names[name].replace(" ", "\u00a0")  # a narrow column would break it into three lines
+    words = {"auc": "mean over training", "auc_tokens": "mean at equal tokens", "final": "at the end"}
+    return words[name].replace(" ", "\u00a0")  # a narrow column would break it into three lines
 
 
 def interval(frame: pd.DataFrame) -> pd.Series:

@@ -94,7 +94,7 @@ def test_a_log_whose_success_is_always_empty_has_none(tmp_path):
     folder = tmp_path / "linear" / "seed-0"
     folder.mkdir(parents=True)
     (folder / "log.csv").write_text("step,success\n0,\n1,\n")
-    with pytest.raises(ValueError, match=r"log\.csv: unknown name of success 'success'"):
+    with pytest.raises(ValueError, match=r"log\.csv: success: empty at every step; allowed: shares"):
         imported.read(tmp_path, "success", [])
 
 
